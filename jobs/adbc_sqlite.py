@@ -1,0 +1,112 @@
+"""SQLAlchemy's SQLite dialect over ADBC's driver: the record and the rows of one chunk in one transaction.
+
+The driver begins a transaction when it connects and another after every commit, runs a statement only as its result
+is read, and refuses to change pragmas inside a transaction. The classes here make of that what SQLAlchemy expects.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import adbc_driver_sqlite.dbapi as adbc
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+
+from jobs.database import SQLITE_PRAGMAS
+
+
+class AdbcCursor:
+    """Runs a statement to its end at once and keeps the rows: records are few, and none is left half run."""
+
+    arraysize = 1
+    #: The driver cannot tell: ask RETURNING.
+    rowcount = -1
+    lastrowid = None
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._rows: list[tuple[Any, ...]] = []
+        self.description: Sequence[Any] | None = None
+
+    def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(operation, list(parameters) or None)
+            self._rows = cursor.fetchall()
+            self.description = cursor.description or None
+
+    def executemany(self, operation: str, parameters: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(operation, list(parameters))
+        self._rows, self.description = [], None
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return self._rows.pop(0) if self._rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        taken, self._rows = self._rows[: size or self.arraysize], self._rows[size or self.arraysize :]
+        return taken
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        taken, self._rows = self._rows, []
+        return taken
+
+    def close(self) -> None:
+        self._rows = []
+
+
+class AdbcConnection:
+    """What SQLAlchemy pools: a connection that is in a transaction from its first statement to its commit."""
+
+    def __init__(self, path: str) -> None:
+        self._connection = adbc.connect(path, autocommit=True)
+        for pragma in SQLITE_PRAGMAS:
+            self.cursor().execute(pragma)
+        self._connection.adbc_connection.set_autocommit(False)
+
+    def cursor(self) -> AdbcCursor:
+        return AdbcCursor(self._connection)
+
+    def insert(self, statement: str, rows: pa.RecordBatch) -> None:
+        """Run an INSERT for each row, its parameters bound from Arrow columns in order."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
+
+    def commit(self) -> None:
+        self._connection.adbc_connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.adbc_connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class AdbcSqliteDialect(SQLiteDialect):
+    """`sqlite+adbc:///path`."""
+
+    driver = "adbc"
+    default_paramstyle = "qmark"
+    supports_statement_cache = True
+    supports_sane_rowcount = False
+    supports_sane_multi_rowcount = False
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """ADBC's module, with the version of the SQLite inside it, which the base dialect asks for."""
+        module = ModuleType("adbc_driver_sqlite.dbapi")
+        vars(module).update(vars(adbc))
+        with adbc.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT sqlite_version()")
+            ((version,),) = cursor.fetchall()
+        vars(module)["sqlite_version_info"] = tuple(int(part) for part in version.split("."))
+        return module
+
+    def create_connect_args(self, url: sa.URL) -> tuple[Sequence[str], dict[str, Any]]:
+        return [url.database or ""], {}
+
+    def connect(self, *arguments: Any, **_options: Any) -> Any:
+        return AdbcConnection(*arguments)
+
+    def is_disconnect(self, *_arguments: Any) -> bool:
+        return False

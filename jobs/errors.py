@@ -1,0 +1,67 @@
+"""What can go wrong, one class for each thing that a caller handles differently."""
+
+from collections.abc import Sequence
+
+
+class BulkUploadError(Exception):
+    """Base of all errors of this product. Its text is a sentence that may be shown to a person."""
+
+
+class SettingsError(BulkUploadError):
+    """The environment or the command line says something that cannot be.
+
+    problems: one sentence a setting.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class RefusedError(BulkUploadError):
+    """An upload is not accepted: what is wrong with it and what to do."""
+
+
+class TooLargeError(RefusedError):
+    """The file is larger than `max_upload_bytes`."""
+
+
+class UploadNotFoundError(BulkUploadError):
+    """No upload has this id."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"There is no upload #{upload_id}.")
+        self.upload_id = upload_id
+
+
+class DatasetNotFoundError(BulkUploadError):
+    """No dataset has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no dataset called “{name}”.")
+        self.name = name
+
+
+class TransitionError(BulkUploadError):
+    """The upload's state does not allow what was asked."""
+
+    def __init__(self, upload_id: int, status: str, action: str) -> None:
+        super().__init__(f"Upload #{upload_id} is {status}, so it cannot be {action}.")
+        self.upload_id = upload_id
+        self.status = status
+
+
+class ClaimLostError(BulkUploadError):
+    """The upload is no longer this claimant's: cancelled, or given to another worker. Nothing was written."""
+
+
+class UnreadableFileError(BulkUploadError):
+    """The file cannot be imported. The text says what it seems to be, and what is expected."""
+
+
+class DatabaseBusyError(BulkUploadError):
+    """Another process has been writing for so long that this one gave up waiting."""
+
+
+class MixedAccessError(BulkUploadError):
+    """This process opened a SQLite file through one driver and now asks for it through another (see database.py)."""

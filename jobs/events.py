@@ -1,0 +1,169 @@
+"""What is told of an upload: its whole public state, on two channels, after the database has it.
+
+The general channel `bulk_upload` feeds the history, `bulk_upload:<id>` the upload's own page. Every event goes to
+both. Redis forgets what nobody heard, so an event is a doorbell: the database stays the truth (DESIGN, section 3).
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Self, TypeVar
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobs.uploads import Status, Upload
+
+log = logging.getLogger(__name__)
+
+GENERAL_CHANNEL = "bulk_upload"
+
+#: Seconds between two reports of progress of one upload: four a second look fluid and cost little.
+PROGRESS_INTERVAL = 0.25
+
+#: Seconds that a publish may take before the import goes on without it.
+PUBLISH_TIMEOUT = 1.0
+
+_NAMES = {
+    Status.PENDING: "bulk_upload_progress",
+    Status.PROCESSING: "bulk_upload_progress",
+    Status.COMPLETED: "bulk_upload_complete",
+    Status.FAILED: "bulk_upload_error",
+    Status.CANCELLED: "bulk_upload_cancelled",
+}
+
+
+def channel_of(upload_id: int) -> str:
+    """The channel of one upload."""
+    return f"{GENERAL_CHANNEL}:{upload_id}"
+
+
+def channels(upload_id: int) -> tuple[str, str]:
+    """Both channels that hear of an upload."""
+    return GENERAL_CHANNEL, channel_of(upload_id)
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds: 2026-01-31T09:00:00.000000Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class Event:
+    """The public state of an upload (DESIGN, section 5). progress: percent. timestamp: when the state was written."""
+
+    event: str
+    file_id: int
+    seq: int
+    attempt: int
+    filename: str
+    dataset: str | None
+    status: str
+    progress: int
+    rows_total: int | None
+    rows_processed: int
+    rows_success: int
+    rows_failed: int
+    error: str | None
+    timestamp: str
+
+    @classmethod
+    def of(cls, upload: Upload) -> Self:
+        return cls(
+            event=_NAMES[upload.status],
+            file_id=upload.id,
+            seq=upload.seq,
+            attempt=upload.attempt,
+            filename=upload.filename,
+            dataset=upload.dataset,
+            status=upload.status,
+            progress=upload.progress,
+            rows_total=upload.rows_total,
+            rows_processed=upload.rows_processed,
+            rows_success=upload.rows_success,
+            rows_failed=upload.rows_failed,
+            error=upload.error,
+            timestamp=timestamp(upload.updated_at),
+        )
+
+    @classmethod
+    def parse(cls, data: str | bytes) -> Self:
+        """Raises ValueError, TypeError when it is not an event."""
+        return cls(**json.loads(data))
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.event != "bulk_upload_progress"
+
+    def json(self) -> str:
+        return json.dumps(self.__dict__, ensure_ascii=False, separators=(",", ":"))
+
+
+class Publisher:
+    """Tells both channels of an upload. Keeps one connection of its own, with short patience."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: Any = Redis.from_url(
+            redis_url,
+            socket_timeout=PUBLISH_TIMEOUT,
+            socket_connect_timeout=PUBLISH_TIMEOUT,
+            retry=Retry(NoBackoff(), 1),
+        )
+
+    def publish(self, upload: Upload) -> None:
+        """Publish the state that was just committed. Never fails: a page that missed it reads the database."""
+        event = Event.of(upload)
+        data = event.json()
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for channel in channels(upload.id):
+                    pipeline.publish(channel, data)
+                pipeline.execute()
+        except RedisError as error:
+            log.warning(
+                "Could not publish %s seq %d for upload %d to %s (%s): open pages learn of it from the database.",
+                event.event, event.seq, event.file_id, ", ".join(channels(upload.id)), error,
+            )  # fmt: skip
+        else:
+            log.info(
+                "Published %s seq %d for upload %d to %s.",
+                event.event, event.seq, event.file_id, ", ".join(channels(upload.id)),
+            )  # fmt: skip
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+T = TypeVar("T")
+
+
+class Ticker(Generic[T]):
+    """Passes on the newest of many values, at most once an interval; `flush` passes on what was held back."""
+
+    def __init__(
+        self,
+        callback: Callable[[T], None],
+        interval: float = PROGRESS_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """interval: seconds."""
+        self._callback = callback
+        self._interval = interval
+        self._clock = clock
+        self._last: float | None = None
+        self._held: T | None = None
+
+    def tick(self, value: T) -> None:
+        self._held = value
+        if self._last is None or self._clock() - self._last >= self._interval:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held is not None:
+            value, self._held = self._held, None
+            self._last = self._clock()
+            self._callback(value)

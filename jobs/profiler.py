@@ -1,0 +1,129 @@
+"""Looks through a whole file once and gives each column the narrowest type that every value of it fits.
+
+No value may lose anything to its type: "007", "+5", "1e400" or a 20-digit number are text, and so is a column in which
+one value differs from the others. Decided on the distinct values of each chunk, which are few.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.datasets import Field, Schema
+
+#: Whole numbers that fit 64 bits and print as they came.
+_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+#: Decimals that a double holds exactly enough to print the same digits again: 15 of them are.
+_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?$"
+_SIGNIFICANT_DIGITS = 15
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_DATETIMES = {
+    "%Y-%m-%dT%H:%M:%SZ": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+    "%Y-%m-%dT%H:%M:%S": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$",
+    "%Y-%m-%d %H:%M:%S": r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$",
+}
+_BOOLEANS = (("true", "false"), ("True", "False"), ("TRUE", "FALSE"))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A type that a column may turn out to have. fits: whether all these distinct, non-empty values are of it."""
+
+    type: str
+    called: str
+    fits: Callable[[pa.Array], bool]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def _matches(pattern: str) -> Callable[[pa.Array], bool]:
+    return lambda values: bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
+
+
+def _is_number(values: pa.Array) -> bool:
+    if not _matches(_NUMBER)(values):
+        return False
+    digits = pc.utf8_length(pc.replace_substring_regex(values, r"^-?0?\.?0*|\.|-", ""))
+    return bool(pc.all(pc.less_equal(digits, _SIGNIFICANT_DIGITS)).as_py())
+
+
+def _parses(pattern: str, kind: pa.DataType) -> Callable[[pa.Array], bool]:
+    def fits(values: pa.Array) -> bool:
+        if not _matches(pattern)(values):
+            return False
+        try:
+            pc.cast(pc.utf8_rtrim(values, "Z"), kind)
+        except pa.ArrowInvalid:
+            return False
+        years = pc.utf8_slice_codeunits(values, 0, 4)
+        return not pc.any(pc.equal(years, "0000")).as_py()  # PostgreSQL knows no year 0
+
+    return fits
+
+
+def _among(*words: str) -> Callable[[pa.Array], bool]:
+    return lambda values: bool(pc.all(pc.is_in(values, pa.array(words))).as_py())
+
+
+#: Narrowest first.
+_CANDIDATES = (
+    *(
+        _Candidate("boolean", f"{yes} or {no}", _among(yes, no), {"trueValues": [yes], "falseValues": [no]})
+        for yes, no in _BOOLEANS
+    ),
+    _Candidate("integer", "a whole number", _matches(_INTEGER)),
+    _Candidate("number", "a decimal number", _is_number),
+    _Candidate("date", "a date like 2026-01-31", _parses(_DATE, pa.date32())),
+    *(
+        _Candidate("datetime", f"a moment like {example}", _parses(pattern, pa.timestamp("s")), {"format": format_})
+        for (format_, pattern), example in zip(
+            _DATETIMES.items(), ("2026-01-31T09:00:00Z", "2026-01-31T09:00:00", "2026-01-31 09:00:00"), strict=True
+        )
+    ),
+)
+
+
+class Profile:
+    """What the chunks of a file, seen in any order, say about its columns."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._columns = {name: _Column() for name in names}
+        self.rows = 0
+
+    def see(self, rows: pd.DataFrame, count: int) -> None:
+        """rows: a chunk's, as text. count: its rows, bad ones included."""
+        self.rows += count
+        for name, column in self._columns.items():
+            column.see(rows[name].array.__arrow_array__())
+
+    def schema(self) -> Schema:
+        return Schema([column.decided(name) for name, column in self._columns.items()])
+
+
+class _Column:
+    def __init__(self) -> None:
+        self._possible = list(_CANDIDATES)
+        self._filled = 0
+        self._empty = 0
+
+    def see(self, values: pa.ChunkedArray | pa.Array) -> None:
+        counts = pc.value_counts(values)
+        words, times = counts.field("values"), counts.field("counts")
+        blank = pc.equal(words, "")
+        empty = pc.sum(pc.filter(times, blank)).as_py() or 0
+        self._empty += empty
+        self._filled += len(values) - empty
+        words = pc.filter(words, pc.invert(blank))
+        if len(words):
+            self._possible = [candidate for candidate in self._possible if candidate.fits(words)]
+
+    def decided(self, name: str) -> Field:
+        if not self._filled:
+            return Field(name, "string", evidence="text: every cell is empty")
+        blanks = f"; {self._empty:,} cells are empty" if self._empty else ""
+        if not self._possible:
+            return Field(name, "string", evidence=f"text: no other type fits all {self._filled:,} values{blanks}")
+        best = self._possible[0]
+        return Field(name, best.type, best.details, f"each of {self._filled:,} values is {best.called}{blanks}")

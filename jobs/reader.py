@@ -1,0 +1,377 @@
+"""A CSV file → its layout, then chunks of text with exact row numbers and byte offsets.
+
+The fast path cuts a block of bytes behind the last record that is whole and parses it with Arrow. It is taken only
+when every quote in the block stands where RFC 4180 puts it, which is checked. Everything else (a stray or unclosed
+quote, bytes that are not UTF-8) goes through Python's csv module, record by record, with the same numbers.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from jobs.errors import UnreadableFileError
+from jobs.uploads import BadRow
+
+DELIMITERS = (",", ";", "\t", "|")
+#: Bytes at the head of a file that its layout is read from.
+HEAD_BYTES = 1 << 20
+#: Records in the head that decide on the delimiter.
+SAMPLE_RECORDS = 100
+#: Columns a table may have: PostgreSQL's limit is 1,600, two of them ours.
+MAX_COLUMNS = 1_500
+#: Bytes one record may have: a quote that is never closed would otherwise swallow the rest of the file.
+MAX_RECORD_BYTES = 1 << 20
+#: Bytes a column's name may have in PostgreSQL.
+MAX_NAME_BYTES = 63
+#: Columns that every dataset's table has besides the file's.
+OWN_COLUMNS = ("_upload_id", "_row_number")
+
+UTF8_BOM = b"\xef\xbb\xbf"
+_QUOTE, _LF, _CR = b'"\n\r'
+
+#: How files that are not tables of text begin, and what to call them.
+_SIGNATURES = (
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"\xff\xfe", "text in UTF-16"),
+    (b"\xfe\xff", "text in UTF-16"),
+)
+_EXPECTED = "Expected is a CSV file in UTF-8: a header line, then one line a row."
+
+csv.field_size_limit(2 * MAX_RECORD_BYTES)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is to be read. first_byte: where the first record below the header begins. notes: for people."""
+
+    delimiter: str
+    names: list[str]
+    first_byte: int
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of a file.
+
+    rows: one text column a field, empty cells are "", index = row number (1 is the first below the header).
+    bad: the rows that are not tabular. count: rows in all, blank lines excluded. next_byte: behind the stretch.
+    """
+
+    rows: pd.DataFrame
+    bad: list[BadRow]
+    count: int
+    next_byte: int
+
+
+def inspect(path: Path) -> Layout:
+    """Find out how a file is laid out. Raises UnreadableFileError, saying what it seems to be."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    _check_is_text(head)
+    start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
+    delimiter = _detect_delimiter(head[start:])
+    for record in _records(io.BytesIO(head), start, delimiter):
+        if record.cells:
+            if record.problem:
+                raise UnreadableFileError(f"The header line cannot be read: {record.problem}. {_EXPECTED}")
+            names, notes = _unique_names(record.cells)
+            return Layout(delimiter, names, record.end, _layout_notes(delimiter, start, names) + notes)
+    raise UnreadableFileError(f"The file has no header line. {_EXPECTED}")
+
+
+def chunks(path: Path, layout: Layout, *, start: int, row: int, block_bytes: int) -> Iterator[Chunk]:
+    """The file from a byte on, in order. start: a record's first byte. row: its number. block_bytes: a chunk's size."""
+    with path.open("rb") as file:
+        while True:
+            file.seek(start)
+            block = file.read(block_bytes)
+            if not block:
+                return
+            chunk = _fast(block, len(block) < block_bytes, layout, start, row) or _exact(
+                file, layout, start, row, block_bytes
+            )
+            start, row = chunk.next_byte, row + chunk.count
+            yield chunk
+
+
+def _check_is_text(head: bytes) -> None:
+    if not head:
+        raise UnreadableFileError(f"The file is empty. {_EXPECTED}")
+    for signature, what in _SIGNATURES:
+        if head.startswith(signature):
+            raise UnreadableFileError(f"This seems to be {what}, not a table of text. {_EXPECTED}")
+    if head[:1000].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise UnreadableFileError(f"This seems to be a web page or an XML document, not a table of text. {_EXPECTED}")
+    if head.count(0) > len(head) // 100:
+        raise UnreadableFileError(f"This seems to be a binary file, or text in UTF-16 or UTF-32. {_EXPECTED}")
+
+
+def _detect_delimiter(head: bytes) -> str:
+    """The one of DELIMITERS that cuts most of the first records into as many cells as the header, and into most."""
+
+    def score(delimiter: str) -> tuple[bool, float, int]:
+        widths = [len(record.cells) for record in _sample(head, delimiter)]
+        agreement = sum(width == widths[0] for width in widths) / len(widths) if widths else 0.0
+        return bool(widths) and widths[0] > 1, agreement, widths[0] if widths else 0
+
+    return max(DELIMITERS, key=score)
+
+
+def _sample(head: bytes, delimiter: str) -> list["_Record"]:
+    found: list[_Record] = []
+    for record in _records(io.BytesIO(head), 0, delimiter):
+        if record.cells and record.end < HEAD_BYTES - 1:
+            found.append(record)
+        if len(found) == SAMPLE_RECORDS:
+            break
+    return found
+
+
+def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
+    """Names that a table can have, and a sentence for each that had to differ from the file's."""
+    if len(cells) > MAX_COLUMNS:
+        raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
+    taken = {name.casefold() for name in OWN_COLUMNS}
+    names, notes = [], []
+    for position, cell in enumerate(cells, start=1):
+        wanted = _shortened(" ".join(cell.split())) or f"column_{position}"
+        name, copy = wanted, 2
+        while name.casefold() in taken:
+            name, copy = f"{_shortened(wanted, 5)}_{copy}", copy + 1
+        taken.add(name.casefold())
+        names.append(name)
+        if name != cell:
+            notes.append(f"Column {position} is called “{name}”" + (f" instead of “{cell}”." if cell else "."))
+    return names, notes
+
+
+def _shortened(name: str, spare: int = 0) -> str:
+    return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore")
+
+
+def _layout_notes(delimiter: str, bom: int, names: list[str]) -> list[str]:
+    called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
+    return [f"Read as UTF-8{' with a byte order mark' if bom else ''}: {len(names):,} columns, separated by {called}."]
+
+
+def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Chunk | None:
+    """The block's whole records through Arrow, or None when that could be inexact."""
+    end = _end_of_records(block, final, layout.delimiter)
+    if not end or b"\0" in block:
+        return None
+    skipped: list[tuple[int, str]] = []
+
+    def note(invalid: pa_csv.InvalidRow) -> str:
+        skipped.append((invalid.number, invalid.text))
+        return "skip"
+
+    width = len(layout.names)
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(pa.py_buffer(block).slice(0, end)),
+            read_options=pa_csv.ReadOptions(
+                use_threads=False, block_size=end + 1, column_names=[str(n) for n in range(width)]
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=note
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={str(n): pa.string() for n in range(width)}, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    count = table.num_rows + len(skipped)
+    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in skipped], assume_unique=True)
+    odd = [(row - 1 + number, next(csv.reader([text], delimiter=layout.delimiter), [])) for number, text in skipped]
+    return _chunk(layout, table, numbers + (row - 1), odd, [], count, start + end)
+
+
+def _end_of_records(block: bytes, final: bool, delimiter: str) -> int:
+    """Where the block's last whole record ends; 0: there is none, or a quote stands where it should not."""
+    newline = b"\n" if b"\n" in block else b"\r"
+    quotes = _positions(block)
+    end = len(block) if final else block.rfind(newline) + 1
+    while end and (inside := int(np.searchsorted(quotes, end))) % 2:
+        if final and end == len(block):
+            return 0
+        end = block.rfind(newline, 0, quotes[inside - 1]) + 1
+    return end if _regular(block, quotes[: np.searchsorted(quotes, end)], delimiter) else 0
+
+
+def _positions(block: bytes) -> npt.NDArray[np.int64]:
+    if b'"' not in block:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == _QUOTE)
+
+
+def _regular(block: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool:
+    """Whether quotes pair up as in RFC 4180: 1st, 3rd, … open a cell (or double the one before), 2nd, … close it."""
+    if not len(quotes):
+        return True
+    around = np.frombuffer(b"\n" + block + b"\n", dtype=np.uint8)
+    allowed = [_QUOTE, _LF, _CR, ord(delimiter)]
+    before_opening, after_closing = around[quotes[0::2]], around[quotes[1::2] + 2]
+    return bool(np.isin(before_opening, allowed).all() and np.isin(after_closing, allowed).all())
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One record, read exactly. cells: empty for a blank line. end: the byte behind it. problem: why it is bad."""
+
+    cells: list[str]
+    end: int
+    problem: str | None
+
+
+class _Lines:
+    """The lines of a file from a byte on, as text for the csv module, with a count of the bytes handed out.
+
+    What is not UTF-8 comes through as lone surrogates. A record may not take more than MAX_RECORD_BYTES.
+    """
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        file.seek(start)
+        self._file = file
+        self._waiting: list[bytes] = []
+        self.position = self.record_start = start
+        self.first_line_end = start
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            line = self._next()
+            if not line:
+                self.ended = True
+                return
+            if self.position == self.record_start:
+                self.first_line_end = self.position + len(line)
+            self.position += len(line)
+            if self.position - self.record_start > MAX_RECORD_BYTES:
+                raise csv.Error("record too long")
+            yield line.decode("utf-8", "surrogateescape")
+
+    def _next(self) -> bytes:
+        if not self._waiting:
+            line = self._file.readline(MAX_RECORD_BYTES + 2)
+            self._waiting = line.splitlines(keepends=True)[::-1] if b"\r" in line else [line]
+        return self._waiting.pop() if self._waiting else b""
+
+
+def _records(file: BinaryIO, start: int, delimiter: str) -> Iterator[_Record]:
+    """Records from a byte on. One whose quote is never closed is its first line; reading goes on behind that line."""
+    while True:
+        lines = _Lines(file, start)
+        reader = csv.reader(lines, delimiter=delimiter)
+        while True:
+            try:
+                cells = next(reader, None)
+                open_quote = lines.ended and cells is not None and _is_open(file, lines.record_start, delimiter)
+            except csv.Error:
+                cells, open_quote = [], True
+            if cells is None:
+                return
+            if open_quote:
+                start = lines.first_line_end
+                yield _Record(_first_line(file, lines.record_start, start), start, "a quote is opened and never closed")
+                break
+            yield _Record(cells, lines.position, _problem(cells))
+            lines.record_start = lines.position
+
+
+def _is_open(file: BinaryIO, start: int, delimiter: str) -> bool:
+    """Whether the file's last record ends inside quotes."""
+    file.seek(start)
+    text = file.read().decode("utf-8", "surrogateescape")
+    try:
+        list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
+
+
+def _first_line(file: BinaryIO, start: int, end: int) -> list[str]:
+    file.seek(start)
+    return [file.read(end - start).decode("utf-8", "replace").rstrip("\r\n")]
+
+
+def _problem(cells: list[str]) -> str | None:
+    for position, cell in enumerate(cells, start=1):
+        if "\0" in cell:
+            return f"cell {position} has a NUL byte, which no text has"
+        for place, character in enumerate(cell, start=1):
+            if "\udc80" <= character <= "\udcff":
+                return f"cell {position}, character {place}: byte 0x{ord(character) - 0xDC00:02X} is not UTF-8"
+    return None
+
+
+def _exact(file: BinaryIO, layout: Layout, start: int, row: int, block_bytes: int) -> Chunk:
+    """About a block of records, one by one."""
+    good: list[tuple[int, list[str]]] = []
+    odd: list[tuple[int, list[str]]] = []
+    bad: list[BadRow] = []
+    number, end = row, start
+    for record in _records(file, start, layout.delimiter):
+        end = record.end
+        if record.problem:
+            bad.append(BadRow(number, [_shown(cell) for cell in record.cells], [(None, record.problem)]))
+        elif len(record.cells) == len(layout.names):
+            good.append((number, record.cells))
+        elif record.cells:
+            odd.append((number, record.cells))
+        number += bool(record.cells)
+        if end - start >= block_bytes:
+            break
+    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in layout.names)
+    table = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(len(layout.names))])
+    numbers = np.array([position for position, _ in good], dtype=np.int64)
+    return _chunk(layout, table, numbers, odd, bad, number - row, end)
+
+
+def _shown(cell: str) -> str:
+    """A cell as it can be kept as text: what is no text becomes U+FFFD."""
+    return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def _chunk(
+    layout: Layout,
+    table: pa.Table,
+    numbers: npt.NDArray[np.int64],
+    odd: Iterable[tuple[int, list[str]]],
+    bad: list[BadRow],
+    count: int,
+    next_byte: int,
+) -> Chunk:
+    """odd: rows with another number of cells than the header; empty ones too many at the end are forgiven."""
+    width, forgiven = len(layout.names), []
+    for number, cells in odd:
+        if len(cells) > width and not any(cells[width:]):
+            forgiven.append((number, cells[:width]))
+        else:
+            reason = f"has {len(cells):,} {'cell' if len(cells) == 1 else 'cells'}, expected {width:,}"
+            bad.append(BadRow(number, cells, [(None, reason)]))
+    if forgiven:
+        extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in forgiven), strict=True)]
+        table = pa.concat_tables([table, pa.table(extra, table.column_names)])
+        numbers = np.concatenate([numbers, [number for number, _ in forgiven]])
+    rows = table.rename_columns(layout.names).to_pandas(types_mapper=pd.ArrowDtype)
+    rows.index = pd.Index(numbers, name="_row_number")
+    return Chunk(rows, sorted(bad, key=lambda each: each.number), count, next_byte)

@@ -1,0 +1,116 @@
+"""The settings: the environment, read once and checked at start."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import SettingsError
+
+#: Bytes a unix socket's path may have on every system we know (Linux 107, macOS 103).
+SOCKET_PATH_LIMIT = 100
+
+
+class Settings(BaseSettings):
+    """One field a setting; the environment variable is BULK_UPLOAD_ and the field's name, unless it says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="BULK_UPLOAD_", extra="ignore", frozen=True, populate_by_name=True)
+
+    data: Path = Field(default=Path("data"), description="Folder that holds all state.")
+    host: str = Field(default="127.0.0.1", description="Address the web process listens on.")
+    port: Annotated[int, Field(ge=0, le=65535, description="Port the web process listens on.")] = 8000
+    workers: Annotated[int, Field(ge=0, le=64, description="Workers that `serve` starts.")] = 2
+    open: bool = Field(default=False, description="Allow listening beyond this machine although nobody signs in.")
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis to use instead of the private one.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="PostgreSQL (or another SQLite file) instead of the one in the data folder.",
+    )
+    lease: Annotated[float, Field(ge=1, description="Seconds a silent worker keeps an upload.")] = 15.0
+    sweep: Annotated[float, Field(ge=0.1, description="Seconds between two looks for abandoned uploads.")] = 3.0
+    block_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that are imported in one transaction.")] = (
+        4 * 1024 * 1024
+    )
+    max_upload_bytes: Annotated[int, Field(ge=1, description="Largest file that is accepted.")] = 10 * 1024**3
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("redis_url", "database_url")
+    @classmethod
+    def _empty_means_unset(cls, value: str | None) -> str | None:
+        return value or None
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite:///")):
+            raise ValueError("use postgresql://user:password@host/name, or sqlite:////absolute/path.db")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        level = value.upper()
+        if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+        return level
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """The settings of this process: the environment, and over it what the command line gave.
+
+        Raises SettingsError with a sentence for each value that is wrong.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]  # names are those of the fields, values are checked by pydantic
+        except ValidationError as error:
+            raise SettingsError(
+                [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
+            ) from error
+
+    @property
+    def files(self) -> Path:
+        """Folder of the uploaded files as they came."""
+        return self.data / "files"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy's URL of the database in use."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data / 'bulk_upload.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
+
+    @property
+    def redis_socket(self) -> Path:
+        """Socket of the private Redis: in the data folder, or in a short one named after it when that path is long."""
+        inside = self.data / "redis" / "redis.sock"
+        if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
+            return inside
+        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"bulk-upload-{os.getuid()}-{name}" / "redis.sock"
+
+    @property
+    def redis(self) -> str:
+        """URL of the Redis in use."""
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    def environment(self) -> dict[str, str]:
+        """What a child process needs in its environment to read these same settings."""
+        names = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+        values = self.model_dump(exclude_none=True)
+        return {names.get(name, f"BULK_UPLOAD_{name.upper()}"): str(value) for name, value in values.items()}

@@ -1,0 +1,87 @@
+"""The tables of records. The rows of datasets are in tables of their own, `data_<name>` (see datasets.py)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """A moment, in UTC on the way in and out, on databases with and without time zones."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+metadata = sa.MetaData()
+
+#: Both databases number from 1 and never again give a number that was once taken.
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    #: Attempts in a row that committed no row.
+    sa.Column("barren_attempts", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    #: The name that was asked for; empty: named after the file.
+    sa.Column("dataset_wanted", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text),
+    #: Name in the folder of files.
+    sa.Column("stored_as", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    #: The checkpoint: byte of the file at which the next chunk begins.
+    sa.Column("next_byte", sa.BigInteger, nullable=False),
+    sa.Column("rows_total", sa.BigInteger),
+    sa.Column("rows_processed", sa.BigInteger, nullable=False),
+    sa.Column("rows_success", sa.BigInteger, nullable=False),
+    sa.Column("rows_failed", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.Text),
+    #: Sentences about how the file was read, for its page.
+    sa.Column("notes", sa.JSON, nullable=False),
+    sa.Column("worker", sa.Text),
+    sa.Column("lease_until", UtcDateTime),
+    #: Since when, and from which row on, this attempt has been importing: its rate.
+    sa.Column("counting_since", UtcDateTime),
+    sa.Column("counting_from", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index("uploads_status", "status"),
+    sa.Index("uploads_updated_at", "updated_at"),
+    sa.Index("uploads_dataset", "dataset"),
+    sqlite_autoincrement=True,
+)
+
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    #: A Frictionless Table Schema.
+    sa.Column("schema", sa.JSON, nullable=False),
+    sa.Column("upload_id", sa.ForeignKey("uploads.id"), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+failed_rows = sa.Table(
+    "failed_rows",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id"), primary_key=True),
+    sa.Column("row_number", sa.BigInteger, primary_key=True),
+    #: The cells as they came, a list of text.
+    sa.Column("cells", sa.JSON, nullable=False),
+    #: A list of {"column": name or null, "reason": sentence}.
+    sa.Column("errors", sa.JSON, nullable=False),
+)

@@ -1,0 +1,413 @@
+"""The upload's record and its state machine. Every function changes one record, guarded, in the caller's transaction.
+
+A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt] RETURNING …`, so a claimant whose claim
+was given away matches no row and writes nothing, whatever it still believes (DESIGN, sections 3 and 4).
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from jobs.database import utc_now
+from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.files import StoredFile
+from jobs.tables import failed_rows, uploads
+
+#: Attempts in a row that commit no row before an upload is given up.
+MAX_BARREN_ATTEMPTS = 5
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Transition:
+    """From which states an upload may go to which, and what that is called when it is refused."""
+
+    sources: frozenset[Status]
+    target: Status
+    participle: str
+
+
+#: The state machine, whole. What is not here cannot happen.
+CLAIM = Transition(frozenset({Status.PENDING}), Status.PROCESSING, "claimed")  # by a worker, with a lease
+ADVANCE = Transition(frozenset({Status.PROCESSING}), Status.PROCESSING, "advanced")  # a chunk commits, a lease renews
+HAND_BACK = Transition(
+    frozenset({Status.PROCESSING}), Status.PENDING, "handed back"
+)  # lease over, horse dead, shutdown
+COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the file's end
+FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or attempts are given up
+CANCEL = Transition(ACTIVE, Status.CANCELLED, "cancelled")  # somebody asked; the job stops at its next write
+RETRY = Transition(frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING, "retried")  # a new run begins
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One row of the table `uploads` (see tables.py for what each column means)."""
+
+    id: int
+    seq: int
+    attempt: int
+    barren_attempts: int
+    status: Status
+    filename: str
+    dataset_wanted: str
+    dataset: str | None
+    stored_as: str
+    size: int
+    sha256: str
+    next_byte: int
+    rows_total: int | None
+    rows_processed: int
+    rows_success: int
+    rows_failed: int
+    error: str | None
+    notes: list[str]
+    worker: str | None
+    lease_until: datetime | None
+    counting_since: datetime | None
+    counting_from: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> Self:
+        values = row._asdict()
+        return cls(**{**values, "status": Status(values["status"])})
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def progress(self) -> int:
+        """Percent of the file's rows that are accounted for: 100 only when completed."""
+        if self.status is Status.COMPLETED:
+            return 100
+        if not self.rows_total:
+            return 0
+        return min(99, self.rows_processed * 100 // self.rows_total)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write for an upload, until its attempt is over. Proven again by every write."""
+
+    upload_id: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was not imported. number: 1 is the first below the header. reasons: (column or None, sentence)."""
+
+    number: int
+    cells: list[str]
+    reasons: list[tuple[str | None, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of uploads, newest first. newer, older: ids to begin at, or None where there is nothing more."""
+
+    items: list[Upload]
+    newer: int | None
+    older: int | None
+
+
+def create(connection: sa.Connection, file: StoredFile, *, dataset: str = "") -> Upload:
+    """Record an upload whose file is stored: pending."""
+    statement = sa.insert(uploads).values(
+        seq=1,
+        attempt=0,
+        barren_attempts=0,
+        status=Status.PENDING,
+        filename=file.filename,
+        dataset_wanted=dataset,
+        stored_as=file.stored_as,
+        size=file.size,
+        sha256=file.sha256,
+        next_byte=0,
+        rows_processed=0,
+        rows_success=0,
+        rows_failed=0,
+        notes=[],
+        counting_from=0,
+        created_at=utc_now(),
+        updated_at=utc_now(),
+    )
+    return Upload.of(connection.execute(statement.returning(uploads)).one())
+
+
+def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
+    """Take a pending upload for this worker, or None when it is no longer to be had. lease: seconds."""
+    return _change(
+        connection,
+        CLAIM,
+        upload_id,
+        attempt=uploads.c.attempt + 1,
+        barren_attempts=uploads.c.barren_attempts + 1,
+        worker=worker,
+        lease_until=utc_now(lease),
+        counting_since=utc_now(),
+        counting_from=uploads.c.rows_processed,
+        started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
+    )
+
+
+def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
+    """Keep the claim for another lease while nothing else is written. Raises ClaimLostError."""
+    return _owned(connection, ADVANCE, claim, lease_until=utc_now(lease))
+
+
+def profiled(
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    lease: float,
+    dataset: str,
+    rows_total: int,
+    next_byte: int,
+    notes: list[str],
+) -> Upload:
+    """The whole file was looked through: its rows are counted and its dataset exists. Raises ClaimLostError."""
+    return _owned(
+        connection,
+        ADVANCE,
+        claim,
+        lease_until=utc_now(lease),
+        dataset=dataset,
+        rows_total=rows_total,
+        next_byte=next_byte,
+        notes=notes,
+        counting_since=utc_now(),
+    )
+
+
+def advance(
+    connection: sa.Connection, claim: Claim, *, lease: float, good: int, bad: Collection[BadRow], next_byte: int
+) -> Upload:
+    """Account for a chunk, its failed rows included, and move the checkpoint behind it. Raises ClaimLostError.
+
+    good: rows that the caller writes in this same transaction. next_byte: where the next chunk begins.
+    """
+    upload = _owned(
+        connection,
+        ADVANCE,
+        claim,
+        lease_until=utc_now(lease),
+        barren_attempts=0,
+        next_byte=next_byte,
+        rows_processed=uploads.c.rows_processed + good + len(bad),
+        rows_success=uploads.c.rows_success + good,
+        rows_failed=uploads.c.rows_failed + len(bad),
+    )
+    if bad:
+        connection.execute(sa.insert(failed_rows), [_failed_row(claim.upload_id, row) for row in bad])
+    return upload
+
+
+def _failed_row(upload_id: int, row: BadRow) -> dict[str, Any]:
+    errors = [{"column": column, "reason": reason} for column, reason in row.reasons]
+    return {"upload_id": upload_id, "row_number": row.number, "cells": row.cells, "errors": errors}
+
+
+def complete(connection: sa.Connection, claim: Claim) -> Upload:
+    """The file's end was reached. Raises ClaimLostError."""
+    return _owned(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+
+
+def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
+    """The claimant cannot go on; error: a sentence for the person who uploaded. Raises ClaimLostError."""
+    return _owned(connection, FAIL, claim, **_ENDED, error=error)
+
+
+def hand_back(
+    connection: sa.Connection, claim: Claim, *, because: str, willingly: bool = False, expired: bool = False
+) -> Upload | None:
+    """The claimant is gone, or goes: pending again, or failed when attempts are used up. None: it was not its own.
+
+    because: what happened to the claimant, for the person. willingly: this attempt does not count among the barren
+    ones. expired: only if its lease is over still, when the statement runs.
+    """
+    lease = uploads.c.lease_until < utc_now() if expired else sa.true()
+    if willingly:
+        spared = sa.case((uploads.c.barren_attempts > 0, uploads.c.barren_attempts - 1), else_=0)
+        return _change(
+            connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, barren_attempts=spared
+        )
+    given_up = uploads.c.barren_attempts >= MAX_BARREN_ATTEMPTS
+    error = f"Given up after {MAX_BARREN_ATTEMPTS} attempts in a row that imported nothing. The last time, {because}."
+    return _change(
+        connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED, error=error
+    ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
+
+
+def cancel(connection: sa.Connection, upload_id: int) -> Upload:
+    """Stop for good; rows that are in stay in. Raises UploadNotFoundError, TransitionError."""
+    return _asked(connection, CANCEL, upload_id, **_ENDED)
+
+
+def retry(connection: sa.Connection, upload_id: int) -> Upload:
+    """Begin a new run: behind the last chunk that was committed, or from the start if no row ever succeeded.
+
+    Raises UploadNotFoundError, TransitionError.
+    """
+    upload = _asked(connection, RETRY, upload_id, error=None, finished_at=None, barren_attempts=0, **_UNCLAIMED)
+    if upload.rows_success or not upload.rows_failed:
+        return upload
+    connection.execute(sa.delete(failed_rows).where(failed_rows.c.upload_id == upload_id))
+    restarted = sa.update(uploads).where(uploads.c.id == upload_id)
+    values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0}
+    return Upload.of(connection.execute(restarted.values(values).returning(uploads)).one())
+
+
+_UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None}
+_ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
+
+
+def _change(
+    connection: sa.Connection,
+    transition: Transition,
+    upload_id: int,
+    held_by: int | None = None,
+    *conditions: sa.ColumnElement[bool],
+    **values: Any,
+) -> Upload | None:
+    """The one guarded statement. held_by: the attempt that must have the claim, if any must.
+
+    None: the upload is not in a state, or not in the attempt, that allows it.
+    """
+    statement = sa.update(uploads).where(
+        uploads.c.id == upload_id, uploads.c.status.in_(transition.sources), *conditions
+    )
+    if held_by is not None:
+        statement = statement.where(uploads.c.attempt == held_by)
+    statement = statement.values(seq=uploads.c.seq + 1, status=transition.target, updated_at=utc_now(), **values)
+    row = connection.execute(statement.returning(uploads)).one_or_none()
+    return None if row is None else Upload.of(row)
+
+
+def _owned(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
+    upload = _change(connection, transition, claim.upload_id, claim.attempt, **values)
+    if upload is None:
+        raise ClaimLostError(f"Upload #{claim.upload_id} is no longer with attempt {claim.attempt}.")
+    return upload
+
+
+def _asked(connection: sa.Connection, transition: Transition, upload_id: int, **values: Any) -> Upload:
+    upload = _change(connection, transition, upload_id, **values)
+    if upload is None:
+        raise TransitionError(upload_id, get(connection, upload_id).status, transition.participle)
+    return upload
+
+
+def get(connection: sa.Connection, upload_id: int) -> Upload:
+    """Raises UploadNotFoundError."""
+    row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
+    if row is None:
+        raise UploadNotFoundError(upload_id)
+    return Upload.of(row)
+
+
+def among(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
+    """Those of these uploads that exist, oldest first."""
+    statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
+    return [Upload.of(row) for row in connection.execute(statement)]
+
+
+def active(connection: sa.Connection) -> list[Upload]:
+    """All uploads that are not at an end, oldest first."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)
+    return [Upload.of(row) for row in connection.execute(statement)]
+
+
+def changed_since(connection: sa.Connection, moment: datetime) -> list[Upload]:
+    """Uploads that are active, or changed at or after a moment; in the order of their changes."""
+    condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= moment)
+    statement = sa.select(uploads).where(condition).order_by(uploads.c.updated_at, uploads.c.id)
+    return [Upload.of(row) for row in connection.execute(statement)]
+
+
+def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
+    """Uploads that are active, or changed in the last so many seconds by the database's clock."""
+    condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= utc_now(-seconds))
+    return [Upload.of(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))]
+
+
+def abandoned(connection: sa.Connection) -> list[Upload]:
+    """Uploads in process whose lease is over: their worker is dead, frozen, or cut off from the database."""
+    statement = sa.select(uploads).where(uploads.c.status == Status.PROCESSING, uploads.c.lease_until < utc_now())
+    return [Upload.of(row) for row in connection.execute(statement)]
+
+
+def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload]:
+    """Pending uploads whose record has not changed for so many seconds, oldest first."""
+    condition = sa.and_(uploads.c.status == Status.PENDING, uploads.c.updated_at <= utc_now(-for_seconds))
+    return [Upload.of(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))]
+
+
+def page(
+    connection: sa.Connection,
+    *,
+    limit: int,
+    cursor: int | None = None,
+    status: Status | None = None,
+    search: str = "",
+) -> Page:
+    """Uploads with an id up to `cursor`, newest first. search: part of the file's or the dataset's name."""
+    statement = sa.select(uploads).order_by(uploads.c.id.desc())
+    if status is not None:
+        statement = statement.where(uploads.c.status == status)
+    if search:
+        statement = statement.where(
+            uploads.c.filename.icontains(search, autoescape=True) | uploads.c.dataset.icontains(search, autoescape=True)
+        )
+    upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
+    found = [Upload.of(row) for row in connection.execute(upto.limit(limit + 1))]
+    newer = _newer(connection, statement, limit, cursor) if cursor is not None else None
+    return Page(found[:limit], newer, found[limit].id if len(found) > limit else None)
+
+
+def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cursor: int) -> int | None:
+    """The id at which the page before this one begins."""
+    above = statement.where(uploads.c.id > cursor).order_by(None).order_by(uploads.c.id.asc()).limit(limit)
+    ids = [row.id for row in connection.execute(above)]
+    return ids[-1] if ids else None
+
+
+def bad_rows(connection: sa.Connection, upload_id: int, *, limit: int) -> list[BadRow]:
+    """The first rows of an upload that failed."""
+    statement = sa.select(failed_rows).where(failed_rows.c.upload_id == upload_id)
+    rows = connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit))
+    return [
+        BadRow(row.row_number, row.cells, [(error["column"], error["reason"]) for error in row.errors]) for row in rows
+    ]
+
+
+def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
+    """The last uploads that came to an end after a moment, in that order."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment)
+    rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
+    return [Upload.of(row) for row in reversed(rows)]
+
+
+def newest_change(connection: sa.Connection) -> datetime | None:
+    """When any upload changed last."""
+    newest: datetime | None = connection.execute(sa.select(sa.func.max(uploads.c.updated_at))).scalar_one()
+    return newest

@@ -1,0 +1,1 @@
+"""The pages, the API, the streams, and the command that runs them."""

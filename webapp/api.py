@@ -1,0 +1,152 @@
+"""The JSON API, /api/v1, and what watches over the process asks."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import anyio.to_thread
+import sqlalchemy as sa
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from jobs import datasets, uploads
+from jobs.database import Database
+from jobs.datasets import Dataset, Position
+from jobs.errors import RefusedError
+from jobs.events import timestamp
+from webapp import actions
+from webapp.history import HistoryView
+from webapp.pages import rows_csv
+from webapp.state import AppRequest
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 500
+
+
+async def create(request: AppRequest) -> Response:
+    """multipart/form-data with `file` and `dataset`, or the file as the body with ?filename= and ?dataset=."""
+    upload = await actions.accept(request, raw_allowed=True)
+    return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+
+
+async def index(request: AppRequest) -> Response:
+    view, limit = HistoryView.of(request.query_params), _limit(request)
+    page = await request.state["live"].read(
+        lambda connection: uploads.page(
+            connection, limit=limit, cursor=view.cursor, status=view.status, search=view.search
+        )
+    )
+    following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
+    return _page([actions.as_json(upload) for upload in page.items], page.older, following)
+
+
+async def detail(request: AppRequest) -> Response:
+    upload_id = request.path_params["upload_id"]
+    upload = await request.state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    return JSONResponse(actions.as_json(upload))
+
+
+async def cancel(request: AppRequest) -> Response:
+    return JSONResponse(actions.as_json(await actions.cancel(request)))
+
+
+async def retry(request: AppRequest) -> Response:
+    return JSONResponse(actions.as_json(await actions.retry(request)))
+
+
+async def all_datasets(request: AppRequest) -> Response:
+    found = await request.state["live"].read(datasets.everything)
+    return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
+
+
+async def dataset(request: AppRequest) -> Response:
+    name = request.path_params["name"]
+    found, rows = await request.state["live"].read(
+        lambda connection: (datasets.get(connection, name), datasets.row_count(connection, name))
+    )
+    return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
+
+
+async def rows(request: AppRequest) -> Response:
+    """Rows as lists of text in the order of `columns`, as they stand in rows.csv."""
+    name, limit, after = (
+        request.path_params["name"],
+        _limit(request),
+        Position.parse(request.query_params.get("cursor", "")),
+    )
+
+    def read(connection: sa.Connection) -> tuple[Dataset, list[Any]]:
+        found = datasets.get(connection, name)
+        return found, datasets.rows_after(connection, found, after, limit=limit + 1)
+
+    found, read_rows = await request.state["live"].read(read)
+    shown = read_rows[:limit]
+    cursor = str(shown[-1][0]) if len(read_rows) > limit else None
+    query = urlencode({"cursor": cursor or "", "limit": limit})
+    items = [{"upload_id": key[0], "row_number": key[1], "cells": cells} for key, cells in shown]
+    following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
+    return _page(items, cursor, following, columns=[each.name for each in found.schema.fields])
+
+
+def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "rows": row_count,
+        "upload_id": found.upload_id,
+        "created_at": timestamp(found.created_at),
+        "links": {
+            "self": f"/api/v1/datasets/{found.name}",
+            "rows": f"/api/v1/datasets/{found.name}/rows",
+            "csv": f"/api/v1/datasets/{found.name}/rows.csv",
+            "html": f"/datasets/{found.name}",
+        },
+    }
+
+
+def _page(items: list[Any], cursor: int | str | None, following: str | None, **more: Any) -> Response:
+    """A page of a list. cursor: for the next page, null on the last."""
+    return JSONResponse({**more, "items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
+
+
+def _limit(request: AppRequest) -> int:
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+        raise RefusedError(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+async def healthz(_request: AppRequest) -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: AppRequest) -> Response:
+    """Database and Redis answer too: 200, or 503 with which one does not."""
+    state = request.state
+    found = {
+        "database": await anyio.to_thread.run_sync(_answers, state["database"]),
+        "redis": await anyio.to_thread.run_sync(state["queue"].is_reachable),
+    }
+    words = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
+    return JSONResponse(words, 200 if all(found.values()) else 503)
+
+
+def _answers(database: Database) -> bool:
+    try:
+        with database.reading() as connection:
+            return bool(connection.execute(sa.select(1)).scalar())
+    except sa.exc.SQLAlchemyError:
+        return False
+
+
+routes = [
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/api/v1/uploads", index, methods=["GET"]),
+    Route("/api/v1/uploads", create, methods=["POST"]),
+    Route("/api/v1/uploads/{upload_id:int}", detail),
+    Route("/api/v1/uploads/{upload_id:int}/cancel", cancel, methods=["POST"]),
+    Route("/api/v1/uploads/{upload_id:int}/retry", retry, methods=["POST"]),
+    Route("/api/v1/datasets", all_datasets),
+    Route("/api/v1/datasets/{name}", dataset),
+    Route("/api/v1/datasets/{name}/rows", rows),
+    Route("/api/v1/datasets/{name}/rows.csv", rows_csv),
+]

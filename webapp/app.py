@@ -1,0 +1,103 @@
+"""create_app(settings): routes, guards, and what lives as long as the process."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from jobs import files
+from jobs.database import Database
+from jobs.errors import BulkUploadError
+from jobs.events import Publisher
+from jobs.queue import UploadQueue
+from jobs.settings import Settings
+from webapp import api, pages, stream
+from webapp.fragments import STATIC, Fragments
+from webapp.guard import Guard
+from webapp.hub import Hub
+from webapp.live import Live
+from webapp.problems import Problems
+from webapp.state import AppState
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The web process as an ASGI application. The database must be migrated."""
+    fragments = Fragments()
+    problems = Problems(fragments)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
+        database = Database(settings.database)
+        queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
+        hub = Hub(database, queue, settings.redis)
+        await anyio.to_thread.run_sync(files.remove_abandoned, settings.files)
+        sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
+        try:
+            async with hub.running():
+                yield {
+                    "settings": settings,
+                    "database": database,
+                    "queue": queue,
+                    "publisher": publisher,
+                    "hub": hub,
+                    "fragments": fragments,
+                    "live": Live(database, hub, fragments),
+                }
+        finally:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
+            publisher.close()
+            queue.close()
+            database.close()
+
+    return Starlette(
+        routes=[*stream.routes, *pages.routes, *api.routes, Mount("/static", VersionedFiles(directory=STATIC))],
+        middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
+        exception_handlers={
+            BulkUploadError: problems.known,
+            HTTPException: problems.http,
+            Exception: problems.unforeseen,
+        },
+        lifespan=lifespan,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _sweep(settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher) -> None:
+    """Every few seconds, not all processes at once, bring back uploads that got lost."""
+    while True:
+        await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
+        try:
+            await anyio.to_thread.run_sync(queue.sweep, database, publisher)
+        except Exception:
+            log.exception("The sweep for lost uploads stumbled and will be tried again.")
+
+
+class VersionedFiles(StaticFiles):
+    """Files whose address carries a version may be kept for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if b"v=" in scope.get("query_string", b"") and response.status_code == 200:
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response

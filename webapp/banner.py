@@ -1,0 +1,35 @@
+"""What `serve` says once everything runs: where to go, and what it runs on."""
+
+import sys
+from urllib.parse import urlsplit
+
+from jobs.settings import Settings
+
+
+def show(settings: Settings, url: str, redis: str) -> None:
+    """Print the banner on stdout, the address in bold where that is a terminal."""
+    facts = {
+        "Address": f"\N{ESCAPE}[1m{url}\N{ESCAPE}[0m" if sys.stdout.isatty() else url,
+        "Data": str(settings.data),
+        "Database": database(settings),
+        "Redis": redis,
+        "Workers": str(settings.workers),
+    }
+    lines = [f"  {name:<10}{value}" for name, value in facts.items()]
+    print("\n  Bulk Upload is running.\n", *lines, "\n  Press Ctrl-C to stop.\n", sep="\n", flush=True)
+
+
+def database(settings: Settings) -> str:
+    """Which database is in use, without its password."""
+    return _without_secrets("PostgreSQL" if settings.database.startswith("postgresql") else "SQLite", settings.database)
+
+
+def redis(settings: Settings) -> str:
+    """Which Redis is in use when it is not the private one, without its password."""
+    return _without_secrets("at", settings.redis)
+
+
+def _without_secrets(kind: str, url: str) -> str:
+    parts = urlsplit(url)
+    place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{kind} {place.replace('//', '/')}"

@@ -1,0 +1,157 @@
+"""The `bulk-upload` command. What a command needs is imported when it runs, so that --help answers at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.errors import BulkUploadError, SettingsError
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+
+Command = Callable[..., None]
+
+
+class _Group(click.Group):
+    """Ends with the sentence of an error of ours, not with a traceback: status 2 for settings, 1 for the rest."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SettingsError as error:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            context.exit(2)
+        except BulkUploadError as error:
+            click.echo(str(error), err=True)
+            context.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bulk-upload")
+def main() -> None:
+    """Upload data files through a web page and watch every row land in your database, live.
+
+    Each option can also be set in the environment: --port as BULK_UPLOAD_PORT. The option wins.
+    """
+
+
+def _data(command: Command) -> Command:
+    path = click.Path(file_okay=False, path_type=Path)
+    return click.option("--data", type=path, help="Folder that holds all state.  [default: data]")(command)
+
+
+def _address(command: Command) -> Command:
+    options = [
+        click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
+        click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8000]"),
+        click.option(
+            "--open",
+            is_flag=True,
+            default=None,
+            help="Listen beyond this machine although nobody signs in: whoever reaches it may do everything.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_lifeline = click.option("--lifeline", is_flag=True, hidden=True, help="End when stdin, a pipe, is closed.")
+
+
+@main.command()
+@_data
+@_address
+@click.option("--workers", type=int, help="Workers to start.  [default: 2]")
+def serve(**flags: object) -> None:
+    """Run everything: the web page, the workers and, unless REDIS_URL names one, a private Redis."""
+    from jobs.settings import Settings
+    from webapp import logs
+    from webapp import serve as supervisor
+
+    settings = Settings.load(**flags)
+    logs.configure(settings, "serve")
+    supervisor.run(settings)
+
+
+@main.command()
+@_data
+@_address
+@_lifeline
+@click.option("--fd", type=int, hidden=True, help="A listening socket that was inherited.")
+def web(fd: int | None, lifeline: bool, **flags: object) -> None:
+    """Run one web process, beside workers and a Redis that run already."""
+    from jobs.settings import Settings
+    from webapp import lifeline as lifeline_
+    from webapp import listener, logs
+
+    settings = Settings.load(**flags)
+    logs.configure(settings, "web")
+    if lifeline:
+        lifeline_.watch()
+    else:
+        listener.check_host(settings)
+        _prepare(settings)
+
+    from webapp import web as process
+
+    process.run(settings, fd)
+
+
+@main.command()
+@_data
+@_lifeline
+def worker(lifeline: bool, **flags: object) -> None:
+    """Run one worker, which imports one upload after the other."""
+    from jobs.settings import Settings
+    from webapp import lifeline as lifeline_
+    from webapp import logs
+
+    settings = Settings.load(**flags)
+    logs.configure(settings, "worker")
+    if lifeline:
+        lifeline_.watch()
+    else:
+        _prepare(settings)
+
+    from jobs import queue
+
+    queue.work(settings)
+
+
+@main.command()
+@_data
+@_lifeline
+def migrate(lifeline: bool, **flags: object) -> None:
+    """Bring the database to the newest schema; safe to repeat."""
+    from jobs.settings import Settings
+    from webapp import lifeline as lifeline_
+    from webapp import logs
+
+    settings = Settings.load(**flags)
+    logs.configure(settings, "migrate")
+    if lifeline:
+        lifeline_.watch()
+    _prepare(settings)
+
+
+def _prepare(settings: "Settings") -> None:
+    """Make the data folder and the newest schema, which several processes may do at once; `serve` did it already."""
+    from sqlalchemy.exc import OperationalError
+
+    from jobs import database
+    from webapp import banner, data_folder
+    from webapp.errors import CannotStartError
+
+    data_folder.prepare(settings.data)
+    try:
+        database.migrate(settings)
+    except OperationalError as error:
+        raise CannotStartError(f"The database ({banner.database(settings)}) cannot be used: {error.orig}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The data folder: made, checked, and claimed by one supervisor at a time."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from webapp.errors import CannotStartError
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder if it is missing, for this user only. Raises CannotStartError if nothing can be written there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error.strerror) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unusable(folder, "this user may not write there")
+
+
+def prepare_private(folder: Path) -> None:
+    """Make a folder that nobody but this user can enter.
+
+    Raises CannotStartError if something else is in its place, or somebody else's folder.
+    """
+    prepare(folder.parent)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise _unusable(folder, error.strerror) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise CannotStartError(f"{folder} has to be a folder of this user. Remove it, and start again.")
+    folder.chmod(0o700)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim of a supervisor on its data folder.
+
+    unclean: the one before it ended without a goodbye, so that some of its children may be about to end just now.
+    """
+
+    unclean: bool
+    _file: TextIO
+
+    def announce(self, url: str) -> None:
+        """Let a second start know where this one can be found."""
+        self._write(f"{os.getpid()} {url}\n")
+
+    def release(self) -> None:
+        """Say goodbye; the lock itself goes with the file."""
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(text)
+        self._file.flush()
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Claim]:
+    """Claim the folder for this process. Raises CannotStartError if another one has it, or if it cannot be used.
+
+    The lock is the kernel's, on `serve.lock`: it goes when its process goes, killed or not, and no child inherits it.
+    """
+    prepare(folder)
+    path = folder / "serve.lock"
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _unusable(path, error.strerror) from error
+    with file:
+        if not _locked(file):
+            raise CannotStartError(_already_running(folder, path.read_text("utf-8")))
+        claim = Claim(unclean=bool(path.read_text("utf-8")), _file=file)
+        try:
+            yield claim
+        finally:
+            claim.release()
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _already_running(folder: Path, announced: str) -> str:
+    pid, _, url = announced.strip().partition(" ")
+    where = f" at {url} (process {pid})" if url else ""
+    return (
+        f"Bulk Upload is already running on {folder}{where}. "
+        "Use that one, or stop it first, or choose another folder with --data (or BULK_UPLOAD_DATA)."
+    )
+
+
+def _unusable(path: Path, reason: str | None) -> CannotStartError:
+    return CannotStartError(
+        f"Cannot use {path}: {reason}. Make it writable, or choose another folder with --data (or BULK_UPLOAD_DATA)."
+    )

@@ -1,0 +1,164 @@
+"""Jinja, and what the templates are given: a record in, a rendered partial out."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from jobs.queue import Line
+from jobs.uploads import BadRow, Status, Upload
+
+ROOT = Path(__file__).parent.parent
+STATIC = ROOT / "static"
+
+_LABELS = {
+    Status.PENDING: ("Pending", "pending"),
+    Status.PROCESSING: ("Processing", "active"),
+    Status.COMPLETED: ("Completed", "good"),
+    Status.FAILED: ("Failed", "bad"),
+    Status.CANCELLED: ("Cancelled", "muted"),
+}
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    row_number: int
+    reason: str
+    cells: list[str]
+
+    @classmethod
+    def of(cls, row: BadRow) -> Self:
+        reasons = [f"{column}: {reason}" if column else reason for column, reason in row.reasons]
+        return cls(row.number, "; ".join(reasons), row.cells)
+
+
+class UploadView:
+    """An upload as people see it: its record, and the numbers and words that are made from it.
+
+    Attributes of the record are there under their own names. Rates are rows a second.
+    """
+
+    def __init__(self, upload: Upload, line: Line, failed_sample: list[BadRow] | None = None) -> None:
+        self._upload = upload
+        self.waiting = _waiting(upload, line)
+        self.failed_sample = [FailedRow.of(row) for row in failed_sample or []]
+        self.label, self.tone = _LABELS[upload.status]
+        if upload.status is Status.COMPLETED and upload.rows_failed:
+            self.label, self.tone = "Completed with errors", "warn"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._upload, name)
+
+    @property
+    def is_terminal(self) -> bool:
+        return not self._upload.is_active
+
+    @property
+    def can_cancel(self) -> bool:
+        return self._upload.is_active
+
+    @property
+    def can_retry(self) -> bool:
+        return self._upload.status in (Status.FAILED, Status.CANCELLED)
+
+    @property
+    def rate(self) -> int | None:
+        """Of this attempt, up to its last state; None until there is enough to tell."""
+        upload = self._upload
+        if upload.status is not Status.PROCESSING or upload.counting_since is None:
+            return None
+        seconds = (upload.updated_at - upload.counting_since).total_seconds()
+        rows = upload.rows_processed - upload.counting_from
+        return round(rows / seconds) if seconds >= 0.2 and rows else None
+
+    @property
+    def time_left(self) -> str | None:
+        rate = self.rate
+        if not rate or self._upload.rows_total is None:
+            return None
+        return duration((self._upload.rows_total - self._upload.rows_processed) / rate)
+
+    @property
+    def elapsed(self) -> str | None:
+        seconds = self._seconds()
+        return None if seconds is None else duration(seconds)
+
+    @property
+    def average_rate(self) -> int | None:
+        seconds = self._seconds()
+        return round(self._upload.rows_processed / seconds) if seconds and self._upload.rows_processed else None
+
+    def _seconds(self) -> float | None:
+        upload = self._upload
+        if upload.started_at is None:
+            return None
+        return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
+
+
+def _waiting(upload: Upload, line: Line) -> str | None:
+    """Why a pending upload has not begun, as far as is known."""
+    if upload.status is not Status.PENDING:
+        return None
+    if not line.reachable:
+        return "waiting: the queue cannot be reached"
+    if not line.workers:
+        return "no worker is running"
+    ahead = line.ahead.get(upload.id, 0)
+    return f"{ahead:,} ahead of it" if ahead else "next in line"
+
+
+class Fragments:
+    """Renders pages and partials. In a page `static(path)` is a file's address, which changes with its content."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(ROOT / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        versions = {
+            str(path.relative_to(STATIC)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+            for path in STATIC.rglob("*")
+            if path.is_file()
+        }
+        self._environment.globals["static"] = lambda path: f"/static/{path}?v={versions[path]}"
+        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration}
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        return self._environment.get_template(template).render(context)
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def size(value: int) -> str:
+    """Bytes as people say them: 31.1 MB."""
+    amount, units = float(value), ("bytes", "kB", "MB", "GB", "TB")
+    for unit in units[:-1]:
+        if amount < 1000:
+            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} {units[-1]}"
+
+
+def when(moment: datetime) -> Markup:
+    """A <time> in UTC, which the page shows in the reader's own zone."""
+    moment = moment.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def duration(seconds: float) -> str:
+    """1 h 2 min, 3 min 20 s, 42 s, 0.4 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,65 @@
+"""What every request passes: who may send it, and what browsers are told about the answer. Plain ASGI, no buffering."""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+}
+
+
+class Guard:
+    """Refuses what another site's page sends in a visitor's name, and, unless open, names that are not this machine's.
+
+    Nobody signs in yet, so on loopback the visitor's own browser is the one way in for a stranger: by a form on
+    another site (told by Sec-Fetch-Site or Origin) or by a name that resolves to 127.0.0.1 (told by Host).
+    """
+
+    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        reason = self._refusal(scope["method"], Headers(scope=scope))
+        app = self._app if reason is None else PlainTextResponse(reason, status_code=403)
+        await app(scope, receive, with_headers)
+
+    def _refusal(self, method: str, headers: Headers) -> str | None:
+        host = headers.get("host", "")
+        if self._loopback_only and urlsplit(f"//{host}").hostname not in _LOOPBACK_NAMES:
+            return (
+                f"This address is for localhost only, and the request was for “{host}”. Start with --open to allow it."
+            )
+        if method not in _SAFE_METHODS and _is_foreign(headers, host):
+            return "This request was sent by a page of another site, which is not allowed."
+        return None
+
+
+def _is_foreign(headers: Headers, host: str) -> bool:
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != host

@@ -1,0 +1,265 @@
+"""One Redis reader a process, and a mailbox a client.
+
+The reader subscribes `bulk_upload` for the general mailboxes and `bulk_upload:*` for those of one upload, so each
+stream streams its own channel. Redis forgets, hangs and restarts: after every gap, while Redis is away, and now and
+then anyway, the hub reads from the database what changed and delivers that as if it had been heard.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import anyio.to_thread
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from jobs import uploads
+from jobs.database import Database
+from jobs.events import GENERAL_CHANNEL, Event
+from jobs.queue import Line, UploadQueue
+from jobs.uploads import Upload
+from webapp.shared import SharedReads
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two pings of our own on the subscription, and how long it may stay silent before it is replaced.
+PING_EVERY = 2.0
+SILENT_AFTER = 6.0
+#: Seconds until Redis is tried again.
+RECONNECT_AFTER = 0.5
+#: Seconds between two reads of what changed: all the time, for a crash between commit and publish; and without Redis.
+REREAD_EVERY = 10.0
+REREAD_WITHOUT_REDIS = 1.0
+#: Seconds that each of these reads reaches back beyond the last one: a slow transaction commits late.
+OVERLAP = 10.0
+#: Seconds between two looks at who waits for whom.
+LINE_EVERY = 2.0
+#: Uploads whose record is kept in memory.
+KNOWN_UPLOADS = 1_000
+
+
+class Mailbox:
+    """What one client has not been sent yet: the newest event of each upload, and uploads to show again."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, Event] = {}
+        self._nudged: set[int] = set()
+        self._ready = asyncio.Event()
+        self.closed = False
+
+    def put(self, event: Event) -> None:
+        held = self._events.get(event.file_id)
+        if held is None or held.seq < event.seq:
+            self._events[event.file_id] = event
+            self._ready.set()
+
+    def nudge(self, upload_id: int) -> None:
+        """The upload is as it was, but what is said about it is not: its place in the line."""
+        self._nudged.add(upload_id)
+        self._ready.set()
+
+    def close(self) -> None:
+        """The process is going: whoever waits here is to leave."""
+        self.closed = True
+        self._ready.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is something to take, or it is closed, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+
+    def take(self) -> tuple[list[Event], set[int]]:
+        """Events, oldest upload first, and the uploads to show again besides."""
+        events, nudged = self._events, self._nudged - self._events.keys()
+        self._events, self._nudged = {}, set()
+        if not self.closed:
+            self._ready.clear()
+        return [events[upload_id] for upload_id in sorted(events)], nudged
+
+
+class Hub:
+    """Runs for as long as the web process does."""
+
+    def __init__(self, database: Database, queue: UploadQueue, redis_url: str) -> None:
+        self._database = database
+        self._queue = queue
+        self._redis_url = redis_url
+        self._general: set[Mailbox] = set()
+        self._of_upload: dict[int, set[Mailbox]] = {}
+        self._known: OrderedDict[int, Upload] = OrderedDict()
+        self._wanted: set[int] = set()
+        self._records: SharedReads[None, None] = SharedReads(self._read_wanted)
+        self._listening = False
+        self._last_read = time.monotonic()
+        self._line_may_differ = asyncio.Event()
+        #: Who waits for whom, as of some two seconds ago.
+        self.line = Line()
+
+    @contextmanager
+    def filling(self, mailbox: Mailbox, upload_id: int | None) -> Iterator[None]:
+        """Inside the block the mailbox gets what the channel of one upload, or the general one, says."""
+        among = self._general if upload_id is None else self._of_upload.setdefault(upload_id, set())
+        among.add(mailbox)
+        try:
+            yield
+        finally:
+            among.discard(mailbox)
+            if upload_id is not None and not among:
+                self._of_upload.pop(upload_id, None)
+
+    async def records(self, seqs: Mapping[int, int]) -> list[Upload]:
+        """The records of these uploads, each at least as new as its seq, from one query for all who ask at once."""
+        while True:
+            missing = {i for i, seq in seqs.items() if (known := self._known.get(i)) is None or known.seq < seq}
+            if not missing:
+                return [self._known[upload_id] for upload_id in seqs]
+            self._wanted |= missing
+            await self._records.get(None)
+            seqs = {i: seq for i, seq in seqs.items() if i in self._known}
+
+    def remember(self, found: Iterable[Upload]) -> None:
+        for upload in found:
+            known = self._known.get(upload.id)
+            if known is None or known.seq <= upload.seq:
+                self._known[upload.id] = upload
+                self._known.move_to_end(upload.id)
+
+    async def _read_wanted(self, _key: None) -> None:
+        wanted, self._wanted = self._wanted, set()
+
+        def read() -> list[Upload]:
+            with self._database.reading() as connection:
+                return uploads.among(connection, wanted)
+
+        self.remember(await anyio.to_thread.run_sync(read))
+        while len(self._known) > KNOWN_UPLOADS:
+            self._known.popitem(last=False)
+
+    @asynccontextmanager
+    async def running(self) -> Any:
+        """Listens inside the block."""
+        await self._look_at_line()
+        tasks = [
+            asyncio.create_task(_forever(work), name=work.__name__)
+            for work in (self._listen, self._reread, self._watch_line)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """One connection's life. Whatever is wrong with it, a new one is made by whoever calls this again."""
+        client: Any = Redis.from_url(
+            self._redis_url, socket_timeout=SILENT_AFTER, socket_connect_timeout=PING_EVERY, retry=Retry(NoBackoff(), 0)
+        )
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(GENERAL_CHANNEL)
+                await pubsub.psubscribe(f"{GENERAL_CHANNEL}:*")
+                await self._receive(pubsub)
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._listening:
+                log.warning("Lost Redis (%s): reading changes from the database until it is back.", error)
+        finally:
+            self._listening = False
+            with suppress(RedisError, OSError):
+                await client.aclose()
+        await asyncio.sleep(RECONNECT_AFTER)
+
+    async def _receive(self, pubsub: Any) -> None:
+        heard = pinged = time.monotonic()
+        confirmed = 0
+        while time.monotonic() - heard < SILENT_AFTER:
+            if time.monotonic() - pinged >= PING_EVERY:
+                await pubsub.ping()
+                pinged = time.monotonic()
+            message = await pubsub.get_message(timeout=PING_EVERY / 2)
+            if message is None:
+                continue
+            heard = time.monotonic()
+            if message["type"] in ("subscribe", "psubscribe"):
+                confirmed += 1
+                if confirmed >= 2:  # of two subscriptions; any further one means that redis-py connected anew
+                    self._listening = True
+                    await self._resync()
+            elif message["type"] in ("message", "pmessage"):
+                self._hear(message["channel"].decode(), message["data"])
+        raise TimeoutError(f"silent for {SILENT_AFTER:.0f} s")
+
+    def _hear(self, channel: str, data: bytes) -> None:
+        try:
+            event = Event.parse(data)
+        except (ValueError, TypeError):
+            log.exception("Something that is no event came in on %s.", channel)
+            return
+        self._deliver(self._general if channel == GENERAL_CHANNEL else self._of_upload.get(event.file_id, ()), event)
+
+    def _deliver(self, mailboxes: Iterable[Mailbox], event: Event) -> None:
+        if event.event != "bulk_upload_progress" or not event.rows_processed:
+            self._line_may_differ.set()
+        for mailbox in mailboxes:
+            mailbox.put(event)
+
+    async def _reread(self) -> None:
+        """Crashes between commit and publish are revealed by nothing else."""
+        await asyncio.sleep(REREAD_WITHOUT_REDIS)
+        if not self._listening or time.monotonic() - self._last_read >= REREAD_EVERY:
+            await self._resync()
+
+    async def _resync(self) -> None:
+        """Deliver to everybody what the database says changed since the last time, and a little before."""
+        began = time.monotonic()
+        reach = began - self._last_read + OVERLAP
+
+        def read() -> list[Upload]:
+            with self._database.reading() as connection:
+                return uploads.changed_lately(connection, reach)
+
+        found = await anyio.to_thread.run_sync(read)
+        self._last_read = began
+        self.remember(found)
+        for upload in found:
+            event = Event.of(upload)
+            self._deliver(self._general, event)
+            self._deliver(self._of_upload.get(upload.id, ()), event)
+
+    async def _watch_line(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINE_EVERY):
+                await self._line_may_differ.wait()
+        self._line_may_differ.clear()
+        await self._look_at_line()
+
+    async def _look_at_line(self) -> None:
+        """Have uploads shown again about which there is something else to say now."""
+        before, self.line = self.line, await anyio.to_thread.run_sync(self._queue.line)
+        if before == self.line:
+            return
+
+        def read() -> list[int]:
+            with self._database.reading() as connection:
+                return [upload.id for upload in uploads.waiting(connection)]
+
+        for upload_id in await anyio.to_thread.run_sync(read):
+            for mailbox in (*self._general, *self._of_upload.get(upload_id, ())):
+                mailbox.nudge(upload_id)
+
+
+async def _forever(work: Any) -> None:
+    """Again and again, whatever happens: one bad moment must not leave every page deaf."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("The hub's %s stumbled and goes on.", work.__name__.strip("_"))
+            await asyncio.sleep(RECONNECT_AFTER)

@@ -1,0 +1,138 @@
+"""What goes out on the streams: each snapshot and update is read and rendered once a process, for all clients."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import sqlalchemy as sa
+from sse_starlette import ServerSentEvent
+
+from jobs import uploads
+from jobs.database import Database
+from jobs.events import Event, timestamp
+from jobs.uploads import Page, Upload
+from webapp.fragments import Fragments, UploadView
+from webapp.history import PAGE_SIZE, HistoryView
+from webapp.hub import Hub
+from webapp.shared import SharedReads
+
+#: Failed rows that an upload's page shows.
+FAILED_SAMPLE = 20
+#: Uploads that ended while a page was away of which it is told by a toast, at most.
+MISSED_TOASTS = 5
+#: Rendered pieces that are kept.
+KEPT = 1_000
+
+T = TypeVar("T")
+
+
+class Live:
+    """Renders for the streams, and for the pages that include the same partials."""
+
+    def __init__(self, database: Database, hub: Hub, fragments: Fragments) -> None:
+        self._database = database
+        self._hub = hub
+        self._fragments = fragments
+        self._kept: OrderedDict[tuple[Any, ...], str] = OrderedDict()
+        self._histories: SharedReads[HistoryView, str] = SharedReads(self._read_history)
+        self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail)
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Ask the database something, off the event loop."""
+
+        def run() -> T:
+            with self._database.reading() as connection:
+                return query(connection)
+
+        return await anyio.to_thread.run_sync(run)
+
+    def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:
+        """What `_uploads_table.html` needs."""
+        return {
+            "uploads": [UploadView(upload, self._hub.line) for upload in page.items],
+            "q": view.search,
+            "status": view.status or "",
+            "page": {
+                "newer_url": view.at(page.newer).url("/uploads") if page.newer else None,
+                "older_url": view.at(page.older).url("/uploads") if page.older else None,
+            },
+        }
+
+    async def history(self, view: HistoryView) -> str:
+        """The whole table as a page shows it now, as a swap."""
+        return await self._histories.get(view)
+
+    async def _read_history(self, view: HistoryView) -> str:
+        page = await self.read(
+            lambda connection: uploads.page(
+                connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search
+            )
+        )
+        self._hub.remember(page.items)
+        table = self._fragments.render("_uploads_table.html", self.table_context(view, page))
+        return f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
+
+    async def detail(self, upload_id: int) -> tuple[Upload, str]:
+        """An upload and the part of its page that changes, as a swap. Raises UploadNotFoundError."""
+        return await self._details.get(upload_id)
+
+    async def _read_detail(self, upload_id: int) -> tuple[Upload, str]:
+        upload, sample = await self.read(
+            lambda connection: (
+                uploads.get(connection, upload_id),
+                uploads.bad_rows(connection, upload_id, limit=FAILED_SAMPLE),
+            )
+        )
+        context = {"upload": UploadView(upload, self._hub.line, sample)}
+        progress = self._fragments.render("_upload_progress.html", context)
+        return upload, f'<hx-partial hx-target="#upload" hx-swap="outerMorph">{progress}</hx-partial>'
+
+    def row(self, upload: Upload, *, insert: bool) -> str:
+        """A row of the history, as a swap. insert: also where the page does not have it yet, sorted in by its id."""
+        view = UploadView(upload, self._hub.line)
+
+        def render() -> str:
+            row = self._fragments.render("_upload_row.html", {"upload": view})
+            if insert:
+                return f'<hx-upsert hx-target="#upload-rows" key="data-key" sort="desc">{row}</hx-upsert>'
+            return f'<hx-partial hx-target="#upload-{upload.id}" hx-swap="outerMorph">{row}</hx-partial>'
+
+        return self._keep(("row", upload.id, upload.seq, view.waiting, insert), render)
+
+    def toast(self, upload: Upload) -> str:
+        """The news that an upload ended, as a swap."""
+
+        def render() -> str:
+            toast = self._fragments.render("_toast.html", {"upload": UploadView(upload, self._hub.line)})
+            return f'<hx-partial hx-target="#toasts" hx-swap="beforeend">{toast}</hx-partial>'
+
+        return self._keep(("toast", upload.id, upload.seq), render)
+
+    def json(self, event: Event) -> bytes:
+        """An event as it stands on the JSON streams."""
+
+        def render() -> str:
+            message = ServerSentEvent(event.json(), event=event.event, id=event.timestamp, retry=2_000, sep="\n")
+            return message.encode().decode()
+
+        return self._keep(("json", event.file_id, event.seq), render).encode()
+
+    async def ended_since(self, moment: datetime) -> list[Upload]:
+        """Uploads that ended after a moment, the latest few, in order."""
+        return await self.read(lambda connection: uploads.ended_since(connection, moment, limit=MISSED_TOASTS))
+
+    async def watermark(self) -> str:
+        """The time of the newest state there is; "" when there is none."""
+        newest = await self.read(uploads.newest_change)
+        return timestamp(newest) if newest else ""
+
+    def _keep(self, key: tuple[Any, ...], render: Callable[[], str]) -> str:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            self._kept[key] = render()
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]

@@ -1,0 +1,68 @@
+"""Errors → answers: a page for people, problem details (RFC 9457) for programs."""
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from jobs.errors import (
+    BulkUploadError,
+    DatabaseBusyError,
+    DatasetNotFoundError,
+    RefusedError,
+    TooLargeError,
+    TransitionError,
+    UploadNotFoundError,
+)
+from webapp.fragments import Fragments
+
+_STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
+    (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
+     "This file is too large"),
+    (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "This upload was not accepted"),
+    (UploadNotFoundError, HTTPStatus.NOT_FOUND, "No such upload"),
+    (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "No such dataset"),
+    (TransitionError, HTTPStatus.CONFLICT, "That is not possible any more"),
+    (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "The database is busy"),
+]  # fmt: skip
+
+
+def wants_json(request: Request[Any]) -> bool:
+    return request.url.path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+
+
+class Problems:
+    """Exception handlers, which need the templates."""
+
+    def __init__(self, fragments: Fragments) -> None:
+        self._fragments = fragments
+
+    async def known(self, request: Request, error: Exception) -> Response:
+        """One of ours: its text is for people."""
+        for kind, status, title in _STATUSES:
+            if isinstance(error, kind):
+                return self._answer(request, status, title, str(error))
+        return await self.unforeseen(request, error)
+
+    async def http(self, request: Request, error: Exception) -> Response:
+        """One of Starlette's: no such page, wrong method."""
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        detail = "There is nothing at this address." if status == 404 else error.detail
+        title = "Page not found" if status == 404 else status.phrase
+        return self._answer(request, status, title, detail, dict(error.headers or {}))
+
+    async def unforeseen(self, request: Request, _error: Exception) -> Response:
+        """A defect: logged by the server, with its traceback; people are told that it is not their fault."""
+        detail = "Something went wrong here that is not your doing. It was logged; trying again may help."
+        return self._answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong", detail)
+
+    def _answer(
+        self, request: Request, status: HTTPStatus, title: str, detail: str, headers: dict[str, str] | None = None
+    ) -> Response:
+        content = {"status": int(status), "title": title, "detail": detail}
+        if wants_json(request):
+            return JSONResponse({"type": "about:blank", **content}, int(status), headers, "application/problem+json")
+        return HTMLResponse(self._fragments.render("error.html", content), int(status), headers)

@@ -1,0 +1,175 @@
+"""An upload's request → a stored file, written once while it arrives, off the event loop in batches of a megabyte."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from jobs.errors import RefusedError, TooLargeError
+from jobs.files import Arrival, StoredFile, too_large
+from jobs.settings import Settings
+
+#: Bytes that go to the disk, the hash and the parser at once.
+BATCH_BYTES = 1 << 20
+#: Bytes that a form's fields and boundaries may have beside the file.
+FORM_BYTES = 1 << 16
+#: Bytes of a refused body that are read and thrown away, so that the sender gets to see the answer.
+DRAINED_BYTES = 1 << 28
+
+
+class FormBody:
+    """The body of a multipart form with one file. Blocking: `feed` it what comes, then `finish`."""
+
+    def __init__(self, content_type: str, folder: Path, limit: int) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or b"boundary" not in options:
+            raise RefusedError("Send the file as multipart/form-data, in a field called “file”.")
+        self.fields: dict[str, str] = {}
+        self._folder = folder
+        self._limit = limit
+        self._arrival: Arrival | None = None
+        self._header: dict[str, bytearray] = {"name": bytearray(), "value": bytearray()}
+        self._disposition: dict[bytes, bytes] = {}
+        self._into: Arrival | bytearray = bytearray()
+        self._parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_header_field": lambda data, start, end: self._header["name"].extend(data[start:end]),
+                "on_header_value": lambda data, start, end: self._header["value"].extend(data[start:end]),
+                "on_header_end": self._on_header,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_part_end": self._on_part_end,
+            },
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Raises RefusedError."""
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise RefusedError(f"The form could not be read: {error}.") from error
+
+    def finish(self) -> StoredFile:
+        """Raises RefusedError when no file was in it, or an empty one."""
+        try:
+            self._parser.finalize()
+        except FormParserError as error:
+            raise RefusedError("The form ended before it was complete.") from error
+        if self._arrival is None:
+            raise RefusedError("No file was sent. Choose a CSV file and try again.")
+        return self._arrival.keep()
+
+    def discard(self) -> None:
+        """Remove what was stored, unless it was kept."""
+        if self._arrival is not None:
+            self._arrival.__exit__(None, None, None)
+
+    def _on_header(self) -> None:
+        if bytes(self._header["name"]).lower() == b"content-disposition":
+            _, self._disposition = parse_options_header(bytes(self._header["value"]))
+        self._header = {"name": bytearray(), "value": bytearray()}
+
+    def _on_headers(self) -> None:
+        filename = self._disposition.get(b"filename")
+        if filename is None:
+            self._into = bytearray()
+            return
+        if self._arrival is not None:
+            raise RefusedError("Send one file at a time.")
+        self._arrival = Arrival(self._folder, filename.decode("utf-8", "replace"), limit=self._limit)
+        self._into = self._arrival
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        part = memoryview(data)[start:end]
+        if isinstance(self._into, Arrival):
+            self._into.write(part)
+        elif len(self._into) + len(part) > FORM_BYTES:
+            raise RefusedError("A field of the form is too long.")
+        else:
+            self._into += part
+
+    def _on_part_end(self) -> None:
+        if isinstance(self._into, bytearray):
+            name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+            self.fields[name] = self._into.decode("utf-8", "replace")
+        self._disposition = {}
+
+
+class RawBody:
+    """A body that is the file itself; its name and its fields stand in the query."""
+
+    def __init__(self, query: dict[str, str], folder: Path, limit: int) -> None:
+        self.fields = query
+        self._arrival = Arrival(folder, query.get("filename", ""), limit=limit)
+
+    def feed(self, data: bytes) -> None:
+        self._arrival.write(data)
+
+    def finish(self) -> StoredFile:
+        return self._arrival.keep()
+
+    def discard(self) -> None:
+        self._arrival.__exit__(None, None, None)
+
+
+async def receive(request: Request[Any], settings: Settings, *, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
+    """The file that a request carries, stored, and the other fields. Raises RefusedError.
+
+    raw_allowed: a body that is no form is the file itself.
+    """
+    stream = request.stream()
+    try:
+        return await _store(request, settings, stream, raw_allowed)
+    except RefusedError:
+        await _drain(stream)
+        raise
+
+
+async def _store(
+    request: Request[Any], settings: Settings, stream: AsyncIterator[bytes], raw_allowed: bool
+) -> tuple[StoredFile, dict[str, str]]:
+    limit = settings.max_upload_bytes
+    if int(request.headers.get("content-length", 0)) > limit + FORM_BYTES:
+        raise TooLargeError(too_large(limit))
+    content_type = request.headers.get("content-type", "")
+    is_form = content_type.startswith("multipart/") or not raw_allowed
+
+    def begin() -> FormBody | RawBody:
+        if is_form:
+            return FormBody(content_type, settings.files, limit)
+        return RawBody(dict(request.query_params), settings.files, limit)
+
+    body = await anyio.to_thread.run_sync(begin)
+    try:
+        async for batch in _batches(stream):
+            await anyio.to_thread.run_sync(body.feed, batch)
+        file = await anyio.to_thread.run_sync(body.finish)
+        return file, body.fields
+    finally:
+        body.discard()
+
+
+async def _batches(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    async for data in stream:
+        held.append(data)
+        size += len(data)
+        if size >= BATCH_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    left = DRAINED_BYTES
+    async for data in stream:
+        left -= len(data)
+        if left < 0:
+            return
