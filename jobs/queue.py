@@ -182,6 +182,8 @@ def work(settings: Settings) -> None:
     """Be one worker, until SIGTERM or SIGINT. What a job needs is imported now, so that its fork starts warm."""
     import jobs.bulk_upload  # noqa: F401  # the libraries it brings take seconds to load
 
+    # The job reads its settings from the environment: what the command line said must be there too.
+    os.environ.update(settings.environment())
     # A horse between fork and its own handler must survive the signal that asks it to stop.
     signal.signal(signal.SIGUSR1, lambda *_: stop_requested.set())
     queue = UploadQueue(settings.redis)

@@ -1,0 +1,49 @@
+# What people and CI run. `make run` needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
+
+.PHONY: run test lint demo-data lock clean
+
+run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
+	@$(BIN)/bulk-upload serve $(ARGS)
+
+test: .venv/dev  # some of them, as in: make test ARGS="-k reader"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev  # style, types, and which room may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+demo-data: .venv/dev  # files to try, up to 3.4 million rows
+	@$(BIN)/python -m tests.demo_data
+
+lock:  # the newest versions of everything; needs uv
+	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
+	$(LOCK) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+
+clean:  # what was installed, and every cache; uploads stay
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/runtime: requirements.lock pyproject.toml | .venv/made
+	@echo "Installing into .venv (once; it may take a minute or two) ..."
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+.venv/dev: requirements-dev.lock .venv/runtime
+	@echo "Installing what tests and lint need ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
