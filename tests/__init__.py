@@ -1,0 +1,1 @@
+"""Tests run on real Redis, SQLite, PostgreSQL, uvicorn and Chromium, one file a room."""
