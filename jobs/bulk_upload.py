@@ -89,6 +89,8 @@ class _Attempt:
             self._commit(dataset, chunk)
             self._ticker.tick(self._upload)
             self._stop_if_asked()
+        if self._upload.rows_failed and not self._upload.rows_success:
+            raise UnreadableFileError("Every row failed, so nothing was imported. The first ones say why.")
         with self._database.transaction() as connection:
             self._upload = uploads.complete(connection, self._claim)
         self._publisher.publish(self._upload)
@@ -132,7 +134,8 @@ class _Attempt:
         return reader.chunks(self._path, layout, start=start, row=row, block_bytes=self._settings.block_bytes)
 
     def _typed_chunks(self, layout: Layout, dataset: Dataset) -> Iterator["TypedChunk"]:
-        for chunk in self._chunks(layout, self._upload.next_byte, self._upload.rows_processed + 1):
+        start = max(self._upload.next_byte, layout.first_byte)
+        for chunk in self._chunks(layout, start, self._upload.rows_processed + 1):
             yield TypedChunk(chunk, validator.typed(chunk.rows, dataset.schema))
 
     def _commit(self, dataset: Dataset, chunk: "TypedChunk") -> None:

@@ -83,6 +83,8 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """A connection to read with: one consistent view."""
         with self.engine.connect() as connection:
+            if not self.is_sqlite:  # where a transaction is one view anyway
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     @contextmanager

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple, Self
 
@@ -89,14 +90,16 @@ def _column_type(each: Field) -> sa.types.TypeEngine[Any]:
 
 
 def cell(each: Field, value: Any) -> str:
-    """A stored value as text again, as it came."""
+    """A stored value as text again, as it came; a number as its shortest decimals, so that 1.50 is 1.5."""
     if value is None:
         return ""
     if each.type == "boolean":
         return str(each.details["trueValues" if value else "falseValues"][0])
     if isinstance(value, datetime):
-        return value.strftime(each.details["format"])
-    return str(value)
+        # strftime alone writes the year 999 without its leading zero.
+        return value.strftime(each.details["format"].replace("%Y", f"{value.year:04}"))
+    text = str(value)
+    return format(Decimal(text), "f") if isinstance(value, float) and "e" in text else text
 
 
 def checked_name(name: str) -> str:
@@ -122,6 +125,8 @@ def name_after(filename: str) -> str:
 
 def create(connection: sa.Connection, wanted: str, schema: Schema, upload_id: int) -> Dataset:
     """Record a dataset under the first free one of `wanted`, `wanted_2`, … and make its table."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(sa.text("LOCK TABLE datasets IN SHARE ROW EXCLUSIVE MODE"))
     taken = set(connection.execute(sa.select(datasets.c.name).where(datasets.c.name.startswith(wanted))).scalars())
     for name in _variants(wanted):
         if name not in taken:
@@ -144,6 +149,8 @@ def exists(connection: sa.Connection, name: str) -> bool:
 
 def get(connection: sa.Connection, name: str) -> Dataset:
     """Raises DatasetNotFoundError."""
+    if not _NAME.fullmatch(name):
+        raise DatasetNotFoundError(name)
     row = connection.execute(sa.select(datasets).where(datasets.c.name == name)).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name)

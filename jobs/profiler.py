@@ -122,7 +122,7 @@ class _Column:
     def decided(self, name: str) -> Field:
         if not self._filled:
             return Field(name, "string", evidence="text: every cell is empty")
-        blanks = f"; {self._empty:,} cells are empty" if self._empty else ""
+        blanks = f"; {self._empty:,} {'cell is' if self._empty == 1 else 'cells are'} empty" if self._empty else ""
         if not self._possible:
             return Field(name, "string", evidence=f"text: no other type fits all {self._filled:,} values{blanks}")
         best = self._possible[0]

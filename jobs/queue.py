@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,8 +175,10 @@ class ImportWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
+        stop_requested.set()  # for a horse that is not born yet
         if self.horse_pid:
-            os.kill(self.horse_pid, signal.SIGUSR1)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.horse_pid, signal.SIGUSR1)
 
 
 def work(settings: Settings) -> None:

@@ -7,6 +7,7 @@ quote, bytes that are not UTF-8) goes through Python's csv module, record by rec
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_NAME_BYTES = 63
 #: Columns that every dataset's table has besides the file's.
 OWN_COLUMNS = ("_upload_id", "_row_number")
+#: Names that PostgreSQL keeps for itself in every table.
+SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 UTF8_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"\n\r'
@@ -149,7 +152,7 @@ def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
     """Names that a table can have, and a sentence for each that had to differ from the file's."""
     if len(cells) > MAX_COLUMNS:
         raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
-    taken = {name.casefold() for name in OWN_COLUMNS}
+    taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
     names, notes = [], []
     for position, cell in enumerate(cells, start=1):
         wanted = _shortened(" ".join(cell.split())) or f"column_{position}"
@@ -169,7 +172,8 @@ def _shortened(name: str, spare: int = 0) -> str:
 
 def _layout_notes(delimiter: str, bom: int, names: list[str]) -> list[str]:
     called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
-    return [f"Read as UTF-8{' with a byte order mark' if bom else ''}: {len(names):,} columns, separated by {called}."]
+    columns = f"{len(names):,} columns, separated by {called}" if len(names) > 1 else "1 column"
+    return [f"Read as UTF-8{' with a byte order mark' if bom else ''}: {columns}."]
 
 
 def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Chunk | None:
@@ -185,6 +189,8 @@ def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Ch
 
     width = len(layout.names)
     try:
+        # Checked at once, and first: Arrow's handler of odd rows would print an error of its own about such bytes.
+        pa.array([block[:end]], pa.binary()).cast(pa.string())
         table = pa_csv.read_csv(
             pa.BufferReader(pa.py_buffer(block).slice(0, end)),
             read_options=pa_csv.ReadOptions(
@@ -194,7 +200,7 @@ def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Ch
                 delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=note
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={str(n): pa.string() for n in range(width)}, strings_can_be_null=False
+                column_types={str(n): pa.string() for n in range(width)}, strings_can_be_null=False, check_utf8=False
             ),
         )
     except pa.ArrowInvalid:
@@ -252,9 +258,13 @@ class _Lines:
         file.seek(start)
         self._file = file
         self._waiting: list[bytes] = []
-        self.position = self.record_start = start
-        self.first_line_end = start
+        self.position = self.first_line_end = start
         self.ended = False
+        self.begin_record()
+
+    def begin_record(self) -> None:
+        self.record_start = self.position
+        self.record: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         while True:
@@ -262,17 +272,21 @@ class _Lines:
             if not line:
                 self.ended = True
                 return
-            if self.position == self.record_start:
-                self.first_line_end = self.position + len(line)
             self.position += len(line)
+            if not self.record:
+                self.first_line_end = self.position
             if self.position - self.record_start > MAX_RECORD_BYTES:
                 raise csv.Error("record too long")
-            yield line.decode("utf-8", "surrogateescape")
+            self.record.append(line.decode("utf-8", "surrogateescape"))
+            yield self.record[-1]
 
     def _next(self) -> bytes:
         if not self._waiting:
             line = self._file.readline(MAX_RECORD_BYTES + 2)
             self._waiting = line.splitlines(keepends=True)[::-1] if b"\r" in line else [line]
+            if len(self._waiting) > 1 and not self._waiting[0].endswith((b"\r", b"\n")):
+                # Perhaps cut in two: it is read again from its own beginning.
+                self._file.seek(-len(self._waiting.pop(0)), os.SEEK_CUR)
         return self._waiting.pop() if self._waiting else b""
 
 
@@ -284,33 +298,42 @@ def _records(file: BinaryIO, start: int, delimiter: str) -> Iterator[_Record]:
         while True:
             try:
                 cells = next(reader, None)
-                open_quote = lines.ended and cells is not None and _is_open(file, lines.record_start, delimiter)
+                whole = not lines.ended and not _swallows_lines(lines.record, delimiter)
             except csv.Error:
-                cells, open_quote = [], True
+                cells, whole = [], False
             if cells is None:
                 return
-            if open_quote:
-                start = lines.first_line_end
-                yield _Record(_first_line(file, lines.record_start, start), start, "a quote is opened and never closed")
+            if not whole:
+                yield (bad := _first_line(file, lines.record_start, lines.first_line_end))
+                start = bad.end
                 break
             yield _Record(cells, lines.position, _problem(cells))
-            lines.record_start = lines.position
+            lines.begin_record()
 
 
-def _is_open(file: BinaryIO, start: int, delimiter: str) -> bool:
-    """Whether the file's last record ends inside quotes."""
-    file.seek(start)
-    text = file.read().decode("utf-8", "surrogateescape")
+def _swallows_lines(record: list[str], delimiter: str) -> bool:
+    """Whether a record of several lines is one only because a quote, never closed, met the opening one of a later cell:
+    then something other than a delimiter or the line's end stands behind it."""
+    if len(record) < 2:
+        return False
     try:
-        list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        return "unexpected end of data" in str(error)
+        list(csv.reader(record, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return True
     return False
 
 
-def _first_line(file: BinaryIO, start: int, end: int) -> list[str]:
+def _first_line(file: BinaryIO, start: int, end: int) -> _Record:
+    """The line from `start` to `end` as a bad row; if the line is too long itself, all of it up to its end."""
     file.seek(start)
-    return [file.read(end - start).decode("utf-8", "replace").rstrip("\r\n")]
+    line = rest = file.read(end - start)
+    cells = [line.decode("utf-8", "replace").rstrip("\r\n")]
+    if len(line) <= MAX_RECORD_BYTES:
+        return _Record(cells, end, "a quote is opened and never closed")
+    while rest and not rest.endswith((b"\r", b"\n")):
+        rest = next(iter(file.readline(MAX_RECORD_BYTES).splitlines(keepends=True)), b"")
+        end += len(rest)
+    return _Record(cells, end, f"is longer than {MAX_RECORD_BYTES:,} bytes")
 
 
 def _problem(cells: list[str]) -> str | None:

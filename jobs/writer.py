@@ -9,6 +9,11 @@ import pyarrow.csv as pa_csv
 import sqlalchemy as sa
 
 from jobs.datasets import Dataset
+from jobs.errors import UnreadableFileError
+
+#: What PostgreSQL calls a row that does not fit: https://www.postgresql.org/docs/current/errcodes-appendix.html. Known
+#: by its code, for psycopg is not installed everywhere.
+PROGRAM_LIMIT_EXCEEDED = "54000"
 
 
 def write(connection: sa.Connection, dataset: Dataset, upload_id: int, rows: pd.DataFrame) -> None:
@@ -41,5 +46,13 @@ def _copy(driver: Any, table: str, batch: pa.RecordBatch) -> None:
     """PostgreSQL's COPY of Arrow's own CSV: missing values are unquoted and empty, and there is no empty text."""
     sink = pa.BufferOutputStream()
     pa_csv.write_csv(batch, sink, pa_csv.WriteOptions(include_header=False))
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy:
-        copy.write(memoryview(sink.getvalue()))
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy:
+            copy.write(memoryview(sink.getvalue()))
+    except Exception as error:
+        if getattr(error, "sqlstate", "") == PROGRAM_LIMIT_EXCEEDED:
+            raise UnreadableFileError(
+                "The file is too wide for PostgreSQL: the many short cells of a row take more than the 8,160 bytes that"
+                " it keeps together. Split the file into several with fewer columns each."
+            ) from error
+        raise

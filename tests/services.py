@@ -115,7 +115,7 @@ class PostgresServer:
     def _url(self, database: str) -> str:
         return f"postgresql://bulk@127.0.0.1:{self._port}/{database}"
 
-    def create(self, template: str = "template1") -> str:
+    def create(self, template: str = "template0") -> str:
         """The URL of a new database like the template."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:

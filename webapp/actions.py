@@ -7,7 +7,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 from jobs import datasets, uploads
-from jobs.errors import RefusedError
+from jobs.errors import BulkUploadError, RefusedError
 from jobs.events import Event, timestamp
 from jobs.files import StoredFile
 from jobs.uploads import Upload
@@ -25,7 +25,7 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     try:
         return await _change(state, record)
-    except RefusedError:
+    except BulkUploadError:
         await anyio.to_thread.run_sync(_forget, state, file)
         raise
 

@@ -108,7 +108,7 @@ def _page(items: list[Any], cursor: int | str | None, following: str | None, **m
 
 def _limit(request: AppRequest) -> int:
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
         raise RefusedError(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
     return int(text)
 
@@ -142,9 +142,9 @@ routes = [
     Route("/readyz", readyz),
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
-    Route("/api/v1/uploads/{upload_id:int}", detail),
-    Route("/api/v1/uploads/{upload_id:int}/cancel", cancel, methods=["POST"]),
-    Route("/api/v1/uploads/{upload_id:int}/retry", retry, methods=["POST"]),
+    Route("/api/v1/uploads/{upload_id:id}", detail),
+    Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
+    Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
     Route("/api/v1/datasets", all_datasets),
     Route("/api/v1/datasets/{name}", dataset),
     Route("/api/v1/datasets/{name}/rows", rows),

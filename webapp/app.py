@@ -5,9 +5,8 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from functools import partial
 
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -24,11 +23,12 @@ from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp import api, pages, stream
 from webapp.fragments import STATIC, Fragments
-from webapp.guard import Guard
+from webapp.guard import Guard, is_loopback
 from webapp.hub import Hub
 from webapp.live import Live
 from webapp.problems import Problems
 from webapp.state import AppState
+from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
         hub = Hub(database, queue, settings.redis)
-        await anyio.to_thread.run_sync(files.remove_abandoned, settings.files)
+        await in_thread(partial(files.remove_abandoned, settings.files))
         sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
         try:
             async with hub.running():
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Starlette:
                 }
         finally:
             sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
+            await asyncio.wait({sweeper})
             publisher.close()
             queue.close()
             database.close()
@@ -75,20 +75,12 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 async def _sweep(settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher) -> None:
     """Every few seconds, not all processes at once, bring back uploads that got lost."""
     while True:
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
         try:
-            await anyio.to_thread.run_sync(queue.sweep, database, publisher)
+            await in_thread(partial(queue.sweep, database, publisher))
         except Exception:
             log.exception("The sweep for lost uploads stumbled and will be tried again.")
 

@@ -137,12 +137,14 @@ def number(value: int) -> str:
 
 def size(value: int) -> str:
     """Bytes as people say them: 31.1 MB."""
-    amount, units = float(value), ("bytes", "kB", "MB", "GB", "TB")
-    for unit in units[:-1]:
-        if amount < 1000:
-            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} {units[-1]}"
+    if value < 1000:
+        return "1 byte" if value == 1 else f"{value} bytes"
+    amount, unit = value / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if round(amount, 1) < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:,.1f} {unit}"
 
 
 def when(moment: datetime) -> Markup:
@@ -155,7 +157,7 @@ def when(moment: datetime) -> Markup:
 
 def duration(seconds: float) -> str:
     """1 h 2 min, 3 min 20 s, 42 s, 0.4 s."""
-    if seconds < 10:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -24,7 +24,7 @@ class HistoryView:
         """What cannot be understood is as if it were not there."""
         status, cursor = query.get("status", ""), query.get("cursor", "")
         return cls(
-            search=query.get("q", "").strip()[:200],
+            search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL takes no NUL
             status=Status(status) if status in list(Status) else None,
             cursor=int(cursor) if cursor.isdecimal() and len(cursor) < 19 else None,
         )

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import anyio.to_thread
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,6 +24,7 @@ from jobs.events import GENERAL_CHANNEL, Event
 from jobs.queue import Line, UploadQueue
 from jobs.uploads import Upload
 from webapp.shared import SharedReads
+from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ class Mailbox:
                 await self._ready.wait()
 
     def take(self) -> tuple[list[Event], set[int]]:
-        """Events, oldest upload first, and the uploads to show again besides."""
-        events, nudged = self._events, self._nudged - self._events.keys()
+        """Events, oldest upload first, and the uploads to show again whatever their event says."""
+        events, nudged = self._events, self._nudged
         self._events, self._nudged = {}, set()
         if not self.closed:
             self._ready.clear()
@@ -115,14 +115,12 @@ class Hub:
                 self._of_upload.pop(upload_id, None)
 
     async def records(self, seqs: Mapping[int, int]) -> list[Upload]:
-        """The records of these uploads, each at least as new as its seq, from one query for all who ask at once."""
-        while True:
-            missing = {i for i, seq in seqs.items() if (known := self._known.get(i)) is None or known.seq < seq}
-            if not missing:
-                return [self._known[upload_id] for upload_id in seqs]
+        """The records of these uploads that exist, as new as their seq says, from one query for all who ask at once."""
+        missing = {i for i, seq in seqs.items() if (known := self._known.get(i)) is None or known.seq < seq}
+        if missing:
             self._wanted |= missing
             await self._records.get(None)
-            seqs = {i: seq for i, seq in seqs.items() if i in self._known}
+        return [self._known[upload_id] for upload_id in seqs if upload_id in self._known]
 
     def remember(self, found: Iterable[Upload]) -> None:
         for upload in found:
@@ -138,7 +136,7 @@ class Hub:
             with self._database.reading() as connection:
                 return uploads.among(connection, wanted)
 
-        self.remember(await anyio.to_thread.run_sync(read))
+        self.remember(await in_thread(read))
         while len(self._known) > KNOWN_UPLOADS:
             self._known.popitem(last=False)
 
@@ -146,16 +144,17 @@ class Hub:
     async def running(self) -> Any:
         """Listens inside the block."""
         await self._look_at_line()
-        tasks = [
+        tasks = {
             asyncio.create_task(_forever(work), name=work.__name__)
             for work in (self._listen, self._reread, self._watch_line)
-        ]
+        }
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            while tasks:  # again and again: what they call may swallow a cancellation
+                for task in tasks:
+                    task.cancel()
+                _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
     async def _listen(self) -> None:
         """One connection's life. Whatever is wrong with it, a new one is made by whoever calls this again."""
@@ -225,7 +224,7 @@ class Hub:
             with self._database.reading() as connection:
                 return uploads.changed_lately(connection, reach)
 
-        found = await anyio.to_thread.run_sync(read)
+        found = await in_thread(read)
         self._last_read = began
         self.remember(found)
         for upload in found:
@@ -242,7 +241,7 @@ class Hub:
 
     async def _look_at_line(self) -> None:
         """Have uploads shown again about which there is something else to say now."""
-        before, self.line = self.line, await anyio.to_thread.run_sync(self._queue.line)
+        before, self.line = self.line, await in_thread(self._queue.line)
         if before == self.line:
             return
 
@@ -250,7 +249,7 @@ class Hub:
             with self._database.reading() as connection:
                 return [upload.id for upload in uploads.waiting(connection)]
 
-        for upload_id in await anyio.to_thread.run_sync(read):
+        for upload_id in await in_thread(read):
             for mailbox in (*self._general, *self._of_upload.get(upload_id, ())):
                 mailbox.nudge(upload_id)
 

@@ -17,6 +17,7 @@ from jobs.errors import (
     UploadNotFoundError,
 )
 from webapp.fragments import Fragments
+from webapp.guard import HEADERS
 
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
@@ -44,7 +45,7 @@ class Problems:
         for kind, status, title in _STATUSES:
             if isinstance(error, kind):
                 return self._answer(request, status, title, str(error))
-        return await self.unforeseen(request, error)
+        raise error  # one that nobody should come upon here: a defect
 
     async def http(self, request: Request, error: Exception) -> Response:
         """One of Starlette's: no such page, wrong method."""
@@ -57,7 +58,8 @@ class Problems:
     async def unforeseen(self, request: Request, _error: Exception) -> Response:
         """A defect: logged by the server, with its traceback; people are told that it is not their fault."""
         detail = "Something went wrong here that is not your doing. It was logged; trying again may help."
-        return self._answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong", detail)
+        # Starlette gives this answer outside the guard, which adds these to every other.
+        return self._answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong", detail, dict(HEADERS))
 
     def _answer(
         self, request: Request, status: HTTPStatus, title: str, detail: str, headers: dict[str, str] | None = None

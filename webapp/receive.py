@@ -1,13 +1,14 @@
 """An upload's request → a stored file, written once while it arrives, off the event loop in batches of a megabyte."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
 
 from jobs.errors import RefusedError, TooLargeError
 from jobs.files import Arrival, StoredFile, too_large
@@ -26,9 +27,12 @@ class FormBody:
 
     def __init__(self, content_type: str, folder: Path, limit: int) -> None:
         kind, options = parse_options_header(content_type)
-        if kind != b"multipart/form-data" or b"boundary" not in options:
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
             raise RefusedError("Send the file as multipart/form-data, in a field called “file”.")
         self.fields: dict[str, str] = {}
+        self._field_bytes = 0
+        self._ended = False
         self._folder = folder
         self._limit = limit
         self._arrival: Arrival | None = None
@@ -36,7 +40,7 @@ class FormBody:
         self._disposition: dict[bytes, bytes] = {}
         self._into: Arrival | bytearray = bytearray()
         self._parser = MultipartParser(
-            options[b"boundary"],
+            boundary,
             {
                 "on_header_field": lambda data, start, end: self._header["name"].extend(data[start:end]),
                 "on_header_value": lambda data, start, end: self._header["value"].extend(data[start:end]),
@@ -44,6 +48,7 @@ class FormBody:
                 "on_headers_finished": self._on_headers,
                 "on_part_data": self._on_data,
                 "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
             },
         )
 
@@ -55,11 +60,9 @@ class FormBody:
             raise RefusedError(f"The form could not be read: {error}.") from error
 
     def finish(self) -> StoredFile:
-        """Raises RefusedError when no file was in it, or an empty one."""
-        try:
-            self._parser.finalize()
-        except FormParserError as error:
-            raise RefusedError("The form ended before it was complete.") from error
+        """Raises RefusedError when it is not all there, or no file was in it, or an empty one."""
+        if not self._ended:  # which the parser itself does not mind
+            raise RefusedError("The form ended before it was complete. Try again.")
         if self._arrival is None:
             raise RefusedError("No file was sent. Choose a CSV file and try again.")
         return self._arrival.keep()
@@ -88,16 +91,24 @@ class FormBody:
         part = memoryview(data)[start:end]
         if isinstance(self._into, Arrival):
             self._into.write(part)
-        elif len(self._into) + len(part) > FORM_BYTES:
-            raise RefusedError("A field of the form is too long.")
         else:
+            self._count(len(part))
             self._into += part
 
     def _on_part_end(self) -> None:
         if isinstance(self._into, bytearray):
             name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+            self._count(len(name))
             self.fields[name] = self._into.decode("utf-8", "replace")
         self._disposition = {}
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+    def _count(self, size: int) -> None:
+        self._field_bytes += size
+        if self._field_bytes > FORM_BYTES:
+            raise RefusedError("The fields of the form are too long.")
 
 
 class RawBody:
@@ -125,8 +136,11 @@ async def receive(request: Request[Any], settings: Settings, *, raw_allowed: boo
     stream = request.stream()
     try:
         return await _store(request, settings, stream, raw_allowed)
+    except ClientDisconnect as error:
+        raise RefusedError("The connection broke before the whole file was sent.") from error
     except RefusedError:
-        await _drain(stream)
+        with suppress(ClientDisconnect):
+            await _drain(stream)
         raise
 
 

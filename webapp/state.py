@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
 from jobs.database import Database
@@ -24,3 +25,18 @@ class AppState(TypedDict):
 
 
 AppRequest = Request[AppState]
+
+
+class IdConvertor(Convertor[int]):
+    """An upload's number in a path: one that no database can have is no address."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("id", IdConvertor())

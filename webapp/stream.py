@@ -4,14 +4,17 @@ In that order nothing is missed between page, snapshot and events; what comes tw
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from jobs import uploads
 from jobs.events import Event, timestamp
@@ -19,6 +22,8 @@ from jobs.uploads import Status
 from webapp.history import HistoryView
 from webapp.hub import Mailbox
 from webapp.state import AppRequest
+
+log = logging.getLogger(__name__)
 
 #: Seconds in which what comes in is gathered into one write.
 TICK = 0.05
@@ -84,6 +89,16 @@ def _since(request: AppRequest) -> datetime | None:
     return _moment(request.headers.get("last-event-id", "")) or _moment(request.query_params.get("since", ""))
 
 
+class _Stream(EventSourceResponse):
+    """One that takes a client that does not read for what it is: gone, not an error of ours."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            log.info("A client read nothing for %.0f s and was cut: it comes back to a snapshot.", SEND_TIMEOUT)
+
+
 class _Closing:
     """The event by which sse-starlette tells a stream that the process ends."""
 
@@ -115,7 +130,7 @@ def _respond(
         if mailbox.closed:
             yield ServerSentEvent("the server restarts", event="bye", retry=RETURN_AFTER, sep="\n").encode()
 
-    return EventSourceResponse(
+    return _Stream(
         content(),
         sep="\n",
         ping=PING_EVERY,
@@ -137,22 +152,21 @@ async def history(request: AppRequest) -> Response:
     view = HistoryView.of(request.query_params)
     since = _since(request)
     seen = Seen()
+    #: What ended before is in the snapshot, with a toast if the client was told of less.
+    told_until = ""
 
     async def begin() -> tuple[bytes, bool]:
-        seen.newest = await live.watermark()
+        nonlocal told_until
+        seen.newest = told_until = await live.watermark()
         table = await live.history(view)
         missed = await live.ended_since(since) if since else []
         for upload in missed:
             seen.note(upload.id, upload.seq, timestamp(upload.updated_at))
         return _message(table + "".join(live.toast(upload) for upload in missed), seen.newest), False
 
-    told_until = timestamp(since) if since else None
-
     async def tell(events: list[Event], nudged: set[int]) -> bytes:
-        nonlocal told_until
-        told_until = told_until or seen.newest
         fresh = seen.unseen(events)
-        records = await hub.records({event.file_id: event.seq for event in fresh} | dict.fromkeys(nudged, 0))
+        records = await hub.records(dict.fromkeys(nudged, 0) | {event.file_id: event.seq for event in fresh})
         rows = [live.row(upload, insert=view.is_newest) for upload in records]
         ended = {event.file_id for event in fresh if event.is_terminal and event.timestamp > told_until}
         toasts = [live.toast(upload) for upload in records if upload.id in ended and not upload.is_active]
@@ -236,7 +250,7 @@ async def upload_json(request: AppRequest) -> Response:
 #: Before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
     Route("/uploads/events", history),
-    Route("/uploads/{upload_id:int}/events", detail),
+    Route("/uploads/{upload_id:id}/events", detail),
     Route("/api/v1/events", general_json),
-    Route("/api/v1/uploads/{upload_id:int}/events", upload_json),
+    Route("/api/v1/uploads/{upload_id:id}/events", upload_json),
 ]

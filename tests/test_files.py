@@ -1,0 +1,151 @@
+"""Files on their way in."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import RefusedError, TooLargeError
+from jobs.files import ABANDONED_AFTER, LONGEST_NAME, Arrival, StoredFile, path_of, presentable, remove_abandoned
+
+
+def arrived(folder: Path, *pieces: bytes | memoryview, filename: str = "june.csv", limit: int = 100) -> StoredFile:
+    with Arrival(folder, filename, limit=limit) as arrival:
+        for piece in pieces:
+            arrival.write(piece)
+        return arrival.keep()
+
+
+def test_a_file_is_kept_as_it_came_with_its_size_and_hash(tmp_path: Path) -> None:
+    stored = arrived(tmp_path / "files", b"a,b\n", b"", b"1,2\n")
+
+    assert path_of(tmp_path / "files", stored.stored_as).read_bytes() == b"a,b\n1,2\n"
+    assert (stored.filename, stored.size) == ("june.csv", 8)
+    assert hashlib.sha256(b"a,b\n1,2\n").hexdigest() == stored.sha256
+    assert [stored.stored_as] == os.listdir(tmp_path / "files")
+
+
+def test_a_piece_may_be_a_view_of_a_buffer(tmp_path: Path) -> None:
+    stored = arrived(tmp_path, memoryview(bytearray(b"a,b\n1,2\n"))[2:4])
+
+    assert (tmp_path / stored.stored_as).read_bytes() == b"b\n"
+
+
+def test_two_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    first, second = arrived(tmp_path, b"first"), arrived(tmp_path, b"second")
+
+    assert (tmp_path / first.stored_as).read_bytes() == b"first"
+    assert (tmp_path / second.stored_as).read_bytes() == b"second"
+
+
+def test_an_empty_file_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"“june.csv” is empty. Choose a file with a header line and rows below it."):
+        arrived(tmp_path, b"")
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
+    assert arrived(tmp_path, b"x" * 60, b"x" * 40, limit=100).size == 100
+
+
+def test_a_file_over_the_limit_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(TooLargeError, match=r"larger than 1,000 bytes.* ask for a higher BULK_UPLOAD_MAX_UPLOAD_BYTES"):
+        arrived(tmp_path, b"x" * 999, b"xx", limit=1000)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_refuses_the_file(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, where every write fails for want of space")
+    with Arrival(tmp_path, "june.csv", limit=100) as arrival, Path("/dev/full").open("wb", buffering=0) as full:
+        arrival._file.close()
+        arrival._file = full  # a disk cannot be filled up for a test
+
+        with pytest.raises(RefusedError, match=r"The server's disk is full: the file could not be stored."):
+            arrival.write(b"a,b\n")
+
+
+def test_a_file_whose_sender_goes_away_leaves_nothing(tmp_path: Path) -> None:
+    def broken_off() -> None:
+        with Arrival(tmp_path, "june.csv", limit=100) as arrival:
+            arrival.write(b"a,b\n")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        broken_off()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
+    with Arrival(tmp_path, "june.csv", limit=100) as arrival:
+        arrival.write(b"a,b\n")
+        part = os.listdir(tmp_path)
+
+    assert [name.rpartition(".")[2] for name in part] == ["part"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("june.csv", "june.csv"),
+        ("/home/zoe/june.csv", "june.csv"),
+        ("C:\\Users\\Zoë\\june.csv", "june.csv"),
+        ("../../etc/june.csv", "june.csv"),
+        (" june\r\n\t\x00.csv ", "june.csv"),
+        ("Ventes été.csv", "Ventes été.csv"),
+        ("many.dots.in.csv", "many.dots.in.csv"),
+        ("", ""),
+        ("folder/", ""),
+    ],
+)
+def test_a_name_loses_its_path_and_what_cannot_be_shown(sent: str, shown: str) -> None:
+    assert shown == presentable(sent)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".tab", ".txt"])
+def test_a_long_name_is_shortened_and_keeps_its_ending(tmp_path: Path, ending: str) -> None:
+    stored = arrived(tmp_path, b"a\n", filename="é" * 300 + ending)
+
+    assert "é" * (LONGEST_NAME - len(ending)) + ending == stored.filename
+
+
+@pytest.mark.parametrize("filename", ["book.xlsx", "photo.jpg", "june.csv.exe", "csv", "june.csv.", "x" * 300])
+def test_a_kind_that_cannot_be_imported_is_refused_with_what_to_do(tmp_path: Path, filename: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        Arrival(tmp_path / "files", filename, limit=100)
+
+    assert str(refused.value) == (
+        f"“{filename[:LONGEST_NAME]}” is not of a kind that can be imported. Save it as CSV (UTF-8) and upload that:"
+        " the name must end in .csv, .tsv, .tab or .txt."
+    )
+    assert not (tmp_path / "files").exists()
+
+
+@pytest.mark.parametrize("filename", ["", "  ", "folder/", "\x00"])
+def test_a_form_without_a_file_is_refused(tmp_path: Path, filename: str) -> None:
+    with pytest.raises(RefusedError, match=r"No file was sent. Choose a CSV file and try again."):
+        Arrival(tmp_path, filename, limit=100)
+
+
+def test_only_what_stopped_arriving_long_ago_is_removed(tmp_path: Path) -> None:
+    stored = arrived(tmp_path, b"a,b\n").stored_as
+    long_ago = time.time() - ABANDONED_AFTER - 60
+    for name in ("old.part", "new.part"):
+        (tmp_path / name).touch()
+    for name in ("old.part", stored):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    remove_abandoned(tmp_path)
+
+    assert {stored, "new.part"} == set(os.listdir(tmp_path))
+
+
+def test_nothing_is_abandoned_in_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
+    remove_abandoned(tmp_path / "files")
+
+    assert not (tmp_path / "files").exists()

@@ -1,0 +1,228 @@
+"""Numbers and words for people."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from jobs.queue import Line
+from jobs.uploads import BadRow, Status, Upload
+from webapp.fragments import FailedRow, Fragments, UploadView, duration, number, size, when
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+IDLE = Line(reachable=True, workers=2)
+
+PENDING = Upload(
+    id=7, seq=1, attempt=0, barren_attempts=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
+    dataset=None, stored_as="0" * 32, size=1234, sha256="ab" * 32, next_byte=0, rows_total=None, rows_processed=0,
+    rows_success=0, rows_failed=0, error=None, notes=[], worker=None, lease_until=None, counting_since=None,
+    counting_from=0, created_at=NOON, started_at=None, finished_at=None, updated_at=NOON,
+)  # fmt: skip
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def processing(**values: Any) -> UploadView:
+    upload = replace(PENDING, status=Status.PROCESSING, attempt=1, started_at=NOON, counting_since=NOON)
+    return UploadView(replace(upload, **values), IDLE)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, "0"), (999, "999"), (1000, "1,000"), (3367760, "3,367,760")])
+def test_a_number_is_grouped(value: int, expected: str) -> None:
+    assert number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (2, "2 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (31_053_850, "31.1 MB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (999_999, "1.0 MB"),
+        (10 * 1024**3, "10.7 GB"),
+        (5 * 10**15, "5,000.0 TB"),
+    ],
+)
+def test_a_size_is_said_as_people_say_it(value: int, expected: str) -> None:
+    assert size(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (42.4, "42 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (3725, "1 h 2 min"),
+        (400_000, "111 h 6 min"),
+    ],
+)
+def test_a_duration_is_said_as_people_say_it(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_a_moment_is_an_element_in_utc() -> None:
+    berlin = datetime(2026, 7, 1, 1, 30, 59, tzinfo=timezone(timedelta(hours=2)))
+
+    assert when(berlin) == '<time datetime="2026-06-30T23:30:59Z">2026-06-30 23:30 UTC</time>'
+
+
+@pytest.mark.parametrize(
+    ("status", "rows_failed", "expected"),
+    [
+        (Status.PENDING, 0, ("Pending", "pending")),
+        (Status.PROCESSING, 3, ("Processing", "active")),
+        (Status.COMPLETED, 0, ("Completed", "good")),
+        (Status.COMPLETED, 1, ("Completed with errors", "warn")),
+        (Status.FAILED, 1, ("Failed", "bad")),
+        (Status.CANCELLED, 0, ("Cancelled", "muted")),
+    ],
+)
+def test_a_status_has_a_label_and_a_tone(status: Status, rows_failed: int, expected: tuple[str, str]) -> None:
+    view = UploadView(replace(PENDING, status=status, rows_failed=rows_failed), IDLE)
+
+    assert (view.label, view.tone) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (Status.PENDING, (False, True, False)),
+        (Status.PROCESSING, (False, True, False)),
+        (Status.COMPLETED, (True, False, False)),
+        (Status.FAILED, (True, False, True)),
+        (Status.CANCELLED, (True, False, True)),
+    ],
+)
+def test_only_what_is_possible_is_offered(status: Status, expected: tuple[bool, bool, bool]) -> None:
+    view = UploadView(replace(PENDING, status=status), IDLE)
+
+    assert (view.is_terminal, view.can_cancel, view.can_retry) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (Line(), "waiting: the queue cannot be reached"),
+        (Line(reachable=True), "no worker is running"),
+        (Line(True, 2), "next in line"),
+        (Line(True, 2, {7: 0}), "next in line"),
+        (Line(True, 2, {3: 0, 7: 1}), "1 ahead of it"),
+        (Line(True, 2, {7: 1234}), "1,234 ahead of it"),
+        (Line(True, 0, {7: 5}), "no worker is running"),
+    ],
+)
+def test_a_pending_upload_says_what_it_waits_for(line: Line, expected: str) -> None:
+    assert UploadView(PENDING, line).waiting == expected
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+def test_no_other_upload_waits(status: Status) -> None:
+    assert UploadView(replace(PENDING, status=status), Line()).waiting is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"rows_processed": 1000, "updated_at": after(4)}, 250),
+        ({"rows_processed": 1000, "counting_from": 600, "updated_at": after(4)}, 100),
+        ({"rows_processed": 600, "counting_from": 600, "updated_at": after(4)}, None),
+        ({"rows_processed": 1000, "updated_at": after(0.1)}, None),
+        ({"rows_processed": 1000, "counting_since": None}, None),
+        ({"rows_processed": 1000, "updated_at": after(4), "status": Status.COMPLETED}, None),
+        ({"rows_processed": 1000, "updated_at": after(-4)}, None),
+    ],
+)
+def test_a_rate_is_of_this_attempt(values: dict[str, Any], expected: int | None) -> None:
+    assert processing(**values).rate == expected
+
+
+@pytest.mark.parametrize(
+    ("rows_total", "rows_processed", "expected"),
+    [(None, 1000, None), (2000, 0, None), (2000, 1000, "4.0 s"), (1_000_000, 1000, "1 h 6 min"), (1000, 1000, "0.0 s")],
+)
+def test_time_left_needs_a_total_and_a_rate(rows_total: int | None, rows_processed: int, expected: str | None) -> None:
+    view = processing(rows_total=rows_total, rows_processed=rows_processed, updated_at=after(4))
+
+    assert view.time_left == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"started_at": None}, (None, None)),
+        ({"rows_processed": 500, "updated_at": after(5)}, ("5.0 s", 100)),
+        ({"rows_processed": 500, "updated_at": after(99), "finished_at": after(50)}, ("50 s", 10)),
+        ({"rows_processed": 0, "updated_at": after(5)}, ("5.0 s", None)),
+        ({"rows_processed": 500}, ("0.0 s", None)),
+    ],
+)
+def test_what_it_took_ends_with_the_upload(values: dict[str, Any], expected: tuple[str | None, int | None]) -> None:
+    view = processing(**values)
+
+    assert (view.elapsed, view.average_rate) == expected
+
+
+def test_a_failed_row_names_each_column_and_its_reason() -> None:
+    row = FailedRow.of(BadRow(12, ["x", ""], [("born", "is no date"), (None, "has 2 cells, expected 3")]))
+
+    assert row == FailedRow(12, "born: is no date; has 2 cells, expected 3", ["x", ""])
+
+
+def test_attributes_of_the_record_are_there_under_their_own_names() -> None:
+    view = UploadView(PENDING, IDLE)
+
+    assert (view.id, view.filename, view.sha256) == (7, "june.csv", "ab" * 32)
+    with pytest.raises(AttributeError):
+        _ = view.password
+
+
+def test_progress_is_unknown_while_columns_are_learnt() -> None:
+    html = Fragments().render("_upload_row.html", {"upload": processing()})
+
+    assert "learning its columns" in html
+    assert "value=" not in html
+    assert " %" not in html
+
+
+@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
+def test_a_partial_begins_with_an_element_that_carries_its_id(template: str) -> None:
+    html = Fragments().render(template, {"upload": processing(rows_total=10)}).lstrip()
+    expected = {"_upload_row.html": "upload-7", "_upload_progress.html": "upload", "_toast.html": "toast-7-1"}
+
+    assert html.partition(">")[0].split('"')[1] == expected[template]
+
+
+@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
+def test_nothing_of_a_file_becomes_markup(template: str) -> None:
+    evil = "<script>alert('&\")</script>"
+    upload = replace(
+        PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1
+    )
+    sample = [BadRow(1, [evil, f"{evil} and longer than thirty characters"], [(evil, evil)])]
+    html = Fragments().render(template, {"upload": UploadView(upload, IDLE, sample)})
+
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "alert('" not in html
+
+
+def test_the_address_of_a_static_file_changes_with_its_content() -> None:
+    fragments = Fragments()
+    html = fragments.render("error.html", {"status": 404, "title": "Page not found", "detail": ""})
+
+    assert html.count("/static/") == html.count("?v=")

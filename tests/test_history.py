@@ -1,0 +1,82 @@
+"""Which part of the history a page shows, in its address and back."""
+
+import pytest
+from httpx import URL
+
+from jobs.uploads import Status
+from webapp.history import HistoryView
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, HistoryView()),
+        ({"q": "  june  "}, HistoryView(search="june")),
+        ({"status": "failed"}, HistoryView(status=Status.FAILED)),
+        ({"cursor": "17"}, HistoryView(cursor=17)),
+        ({"q": "a&b=c", "status": "pending", "cursor": "3"}, HistoryView("a&b=c", Status.PENDING, 3)),
+    ],
+)
+def test_a_view_is_read_from_the_address(query: dict[str, str], expected: HistoryView) -> None:
+    assert HistoryView.of(query) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status": "FAILED"},
+        {"status": "gone"},
+        {"status": "\x00"},
+        {"cursor": "-1"},
+        {"cursor": "1.5"},
+        {"cursor": "seventeen"},
+        {"cursor": "9" * 19},
+        {"cursor": "9" * 5000},
+        {"cursor": "²"},
+        {"q": "   "},
+        {"q": "\x00"},
+        {"page": "3"},
+    ],
+)
+def test_what_cannot_be_understood_is_as_if_it_were_not_there(query: dict[str, str]) -> None:
+    assert HistoryView.of(query) == HistoryView()
+
+
+def test_a_search_is_not_longer_than_names_are() -> None:
+    assert HistoryView.of({"q": "x" * 10_000}).search == "x" * 200
+
+
+def test_a_search_has_no_character_that_a_database_refuses() -> None:
+    assert HistoryView.of({"q": "ju\x00ne"}).search == "june"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        HistoryView(),
+        HistoryView("50 % & more?", Status.COMPLETED, 4),
+        HistoryView(search="июнь"),
+        HistoryView(cursor=1),
+    ],
+)
+def test_an_address_leads_back_to_its_view(view: HistoryView) -> None:
+    assert HistoryView.of(dict(URL(view.url("/uploads")).params)) == view
+
+
+def test_an_address_names_only_what_is_not_as_usual() -> None:
+    assert HistoryView().url("/uploads") == "/uploads"
+    assert HistoryView().url("/uploads", limit="3") == "/uploads?limit=3"
+    assert HistoryView(search="june").at(7).url("/uploads") == "/uploads?q=june&cursor=7"
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (HistoryView(), True),
+        (HistoryView(search="june"), False),
+        (HistoryView(status=Status.FAILED), False),
+        (HistoryView(cursor=3), False),
+    ],
+)
+def test_new_uploads_belong_on_the_first_page_without_a_filter(view: HistoryView, expected: bool) -> None:
+    assert view.is_newest is expected

@@ -1,0 +1,90 @@
+"""The way from an empty database to the newest schema, on both kinds."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from jobs import migrations, tables, uploads
+from jobs.database import Database, migrate
+from jobs.files import StoredFile
+from jobs.settings import Settings
+
+HISTORY = ScriptDirectory(str(Path(str(migrations.__file__)).parent))
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """Opened as the web processes do: what compares schemas asks SQLite in ways that ADBC does not answer."""
+    database = Database(settings.database)
+    yield database
+    database.close()
+
+
+def test_the_history_is_one_line() -> None:
+    assert len(HISTORY.get_heads()) == 1
+    assert len(HISTORY.get_bases()) == 1
+
+
+def test_the_history_leads_to_exactly_the_tables_that_the_code_knows(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+
+        assert compare_metadata(context, tables.metadata) == []
+        assert HISTORY.get_heads() == list(context.get_current_heads())
+
+
+@pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: str(table.name))
+def test_keys_are_those_that_the_code_knows(database: Database, table: sa.Table) -> None:
+    with database.reading() as connection:
+        found = sa.inspect(connection)
+        key = found.get_pk_constraint(table.name)["constrained_columns"]
+        foreign = {
+            (*each["constrained_columns"], each["referred_table"], *each["referred_columns"])
+            for each in found.get_foreign_keys(table.name)
+        }
+
+    assert [column.name for column in table.primary_key] == key
+    assert {(each.parent.name, each.column.table.name, each.column.name) for each in table.foreign_keys} == foreign
+
+
+def test_migrating_again_changes_nothing(settings: Settings, database: Database) -> None:
+    with database.transaction() as connection:
+        upload = uploads.create(connection, StoredFile("june.csv", "00ff", 8, "beef"))
+    migrate(settings)
+    with database.reading() as connection:
+        found = uploads.get(connection, upload.id)
+
+    assert upload == found
+
+
+def test_several_processes_may_migrate_at_once(tmp_path: Path, database_url: str) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+    words = [sys.executable, "-c", "from jobs.database import Settings, migrate; migrate(Settings.load())"]
+    environment = {**os.environ, **settings.environment()}
+    processes = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) for _ in range(4)]
+    ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    database = Database(settings.database)
+    with database.reading() as connection:
+        tables_made = set(sa.inspect(connection).get_table_names())
+    database.close()
+
+    assert ends == [(b"", 0)] * 4
+    assert {*tables.metadata.tables, "alembic_version"} == tables_made
+
+
+def test_a_number_is_never_given_to_a_second_upload(database: Database) -> None:
+    file = StoredFile("june.csv", "00ff", 8, "beef")
+    with database.transaction() as connection:
+        first = uploads.create(connection, file)
+        connection.execute(sa.delete(tables.uploads))
+        second = uploads.create(connection, file)
+
+    assert first.id < second.id

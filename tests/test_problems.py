@@ -1,0 +1,119 @@
+"""Errors → answers."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jobs.errors import (
+    BulkUploadError,
+    ClaimLostError,
+    DatabaseBusyError,
+    DatasetNotFoundError,
+    RefusedError,
+    TooLargeError,
+    TransitionError,
+    UploadNotFoundError,
+)
+from webapp.fragments import Fragments
+from webapp.problems import Problems
+
+SECRET = "postgresql://bulk:secret@db/records"
+
+
+def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = True) -> httpx.Response:
+    """What is said when a request comes upon an error. hidden: what reaches the server, the client does not see."""
+
+    async def stumble(_request: Request) -> Response:
+        raise error
+
+    async def ask() -> httpx.Response:
+        problems = Problems(Fragments())
+        handlers = {BulkUploadError: problems.known, HTTPException: problems.http, Exception: problems.unforeseen}
+        app = Starlette(routes=[Route("/{path:path}", stumble)], exception_handlers=handlers)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=not hidden)) as client:
+            return await client.get(f"http://localhost{path}", headers={"Accept": accept})
+
+    return asyncio.run(ask())
+
+
+KNOWN: list[tuple[Exception, int, str]] = [
+    (RefusedError("“june.png” is not of a kind that can be imported."), 422, "This upload was not accepted"),
+    (TooLargeError("The file is larger than 10 bytes."), 413, "This file is too large"),
+    (UploadNotFoundError(7), 404, "No such upload"),
+    (DatasetNotFoundError("june"), 404, "No such dataset"),
+    (TransitionError(7, "completed", "cancelled"), 409, "That is not possible any more"),
+    (DatabaseBusyError("The database has been busy for too long."), 503, "The database is busy"),
+    (HTTPException(405, "Method Not Allowed", {"Allow": "GET"}), 405, "Method Not Allowed"),
+]
+IDS = [type(error).__name__ for error, _, _ in KNOWN]
+
+
+@pytest.mark.parametrize(("error", "status", "title"), KNOWN, ids=IDS)
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/api/v1/uploads", "*/*"), ("/api/v1/uploads", "text/html"), ("/uploads", "application/json, text/plain")],
+)
+def test_a_program_gets_problem_details(error: Exception, status: int, title: str, path: str, accept: str) -> None:
+    found = answer(error, path, accept)
+
+    assert found.status_code == status
+    assert found.headers["content-type"] == "application/problem+json"
+    detail = error.detail if isinstance(error, HTTPException) else str(error)
+    assert found.json() == {"type": "about:blank", "status": status, "title": title, "detail": detail}
+
+
+@pytest.mark.parametrize(("error", "status", "title"), KNOWN, ids=IDS)
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", ""])
+def test_a_person_gets_a_page(error: Exception, status: int, title: str, accept: str) -> None:
+    found = answer(error, "/uploads", accept)
+
+    assert found.status_code == status
+    assert found.headers["content-type"] == "text/html; charset=utf-8"
+    assert f"<h1>{title}</h1>" in found.text
+    assert (error.detail if isinstance(error, HTTPException) else str(error)) in found.text
+
+
+def test_headers_of_an_error_are_passed_on() -> None:
+    assert answer(HTTPException(405, headers={"Allow": "GET, HEAD"}), "/uploads").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), ClaimLostError(SECRET)])
+def test_a_defect_tells_nothing_of_itself(error: Exception, path: str) -> None:
+    found = answer(error, path)
+
+    assert found.status_code == 500
+    assert "Something went wrong" in found.text
+    assert "not your doing" in found.text
+    assert "secret" not in found.text
+    assert "Traceback" not in found.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), ClaimLostError(SECRET)])
+def test_a_defect_reaches_the_server_which_logs_it(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        answer(error, "/uploads", hidden=False)
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])
+def test_an_unknown_address_is_said_to_be_one(path: str) -> None:
+    found = answer(HTTPException(404), path)
+
+    assert found.status_code == 404
+    assert "There is nothing at this address." in found.text
+
+
+def test_nothing_of_an_error_becomes_markup() -> None:
+    evil = "“<script>alert(1)</script>.png” is not of a kind that can be imported."
+    page, problem = (answer(RefusedError(evil), path) for path in ("/uploads", "/api/v1/uploads"))
+
+    assert "<script>alert" not in page.text
+    assert "&lt;script&gt;" in page.text
+    assert json.loads(problem.content)["detail"] == evil

@@ -1,0 +1,148 @@
+"""What type a column has, and why."""
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from jobs.datasets import Field
+from jobs.profiler import Profile
+
+
+def profiled(*chunks: list[str]) -> Field:
+    """The field that a column of these cells, seen in these chunks, is given."""
+    profile = Profile(["column"])
+    for cells in chunks:
+        profile.see(pd.DataFrame({"column": pd.Series(cells, dtype=pd.ArrowDtype(pa.string()))}), len(cells))
+    (field,) = profile.schema().fields
+    return field
+
+
+@pytest.mark.parametrize(
+    ("cells", "type_", "details"),
+    [
+        (["0", "-1", "42"], "integer", {}),
+        (["999999999999999999", "-999999999999999999"], "integer", {}),
+        (["0.5", "-0.25", "3", "100"], "number", {}),
+        (["1.50", "2.00"], "number", {}),
+        (["123456789012345", "0.12345678901234", "0.5"], "number", {}),
+        (["0.00000000000001", "1.1"], "number", {}),
+        (["true", "false", "true"], "boolean", {"trueValues": ["true"], "falseValues": ["false"]}),
+        (["True"], "boolean", {"trueValues": ["True"], "falseValues": ["False"]}),
+        (["FALSE"], "boolean", {"trueValues": ["TRUE"], "falseValues": ["FALSE"]}),
+        (["2024-02-29", "0001-01-01", "9999-12-31"], "date", {}),
+        (["2026-01-31T09:00:00Z", "0001-01-01T00:00:00Z"], "datetime", {"format": "%Y-%m-%dT%H:%M:%SZ"}),
+        (["2026-01-31T09:00:00", "9999-12-31T23:59:59"], "datetime", {"format": "%Y-%m-%dT%H:%M:%S"}),
+        (["2026-01-31 09:00:00"], "datetime", {"format": "%Y-%m-%d %H:%M:%S"}),
+        (["Zoë", "1"], "string", {}),
+        ([" "], "string", {}),
+    ],
+)
+def test_a_column_has_the_narrowest_type_that_all_its_values_fit(
+    cells: list[str], type_: str, details: dict[str, list[str]]
+) -> None:
+    field = profiled(cells)
+
+    assert (type_, details) == (field.type, field.details)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "007", "00", "+5", "-0", "1,000", " 5", "5 ", "1e3", "0x1F", "1_000", "½", "٣",
+        "12345678901234567890", "1000000000000000000", "NA", "null", "-", "--1",
+    ],
+)  # fmt: skip
+def test_a_value_that_is_no_plain_whole_number_makes_no_integers(value: str) -> None:
+    assert profiled(["1", "2", value]).type != "integer"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "00.5", "+0.5", "1e3", "1E-3", "0,5", ".5", "5.", "1.2.3", "inf", "-inf", "nan", "NaN", "Infinity", "0x1F",
+        "0.1234567890123456", "1234567890123456.5", "12345678901234567890", "007", "NA", "$5",
+    ],
+)  # fmt: skip
+def test_a_value_that_a_double_would_change_makes_no_numbers(value: str) -> None:
+    assert profiled(["0.5", "2", value]).type == "string"
+
+
+@pytest.mark.parametrize("value", ["True", "TRUE", "t", "yes", "1", "0", "true "])
+def test_booleans_are_of_one_spelling_only(value: str) -> None:
+    assert profiled(["true", "false", value]).type == "string"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2023-02-29", "2023-02-30", "2023-1-5", "2023-13-01", "2023-00-10", "2023-01-00", "0000-01-01", "20230105",
+        "01/02/2023", "2023/01/05", "12023-01-05", "-2023-01-05", "2023-01-05 ", "2023-01-05T00:00:00", "NA",
+    ],
+)  # fmt: skip
+def test_a_day_that_is_none_or_is_written_otherwise_makes_no_dates(value: str) -> None:
+    assert profiled(["2023-01-05", value]).type == "string"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2023-02-30T10:00:00Z", "2023-01-05T24:00:00Z", "2023-01-05T23:60:00Z", "2023-01-05T23:59:60Z",
+        "2023-01-05T10:00:00", "2023-01-05 10:00:00Z", "2023-01-05T10:00:00.5Z", "2023-01-05T10:00Z",
+        "2023-01-05T10:00:00+00:00", "2023-01-05T10:00:00z", "0000-01-01T00:00:00Z", "2023-01-05",
+    ],
+)  # fmt: skip
+def test_a_moment_that_is_none_or_is_written_otherwise_makes_no_datetimes(value: str) -> None:
+    assert profiled(["2023-01-05T10:00:00Z", value]).type == "string"
+
+
+@pytest.mark.parametrize(
+    ("cells", "evidence"),
+    [
+        (["1", "2", "2"], "each of 3 values is a whole number"),
+        (["1", "", "2", ""], "each of 2 values is a whole number; 2 cells are empty"),
+        (["0.5"] * 1234, "each of 1,234 values is a decimal number"),
+        (["true", "false"], "each of 2 values is true or false"),
+        (["2023-01-05"] * 2, "each of 2 values is a date like 2026-01-31"),
+        (["2023-01-05 10:00:00"] * 2, "each of 2 values is a moment like 2026-01-31 09:00:00"),
+        (["a", "1", ""], "text: no other type fits all 2 values; 1 cell is empty"),
+        (["", ""], "text: every cell is empty"),
+        ([], "text: every cell is empty"),
+    ],
+)
+def test_the_evidence_is_told(cells: list[str], evidence: str) -> None:
+    assert evidence == profiled(cells).evidence
+
+
+def test_a_column_without_any_value_is_text() -> None:
+    assert profiled(["", "", ""], [""]).type == "string"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "type_"),
+    [
+        ("1", "0.5", "number"),
+        ("1", "x", "string"),
+        ("0.5", "7", "number"),
+        ("", "7", "integer"),
+        ("7", "", "integer"),
+        ("true", "True", "string"),
+        ("2023-01-05", "2023-02-30", "string"),
+        ("2023-01-05T10:00:00Z", "2023-01-05T10:00:00", "string"),
+        ("1", "2023-01-05", "string"),
+    ],
+)
+def test_a_type_falls_when_a_later_chunk_contradicts_it(before: str, after: str, type_: str) -> None:
+    assert type_ == profiled([before] * 100, [before], [after]).type
+
+
+def test_a_type_that_fell_does_not_rise_again() -> None:
+    assert profiled(["x"], ["1"] * 100).type == "string"
+
+
+def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
+    profile = Profile(["b", "a"])
+    cells = pd.Series(["1", "2"], dtype=pd.ArrowDtype(pa.string()))
+    profile.see(pd.DataFrame({"b": cells, "a": cells}), 3)
+
+    assert [field.name for field in profile.schema().fields] == ["b", "a"]
+    assert profile.rows == 3

@@ -1,0 +1,470 @@
+"""A file's layout and its chunks."""
+
+import gzip
+import io
+import random
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from jobs import reader
+from jobs.errors import UnreadableFileError
+from jobs.reader import Layout
+
+#: Bytes a chunk: the least that can be set, odd ones that cut anywhere, and one that holds a whole test file.
+BLOCKS = (256, 257, 1000, 4096, 1 << 20)
+
+
+@dataclass
+class Read:
+    """What was read. rows: number → cells. bad: number → (cells, reason). checkpoints: (next byte, next row)."""
+
+    rows: dict[int, list[str]] = field(default_factory=dict)
+    bad: dict[int, tuple[list[str], str]] = field(default_factory=dict)
+    count: int = 0
+    checkpoints: list[tuple[int, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, path: Path, layout: Layout, block_bytes: int = 1 << 20, start: int = 0, row: int = 1) -> Self:
+        """Read from the first row on, or from a byte at which the record with this number begins."""
+        read = cls()
+        for chunk in reader.chunks(path, layout, start=start or layout.first_byte, row=row, block_bytes=block_bytes):
+            assert layout.names == list(chunk.rows.columns)
+            assert chunk.count == len(chunk.rows) + len(chunk.bad)
+            read.rows.update(zip(chunk.rows.index.tolist(), chunk.rows.to_numpy().tolist(), strict=True))
+            read.bad.update({bad.number: (bad.cells, bad.reasons[0][1]) for bad in chunk.bad})
+            read.count += chunk.count
+            read.checkpoints.append((chunk.next_byte, row + read.count))
+        assert list(range(row, row + read.count)) == sorted([*read.rows, *read.bad])
+        return read
+
+    @property
+    def outcome(self) -> tuple[dict[int, list[str]], dict[int, tuple[list[str], str]], int]:
+        """All but the checkpoints, which depend on the size of the blocks."""
+        return self.rows, self.bad, self.count
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.fixture(params=BLOCKS)
+def block_bytes(request: pytest.FixtureRequest) -> int:
+    size: int = request.param
+    return size
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Read]:
+    def read(content: str | bytes, block_bytes: int = 1 << 20) -> Read:
+        path = written(tmp_path, content)
+        return Read.of(path, reader.inspect(path), block_bytes)
+
+    return read
+
+
+@pytest.fixture
+def inspected(tmp_path: Path) -> Callable[[str | bytes], Layout]:
+    return lambda content: reader.inspect(written(tmp_path, content))
+
+
+Reading = Callable[..., Read]
+Inspecting = Callable[[str | bytes], Layout]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "called"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "pipes")]
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_cells_and_lines_may_end_in_any_of_the_usual_ways(
+    tmp_path: Path, delimiter: str, called: str, newline: str
+) -> None:
+    lines = [["id", "name"], ["1", "Zoë"], ["2", "a b"], ["", ""]]
+    path = written(tmp_path, newline.join(delimiter.join(cells) for cells in lines) + newline)
+    layout = reader.inspect(path)
+
+    assert delimiter == layout.delimiter
+    assert [f"Read as UTF-8: 2 columns, separated by {called}."] == layout.notes
+    assert dict(enumerate(lines[1:], start=1)) == Read.of(path, layout).rows
+
+
+def test_a_comma_inside_numbers_does_not_make_commas_the_delimiter(inspected: Inspecting) -> None:
+    assert inspected("id;net;gross\n1;1,50;1,79\n2;2,50;2,98\n").delimiter == ";"
+
+
+def test_a_delimiter_inside_a_quoted_header_is_part_of_the_name(inspected: Inspecting) -> None:
+    assert inspected('"name, first";born\nZoë;1999\n').names == ["name, first", "born"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "\ufeffid,name\n1,Zoë\n".encode())
+    layout = reader.inspect(path)
+
+    assert layout.names == ["id", "name"]
+    assert layout.notes == ["Read as UTF-8 with a byte order mark: 2 columns, separated by commas."]
+    assert Read.of(path, layout).rows == {1: ["1", "Zoë"]}
+
+
+def test_a_byte_order_mark_before_a_quoted_header_does_not_hide_the_quote(inspected: Inspecting) -> None:
+    assert inspected('\ufeff"a,b",c\n'.encode()).names == ["a,b", "c"]
+
+
+def test_the_last_line_needs_no_end(read: Reading, block_bytes: int) -> None:
+    assert read("a,b\n1,2\n3,4", block_bytes).rows == {1: ["1", "2"], 2: ["3", "4"]}
+
+
+def test_a_quoted_cell_keeps_its_delimiters_quotes_and_lines(read: Reading) -> None:
+    found = read('a,b\n"1,5","say ""hi"""\n"two\nlines","two\r\nmore"\n"",""\n')
+
+    assert found.rows == {1: ["1,5", 'say "hi"'], 2: ["two\nlines", "two\r\nmore"], 3: ["", ""]}
+
+
+def test_a_quoted_cell_may_cross_any_number_of_blocks(read: Reading, block_bytes: int) -> None:
+    long = '""\n'.join(["line"] * 500)
+    found = read(f'a,b\n1,"{long}"\n2,"x"\n', block_bytes)
+
+    assert found.rows == {1: ["1", long.replace('""', '"')], 2: ["2", "x"]}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_blank_lines_are_neither_rows_nor_counted(read: Reading, block_bytes: int, newline: str) -> None:
+    found = read(newline.join(["", "a,b", "", "", "1,2", *[""] * 300, "3,4", ""]), block_bytes)
+
+    assert found.outcome == ({1: ["1", "2"], 2: ["3", "4"]}, {}, 2)
+
+
+def test_a_blank_line_of_a_single_column_is_no_row_but_an_empty_quoted_cell_is(read: Reading, block_bytes: int) -> None:
+    assert read('a\n1\n\n""\n\n\n2\n', block_bytes).rows == {1: ["1"], 2: [""], 3: ["2"]}
+
+
+@pytest.mark.parametrize("content", ["a,b", "a,b\n", "a,b\r\n", "\ufeffa,b\n", "a,b\n\n\n"])
+def test_a_header_alone_is_a_table_without_rows(read: Reading, content: str) -> None:
+    assert read(content).outcome == ({}, {}, 0)
+
+
+def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(read: Reading, block_bytes: int) -> None:
+    found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10""",\n11,"12\n",x,\n13,14\n', block_bytes)
+
+    assert found.rows == {1: ["1", "2"], 4: ["7\n8", '9, "10"'], 6: ["13", "14"]}
+    assert found.bad == {
+        2: (["3"], "has 1 cell, expected 2"),
+        3: (["4", "5", "6"], "has 3 cells, expected 2"),
+        5: (["11", "12\n", "x", ""], "has 4 cells, expected 2"),
+    }
+
+
+def test_seven_cells_of_eight_are_said_to_be_seven(read: Reading) -> None:
+    found = read("a,b,c,d,e,f,g,h\n1,2,3,4,5,6,7\n")
+
+    assert found.bad == {1: (["1", "2", "3", "4", "5", "6", "7"], "has 7 cells, expected 8")}
+
+
+def test_empty_cells_too_many_at_the_end_are_forgiven(read: Reading, block_bytes: int) -> None:
+    found = read('a,b\n1,2,\n3,4,,,\n5,6,""\n7,8\n9,,\n,,,\n', block_bytes)
+
+    assert found.bad == {}
+    assert found.rows == {1: ["1", "2"], 2: ["3", "4"], 3: ["5", "6"], 4: ["7", "8"], 5: ["9", ""], 6: ["", ""]}
+
+
+def test_a_line_of_spaces_is_a_row(read: Reading) -> None:
+    assert read("a,b\n  \n1,2\n").bad == {1: (["  "], "has 1 cell, expected 2")}
+
+
+def test_a_stray_quote_is_text(read: Reading, block_bytes: int) -> None:
+    found = read('a,b\n5" pipe,2\nO"Neill"s,"3"\nx,"4"\n', block_bytes)
+
+    assert found.rows == {1: ['5" pipe', "2"], 2: ['O"Neill"s', "3"], 3: ["x", "4"]}
+
+
+UNCLOSED = "a quote is opened and never closed"
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_never_closed_fails_its_line_and_reading_goes_on(
+    read: Reading, block_bytes: int, end: str
+) -> None:
+    found = read(f'a,b\n1,2\n3,"open\n5,6\n\n7{end}', block_bytes)
+
+    assert found.rows == {1: ["1", "2"], 3: ["5", "6"]}
+    assert found.bad == {2: (['3,"open'], UNCLOSED), 4: (["7"], "has 1 cell, expected 2")}
+
+
+def test_a_quote_that_is_never_closed_does_not_take_rows_with_it_up_to_the_next_quoted_cell(
+    read: Reading, block_bytes: int
+) -> None:
+    found = read('id,name\n1,"Smith"\n2,"Miller\n3,"Jones"\n4,"Brown, ""Bob"""\n', block_bytes)
+
+    assert found.bad == {2: (['2,"Miller'], UNCLOSED)}
+    assert found.rows == {1: ["1", "Smith"], 3: ["3", "Jones"], 4: ["4", 'Brown, "Bob"']}
+
+
+def test_an_unclosed_quote_behind_a_stray_one_fails_its_line_too(read: Reading) -> None:
+    found = read('a,b\n"x"y,"open\n1,2\n')
+
+    assert found.outcome == ({2: ["1", "2"]}, {1: (['"x"y,"open'], UNCLOSED)}, 2)
+
+
+def test_each_of_many_unclosed_quotes_fails_one_line(read: Reading, block_bytes: int) -> None:
+    found = read("a,b\n" + "".join(f'{n},"x\n{n},y\n' for n in range(50)), block_bytes)
+
+    assert dict.fromkeys(range(1, 100, 2), UNCLOSED) == {number: reason for number, (_, reason) in found.bad.items()}
+    assert {2 * n + 2: [str(n), "y"] for n in range(50)} == found.rows
+
+
+@pytest.mark.parametrize(
+    ("line", "cells", "reason"),
+    [
+        (b"caf\xe9,2", ["caf\ufffd", "2"], "cell 1, character 4: byte 0xE9 is not UTF-8"),
+        (b'1,"\xff"', ["1", "\ufffd"], "cell 2, character 1: byte 0xFF is not UTF-8"),
+        ("Zoë,".encode() + b"\xc3", ["Zoë", "\ufffd"], "cell 2, character 1: byte 0xC3 is not UTF-8"),
+        (b"1,\xed\xa0\x80", ["1", "\ufffd\ufffd\ufffd"], "cell 2, character 1: byte 0xED is not UTF-8"),
+        (b"1,a\0b", ["1", "a\ufffdb"], "cell 2 has a NUL byte, which no text has"),
+        (b"1,2,\xe9", ["1", "2", "\ufffd"], "cell 3, character 1: byte 0xE9 is not UTF-8"),
+    ],
+)
+def test_bytes_that_are_no_text_fail_their_row_and_are_named(
+    read: Reading, block_bytes: int, line: bytes, cells: list[str], reason: str
+) -> None:
+    found = read(b"name,n\n" + b"x,1\n" * 200 + line + b"\n3,4\n", block_bytes)
+
+    assert {201: (cells, reason)} == found.bad
+    assert found.rows == {**{n: ["x", "1"] for n in range(1, 201)}, 202: ["3", "4"]}
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "notes"),
+    [
+        ("a,a,A", ["a", "a_2", "A_3"], [
+            "Column 2 is called “a_2” instead of “a”.", "Column 3 is called “A_3” instead of “A”.",
+        ]),
+        ("a,a_2,a", ["a", "a_2", "a_3"], ["Column 3 is called “a_3” instead of “a”."]),
+        ("a,,c,", ["a", "column_2", "c", "column_4"], [
+            "Column 2 is called “column_2”.", "Column 4 is called “column_4”.",
+        ]),
+        ("column_2,", ["column_2", "column_2_2"], ["Column 2 is called “column_2_2”."]),
+        ("_upload_id,_Row_Number", ["_upload_id_2", "_Row_Number_2"], [
+            "Column 1 is called “_upload_id_2” instead of “_upload_id”.",
+            "Column 2 is called “_Row_Number_2” instead of “_Row_Number”.",
+        ]),
+        ("xmin,ymin", ["xmin_2", "ymin"], ["Column 1 is called “xmin_2” instead of “xmin”."]),
+        ('" a\tb ","x\ny"', ["a b", "x y"], [
+            "Column 1 is called “a b” instead of “ a\tb ”.", "Column 2 is called “x y” instead of “x\ny”.",
+        ]),
+        ("select,a%b:c [d] (e)", ["select", "a%b:c [d] (e)"], []),
+    ],
+)  # fmt: skip
+def test_names_that_a_table_cannot_have_are_made_unique_and_reported(
+    inspected: Inspecting, header: str, names: list[str], notes: list[str]
+) -> None:
+    layout = inspected(f"{header}\n")
+
+    assert names == layout.names
+    assert notes == layout.notes[1:]
+
+
+def test_names_longer_than_a_database_takes_are_cut_between_characters_and_stay_unique(inspected: Inspecting) -> None:
+    layout = inspected(f"{'é' * 40},{'é' * 40},{'x' * 63},{'x' * 64}\n")
+
+    assert ["é" * 31, f"{'é' * 29}_2", "x" * 63, f"{'x' * 58}_2"] == layout.names
+    assert max(len(name.encode()) for name in layout.names) <= reader.MAX_NAME_BYTES
+
+
+def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected: Inspecting) -> None:
+    assert len(inspected(",".join(f"c{n}" for n in range(1500))).names) == 1500
+
+    with pytest.raises(UnreadableFileError, match=r"The file has 1,501 columns; at most 1,500 can be imported\."):
+        inspected(",".join(f"c{n}" for n in range(1501)))
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("june.csv", "a,b\n1,2\n")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "beginning"),
+    [
+        (b"", "The file is empty."),
+        (b"\n\r\n\n", "The file has no header line."),
+        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "This seems to be a PDF document, not a table of text."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This seems to be a PNG image, not a table of text."),
+        (zipped(), "This seems to be a ZIP archive or an Excel workbook, not a table of text."),
+        (gzip.compress(b"a,b\n1,2\n"), "This seems to be a gzip archive, not a table of text."),
+        (b"\n <!DOCTYPE html><html>", "This seems to be a web page or an XML document, not a table of text."),
+        (b'<?xml version="1.0"?>', "This seems to be a web page or an XML document, not a table of text."),
+        ("a,b\n1,2\n".encode("utf-16"), "This seems to be text in UTF-16, not a table of text."),
+        ("a,b\n1,2\n".encode("utf-16-be"), "This seems to be a binary file, or text in UTF-16 or UTF-32."),
+        (b"\x7fELF\2\1\1" + bytes(100), "This seems to be a binary file, or text in UTF-16 or UTF-32."),
+        (b"na\xefve,b\n1,2\n", "The header line cannot be read: cell 1, character 3: byte 0xEF is not UTF-8."),
+        (b'"a,b\n1,2\n', "The header line cannot be read: a quote is opened and never closed."),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
+    inspected: Inspecting, content: bytes, beginning: str
+) -> None:
+    with pytest.raises(UnreadableFileError) as refused:
+        inspected(content)
+
+    assert str(refused.value).startswith(beginning)
+    assert str(refused.value).endswith(" Expected is a CSV file in UTF-8: a header line, then one line a row.")
+
+
+@pytest.fixture
+def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of a record as low as a fast test needs it."""
+    monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 1000)
+
+
+@pytest.mark.usefixtures("_records_of_1000_bytes")
+@pytest.mark.parametrize("length", [997, 998, 1500, 3000, 9000])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_line_that_is_too_long_fails_as_one_row_and_the_next_is_read(
+    read: Reading, length: int, newline: str
+) -> None:
+    found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), 256)
+
+    if length + 2 + len(newline) <= 1000:
+        assert found.outcome == ({1: ["1", "z" * length], 2: ["2", "3"]}, {}, 2)
+    else:
+        assert {number: reason for number, (_, reason) in found.bad.items()} == {1: "is longer than 1,000 bytes"}
+        assert found.rows == {2: ["2", "3"]}
+
+
+@pytest.mark.usefixtures("_records_of_1000_bytes")
+def test_an_unclosed_quote_is_not_looked_for_beyond_the_longest_record(read: Reading) -> None:
+    found = read('a,b\n1,"open\n' + "2,3\n" * 400 + '4,"5"\n', 256)
+
+    assert found.bad == {1: (['1,"open'], UNCLOSED)}
+    assert {**{n: ["2", "3"] for n in range(2, 402)}, 402: ["4", "5"]} == found.rows
+
+
+@pytest.mark.usefixtures("_records_of_1000_bytes")
+def test_lines_that_end_in_a_carriage_return_are_not_cut_where_a_look_into_the_file_ends(read: Reading) -> None:
+    # A quote that is out of place has the block read record by record, by looks of MAX_RECORD_BYTES.
+    found = read("a,b\r" + "".join(f'{n},5"\r' for n in range(1000)))
+
+    assert found.bad == {}
+    assert {n + 1: [str(n), '5"'] for n in range(1000)} == found.rows
+
+
+#: Rows of a file made at random: enough for ten chunks of 256 bytes.
+ROWS = 300
+
+
+@dataclass
+class Table:
+    """A file made at random, and what reading it must give."""
+
+    layout: Layout
+    content: bytes
+    rows: dict[int, list[str]]
+    bad: dict[int, tuple[list[str], str]]
+
+    @classmethod
+    def random(cls, seed: int) -> Self:
+        """Any delimiter, newline and quoting; cells with all that has to be quoted; blank, short and long lines."""
+        choice = random.Random(seed)
+        width, delimiter = choice.randint(1, 4), choice.choice(reader.DELIMITERS)
+        newline, start = choice.choice(["\n", "\r\n", "\r"]), choice.choice(["", "\ufeff"])
+        names = [f"name {n}" for n in range(width)]
+        always = choice.random() < 0.3
+        table = cls(Layout(delimiter, names, 0, []), (start + delimiter.join(names) + newline).encode(), {}, {})
+        table.layout = Layout(delimiter, names, len(table.content), [])
+        for number in range(1, ROWS + 1):
+            cells = ["".join(choice.choices(PIECES, WEIGHTS, k=choice.randint(0, 6))) for _ in range(width)]
+            found = width if choice.random() < 0.9 else choice.randint(1, width + 2)
+            cells = [*cells, "", choice.choice(["", "more"])][:found]
+            record = delimiter.join(quoted(cell, always or found == 1, delimiter) for cell in cells)
+            table.content += (record + newline + choice.choice(["", "", "", newline])).encode()
+            if found == width or (found > width and not any(cells[width:])):
+                table.rows[number] = cells[:width]
+            else:
+                table.bad[number] = cells, f"has {found} {'cell' if found == 1 else 'cells'}, expected {width}"
+        return table
+
+
+#: What cells are made of, and how often.
+PIECES = ("word", "é", "ひ", " ", "1", '"', ",", ";", "\t", "|", "\n", "\r\n", "\r")
+WEIGHTS = (30, 5, 5, 5, 20, 3, 2, 2, 2, 2, 1, 1, 1)
+
+
+def quoted(cell: str, always: bool, delimiter: str) -> str:
+    if always or any(character in cell for character in ('"', "\r", "\n", delimiter)):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_and_numbers_do_not_depend_on_where_the_file_is_cut(tmp_path: Path, seed: int, block_bytes: int) -> None:
+    table = Table.random(seed)
+    found = Read.of(written(tmp_path, table.content), table.layout, block_bytes)
+
+    assert (table.rows, table.bad, ROWS) == found.outcome
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_exact_way_of_reading_finds_the_same_as_the_fast_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    table = Table.random(seed)
+    # Which way is taken shows nowhere outside: only without the fast one can the other be seen on such a file.
+    monkeypatch.setattr(reader, "_fast", lambda *_: None)
+    found = Read.of(written(tmp_path, table.content), table.layout, 1000)
+
+    assert (table.rows, table.bad, ROWS) == found.outcome
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plain_file_is_read_the_fast_way_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the exact way was taken")
+
+    monkeypatch.setattr(reader, "_exact", refuse)
+    table = Table.random(seed)
+
+    assert Read.of(written(tmp_path, table.content), table.layout).count == ROWS
+
+
+#: What a broken file is made of: every byte that means something, and some that may not be there.
+SOUP = (b"a", b"1", b"\xc3\xa9", b" ", b",", b'"', b'""', b"\n", b"\r", b"\r\n", b"\xff", b"\0")
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_broken_file_is_read_alike_however_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    choice = random.Random(seed)
+    weights = [choice.random() ** 2 for _ in SOUP]
+    path = written(tmp_path, b"a,b\n" + b"".join(choice.choices(SOUP, weights, k=1500)))
+    layout = Layout(",", ["a", "b"], 4, [])
+    found = [Read.of(path, layout, block_bytes).outcome for block_bytes in BLOCKS]
+    monkeypatch.setattr(reader, "_fast", lambda *_: None)
+
+    assert [Read.of(path, layout).outcome] * len(BLOCKS) == found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reading_goes_on_from_the_end_of_any_chunk(tmp_path: Path, seed: int) -> None:
+    table = Table.random(seed)
+    path = written(tmp_path, table.content)
+    checkpoints = Read.of(path, table.layout, 256).checkpoints
+    rests = [Read.of(path, table.layout, start=start, row=row) for start, row in checkpoints]
+
+    assert len(checkpoints) > 8
+    assert (len(table.content), ROWS + 1) == checkpoints[-1]
+    assert [
+        ({n: cells for n, cells in table.rows.items() if n >= row}, {n: b for n, b in table.bad.items() if n >= row})
+        for _, row in checkpoints
+    ] == [(rest.rows, rest.bad) for rest in rests]
+
+
+def test_a_file_of_one_column_is_said_to_have_one(inspected: Inspecting) -> None:
+    assert inspected("a\n1\n").notes == ["Read as UTF-8: 1 column."]

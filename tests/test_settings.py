@@ -1,0 +1,153 @@
+"""The settings, from the environment and the command line."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.errors import SettingsError
+from jobs.settings import SOCKET_PATH_LIMIT, Settings
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing set, in a folder of the test's own."""
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"BULK_UPLOAD_{field.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) -> None:
+    settings = Settings.load()
+
+    assert tmp_path / "data" == settings.data
+    assert tmp_path / "data" / "files" == settings.files
+    assert f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}" == settings.database
+    assert (settings.host, settings.port, settings.open) == ("127.0.0.1", 8000, False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("BULK_UPLOAD_DATA", "/srv/bulk", "data", Path("/srv/bulk")),
+        ("BULK_UPLOAD_PORT", "9000", "port", 9000),
+        ("BULK_UPLOAD_LEASE", "2.5", "lease", 2.5),
+        ("BULK_UPLOAD_OPEN", "true", "open", True),
+        ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("REDIS_URL", "redis://cache/3", "redis_url", "redis://cache/3"),
+        ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
+    ],
+)
+def test_a_variable_of_the_environment_sets_its_field(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
+) -> None:
+    monkeypatch.setenv(variable, text)
+
+    assert value == getattr(Settings.load(), field)
+
+
+def test_the_command_line_wins_over_the_environment_where_it_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_PORT", "9000")
+    monkeypatch.setenv("BULK_UPLOAD_HOST", "10.0.0.1")
+    settings = Settings.load(port=9001, host=None)
+
+    assert (settings.port, settings.host) == (9001, "10.0.0.1")
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.load()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "problem"),
+    [
+        (
+            "DATABASE_URL",
+            "mysql://db/bulk",
+            "DATABASE_URL: Value error, use postgresql://user:password@host/name, or sqlite:////absolute/path.db",
+        ),
+        ("BULK_UPLOAD_LOG_LEVEL", "LOUD", "LOG_LEVEL: Value error, use DEBUG, INFO, WARNING or ERROR"),
+        ("BULK_UPLOAD_PORT", "70000", "PORT: Input should be less than or equal to 65535"),
+        ("BULK_UPLOAD_LEASE", "0.5", "LEASE: Input should be greater than or equal to 1"),
+        ("BULK_UPLOAD_BLOCK_BYTES", "255", "BLOCK_BYTES: Input should be greater than or equal to 256"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, problem: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+
+    assert (problem,) == refused.value.problems
+
+
+def test_every_value_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_WORKERS", "-1")
+    monkeypatch.setenv("BULK_UPLOAD_SWEEP", "never")
+
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == ["WORKERS", "SWEEP"]
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgresql://me@db/bulk", "postgresql+psycopg://me@db/bulk"),
+        ("postgres://me@db/bulk", "postgresql+psycopg://me@db/bulk"),
+        ("postgresql+psycopg://me@db/bulk", "postgresql+psycopg://me@db/bulk"),
+        ("sqlite:////srv/bulk.db", "sqlite:////srv/bulk.db"),
+    ],
+)
+def test_any_spelling_of_postgresql_is_opened_with_our_driver(given: str, used: str) -> None:
+    assert used == Settings.load(database_url=given).database
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
+def test_an_empty_url_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    unset = Settings.load()
+    monkeypatch.setenv(variable, "")
+
+    assert unset == Settings.load()
+
+
+def test_a_redis_of_ones_own_is_used_instead_of_the_private_one() -> None:
+    assert Settings.load(redis_url="redis://cache:6379/0").redis == "redis://cache:6379/0"
+
+
+def test_the_private_redis_listens_in_the_data_folder() -> None:
+    settings = Settings.load(data="/srv/bulk")
+
+    assert Path("/srv/bulk/redis/redis.sock") == settings.redis_socket
+    assert settings.redis == "unix:///srv/bulk/redis/redis.sock"
+
+
+def test_the_socket_of_a_long_data_path_has_a_short_one_of_its_own() -> None:
+    here, there = (Settings.load(data=f"/srv/{'deep/' * 30}{name}").redis_socket for name in ("here", "there"))
+
+    assert len(str(here)) <= SOCKET_PATH_LIMIT
+    assert here != there
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"data": "/srv/bulk", "port": 0, "workers": 3, "open": True, "lease": 2.5, "log_level": "DEBUG"},
+        {"redis_url": "unix:///run/redis.sock", "database_url": "postgresql://me:secret@db/bulk"},
+    ],
+)
+def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, given: dict[str, object]) -> None:
+    settings = Settings.load(**given)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert settings == Settings.load()

@@ -1,0 +1,549 @@
+"""The upload's record and its state machine, through each driver that opens a database."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import tables, uploads
+from jobs.database import Database, migrate
+from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.files import StoredFile
+from jobs.settings import Settings
+from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, BadRow, Claim, Status, Upload
+from tests.services import PostgresServer
+
+
+@pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
+def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database that the tests here share: each undoes what it did."""
+    url = None
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
+        url = server.create()
+    settings = Settings.load(data=tmp_path_factory.mktemp("data"), database_url=url)
+    migrate(settings)
+    database = Database(settings.database, bulk=request.param == "adbc")
+    yield database
+    database.close()
+
+
+class UndoneError(Exception):
+    """Ends a test's transaction."""
+
+
+@pytest.fixture
+def connection(migrated: Database) -> Iterator[sa.Connection]:
+    """A transaction that is rolled back after the test."""
+    with suppress(UndoneError), migrated.transaction() as connection:
+        yield connection
+        raise UndoneError
+
+
+def created(connection: sa.Connection, filename: str = "june.csv", *, dataset: str = "") -> Upload:
+    return uploads.create(connection, StoredFile(filename, "00ff", 8, "beef"), dataset=dataset)
+
+
+def claimed(connection: sa.Connection, upload: Upload | None = None, *, lease: float = 60) -> Upload:
+    upload = uploads.claim(connection, (upload or created(connection)).id, worker="here:1", lease=lease)
+
+    assert upload is not None
+
+    return upload
+
+
+def claim_of(upload: Upload) -> Claim:
+    return Claim(upload.id, upload.attempt)
+
+
+def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
+    rows = [BadRow(number, ["x"], [(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
+    return uploads.advance(connection, claim, lease=60, good=good, bad=rows, next_byte=next_byte)
+
+
+def profiled(connection: sa.Connection, claim: Claim) -> Upload:
+    return uploads.profiled(
+        connection, claim, lease=60, dataset="june", rows_total=100, next_byte=4, notes=["Read as UTF-8."]
+    )
+
+
+def set_to(connection: sa.Connection, upload: Upload, **values: Any) -> Upload:
+    """The upload with columns as no transition would set them: another day's, say."""
+    connection.execute(sa.update(tables.uploads).where(tables.uploads.c.id == upload.id).values(**values))
+    return uploads.get(connection, upload.id)
+
+
+def brought_to(connection: sa.Connection, status: Status) -> Upload:
+    """An upload in a state, by the ways that lead there."""
+    match status:
+        case Status.PENDING:
+            return created(connection)
+        case Status.PROCESSING:
+            return claimed(connection)
+        case Status.COMPLETED:
+            return uploads.complete(connection, claim_of(claimed(connection)))
+        case Status.FAILED:
+            return uploads.fail(connection, claim_of(claimed(connection)), "This is no table.")
+        case Status.CANCELLED:
+            return uploads.cancel(connection, claimed(connection).id)
+
+
+def hand_back(connection: sa.Connection, claim: Claim, **how: bool) -> Upload | None:
+    return uploads.hand_back(connection, claim, because="its process ended", **how)
+
+
+Action = Callable[[sa.Connection, Upload], Upload | None]
+
+#: What a claimant does with its upload, by the claim it holds.
+BY_CLAIM: dict[str, Action] = {
+    "renew": lambda connection, upload: uploads.renew(connection, claim_of(upload), lease=60),
+    "profiled": lambda connection, upload: profiled(connection, claim_of(upload)),
+    "advance": lambda connection, upload: advanced(connection, claim_of(upload), bad=1),
+    "complete": lambda connection, upload: uploads.complete(connection, claim_of(upload)),
+    "fail": lambda connection, upload: uploads.fail(connection, claim_of(upload), "This is no table."),
+    "hand back": lambda connection, upload: hand_back(connection, claim_of(upload)),
+    "hand back willingly": lambda connection, upload: hand_back(connection, claim_of(upload), willingly=True),
+}
+#: What anybody does with an upload.
+ACTIONS: dict[str, Action] = BY_CLAIM | {
+    "claim": lambda connection, upload: uploads.claim(connection, upload.id, worker="here:1", lease=60),
+    "cancel": lambda connection, upload: uploads.cancel(connection, upload.id),
+    "retry": lambda connection, upload: uploads.retry(connection, upload.id),
+}
+#: All that may happen (DESIGN, section 4), and what it leads to.
+ALLOWED = {
+    (Status.PENDING, "claim"): Status.PROCESSING,
+    (Status.PENDING, "fail"): Status.FAILED,
+    (Status.PENDING, "cancel"): Status.CANCELLED,
+    (Status.PROCESSING, "renew"): Status.PROCESSING,
+    (Status.PROCESSING, "profiled"): Status.PROCESSING,
+    (Status.PROCESSING, "advance"): Status.PROCESSING,
+    (Status.PROCESSING, "complete"): Status.COMPLETED,
+    (Status.PROCESSING, "fail"): Status.FAILED,
+    (Status.PROCESSING, "hand back"): Status.PENDING,
+    (Status.PROCESSING, "hand back willingly"): Status.PENDING,
+    (Status.PROCESSING, "cancel"): Status.CANCELLED,
+    (Status.FAILED, "retry"): Status.PENDING,
+    (Status.CANCELLED, "retry"): Status.PENDING,
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("status", Status)
+def test_a_transition_leads_where_the_table_says_or_nowhere(
+    connection: sa.Connection, status: Status, name: str
+) -> None:
+    before = brought_to(connection, status)
+    after: Upload | None = None
+    with suppress(ClaimLostError, TransitionError):
+        after = ACTIONS[name](connection, before)
+
+    if target := ALLOWED.get((status, name)):
+        assert after is not None
+        assert (target, before.seq + 1) == (after.status, after.seq)
+        assert after == uploads.get(connection, before.id)
+        assert (target in TERMINAL) == (after.finished_at is not None)
+        assert (target is Status.PROCESSING) == (after.worker is not None) == (after.lease_until is not None)
+    else:
+        assert after is None
+        assert before == uploads.get(connection, before.id)
+        assert uploads.bad_rows(connection, before.id, limit=9) == []
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+def test_what_somebody_asks_for_in_vain_is_refused_with_the_reason(connection: sa.Connection, name: str) -> None:
+    upload = brought_to(connection, Status.COMPLETED)
+
+    with pytest.raises(TransitionError) as refused:
+        ACTIONS[name](connection, upload)
+
+    participle = {"cancel": "cancelled", "retry": "retried"}[name]
+    assert f"Upload #{upload.id} is completed, so it cannot be {participle}." == str(refused.value)
+    assert (upload.id, "completed") == (refused.value.upload_id, refused.value.status)
+
+
+@pytest.mark.parametrize("ask", [uploads.get, uploads.cancel, uploads.retry])
+def test_an_upload_that_does_not_exist_is_not_found(
+    connection: sa.Connection, ask: Callable[[sa.Connection, int], Upload]
+) -> None:
+    with pytest.raises(UploadNotFoundError, match=r"There is no upload #404404\."):
+        ask(connection, 404404)
+
+
+def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None:
+    upload = created(connection, "sales.csv", dataset="sales")
+
+    assert (upload.status, upload.seq, upload.attempt) == (Status.PENDING, 1, 0)
+    assert (upload.filename, upload.dataset_wanted, upload.dataset) == ("sales.csv", "sales", None)
+    assert (upload.stored_as, upload.size, upload.sha256) == ("00ff", 8, "beef")
+    assert (upload.rows_processed, upload.rows_success, upload.rows_failed, upload.rows_total) == (0, 0, 0, None)
+    assert (upload.next_byte, upload.notes, upload.error, upload.started_at) == (0, [], None, None)
+    assert upload.created_at <= upload.updated_at
+    assert abs(datetime.now(UTC) - upload.created_at) < timedelta(minutes=1)
+
+
+def test_an_upload_is_one_row_of_its_table() -> None:
+    assert [column.name for column in tables.uploads.columns] == [field.name for field in fields(Upload)]
+
+
+def test_a_claim_sets_the_worker_the_lease_and_the_next_attempt(connection: sa.Connection) -> None:
+    upload = claimed(connection, lease=60)
+
+    assert (upload.attempt, upload.worker) == (1, "here:1")
+    assert upload.lease_until is not None
+    assert timedelta(seconds=59) < upload.lease_until - upload.updated_at < timedelta(seconds=61)
+    assert upload.started_at == upload.counting_since
+
+
+def test_a_second_claim_keeps_when_the_first_began_and_counts_from_where_it_begins(connection: sa.Connection) -> None:
+    first = claimed(connection)
+    advanced(connection, claim_of(first), good=7)
+    hand_back(connection, claim_of(first))
+    second = claimed(connection, first)
+
+    assert first.started_at == second.started_at
+    assert (second.attempt, second.counting_from, first.counting_from) == (2, 7, 0)
+
+
+@pytest.mark.parametrize("name", BY_CLAIM)
+def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection: sa.Connection, name: str) -> None:
+    old = claimed(connection)
+    hand_back(connection, claim_of(old))
+    new = claimed(connection, old)
+    outcome: Upload | ClaimLostError | None
+    try:
+        outcome = ACTIONS[name](connection, old)
+    except ClaimLostError as error:
+        outcome = error
+
+    assert isinstance(outcome, ClaimLostError) == (not name.startswith("hand back"))
+    assert outcome is None or str(outcome) == f"Upload #{old.id} is no longer with attempt 1."
+    assert new == uploads.get(connection, old.id)
+    assert uploads.bad_rows(connection, old.id, limit=9) == []
+
+
+def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    advanced(connection, claim, good=5, next_byte=40)
+    bad = [BadRow(7, ["1"], [(None, "has 1 cell, expected 2")]), BadRow(6, ["x", "é"], [("name", "is no number")])]
+    upload = uploads.advance(connection, claim, lease=60, good=3, bad=bad, next_byte=90)
+
+    assert (upload.rows_processed, upload.rows_success, upload.rows_failed) == (10, 8, 2)
+    assert upload.next_byte == 90
+    assert bad[::-1] == uploads.bad_rows(connection, upload.id, limit=9)
+    assert bad[1:] == uploads.bad_rows(connection, upload.id, limit=1)
+
+
+def test_what_a_look_through_the_file_found_is_kept(connection: sa.Connection) -> None:
+    upload = profiled(connection, claim_of(claimed(connection)))
+
+    assert (upload.dataset, upload.rows_total, upload.next_byte) == ("june", 100, 4)
+    assert upload.notes == ["Read as UTF-8."]
+
+
+@pytest.mark.parametrize("name", ["renew", "profiled", "advance"])
+def test_whatever_a_claimant_writes_renews_its_lease(connection: sa.Connection, name: str) -> None:
+    upload = ACTIONS[name](connection, claimed(connection, lease=1))
+
+    assert upload is not None
+    assert upload.lease_until is not None
+    assert upload.lease_until - upload.updated_at > timedelta(seconds=50)
+
+
+def test_an_upload_is_taken_from_its_claimant_only_when_the_lease_is_over(connection: sa.Connection) -> None:
+    alive, silent = claimed(connection, lease=60), claimed(connection, lease=-1)
+
+    assert hand_back(connection, claim_of(alive), expired=True) is None
+    assert alive == uploads.get(connection, alive.id)
+    taken = hand_back(connection, claim_of(silent), expired=True)
+    assert taken is not None
+    assert taken.status is Status.PENDING
+
+
+def test_a_lease_that_is_over_is_as_good_as_any_until_somebody_takes_the_upload(connection: sa.Connection) -> None:
+    upload = advanced(connection, claim_of(claimed(connection, lease=-1)))
+
+    assert upload.status is Status.PROCESSING
+    assert uploads.abandoned(connection) == []
+
+
+def attempted(connection: sa.Connection, upload: Upload, times: int, **how: bool) -> Upload:
+    """The upload after attempts that imported nothing."""
+    for _ in range(times):
+        handed_back = hand_back(connection, claim_of(claimed(connection, upload)), **how)
+        assert handed_back is not None
+        upload = handed_back
+    return upload
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_an_upload_is_given_up_after_five_attempts_that_imported_nothing(
+    connection: sa.Connection, expired: bool
+) -> None:
+    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS - 1)
+    last = hand_back(connection, claim_of(claimed(connection, upload, lease=-1)), expired=expired)
+
+    assert last is not None
+    assert (last.status, last.attempt) == (Status.FAILED, 5)
+    assert last.error == ("Given up after 5 attempts in a row that imported nothing. The last time, its process ended.")
+    assert last.finished_at is not None
+
+
+def test_an_attempt_that_imported_something_begins_the_count_anew(connection: sa.Connection) -> None:
+    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS - 1)
+    claim = claim_of(claimed(connection, upload))
+    advanced(connection, claim)
+    upload_again = hand_back(connection, claim)
+
+    assert upload_again is not None
+    assert upload_again.status is Status.PENDING
+    assert attempted(connection, upload, MAX_BARREN_ATTEMPTS - 1).status is Status.PENDING
+    assert attempted(connection, upload, 1).status is Status.FAILED
+
+
+def test_a_worker_that_hands_back_willingly_is_not_held_against_the_upload(connection: sa.Connection) -> None:
+    upload = attempted(connection, created(connection), 20, willingly=True)
+
+    assert (upload.status, upload.attempt, upload.barren_attempts) == (Status.PENDING, 20, 0)
+
+
+def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    profiled(connection, claim)
+    advanced(connection, claim, good=3, bad=2, next_byte=44)
+    stopped = uploads.cancel(connection, claim.upload_id)
+    upload = uploads.retry(connection, claim.upload_id)
+
+    assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (44, 5, 3, 2)
+    assert (upload.error, upload.finished_at, upload.attempt) == (None, None, 1)
+    assert stopped.seq + 1 == upload.seq
+    assert len(uploads.bad_rows(connection, upload.id, limit=9)) == 2
+    assert claimed(connection, upload).attempt == 2
+
+
+def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    advanced(connection, claim, good=0, bad=2, next_byte=44)
+    failed = uploads.fail(connection, claim, "Every row failed.")
+    upload = uploads.retry(connection, claim.upload_id)
+
+    assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (0, 0, 0, 0)
+    assert failed.seq + 1 == upload.seq
+    assert upload == uploads.get(connection, upload.id)
+    assert uploads.bad_rows(connection, upload.id, limit=9) == []
+
+
+def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> None:
+    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS)
+    upload = uploads.retry(connection, upload.id)
+
+    assert attempted(connection, upload, MAX_BARREN_ATTEMPTS - 1).status is Status.PENDING
+
+
+def test_a_retry_after_a_failure_before_the_first_row_keeps_the_dataset(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    profiled(connection, claim)
+    uploads.fail(connection, claim, "A disk was full.")
+
+    assert (uploads.retry(connection, claim.upload_id).dataset, uploads.get(connection, claim.upload_id).next_byte) == (
+        "june",
+        4,
+    )
+
+
+def test_a_completed_upload_has_as_many_rows_as_were_processed(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    profiled(connection, claim)
+    advanced(connection, claim, good=90, bad=7)
+
+    assert uploads.complete(connection, claim).rows_total == 97
+
+
+@pytest.mark.parametrize(
+    ("status", "total", "processed", "progress"),
+    [
+        (Status.PENDING, None, 0, 0),
+        (Status.PROCESSING, None, 0, 0),
+        (Status.PROCESSING, 1000, 0, 0),
+        (Status.PROCESSING, 1000, 9, 0),
+        (Status.PROCESSING, 1000, 259, 25),
+        (Status.PROCESSING, 1000, 999, 99),
+        (Status.PROCESSING, 1000, 1000, 99),
+        (Status.PROCESSING, 1000, 1200, 99),
+        (Status.PENDING, 1000, 1000, 99),
+        (Status.CANCELLED, 1000, 500, 50),
+        (Status.FAILED, 1000, 1000, 99),
+        (Status.COMPLETED, 1000, 1000, 100),
+        (Status.COMPLETED, 0, 0, 100),
+    ],
+)
+def test_progress_is_one_hundred_only_when_completed(
+    connection: sa.Connection, status: Status, total: int | None, processed: int, progress: int
+) -> None:
+    upload = replace(created(connection), status=status, rows_total=total, rows_processed=processed)
+
+    assert progress == upload.progress
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_upload_is_active_until_it_ends(connection: sa.Connection, status: Status) -> None:
+    upload = brought_to(connection, status)
+    ids = {each.id for each in uploads.active(connection)}
+
+    assert upload.is_active == (status in ACTIVE) == (status not in TERMINAL) == (upload.id in ids)
+
+
+def many(connection: sa.Connection, count: int, filename: str = "june.csv") -> list[int]:
+    """Ids of new uploads, newest first."""
+    return [created(connection, filename).id for _ in range(count)][::-1]
+
+
+def test_pages_lead_to_older_uploads_and_back(connection: sa.Connection) -> None:
+    ids = many(connection, 7)
+    first = uploads.page(connection, limit=3)
+    second = uploads.page(connection, limit=3, cursor=first.older)
+    third = uploads.page(connection, limit=3, cursor=second.older)
+
+    assert [ids[:3], ids[3:6], ids[6:]] == [[each.id for each in page.items] for page in (first, second, third)]
+    assert (first.newer, first.older) == (None, ids[3])
+    assert (second.newer, second.older) == (ids[0], ids[6])
+    assert (third.newer, third.older) == (ids[3], None)
+
+
+def test_a_page_that_is_just_full_has_nothing_older(connection: sa.Connection) -> None:
+    many(connection, 3)
+
+    assert uploads.page(connection, limit=3).older is None
+
+
+def test_a_page_near_the_newest_leads_back_to_the_very_first_page(connection: sa.Connection) -> None:
+    ids = many(connection, 5)
+
+    assert ids[0] == uploads.page(connection, limit=3, cursor=ids[2]).newer
+    assert uploads.page(connection, limit=3, cursor=ids[0]).newer is None
+
+
+def test_a_page_may_begin_anywhere(connection: sa.Connection) -> None:
+    ids = many(connection, 2)
+
+    assert ids == [each.id for each in uploads.page(connection, limit=9, cursor=ids[0] + 1000).items]
+    assert uploads.page(connection, limit=9, cursor=ids[1] - 1) == uploads.Page([], ids[0], None)
+
+
+def test_pages_of_one_status_lead_past_all_others(connection: sa.Connection) -> None:
+    wanted = [brought_to(connection, status).id for status in (*Status, *Status) if status is not Status.PENDING]
+    failed = [wanted[6], wanted[2]]
+    first = uploads.page(connection, limit=1, status=Status.FAILED)
+    second = uploads.page(connection, limit=1, status=Status.FAILED, cursor=first.older)
+
+    assert failed == [first.items[0].id, second.items[0].id]
+    assert (first.newer, first.older, second.newer, second.older) == (None, failed[1], failed[0], None)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("100%", ["100% done.csv"]),
+        ("_done", ["100_done.csv"]),
+        ("%_", []),
+        ("DONE", ["100_done.csv", "100% done.csv", "1000done.csv"]),
+        ("\\", ["back\\slash.csv"]),
+        ("'", ["it's.csv"]),
+        ("sales", ["it's.csv"]),
+        ("ales_ju", ["it's.csv"]),
+        ("nothing", []),
+        (".csv", ["it's.csv", "back\\slash.csv", "100_done.csv", "100% done.csv", "1000done.csv"]),
+    ],
+)
+def test_a_search_takes_every_character_as_it_is(connection: sa.Connection, search: str, found: list[str]) -> None:
+    for name in ("1000done.csv", "100% done.csv", "100_done.csv", "back\\slash.csv"):
+        created(connection, name)
+    set_to(connection, created(connection, "it's.csv"), dataset="sales_june")
+    page = uploads.page(connection, limit=9, search=search)
+
+    assert found == [each.filename for each in page.items]
+
+
+MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+
+def changed(connection: sa.Connection, status: Status, seconds: float) -> int:
+    """The id of an upload that came to its state so many seconds after the moment."""
+    upload = set_to(connection, brought_to(connection, status), updated_at=MOMENT + timedelta(seconds=seconds))
+    return upload.id
+
+
+def test_what_ended_after_a_moment_is_told_in_the_order_of_its_end(connection: sa.Connection) -> None:
+    changed(connection, Status.COMPLETED, 0)
+    third = changed(connection, Status.CANCELLED, 3)
+    first = changed(connection, Status.COMPLETED, 0.000001 if connection.dialect.name == "postgresql" else 0.001)
+    second = changed(connection, Status.FAILED, 2)
+    changed(connection, Status.PROCESSING, 4)
+    changed(connection, Status.PENDING, 5)
+
+    assert [first, second, third] == [each.id for each in uploads.ended_since(connection, MOMENT, limit=9)]
+    assert [second, third] == [each.id for each in uploads.ended_since(connection, MOMENT, limit=2)]
+
+
+def test_what_changed_since_a_moment_includes_all_that_is_active(connection: sa.Connection) -> None:
+    later = changed(connection, Status.COMPLETED, 1)
+    at_once = changed(connection, Status.CANCELLED, 0)
+    changed(connection, Status.FAILED, -1)
+    waiting = changed(connection, Status.PENDING, -3)
+    running = changed(connection, Status.PROCESSING, -2)
+
+    assert [waiting, running, at_once, later] == [each.id for each in uploads.changed_since(connection, MOMENT)]
+
+
+def test_a_moment_may_be_told_in_any_time_zone(connection: sa.Connection) -> None:
+    ended = changed(connection, Status.COMPLETED, 1)
+    from_abroad = MOMENT.astimezone(datetime.strptime("+0530", "%z").tzinfo)
+
+    assert [ended] == [each.id for each in uploads.ended_since(connection, from_abroad, limit=9)]
+    assert MOMENT + timedelta(seconds=1) == uploads.get(connection, ended).updated_at
+
+
+def test_what_changed_lately_goes_by_the_clock_of_the_database(connection: sa.Connection) -> None:
+    fresh = brought_to(connection, Status.COMPLETED)
+    changed(connection, Status.COMPLETED, 0)
+    old_but_active = changed(connection, Status.PENDING, 0)
+
+    assert [fresh.id, old_but_active] == [each.id for each in uploads.changed_lately(connection, 60)]
+
+
+def test_only_a_lease_that_is_over_makes_an_upload_abandoned(connection: sa.Connection) -> None:
+    claimed(connection, lease=60)
+    silent = claimed(connection, lease=-1)
+    uploads.complete(connection, claim_of(claimed(connection, lease=-1)))
+    created(connection)
+
+    assert [silent] == uploads.abandoned(connection)
+
+
+def test_uploads_wait_from_when_their_record_changed_last(connection: sa.Connection) -> None:
+    long_ago = changed(connection, Status.PENDING, 0)
+    just_now = created(connection)
+    changed(connection, Status.PROCESSING, 0)
+
+    assert [long_ago] == [each.id for each in uploads.waiting(connection, for_seconds=60)]
+    assert [long_ago, just_now.id] == [each.id for each in uploads.waiting(connection)]
+
+
+def test_uploads_are_found_by_their_ids(connection: sa.Connection) -> None:
+    newer, older = many(connection, 2)
+
+    assert [older, newer] == [each.id for each in uploads.among(connection, [newer, 404404, older])]
+    assert uploads.among(connection, []) == []
+
+
+def test_the_newest_change_is_the_newest_of_all(connection: sa.Connection) -> None:
+    assert uploads.newest_change(connection) is None
+
+    changed(connection, Status.COMPLETED, 5)
+    changed(connection, Status.PENDING, 1)
+
+    assert MOMENT + timedelta(seconds=5) == uploads.newest_change(connection)
