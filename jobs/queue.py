@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue, Worker
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import utcparse
@@ -167,7 +169,14 @@ def _upload_id(job_id: str) -> int:
 
 
 class ImportWorker(Worker):
-    """RQ's forking worker, which on its shutdown asks its horse to hand back instead of waiting for the whole file."""
+    """RQ's forking worker, which on its shutdown asks its horse to hand back instead of waiting for the whole file, and
+    which stays with its horse while Redis is away."""
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            log.warning("Redis is away (%s): the import goes on without it.", error)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ's
@@ -206,4 +215,17 @@ def work(settings: Settings) -> None:
         log_job_description=False,
     )
     worker.log_result_lifespan = False
-    worker.work(logging_level="WARNING")
+    logging.getLogger("rq.worker").addFilter(_without_traceback)
+    try:
+        worker.work(logging_level="WARNING")
+    except RedisError as error:
+        log.warning("Redis is away (%s): this worker ends.", error)
+        sys.exit(1)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """That Redis is away is one line of the log, not a page."""
+    if record.exc_info and isinstance(record.exc_info[1], RedisError):
+        record.msg, record.args = f"{record.getMessage()} {record.exc_info[1]}", ()
+        record.exc_info = None
+    return True

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import pytest
 import sqlalchemy as sa
@@ -256,30 +257,32 @@ def test_columns_of_any_name_hold_their_rows(imported: Importing, database: Data
     assert len(ODD_NAMES) == len({name.casefold() for name in names})
 
 
-@pytest.mark.parametrize(
-    ("type_", "cells"),
-    [
-        ("string", ["Zoë", "", " ", "007", "+5", "1e3"]),
-        ("string", ["TRUE", "true", "no"]),
-        ("string", ["12345678901234567890", "1"]),
-        ("string", ["2023-02-30", "2023-01-01"]),
-        ("integer", ["0", "", "-7", "999999999999999999", "-999999999999999999"]),
-        ("number", ["0.1", "", "-0.25", "123456789.123456", "0.3"]),
-        ("number", ["0.00001", "0.00000000000001", "-0.000012345"]),
-        ("boolean", ["true", "false", ""]),
-        ("boolean", ["TRUE", "", "FALSE"]),
-        ("boolean", ["False", "True"]),
-        ("date", ["2024-02-29", "", "0001-01-01", "0999-12-31", "9999-12-31"]),
-        ("datetime", ["2024-02-29T23:59:59Z", "", "0001-01-01T00:00:00Z", "0999-12-31T00:00:00Z"]),
-        ("datetime", ["2024-02-29T23:59:59", "", "0001-01-01T00:00:00", "9999-12-31T23:59:59"]),
-        ("datetime", ["2024-02-29 23:59:59", "", "0001-01-01 00:00:00", "0099-12-31 23:59:59"]),
-    ],
-)
-def test_a_cell_is_given_back_as_it_came(imported: Importing, database: Database, type_: str, cells: list[str]) -> None:
-    dataset = imported("id,cell\n" + "".join(f"{number},{cell}\n" for number, cell in enumerate(cells)))
+#: Columns by their type, with cells that come back as they are.
+CELLS = [
+    ("string", ["Zoë", "", " ", "007", "+5", "1e3"]),
+    ("string", ["TRUE", "true", "no"]),
+    ("string", ["12345678901234567890", "1"]),
+    ("string", ["2023-02-30", "2023-01-01"]),
+    ("integer", ["0", "", "-7", "999999999999999999", "-999999999999999999"]),
+    ("number", ["0.1", "", "-0.25", "123456789.123456", "0.3"]),
+    ("number", ["0.00001", "0.00000000000001", "-0.000012345"]),
+    ("boolean", ["true", "false", ""]),
+    ("boolean", ["TRUE", "", "FALSE"]),
+    ("boolean", ["False", "True"]),
+    ("date", ["2024-02-29", "", "0001-01-01", "0999-12-31", "9999-12-31"]),
+    ("datetime", ["2024-02-29T23:59:59Z", "", "0001-01-01T00:00:00Z", "0999-12-31T00:00:00Z"]),
+    ("datetime", ["2024-02-29T23:59:59", "", "0001-01-01T00:00:00", "9999-12-31T23:59:59"]),
+    ("datetime", ["2024-02-29 23:59:59", "", "0001-01-01 00:00:00", "0099-12-31 23:59:59"]),
+]
 
-    assert type_ == dataset.schema.fields[1].type
-    assert cells == [cell for _, cell in cells_of(database, dataset)]
+
+def test_cells_are_given_back_as_they_came(imported: Importing, database: Database) -> None:
+    rows = list(zip_longest(*(cells for _, cells in CELLS), fillvalue=""))
+    header = ",".join(f"c{n}" for n in range(len(CELLS)))
+    dataset = imported("\n".join([header, *map(",".join, rows)]))
+
+    assert [type_ for type_, _ in CELLS] == [each.type for each in dataset.schema.fields]
+    assert rows == [tuple(cells) for cells in cells_of(database, dataset)]
 
 
 def test_a_number_keeps_its_value_and_not_the_way_it_was_written(imported: Importing, database: Database) -> None:

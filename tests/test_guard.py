@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from jobs.settings import Settings
 from tests.serving import Served
-from webapp.guard import Guard
+from webapp.guard import Guard, is_loopback
 
 HEADERS = {"content-security-policy", "x-content-type-options", "referrer-policy"}
 
@@ -104,6 +104,24 @@ def test_a_name_that_is_not_this_machines_is_refused(method: str, host: str) -> 
 )
 def test_this_machines_names_are_allowed(host: str) -> None:
     assert ask("GET", host, {}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.7", False),
+        ("imports.example", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_what_only_this_machine_can_reach(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
 
 
 def test_any_name_is_allowed_where_others_may_come_in() -> None:

@@ -29,6 +29,9 @@ from tests.conftest import store
 from tests.parts import require
 from tests.waiting import until
 
+#: For what has nothing to do with the kind of database.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 #: A Redis that is not there.
 NOWHERE = "unix:///nowhere/redis.sock"
 
@@ -77,6 +80,7 @@ def waiting_jobs(settings: Settings) -> list[str]:
         return [each.decode() for each in found]
 
 
+@on_sqlite
 def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
@@ -92,6 +96,7 @@ def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
     assert waiting_jobs(settings) == [f"{upload.id}-1", f"{upload.id}-2"]
 
 
+@on_sqlite
 def test_the_line_tells_how_many_are_ahead_of_each(settings: Settings, database: Database, queue: UploadQueue) -> None:
     several = [recorded(settings, database) for _ in range(3)]
     for upload in [*several, several[1]]:
@@ -100,6 +105,7 @@ def test_the_line_tells_how_many_are_ahead_of_each(settings: Settings, database:
     assert Line(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.line()
 
 
+@on_sqlite
 def test_a_redis_that_is_away_is_no_error(
     settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,6 +121,7 @@ def test_a_redis_that_is_away_is_no_error(
     assert warning.endswith("): it will be once Redis is back.")
 
 
+@on_sqlite
 def test_a_redis_that_answers_is_reachable(queue: UploadQueue) -> None:
     assert queue.is_reachable()
 
@@ -139,6 +146,7 @@ def test_a_pending_upload_that_nobody_queues_is_enqueued(
     assert lost == now(database, lost)
 
 
+@on_sqlite
 def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
     settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher
 ) -> None:
@@ -148,6 +156,7 @@ def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
     assert waiting_jobs(settings) == []
 
 
+@on_sqlite
 @pytest.mark.usefixtures("_nobody_waits")
 def test_an_upload_that_was_recorded_while_redis_was_away_is_enqueued_once_it_is_back(
     settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher
@@ -176,6 +185,7 @@ def test_an_upload_whose_lease_is_over_is_taken_back_and_enqueued(
     assert f"Took upload {silent.id} back from attempt 1: its worker went silent." in caplog.messages
 
 
+@on_sqlite
 def test_an_upload_whose_workers_always_go_silent_is_given_up(
     settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher
 ) -> None:
@@ -190,6 +200,7 @@ def test_an_upload_whose_workers_always_go_silent_is_given_up(
     assert f"{upload.id}-6" not in waiting_jobs(settings)
 
 
+@on_sqlite
 def test_a_lease_that_is_over_is_taken_back_although_redis_is_away(settings: Settings, database: Database) -> None:
     silent = claimed(database, recorded(settings, database), lease=-1)
     queue, publisher = UploadQueue(NOWHERE), Publisher(NOWHERE)
@@ -231,7 +242,7 @@ def _stop_is_taken_back() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_worker_asked_to_stop_just_when_its_horse_has_ended_stops_in_peace(settings: Settings) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -313,8 +324,8 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         worker.kill()
 
 
-#: Rows of a file that takes its time: in chunks of 4 kB, more than a second.
-MANY = 100_000
+#: Rows of a file that takes its time: in chunks of 2 kB, a second or so.
+MANY = 40_000
 
 
 def long_import(settings: Settings, database: Database, queue: UploadQueue) -> Upload:
@@ -365,12 +376,12 @@ def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
     worker.process.terminate()
 
     assert (done.status, done.rows_success, done.attempt) == (Status.COMPLETED, 1, 1)
-    assert worker.process.wait(15) == 0
+    assert worker.process.wait(30) == 0
     assert Line(True, 0, {}) == queue.line()
     assert "Traceback" not in worker.log
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
     until(lambda: queue.line().workers == 1, "the worker to be counted")
@@ -386,7 +397,7 @@ def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue:
 def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
-    worker = start(block_bytes=4096)
+    worker = start(block_bytes=2048)
     upload = long_import(settings, database, queue)
     under_way(database, upload)
     horse = worker.horse
@@ -403,11 +414,11 @@ def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(
 def test_a_worker_asked_to_stop_hands_back_after_the_running_chunk_and_another_goes_on(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
-    worker = start(block_bytes=4096)
+    worker = start(block_bytes=2048)
     upload = long_import(settings, database, queue)
     under_way(database, upload)
     worker.process.terminate()
-    status = worker.process.wait(15)
+    status = worker.process.wait(30)
     handed_back = now(database, upload)
     start()
     whole = ended(database, upload)
@@ -418,12 +429,12 @@ def test_a_worker_asked_to_stop_hands_back_after_the_running_chunk_and_another_g
     check_whole(database, whole)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_worker_asked_to_stop_before_its_horse_is_born_does_not_wait_for_the_whole_file(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     upload = long_import(settings, database, queue)
-    worker = start(4096, WORK_STOPPED_BEFORE_THE_FORK)
+    worker = start(2048, WORK_STOPPED_BEFORE_THE_FORK)
     status = worker.process.wait(30)
     handed_back = now(database, upload)
 
@@ -433,7 +444,7 @@ def test_a_worker_asked_to_stop_before_its_horse_is_born_does_not_wait_for_the_w
 def test_an_upload_whose_worker_and_horse_are_killed_is_gone_on_with_after_its_lease(
     settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher, start: Start
 ) -> None:
-    worker = start(block_bytes=4096)
+    worker = start(block_bytes=2048)
     upload = long_import(settings, database, queue)
     under_way(database, upload)
     assert worker.horse is not None
@@ -452,11 +463,11 @@ def test_an_upload_whose_worker_and_horse_are_killed_is_gone_on_with_after_its_l
     check_whole(database, whole)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_horse_whose_worker_is_killed_finishes_its_upload(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
-    worker = start(block_bytes=4096)
+    worker = start(block_bytes=2048)
     upload = long_import(settings, database, queue)
     under_way(database, upload)
     assert worker.horse is not None
