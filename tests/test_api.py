@@ -242,6 +242,19 @@ def test_a_process_that_is_well_says_so(standing: Served) -> None:
     assert (ready.status_code, ready.json()) == (200, {"database": "ok", "redis": "ok"})
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_process_whose_database_is_gone_says_so(served: Served) -> None:
+    url = sa.make_url(served.settings.database)
+    elsewhere = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with elsewhere.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+    elsewhere.dispose()
+    ready = served.client.get("/readyz")
+
+    assert (ready.status_code, ready.json()) == (503, {"database": "unreachable", "redis": "ok"})
+    assert served.client.get("/healthz").status_code == 200
+
+
 def test_uploads_are_listed_in_pages_newest_first(served: Served) -> None:
     ids = [served.records.pending(f"{n}.csv").id for n in range(7)]
     pages, address = [], "/api/v1/uploads?limit=3"

@@ -262,7 +262,7 @@ def redis_of_its_own() -> Iterator[RedisServer]:
 
 
 @pytest.mark.parametrize("away", [RedisServer.kill, RedisServer.freeze])
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(20)
 def test_a_redis_that_is_away_fails_no_publish_and_holds_it_up_for_moments_only(
     redis_of_its_own: RedisServer, caplog: pytest.LogCaptureFixture, away: Callable[[RedisServer], None]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> Starlette:
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
             BulkUploadError: problems.known,
+            OperationalError: problems.database_away,
             HTTPException: problems.http,
             Exception: problems.unforeseen,
         },

@@ -1,5 +1,6 @@
 """Errors → answers: a page for people, problem details (RFC 9457) for programs."""
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,8 @@ from jobs.errors import (
 )
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
+
+log = logging.getLogger(__name__)
 
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
@@ -46,6 +49,12 @@ class Problems:
             if isinstance(error, kind):
                 return self._answer(request, status, title, str(error))
         raise error  # one that nobody should come upon here: a defect
+
+    async def database_away(self, request: Request, error: Exception) -> Response:
+        """The database does not answer: not for good, so that whoever asked may come back."""
+        log.warning("The database cannot be reached: %s", getattr(error, "orig", error))
+        detail = "The database cannot be reached at the moment. Please try again shortly."
+        return self._answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is away", detail)
 
     async def http(self, request: Request, error: Exception) -> Response:
         """One of Starlette's: no such page, wrong method."""

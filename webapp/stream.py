@@ -151,6 +151,7 @@ async def history(request: AppRequest) -> Response:
     hub, live = state["hub"], state["live"]
     view = HistoryView.of(request.query_params)
     since = _since(request)
+    await live.watermark()  # raises before the stream begins when the database is away
     seen = Seen()
     #: What ended before is in the snapshot, with a toast if the client was told of less.
     told_until = ""
@@ -208,6 +209,7 @@ async def general_json(request: AppRequest) -> Response:
     """The channel `bulk_upload`: first what is active or changed since the client was last told, then each event."""
     live = request.state["live"]
     since = _since(request)
+    await live.watermark()  # raises before the stream begins when the database is away
     seen = Seen()
 
     def changed(events: Iterable[Event]) -> bytes:
