@@ -4,7 +4,7 @@ The driver begins a transaction when it connects and another after every commit,
 is read, and refuses to change pragmas inside a transaction. The classes here make of that what SQLAlchemy expects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from jobs.database import SQLITE_PRAGMAS
+
+#: Pages in the write-ahead log at which it is copied into the file, which waits for the disk. At SQLite's own 1,000
+#: that would be after every chunk.
+CHECKPOINT_SELDOM = "PRAGMA wal_autocheckpoint = 16384"
 
 
 class AdbcCursor:
@@ -60,12 +64,16 @@ class AdbcConnection:
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
-        for pragma in SQLITE_PRAGMAS:
+        for pragma in (*SQLITE_PRAGMAS, CHECKPOINT_SELDOM):
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 
     def cursor(self) -> AdbcCursor:
         return AdbcCursor(self._connection)
+
+    def insert_columns(self, statement: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Run an INSERT for each row of these columns, in their order."""
+        self.insert(statement, pa.RecordBatch.from_pydict(dict(columns)))
 
     def insert(self, statement: str, rows: pa.RecordBatch) -> None:
         """Run an INSERT for each row, its parameters bound from Arrow columns in order."""

@@ -8,27 +8,35 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Full, Queue
 from typing import TypeVar
 
-import pandas as pd
+import sqlalchemy as sa
 
-from jobs import datasets, files, reader, uploads, validator, writer
+from jobs import datasets, failures, files, reader, source, uploads, writer
 from jobs.database import Database
-from jobs.datasets import Dataset
-from jobs.errors import ClaimLostError, UnreadableFileError
+from jobs.datasets import Dataset, Mode
+from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
 from jobs.events import Publisher, Ticker
+from jobs.failures import BadRow, Reason
 from jobs.profiler import Profile
 from jobs.queue import UploadQueue, stop_requested
 from jobs.reader import Chunk, Layout
+from jobs.reading import Reading
 from jobs.settings import Settings
+from jobs.source import Limits, Prepared
 from jobs.uploads import Claim, Upload
+from jobs.validator import Validated, Validator
+from jobs.writer import Collisions, Writer
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Rows that may fail, with none that succeeds, before the rest is not tried any more.
+HOPELESS_AFTER = 10_000
 
 
 class StopRequestedError(Exception):
@@ -64,8 +72,10 @@ class _Attempt:
         self._publisher = publisher
         self._upload = upload
         self._claim = Claim(upload.id, upload.attempt)
+        database.claim = str(self._claim)
         self._path = files.path_of(settings.files, upload.stored_as)
-        self._ticker = Ticker(publisher.publish)
+        self._progress = Ticker(publisher.publish)
+        self._renewal = Ticker(self._renew, interval=settings.lease / 3)
 
     def run(self) -> None:
         """Whatever happens is recorded and told; what nobody foresaw is raised again, for the log."""
@@ -75,7 +85,7 @@ class _Attempt:
             log.info("%s It stops here.", lost)
         except StopRequestedError:
             self._hand_back("its worker was shut down", willingly=True)
-        except (UnreadableFileError, FileNotFoundError) as error:
+        except (UnreadableFileError, FileNotFoundError, DatasetNotFoundError) as error:
             self._fail(error)
         except BaseException as error:
             self._hand_back(f"an unexpected error came up ({type(error).__name__})")
@@ -83,80 +93,127 @@ class _Attempt:
 
     def _import(self) -> None:
         self._publisher.publish(self._upload)
-        layout = reader.inspect(self._path)
-        dataset = self._dataset(layout)
-        for chunk in ahead(self._typed_chunks(layout, dataset)):
-            self._commit(dataset, chunk)
-            self._ticker.tick(self._upload)
+        reading = Reading(**{name: value for name, value in self._upload.reading.items() if name != "types"})
+        prepared = source.prepare(self._path, self._upload.filename, reading, limits=self._limits, tick=self._keep)
+        layout = reader.inspect(prepared.path, prepared.delimiter, prepared.header_row)
+        dataset = self._dataset(prepared, layout)
+        rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
+        for chunk in ahead(self._validated(prepared, layout, dataset)):
+            self._commit(rows, chunk)
+            self._progress.tick(self._upload)
+            self._stop_if_hopeless(at_least=HOPELESS_AFTER)
             self._stop_if_asked()
-        if self._upload.rows_failed and not self._upload.rows_success:
-            raise UnreadableFileError("Every row failed, so nothing was imported. The first ones say why.")
+        self._stop_if_hopeless(at_least=1)
         with self._database.transaction() as connection:
             self._upload = uploads.complete(connection, self._claim)
         self._publisher.publish(self._upload)
+        source.discard(self._path)
 
-    def _dataset(self, layout: Layout) -> Dataset:
-        """The dataset that an earlier attempt made, or a new one from a look through the whole file."""
+    def _dataset(self, prepared: Prepared, layout: Layout) -> Dataset:
+        """Of an earlier attempt, or the one that was chosen, or a new one from a look through the whole file."""
         if self._upload.dataset is not None:
             with self._database.reading() as connection:
-                return datasets.get(connection, self._upload.dataset)
-        profile = self._profile(layout)
+                dataset = datasets.get(connection, self._upload.dataset)
+            ignored = datasets.match(dataset.schema, layout.names).ignored
+            if self._upload.bytes_total is None:
+                self._begin(prepared, layout, lambda _: dataset, ignored=ignored)
+            return dataset
+        profile = self._profile(prepared, layout)
         wanted = self._upload.dataset_wanted or datasets.name_after(self._upload.filename)
+        schema, upload_id = profile.schema(), self._upload.id
+        return self._begin(prepared, layout, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
+
+    def _begin(
+        self,
+        prepared: Prepared,
+        layout: Layout,
+        dataset_of: Callable[[sa.Connection], Dataset],
+        rows_total: int | None = None,
+        ignored: Sequence[str] = (),
+    ) -> Dataset:
+        """Record how the file is read and where its rows go."""
+        notes = [*prepared.notes, *layout.notes]
+        if ignored:
+            notes.append(f"Not in the dataset, and ignored: {', '.join(f'“{name}”' for name in ignored[:20])}.")
         with self._database.transaction() as connection:
-            self._upload = uploads.renew(connection, self._claim, lease=self._settings.lease)
-            dataset = datasets.create(connection, wanted, profile.schema(), self._upload.id)
-            self._upload = uploads.profiled(
+            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            dataset = dataset_of(connection)
+            self._upload = uploads.begin(
                 connection,
                 self._claim,
                 lease=self._settings.lease,
                 dataset=dataset.name,
-                rows_total=profile.rows,
+                rows_total=rows_total,
                 next_byte=layout.first_byte,
-                notes=layout.notes,
+                bytes_total=prepared.path.stat().st_size,
+                header=layout.names,
+                parent=layout.parent,
+                notes=notes,
             )
         self._publisher.publish(self._upload)
         return dataset
 
-    def _profile(self, layout: Layout) -> Profile:
-        profile = Profile(layout.names)
-        renewal = Ticker(self._renew, interval=self._settings.lease / 3)
-        for chunk in ahead(self._chunks(layout, layout.first_byte, 1)):
+    def _profile(self, prepared: Prepared, layout: Layout) -> Profile:
+        profile = Profile(layout.names, text_only=self._upload.reading.get("types") == "text")
+        for chunk in ahead(self._chunks(prepared, layout, layout.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
-            renewal.tick(self._upload)
-            self._stop_if_asked()
+            self._keep()
         return profile
+
+    def _chunks(self, prepared: Prepared, layout: Layout, start: int, row: int) -> Iterator[Chunk]:
+        found = reader.chunks(prepared.path, layout, start=start, row=row, block_bytes=self._settings.block_bytes)
+        return (chunk.without(prepared.bad) for chunk in found) if prepared.bad else found
+
+    def _validated(self, prepared: Prepared, layout: Layout, dataset: Dataset) -> Iterator["ValidatedChunk"]:
+        sources = datasets.match(dataset.schema, layout.names).sources
+        validator = Validator(dataset.schema, sources, upsert=dataset.mode is Mode.UPSERT)
+        start = max(self._upload.next_byte, layout.first_byte)
+        for chunk in self._chunks(prepared, layout, start, self._upload.rows_processed + 1):
+            yield ValidatedChunk(chunk, validator.validate(chunk.rows))
+
+    def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
+        """All that a chunk changes, or nothing; the guard first, which on SQLite is also what takes the lock."""
+        with self._database.transaction() as connection:
+            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            collisions = rows.write(connection, chunk.validated.to_write)
+            self._upload = uploads.advance(
+                connection,
+                self._claim,
+                lease=self._settings.lease,
+                good=len(chunk.validated.good) - len(collisions),
+                bad=chunk.bad(collisions),
+                next_byte=chunk.source.next_byte,
+                kept=self._settings.failed_rows_kept,
+            )
+
+    def _keep(self) -> None:
+        """Between two steps of long work: stay the one who does it, unless somebody asked to stop."""
+        self._stop_if_asked()
+        self._renewal.tick(self._upload)
 
     def _renew(self, _upload: Upload) -> None:
         with self._database.transaction() as connection:
             self._upload = uploads.renew(connection, self._claim, lease=self._settings.lease)
 
-    def _chunks(self, layout: Layout, start: int, row: int) -> Iterator[Chunk]:
-        return reader.chunks(self._path, layout, start=start, row=row, block_bytes=self._settings.block_bytes)
+    @property
+    def _limits(self) -> Limits:
+        return Limits(ratio=self._settings.max_expansion_ratio, total=self._settings.max_expanded_bytes)
 
-    def _typed_chunks(self, layout: Layout, dataset: Dataset) -> Iterator["TypedChunk"]:
-        start = max(self._upload.next_byte, layout.first_byte)
-        for chunk in self._chunks(layout, start, self._upload.rows_processed + 1):
-            yield TypedChunk(chunk, validator.typed(chunk.rows, dataset.schema))
-
-    def _commit(self, dataset: Dataset, chunk: "TypedChunk") -> None:
-        """All that a chunk changes, or nothing; the guard first, which on SQLite is also what takes the lock."""
-        with self._database.transaction() as connection:
-            upload = uploads.advance(
-                connection,
-                self._claim,
-                lease=self._settings.lease,
-                good=len(chunk.rows),
-                bad=chunk.source.bad,
-                next_byte=chunk.source.next_byte,
-            )
-            writer.write(connection, dataset, upload.id, chunk.rows)
-        self._upload = upload
+    def _stop_if_hopeless(self, *, at_least: int) -> None:
+        """Raises UnreadableFileError when so many rows, or more, have failed and none has succeeded."""
+        if self._upload.rows_success or self._upload.rows_failed < at_least:
+            return
+        with self._database.reading() as connection:
+            first = failures.counts(connection, self._upload.id, limit=1)
+        which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "Every row"
+        why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
+        raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")
 
     def _stop_if_asked(self) -> None:
         if stop_requested.is_set():
             raise StopRequestedError
 
-    def _fail(self, error: UnreadableFileError | FileNotFoundError) -> None:
+    def _fail(self, error: Exception) -> None:
         sentence = "The stored file is gone from the server." if isinstance(error, FileNotFoundError) else str(error)
         self._end(lambda connection: uploads.fail(connection, self._claim, sentence))
 
@@ -184,11 +241,16 @@ class _Attempt:
 
 
 @dataclass(frozen=True)
-class TypedChunk:
-    """A chunk and its good rows in their columns' types."""
+class ValidatedChunk:
+    """A chunk and what became of its rows."""
 
     source: Chunk
-    rows: pd.DataFrame
+    validated: Validated
+
+    def bad(self, collisions: Collisions) -> list[BadRow]:
+        """All that failed, those that the database had already included, in the file's order."""
+        collided = [BadRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
+        return sorted([*self.source.bad, *self.validated.bad, *collided], key=lambda row: row.number)
 
 
 def ahead(source: Iterator[T]) -> Iterator[T]:

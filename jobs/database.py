@@ -68,10 +68,12 @@ class Database:
         transaction whose client has fallen silent (one frozen inside a chunk must not block its successor)."""
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        #: For whom this process writes, if it does for one: "upload-attempt".
+        self.claim = ""
         self._turn: _WriteTurn | None = None
         self._file: tuple[int, str] | None = None
         if self.is_sqlite:
-            path = os.path.abspath(parsed.database or "")
+            path = os.path.realpath(parsed.database or "")
             self._driver = "adbc" if bulk else "sqlite3"
             self._file = _note_open(path, self._driver)
             self._turn = _WriteTurn(path)
@@ -95,10 +97,24 @@ class Database:
         """
         if self._turn is None:
             with self.engine.begin() as connection:
+                if self.claim:
+                    connection.execute(sa.select(sa.func.set_config("application_name", _session_of(self.claim), True)))
                 yield connection
             return
         with self._turn.taken(), self.engine.connect() as connection, connection.execution_options(writes=True).begin():
             yield connection
+
+    def end_sessions(self, claim: str) -> None:
+        """End what a claimant has open that is frozen in the middle of a chunk, so that its locks block nobody.
+
+        PostgreSQL's own timeout for idle transactions does not see one that is frozen inside COPY. SQLite has nothing
+        like it.
+        """
+        if self.is_sqlite:
+            return
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :session"
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(query), {"session": _session_of(claim)})
 
     def close(self) -> None:
         """Let go of every connection, so that a fork inherits none."""
@@ -106,6 +122,10 @@ class Database:
         if self._file is not None:
             _open_files[self._file][self._driver] -= 1
             self._file = None
+
+
+def _session_of(claim: str) -> str:
+    return f"bulk-upload {claim}"
 
 
 class _WriteTurn:

@@ -1,21 +1,22 @@
-"""Datasets: the declared shape of rows, a Frictionless Table Schema, and the table `data_<name>` that they land in.
+"""Datasets: a declared shape of rows under a name, and the table `data_<name>` that they land in."""
 
-https://specs.frictionlessdata.io/table-schema/ says what fields, types and missingValues mean.
-"""
-
+import base64
+import itertools
+import json
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
-from itertools import count
-from typing import Any, NamedTuple, Self
+from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
 from jobs.database import utc_now
-from jobs.errors import DatasetNotFoundError, RefusedError
+from jobs.errors import DatasetExistsError, DatasetNotFoundError, MissingColumnsError, RefusedError, SchemaError
+from jobs.schema import SchemaField, TableSchema
 from jobs.tables import datasets, uploads
 
 #: Longest name of a dataset; with "data_" and a number it stays under PostgreSQL's 63 bytes.
@@ -23,87 +24,88 @@ LONGEST_NAME = 48
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column. type, details: as in a Table Schema field. evidence: why it has that type, for people."""
+class Mode(StrEnum):
+    """What happens to a row whose key is in the dataset already."""
 
-    name: str
-    type: str
-    details: dict[str, Any] = field(default_factory=dict)
-    evidence: str = ""
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The columns, in order. An empty cell is a missing value, whatever its column's type."""
-
-    fields: list[Field]
-
-    def as_json(self) -> dict[str, Any]:
-        described = [{"name": f.name, "type": f.type, **f.details, "description": f.evidence} for f in self.fields]
-        return {"fields": described, "missingValues": [""]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls([cls._field(dict(each)) for each in data["fields"]])
-
-    @staticmethod
-    def _field(data: dict[str, Any]) -> Field:
-        return Field(data.pop("name"), data.pop("type"), evidence=data.pop("description", ""), details=data)
+    INSERT = "insert"  # it is a failed row
+    UPSERT = "upsert"  # it replaces the one that is there
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named schema with its table. upload_id: the upload it was made from."""
+    """A named schema with its table. upload_id: the upload it was made from, None for one that was declared."""
 
     name: str
-    schema: Schema
-    upload_id: int
+    schema: TableSchema
+    mode: Mode
+    upload_id: int | None
     created_at: datetime
 
     @property
     def table(self) -> sa.Table:
-        """Rows are ordered by upload and row number, which is also their key: a second guard against doubling."""
+        """Keyed by the schema's primary key, or by where a row came from: a second guard against doubling."""
+        key = self.schema.primary_key or ["_upload_id", "_row_number"]
         return sa.Table(
             f"data_{self.name}",
             sa.MetaData(),
-            sa.Column("_upload_id", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("_row_number", sa.BigInteger, primary_key=True, autoincrement=False),
-            *(sa.Column(each.name, _column_type(each)) for each in self.schema.fields),
+            sa.Column("_upload_id", sa.BigInteger, nullable=False),
+            sa.Column("_row_number", sa.BigInteger, nullable=False),
+            *(sa.Column(each.name, column_type(each)) for each in self.schema.fields),
+            sa.PrimaryKeyConstraint(*key),
+            *(sa.UniqueConstraint(each.name) for each in self.schema.fields if each.constraints.unique),
             sqlite_with_rowid=False,
         )
 
 
-def _column_type(each: Field) -> sa.types.TypeEngine[Any]:
-    """SQLite keeps dates and moments as the ISO text they came as, which sorts and compares as it should."""
+def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
+    """SQLite keeps dates and times as ISO text, which sorts and compares as it should.
+
+    Numbers are doubles on both databases, and a value of more than the 15 digits that those keep is no number
+    (validator.py): so the same file has the same outcome everywhere.
+    """
     text = sa.Text()
+    in_utc = field.format == "default" or field.format.endswith("Z")
     types: dict[str, sa.types.TypeEngine[Any]] = {
+        "string": text,
         "integer": sa.BigInteger(),
         "number": sa.Double(),
         "boolean": sa.Boolean(),
         "date": sa.Date().with_variant(text, "sqlite"),
-        "datetime": sa.DateTime(timezone=str(each.details.get("format", "")).endswith("Z")).with_variant(
-            text, "sqlite"
-        ),
+        "datetime": sa.DateTime(timezone=in_utc).with_variant(text, "sqlite"),
+        "time": sa.Time().with_variant(text, "sqlite"),
     }
-    return types.get(each.type, text)
+    return types[field.type]
 
 
-def cell(each: Field, value: Any) -> str:
-    """A stored value as text again, as it came; a number as its shortest decimals, so that 1.50 is 1.5."""
+_TEMPORAL: dict[str, type[date] | type[time]] = {"date": date, "datetime": datetime, "time": time}
+
+
+def cell(schema: TableSchema, field: SchemaField, value: Any) -> str:
+    """A stored value as text that the same field reads; a number as its shortest decimals, so that 1.50 is 1.5."""
     if value is None:
-        return ""
-    if each.type == "boolean":
-        return str(each.details["trueValues" if value else "falseValues"][0])
-    if isinstance(value, datetime):
-        # strftime alone writes the year 999 without its leading zero.
-        return value.strftime(each.details["format"].replace("%Y", f"{value.year:04}"))
+        return min(schema.missing_values_of(field), key=len, default="")
+    if field.type == "boolean":
+        return field.true_values[0] if value else field.false_values[0]
+    if field.type in _TEMPORAL:
+        return _temporal(field, value)
     text = str(value)
-    return format(Decimal(text), "f") if isinstance(value, float) and "e" in text else text
+    if isinstance(value, float):
+        text = (format(Decimal(text), "f") if "e" in text else text).removesuffix(".0")
+        return text.replace(".", field.decimal_char)
+    return text
+
+
+def _temporal(field: SchemaField, value: Any) -> str:
+    moment = _TEMPORAL[field.type].fromisoformat(value) if isinstance(value, str) else value
+    if field.format == "default":
+        return str(moment.isoformat().replace("+00:00", "Z"))
+    # strftime alone writes the year 999 without its leading zero.
+    year = f"{moment.year:04}" if isinstance(moment, date) else ""
+    return str(moment.strftime(field.format.replace("%Y", year)))
 
 
 def checked_name(name: str) -> str:
-    """A name that somebody wishes for a new dataset, or "" for none. Raises RefusedError."""
+    """A dataset's name, or "" for none. Raises RefusedError."""
     name = name.strip()
     if name in ("", "auto"):
         return ""
@@ -116,31 +118,50 @@ def checked_name(name: str) -> str:
 
 
 def name_after(filename: str) -> str:
-    """A dataset's name made from a file's: "Sales June.csv" → "sales_june"."""
-    stem = filename.rsplit(".", 1)[0]
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    """A dataset's name made from a file's: "Sales June.csv.gz" → "sales_june"."""
+    stem = re.sub(r"\.(gz|zip)$", "", filename, flags=re.IGNORECASE)
+    stem = stem.rsplit(".", 1)[0] if "." in stem else stem
+    plain = unicodedata.normalize("NFKD", stem.casefold()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_NAME].rstrip("_")
     return name if _NAME.fullmatch(name) else f"file_{name}"[:LONGEST_NAME].rstrip("_")
 
 
-def create(connection: sa.Connection, wanted: str, schema: Schema, upload_id: int) -> Dataset:
-    """Record a dataset under the first free one of `wanted`, `wanted_2`, … and make its table."""
+def declare(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
+    """A dataset that is declared before any file. Raises RefusedError, SchemaError, DatasetExistsError."""
+    if not (name := checked_name(name)):
+        raise RefusedError("A dataset needs a name.")
+    if mode is Mode.UPSERT and not schema.primary_key:
+        raise SchemaError(["primaryKey: is missing; it says which row an upsert replaces"])
+    if exists(connection, name):
+        raise DatasetExistsError(name)
+    return _insert(connection, name, schema, mode, None)
+
+
+def create(connection: sa.Connection, wanted: str, schema: TableSchema, upload_id: int) -> Dataset:
+    """A dataset made from a file, under the first free one of `wanted`, `wanted_2`, …"""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         connection.execute(sa.text("LOCK TABLE datasets IN SHARE ROW EXCLUSIVE MODE"))
     taken = set(connection.execute(sa.select(datasets.c.name).where(datasets.c.name.startswith(wanted))).scalars())
-    for name in _variants(wanted):
-        if name not in taken:
-            values = {"name": name, "schema": schema.as_json(), "upload_id": upload_id, "created_at": utc_now()}
-            row = connection.execute(sa.insert(datasets).values(values).returning(datasets)).one()
-            dataset = _of(row)
-            dataset.table.create(connection)
-            return dataset
-    raise AssertionError("unreachable: the variants never end")
+    name = next(name for name in _variants(wanted) if name not in taken)
+    return _insert(connection, name, schema, Mode.INSERT, upload_id)
 
 
 def _variants(name: str) -> Iterator[str]:
     yield name
-    yield from (f"{name}_{number}" for number in count(2))
+    yield from (f"{name}_{number}" for number in itertools.count(2))
+
+
+def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode, upload_id: int | None) -> Dataset:
+    values = {
+        "name": name,
+        "schema": schema.as_json(),
+        "mode": mode,
+        "upload_id": upload_id,
+        "created_at": utc_now(),
+    }
+    dataset = _of(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
+    dataset.table.create(connection)
+    return dataset
 
 
 def exists(connection: sa.Connection, name: str) -> bool:
@@ -157,67 +178,156 @@ def get(connection: sa.Connection, name: str) -> Dataset:
     return _of(row)
 
 
+def names(connection: sa.Connection) -> list[str]:
+    return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
+
+
 def everything(connection: sa.Connection) -> list[tuple[Dataset, int]]:
     """All datasets by name, each with its number of rows."""
-    sums = sa.select(uploads.c.dataset, sa.func.sum(uploads.c.rows_success).label("rows")).group_by(uploads.c.dataset)
-    counted = sums.subquery()
-    statement = sa.select(datasets, sa.func.coalesce(counted.c.rows, 0).label("rows")).outerjoin(
-        counted, counted.c.dataset == datasets.c.name
-    )
-    return [(_of(row), int(row.rows)) for row in connection.execute(statement.order_by(datasets.c.name))]
+    found = [_of(row) for row in connection.execute(sa.select(datasets).order_by(datasets.c.name))]
+    return [(dataset, row_count(connection, dataset)) for dataset in found]
 
 
-def row_count(connection: sa.Connection, name: str) -> int:
-    """Rows that uploads put into a dataset: counted once, when they were committed."""
-    total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == name)
+def row_count(connection: sa.Connection, dataset: Dataset) -> int:
+    """Rows in a dataset. What uploads inserted was counted when it was committed; upserts must be counted now."""
+    if dataset.mode is Mode.UPSERT:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(dataset.table)).scalar_one())
+    total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == dataset.name)
     return int(connection.execute(total).scalar_one() or 0)
 
 
-class Position(NamedTuple):
-    """Where a row stands in its dataset."""
+@dataclass(frozen=True)
+class Match:
+    """Which column of a file each field is read from, and the file's columns that nobody asked for."""
 
-    upload_id: int
-    row_number: int
+    sources: dict[str, str]
+    ignored: list[str]
+
+
+def match(schema: TableSchema, header: Sequence[str]) -> Match:
+    """By name, then regardless of case and spaces, then by alias. Raises MissingColumnsError for a required one."""
+    free = dict.fromkeys(header)
+    alike: dict[str, list[str]] = {}
+    for name in header:
+        alike.setdefault(_loose(name), []).append(name)
+    sources: dict[str, str] = {}
+
+    def take(field: SchemaField, candidates: Iterable[str]) -> None:
+        found = next((name for name in candidates if name in free), None)
+        if field.name not in sources and found is not None:
+            sources[field.name] = found
+            del free[found]
+
+    for field in schema.fields:
+        take(field, [field.name])
+    for field in schema.fields:  # only now: no field takes loosely what another one has the very name of
+        take(field, alike.get(_loose(field.name), []))
+    for field in schema.fields:
+        take(field, (name for alias in field.aliases for name in alike.get(_loose(alias), [])))
+    missing = [each.name for each in schema.fields if schema.is_required(each) and each.name not in sources]
+    if missing:
+        raise MissingColumnsError(missing, header)
+    return Match(sources, list(free))
+
+
+def _loose(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def alike(connection: sa.Connection, header: Sequence[str]) -> str | None:
+    """The dataset whose columns are exactly these, if there is just one."""
+    wanted = sorted(_loose(name) for name in header)
+    found = [
+        row.name
+        for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema))
+        if sorted(_loose(field["name"]) for field in row.schema["fields"]) == wanted
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+class Position(tuple[Any, ...]):
+    """Where a row stands in its dataset: the values of the table's key. `str` makes text for an address of it."""
 
     @classmethod
-    def parse(cls, text: str) -> Self | None:
+    def parse(cls, text: str) -> "Position | None":
         """What `str` made of one, or None for anything else."""
-        upload_id, _, row_number = text.partition("-")
-        valid = all(part.isdecimal() and len(part) < 19 for part in (upload_id, row_number))
-        return cls(int(upload_id), int(row_number)) if valid else None
+        try:
+            values = json.loads(base64.urlsafe_b64decode(text.encode() + b"=="))
+        except (ValueError, RecursionError):
+            return None
+        return cls(values) if isinstance(values, list) and values else None
 
     def __str__(self) -> str:
-        return f"{self.upload_id}-{self.row_number}"
+        values = [value if isinstance(value, int | float | str) else value.isoformat() for value in self]
+        return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def rows_after(
-    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int
-) -> list[tuple[Position, list[str]]]:
-    """Rows behind a position (None: from the first), each with its own position, their cells as text."""
+@dataclass(frozen=True)
+class Row:
+    """A row of a dataset. cells: as text, a field each."""
+
+    position: Position
+    upload_id: int
+    row_number: int
+    cells: list[str]
+
+
+def rows_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> list[Row]:
+    """Rows behind a position (None: from the first), in the order of the table's key.
+
+    Raises RefusedError for a position that is none of this dataset's.
+    """
+    return _rows(connection, dataset, position, limit, backwards=False)
+
+
+def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
+    """The rows just in front of a position, in order. Raises RefusedError."""
+    return _rows(connection, dataset, position, limit, backwards=True)[::-1]
+
+
+def _rows(
+    connection: sa.Connection, dataset: Dataset, position: Position | None, limit: int, *, backwards: bool
+) -> list[Row]:
     table = dataset.table
-    key = sa.tuple_(table.c["_upload_id"], table.c["_row_number"])
-    statement = sa.select(table).order_by(table.c["_upload_id"], table.c["_row_number"]).limit(limit)
+    key = list(table.primary_key.columns)
+    statement = sa.select(table).order_by(*(column.desc() if backwards else column for column in key)).limit(limit)
     if position is not None:
-        statement = statement.where(key > sa.tuple_(*position))
-    return [_as_text(dataset, row) for row in connection.execute(statement)]
+        here, there = sa.tuple_(*key), sa.tuple_(*_typed(connection, key, position), types=[c.type for c in key])
+        statement = statement.where(here < there if backwards else here > there)
+    return [_row(dataset, table, row) for row in connection.execute(statement)]
 
 
-def rows_before(
-    connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int
-) -> list[tuple[Position, list[str]]]:
-    """The rows just in front of a position, in order."""
-    table = dataset.table
-    key = sa.tuple_(table.c["_upload_id"], table.c["_row_number"])
-    backwards = sa.select(table).order_by(table.c["_upload_id"].desc(), table.c["_row_number"].desc()).limit(limit)
-    rows = connection.execute(backwards.where(key < sa.tuple_(*position))).all()
-    return [_as_text(dataset, row) for row in reversed(rows)]
+def _typed(connection: sa.Connection, key: list[sa.Column[Any]], position: Position) -> list[Any]:
+    """The position's values as the key's columns take them."""
+    wrong = RefusedError("This is no position in this dataset. Begin again at its first page.")
+    if len(position) != len(key):
+        raise wrong
+    try:
+        return [_as_key(connection, column, value) for column, value in zip(key, position, strict=True)]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise wrong from error
 
 
-def _as_text(dataset: Dataset, row: sa.Row[Any]) -> tuple[Position, list[str]]:
+def _as_key(connection: sa.Connection, column: sa.Column[Any], value: Any) -> Any:
+    kind = column.type.dialect_impl(connection.dialect).python_type
+    if kind in (date, datetime, time) and isinstance(value, str):
+        return kind.fromisoformat(value)
+    typed = value if isinstance(value, kind) else kind(value)
+    if kind is int and not -(2**63) <= typed < 2**63:
+        raise OverflowError
+    if kind is str and b"\0" in typed.encode():  # which raises for half a character
+        raise ValueError
+    return typed
+
+
+def _row(dataset: Dataset, table: sa.Table, row: sa.Row[Any]) -> Row:
     upload_id, row_number, *values = tuple(row)
-    cells = [cell(each, value) for each, value in zip(dataset.schema.fields, values, strict=True)]
-    return Position(upload_id, row_number), cells
+    cells = [cell(dataset.schema, field, value) for field, value in zip(dataset.schema.fields, values, strict=True)]
+    by_name = row._mapping
+    position = Position(by_name[column.name] for column in table.primary_key.columns)
+    return Row(position, upload_id, row_number, cells)
 
 
 def _of(row: sa.Row[Any]) -> Dataset:
-    return Dataset(row.name, Schema.from_json(row.schema), row.upload_id, row.created_at)
+    schema = TableSchema.parse(row.schema)
+    return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at)

@@ -18,6 +18,14 @@ class SettingsError(BulkUploadError):
         self.problems = tuple(problems)
 
 
+class SchemaError(BulkUploadError):
+    """A Table Schema is wrong. problems: the path of each wrong thing, and what is wrong with it."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
 class RefusedError(BulkUploadError):
     """An upload is not accepted: what is wrong with it and what to do."""
 
@@ -42,6 +50,14 @@ class DatasetNotFoundError(BulkUploadError):
         self.name = name
 
 
+class DatasetExistsError(RefusedError):
+    """The name is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a dataset called “{name}” already. Choose another name.")
+        self.name = name
+
+
 class TransitionError(BulkUploadError):
     """The upload's state does not allow what was asked."""
 
@@ -57,6 +73,19 @@ class ClaimLostError(BulkUploadError):
 
 class UnreadableFileError(BulkUploadError):
     """The file cannot be imported. The text says what it seems to be, and what is expected."""
+
+
+class MissingColumnsError(UnreadableFileError):
+    """The file lacks columns that every row must have."""
+
+    def __init__(self, missing: Sequence[str], found: Sequence[str]) -> None:
+        def listed(names: Sequence[str]) -> str:
+            return ", ".join(f"“{name}”" for name in names[:20]) + (" …" if len(names) > 20 else "")
+
+        super().__init__(
+            f"The file lacks {listed(missing)}, without which no row can be imported. Its columns are {listed(found)}."
+        )
+        self.missing = tuple(missing)
 
 
 class DatabaseBusyError(BulkUploadError):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from uuid import uuid4
 from jobs.errors import RefusedError, TooLargeError
 
 #: Endings of the names of files that can be imported.
-SUPPORTED = (".csv", ".tsv", ".tab", ".txt")
+SUPPORTED = (".csv", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".xlsm")
 #: Longest name that is kept, in characters; the ending survives.
 LONGEST_NAME = 200
 #: Seconds after which a file that never finished arriving is removed.
@@ -109,8 +110,8 @@ def check_kind(filename: str) -> None:
         raise RefusedError("No file was sent. Choose a CSV file and try again.")
     if not filename.lower().endswith(SUPPORTED):
         raise RefusedError(
-            f"“{filename}” is not of a kind that can be imported. Save it as CSV (UTF-8) and upload that:"
-            f" the name must end in {', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}."
+            f"“{filename}” is not of a kind that can be imported. Save it as CSV or as an Excel workbook (.xlsx)"
+            f" and upload that: the name must end in {', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}."
         )
 
 
@@ -121,5 +122,6 @@ def path_of(folder: Path, stored_as: str) -> Path:
 def remove_abandoned(folder: Path) -> None:
     """Remove what began to arrive long ago and never finished."""
     for part in folder.glob("*.part"):
-        if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
-            part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+                part.unlink()

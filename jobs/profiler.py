@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.datasets import Field, Schema
+from jobs.schema import TableSchema
 
 #: Whole numbers that fit 64 bits and print as they came.
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -88,8 +88,9 @@ _CANDIDATES = (
 class Profile:
     """What the chunks of a file, seen in any order, say about its columns."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._columns = {name: _Column() for name in names}
+    def __init__(self, names: Iterable[str], *, text_only: bool = False) -> None:
+        """text_only: every column stays as it came."""
+        self._columns = {name: _Column([] if text_only else list(_CANDIDATES)) for name in names}
         self.rows = 0
 
     def see(self, rows: pd.DataFrame, count: int) -> None:
@@ -98,13 +99,14 @@ class Profile:
         for name, column in self._columns.items():
             column.see(rows[name].array.__arrow_array__())
 
-    def schema(self) -> Schema:
-        return Schema([column.decided(name) for name, column in self._columns.items()])
+    def schema(self) -> TableSchema:
+        fields = [column.decided(name) for name, column in self._columns.items()]
+        return TableSchema.parse({"fields": fields})
 
 
 class _Column:
-    def __init__(self) -> None:
-        self._possible = list(_CANDIDATES)
+    def __init__(self, candidates: list[_Candidate]) -> None:
+        self._possible = candidates
         self._filled = 0
         self._empty = 0
 
@@ -119,11 +121,14 @@ class _Column:
         if len(words):
             self._possible = [candidate for candidate in self._possible if candidate.fits(words)]
 
-    def decided(self, name: str) -> Field:
-        if not self._filled:
-            return Field(name, "string", evidence="text: every cell is empty")
+    def decided(self, name: str) -> dict[str, Any]:
+        """The field as a Table Schema has it; its description is the evidence, for people."""
         blanks = f"; {self._empty:,} {'cell is' if self._empty == 1 else 'cells are'} empty" if self._empty else ""
+        if not self._filled:
+            return {"name": name, "type": "string", "description": "text: every cell is empty"}
         if not self._possible:
-            return Field(name, "string", evidence=f"text: no other type fits all {self._filled:,} values{blanks}")
+            evidence = f"text: no other type fits all {self._filled:,} values{blanks}"
+            return {"name": name, "type": "string", "description": evidence}
         best = self._possible[0]
-        return Field(name, best.type, best.details, f"each of {self._filled:,} values is {best.called}{blanks}")
+        evidence = f"each of {self._filled:,} values is {best.called}{blanks}"
+        return {"name": name, "type": best.type, **best.details, "description": evidence}

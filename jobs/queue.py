@@ -123,6 +123,7 @@ class UploadQueue:
             abandoned = uploads.abandoned(connection)
             waiting = uploads.waiting(connection, for_seconds=LOST_AFTER)
         for upload in abandoned:
+            database.end_sessions(str(Claim(upload.id, upload.attempt)))
             self._take_back(
                 database, publisher, Claim(upload.id, upload.attempt), "its worker went silent", expired=True
             )
@@ -177,6 +178,12 @@ class ImportWorker(Worker):
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
             log.warning("Redis is away (%s): the import goes on without it.", error)
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        super().fork_work_horse(job, queue)
+        if stop_requested.is_set() and self.horse_pid:  # asked between the fork and its number being known
+            with suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGUSR1)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ's

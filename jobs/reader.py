@@ -8,8 +8,9 @@ quote, bytes that are not UTF-8) goes through Python's csv module, record by rec
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,57 +18,50 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from jobs.errors import UnreadableFileError
-from jobs.uploads import BadRow
+from jobs.failures import BadRow, Reason
+from jobs.layout import SAMPLE_RECORDS, detect_delimiter, find_header, skipped
+from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
+from jobs.source import EXPECTED, check_is_text
 
-DELIMITERS = (",", ";", "\t", "|")
 #: Bytes at the head of a file that its layout is read from.
 HEAD_BYTES = 1 << 20
-#: Records in the head that decide on the delimiter.
-SAMPLE_RECORDS = 100
-#: Columns a table may have: PostgreSQL's limit is 1,600, two of them ours.
-MAX_COLUMNS = 1_500
 #: Bytes one record may have: a quote that is never closed would otherwise swallow the rest of the file.
 MAX_RECORD_BYTES = 1 << 20
-#: Bytes a column's name may have in PostgreSQL.
-MAX_NAME_BYTES = 63
-#: Columns that every dataset's table has besides the file's.
-OWN_COLUMNS = ("_upload_id", "_row_number")
-#: Names that PostgreSQL keeps for itself in every table.
-SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+
+#: The columns behind the file's own in a file of failed rows: whose they are, which they are, why they failed.
+MARKS = ("_upload_id", "_row_number", "_error")
+#: A cell that a spreadsheet would run as a formula, and one that looks like such a cell afterwards, is written with an
+#: apostrophe before it (failures of an upload).
+_REFUSED = re.compile(r"^'('*[=+\-@\t\r])")
 
 UTF8_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"\n\r'
-
-#: How files that are not tables of text begin, and what to call them.
-_SIGNATURES = (
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"PAR1", "a Parquet file"),
-    (b"\xff\xfe", "text in UTF-16"),
-    (b"\xfe\xff", "text in UTF-16"),
-)
-_EXPECTED = "Expected is a CSV file in UTF-8: a header line, then one line a row."
 
 csv.field_size_limit(2 * MAX_RECORD_BYTES)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is to be read. first_byte: where the first record below the header begins. notes: for people."""
+    """How a file is to be read.
+
+    first_byte: where the first record below the header begins. notes: for people. marks: columns behind the others by
+    which a file of failed rows is known; they are no data. parent: the upload whose failed rows these are.
+    """
 
     delimiter: str
     names: list[str]
     first_byte: int
     notes: list[str]
+    marks: int = 0
+    parent: int | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.names) + self.marks
 
 
 @dataclass(frozen=True)
@@ -83,21 +77,58 @@ class Chunk:
     count: int
     next_byte: int
 
+    def cells(self, number: int) -> list[str]:
+        """One of its rows, as it came."""
+        return [str(cell) for cell in self.rows.loc[number]]
 
-def inspect(path: Path) -> Layout:
-    """Find out how a file is laid out. Raises UnreadableFileError, saying what it seems to be."""
+    def without(self, known_bad: Mapping[int, list[tuple[int, str]]]) -> "Chunk":
+        """With rows of which something bad is known already among the bad ones. known_bad: (place of a cell, rule)."""
+        numbers = [number for number in self.rows.index if number in known_bad]
+        if not numbers:
+            return self
+        names = list(self.rows.columns)
+        found = [
+            BadRow(number, self.cells(number), [Reason(names[place], rule) for place, rule in known_bad[number]])
+            for number in numbers
+        ]
+        bad = sorted([*self.bad, *found], key=lambda row: row.number)
+        return replace(self, rows=self.rows.drop(index=numbers), bad=bad)
+
+
+def inspect(path: Path, delimiter: str | None = None, header_row: int | None = None) -> Layout:
+    """Find out how a file is laid out. Raises UnreadableFileError, saying what it seems to be.
+
+    delimiter, header_row: what somebody knows better. header_row: as an editor counts, from 1.
+    """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    _check_is_text(head)
+    check_is_text(head)
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
-    delimiter = _detect_delimiter(head[start:])
-    for record in _records(io.BytesIO(head), start, delimiter):
-        if record.cells:
-            if record.problem:
-                raise UnreadableFileError(f"The header line cannot be read: {record.problem}. {_EXPECTED}")
-            names, notes = _unique_names(record.cells)
-            return Layout(delimiter, names, record.end, _layout_notes(delimiter, start, names) + notes)
-    raise UnreadableFileError(f"The file has no header line. {_EXPECTED}")
+    if delimiter is None:
+        delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
+    sample = _sample(head, start, delimiter)
+    place = header_row - 1 if header_row is not None else find_header([record.cells for record in sample])
+    if place >= len(sample) or not any(sample[place].cells):
+        raise UnreadableFileError(f"The file has no header line{_where(header_row)}. {EXPECTED}")
+    header = sample[place]
+    if header.problem:
+        raise UnreadableFileError(f"The header line cannot be read: {header.problem.sentence}. {EXPECTED}")
+    marks = len(MARKS) if tuple(header.cells[-len(MARKS) :]) == MARKS and len(header.cells) > len(MARKS) else 0
+    names, notes = _unique_names(header.cells[: len(header.cells) - marks])
+    parent = next((_parent(record.cells) for record in sample[place + 1 :] if record.cells), None) if marks else None
+    above = [record.cells for record in sample[:place]]
+    notes = [*([skipped(above, place)] if any(map(any, above)) else []), _layout_note(delimiter, names), *notes]
+    return Layout(delimiter, names, header.end, notes, marks, parent)
+
+
+def _where(header_row: int | None) -> str:
+    return "" if header_row is None else f" in line {header_row:,}"
+
+
+def _parent(cells: list[str]) -> int | None:
+    """Of a file of failed rows, the upload whose rows they are."""
+    upload_id = cells[-len(MARKS)] if len(cells) >= len(MARKS) else ""
+    return int(upload_id) if upload_id.isdecimal() and len(upload_id) < 19 else None
 
 
 def chunks(path: Path, layout: Layout, *, start: int, row: int, block_bytes: int) -> Iterator[Chunk]:
@@ -115,33 +146,11 @@ def chunks(path: Path, layout: Layout, *, start: int, row: int, block_bytes: int
             yield chunk
 
 
-def _check_is_text(head: bytes) -> None:
-    if not head:
-        raise UnreadableFileError(f"The file is empty. {_EXPECTED}")
-    for signature, what in _SIGNATURES:
-        if head.startswith(signature):
-            raise UnreadableFileError(f"This seems to be {what}, not a table of text. {_EXPECTED}")
-    if head[:1000].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UnreadableFileError(f"This seems to be a web page or an XML document, not a table of text. {_EXPECTED}")
-    if head.count(0) > len(head) // 100:
-        raise UnreadableFileError(f"This seems to be a binary file, or text in UTF-16 or UTF-32. {_EXPECTED}")
-
-
-def _detect_delimiter(head: bytes) -> str:
-    """The one of DELIMITERS that cuts most of the first records into as many cells as the header, and into most."""
-
-    def score(delimiter: str) -> tuple[bool, float, int]:
-        widths = [len(record.cells) for record in _sample(head, delimiter)]
-        agreement = sum(width == widths[0] for width in widths) / len(widths) if widths else 0.0
-        return bool(widths) and widths[0] > 1, agreement, widths[0] if widths else 0
-
-    return max(DELIMITERS, key=score)
-
-
-def _sample(head: bytes, delimiter: str) -> list["_Record"]:
+def _sample(head: bytes, start: int, delimiter: str) -> list["_Record"]:
+    """The first records, blank lines included; one that the head's end may have cut is left out."""
     found: list[_Record] = []
-    for record in _records(io.BytesIO(head), 0, delimiter):
-        if record.cells and record.end < HEAD_BYTES - 1:
+    for record in _records(io.BytesIO(head), start, delimiter):
+        if record.end < HEAD_BYTES or not found:
             found.append(record)
         if len(found) == SAMPLE_RECORDS:
             break
@@ -155,7 +164,8 @@ def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
     taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
     names, notes = [], []
     for position, cell in enumerate(cells, start=1):
-        wanted = _shortened(" ".join(cell.split())) or f"column_{position}"
+        shown = "".join(character for character in " ".join(cell.split()) if character.isprintable())
+        wanted = _shortened(shown.strip()) or f"column_{position}"
         name, copy = wanted, 2
         while name.casefold() in taken:
             name, copy = f"{_shortened(wanted, 5)}_{copy}", copy + 1
@@ -167,19 +177,20 @@ def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _shortened(name: str, spare: int = 0) -> str:
-    return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore")
+    return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore").rstrip()
 
 
-def _layout_notes(delimiter: str, bom: int, names: list[str]) -> list[str]:
+def _layout_note(delimiter: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return "One column."
     called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
-    columns = f"{len(names):,} columns, separated by {called}" if len(names) > 1 else "1 column"
-    return [f"Read as UTF-8{' with a byte order mark' if bom else ''}: {columns}."]
+    return f"{len(names):,} columns, separated by {called}."
 
 
 def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Chunk | None:
     """The block's whole records through Arrow, or None when that could be inexact."""
     end = _end_of_records(block, final, layout.delimiter)
-    if not end or b"\0" in block:
+    if not end or b"\0" in block or _has_long_line(block, end):
         return None
     skipped: list[tuple[int, str]] = []
 
@@ -187,7 +198,7 @@ def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Ch
         skipped.append((invalid.number, invalid.text))
         return "skip"
 
-    width = len(layout.names)
+    width = layout.width
     try:
         # Checked at once, and first: Arrow's handler of odd rows would print an error of its own about such bytes.
         pa.array([block[:end]], pa.binary()).cast(pa.string())
@@ -223,6 +234,17 @@ def _end_of_records(block: bytes, final: bool, delimiter: str) -> int:
     return end if _regular(block, quotes[: np.searchsorted(quotes, end)], delimiter) else 0
 
 
+def _has_long_line(block: bytes, end: int) -> bool:
+    """Whether a line is longer than a record may be."""
+    start = 0
+    while end - start > MAX_RECORD_BYTES:
+        within = start, start + MAX_RECORD_BYTES
+        if (last := max(block.rfind(b"\n", *within), block.rfind(b"\r", *within))) < 0:
+            return True
+        start = last + 1
+    return False
+
+
 def _positions(block: bytes) -> npt.NDArray[np.int64]:
     if b'"' not in block:
         return np.empty(0, dtype=np.int64)
@@ -245,7 +267,7 @@ class _Record:
 
     cells: list[str]
     end: int
-    problem: str | None
+    problem: Reason | None
 
 
 class _Lines:
@@ -329,20 +351,23 @@ def _first_line(file: BinaryIO, start: int, end: int) -> _Record:
     line = rest = file.read(end - start)
     cells = [line.decode("utf-8", "replace").rstrip("\r\n")]
     if len(line) <= MAX_RECORD_BYTES:
-        return _Record(cells, end, "a quote is opened and never closed")
+        return _Record(cells, end, Reason(None, "a quote is opened and never closed"))
     while rest and not rest.endswith((b"\r", b"\n")):
         rest = next(iter(file.readline(MAX_RECORD_BYTES).splitlines(keepends=True)), b"")
         end += len(rest)
-    return _Record(cells, end, f"is longer than {MAX_RECORD_BYTES:,} bytes")
+    return _Record(cells, end, Reason(None, f"is longer than {MAX_RECORD_BYTES:,} bytes"))
 
 
-def _problem(cells: list[str]) -> str | None:
+def _problem(cells: list[str]) -> Reason | None:
     for position, cell in enumerate(cells, start=1):
         if "\0" in cell:
-            return f"cell {position} has a NUL byte, which no text has"
+            return Reason(None, "has a NUL byte, which no text has", detail=f"cell {position}")
         for place, character in enumerate(cell, start=1):
             if "\udc80" <= character <= "\udcff":
-                return f"cell {position}, character {place}: byte 0x{ord(character) - 0xDC00:02X} is not UTF-8"
+                byte = f"byte 0x{ord(character) - 0xDC00:02X}"
+                return Reason(
+                    None, "is not in the file's encoding", detail=f"{byte} at character {place} of cell {position}"
+                )
     return None
 
 
@@ -355,18 +380,23 @@ def _exact(file: BinaryIO, layout: Layout, start: int, row: int, block_bytes: in
     for record in _records(file, start, layout.delimiter):
         end = record.end
         if record.problem:
-            bad.append(BadRow(number, [_shown(cell) for cell in record.cells], [(None, record.problem)]))
-        elif len(record.cells) == len(layout.names):
+            bad.append(BadRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
+        elif len(record.cells) == layout.width:
             good.append((number, record.cells))
         elif record.cells:
             odd.append((number, record.cells))
         number += bool(record.cells)
         if end - start >= block_bytes:
             break
-    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in layout.names)
-    table = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(len(layout.names))])
+    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in range(layout.width))
+    table = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(layout.width)])
     numbers = np.array([position for position, _ in good], dtype=np.int64)
     return _chunk(layout, table, numbers, odd, bad, number - row, end)
+
+
+def _refused(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells of a file of failed rows without the apostrophe that kept a spreadsheet from running them."""
+    return pc.replace_substring_regex(column, _REFUSED.pattern, r"\1")
 
 
 def _shown(cell: str) -> str:
@@ -384,17 +414,20 @@ def _chunk(
     next_byte: int,
 ) -> Chunk:
     """odd: rows with another number of cells than the header; empty ones too many at the end are forgiven."""
-    width, forgiven = len(layout.names), []
+    width, forgiven = layout.width, []
     for number, cells in odd:
         if len(cells) > width and not any(cells[width:]):
             forgiven.append((number, cells[:width]))
         else:
             reason = f"has {len(cells):,} {'cell' if len(cells) == 1 else 'cells'}, expected {width:,}"
-            bad.append(BadRow(number, cells, [(None, reason)]))
+            bad.append(BadRow(number, cells, [Reason(None, reason)]))
     if forgiven:
         extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in forgiven), strict=True)]
         table = pa.concat_tables([table, pa.table(extra, table.column_names)])
         numbers = np.concatenate([numbers, [number for number, _ in forgiven]])
+    if layout.marks:
+        table = pa.table([_refused(column) for column in table.columns[: len(layout.names)]], layout.names)
+        bad = [replace(row, cells=[_REFUSED.sub(r"\1", cell) for cell in row.cells]) for row in bad]
     rows = table.rename_columns(layout.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
     return Chunk(rows, sorted(bad, key=lambda each: each.number), count, next_byte)

@@ -40,6 +40,15 @@ class Settings(BaseSettings):
     block_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that are imported in one transaction.")] = (
         4 * 1024 * 1024
     )
+    failed_rows_kept: Annotated[int, Field(ge=0, description="Failed rows of an upload that are kept at most.")] = (
+        100_000
+    )
+    max_expansion_ratio: Annotated[
+        int, Field(ge=1, description="Times its size that a compressed file may expand to.")
+    ] = 200
+    max_expanded_bytes: Annotated[int, Field(ge=1, description="Bytes that a compressed file may expand to.")] = (
+        20 * 1024**3
+    )
     max_upload_bytes: Annotated[int, Field(ge=1, description="Largest file that is accepted.")] = 10 * 1024**3
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

@@ -36,13 +36,23 @@ uploads = sa.Table(
     sa.Column("filename", sa.Text, nullable=False),
     #: The name that was asked for; empty: named after the file.
     sa.Column("dataset_wanted", sa.Text, nullable=False),
+    #: The dataset that the rows go into: known from the start, or once the file's columns are.
     sa.Column("dataset", sa.Text),
+    #: What somebody said about how the file is to be read (source.Reading), as JSON.
+    sa.Column("reading", sa.JSON, nullable=False),
+    #: The upload whose failed rows this one brings back, corrected.
+    sa.Column("parent", sa.ForeignKey("uploads.id")),
+    #: The earlier upload of the same bytes into the same dataset.
+    sa.Column("duplicate_of", sa.ForeignKey("uploads.id")),
+    #: The header as it came, a list of text.
+    sa.Column("header", sa.JSON),
     #: Name in the folder of files.
     sa.Column("stored_as", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
-    #: The checkpoint: byte of the file at which the next chunk begins.
+    #: The checkpoint: byte of the file, once it is plain CSV, at which the next chunk begins; and its bytes in all.
     sa.Column("next_byte", sa.BigInteger, nullable=False),
+    sa.Column("bytes_total", sa.BigInteger),
     sa.Column("rows_total", sa.BigInteger),
     sa.Column("rows_processed", sa.BigInteger, nullable=False),
     sa.Column("rows_success", sa.BigInteger, nullable=False),
@@ -62,6 +72,7 @@ uploads = sa.Table(
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),
+    sa.Index("uploads_sha256", "sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -71,7 +82,9 @@ datasets = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     #: A Frictionless Table Schema.
     sa.Column("schema", sa.JSON, nullable=False),
-    sa.Column("upload_id", sa.ForeignKey("uploads.id"), nullable=False),
+    #: insert or upsert.
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("upload_id", sa.ForeignKey("uploads.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -82,6 +95,17 @@ failed_rows = sa.Table(
     sa.Column("row_number", sa.BigInteger, primary_key=True),
     #: The cells as they came, a list of text.
     sa.Column("cells", sa.JSON, nullable=False),
-    #: A list of {"column": name or null, "reason": sentence}.
-    sa.Column("errors", sa.JSON, nullable=False),
+    #: A list of [column or null, rule, cell or null] (uploads.Reason).
+    sa.Column("reasons", sa.JSON, nullable=False),
+)
+
+#: How many rows failed for which reason, also of those that are not kept.
+failure_counts = sa.Table(
+    "failure_counts",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id"), primary_key=True),
+    #: "" for the row as a whole.
+    sa.Column("column", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
 )

@@ -4,7 +4,7 @@ A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt
 was given away matches no row and writes nothing, whatever it still believes (DESIGN, sections 3 and 4).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,10 +12,12 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from jobs import failures
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.failures import BadRow
 from jobs.files import StoredFile
-from jobs.tables import failed_rows, uploads
+from jobs.tables import uploads
 
 #: Attempts in a row that commit no row before an upload is given up.
 MAX_BARREN_ATTEMPTS = 5
@@ -66,10 +68,15 @@ class Upload:
     filename: str
     dataset_wanted: str
     dataset: str | None
+    reading: dict[str, Any]
+    parent: int | None
+    duplicate_of: int | None
+    header: list[str] | None
     stored_as: str
     size: int
     sha256: str
     next_byte: int
+    bytes_total: int | None
     rows_total: int | None
     rows_processed: int
     rows_success: int
@@ -96,12 +103,11 @@ class Upload:
 
     @property
     def progress(self) -> int:
-        """Percent of the file's rows that are accounted for: 100 only when completed."""
+        """Percent of the file that is accounted for, by its rows if they were counted: 100 only when completed."""
         if self.status is Status.COMPLETED:
             return 100
-        if not self.rows_total:
-            return 0
-        return min(99, self.rows_processed * 100 // self.rows_total)
+        done, total = (self.rows_processed, self.rows_total) if self.rows_total else (self.next_byte, self.bytes_total)
+        return min(99, done * 100 // total) if total else 0
 
 
 @dataclass(frozen=True)
@@ -111,14 +117,8 @@ class Claim:
     upload_id: int
     attempt: int
 
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that was not imported. number: 1 is the first below the header. reasons: (column or None, sentence)."""
-
-    number: int
-    cells: list[str]
-    reasons: list[tuple[str | None, str]]
+    def __str__(self) -> str:
+        return f"{self.upload_id}-{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,30 @@ class Page:
     older: int | None
 
 
-def create(connection: sa.Connection, file: StoredFile, *, dataset: str = "") -> Upload:
-    """Record an upload whose file is stored: pending."""
+def create(
+    connection: sa.Connection,
+    file: StoredFile,
+    *,
+    dataset: str | None = None,
+    dataset_wanted: str = "",
+    reading: Mapping[str, Any] | None = None,
+) -> Upload:
+    """Record an upload whose file is stored: pending.
+
+    dataset: one that exists, which the rows go into. dataset_wanted: the name of a new one, "" for one after the file.
+    """
     statement = sa.insert(uploads).values(
         seq=1,
         attempt=0,
         barren_attempts=0,
         status=Status.PENDING,
         filename=file.filename,
-        dataset_wanted=dataset,
+        dataset_wanted=dataset_wanted,
+        dataset=dataset,
+        duplicate_of=sa.select(sa.func.max(_earlier.c.id))
+        .where(_earlier.c.sha256 == file.sha256, _earlier.c.dataset == dataset, _earlier.c.rows_success > 0)
+        .scalar_subquery(),
+        reading=dict(reading or {}),
         stored_as=file.stored_as,
         size=file.size,
         sha256=file.sha256,
@@ -152,6 +167,16 @@ def create(connection: sa.Connection, file: StoredFile, *, dataset: str = "") ->
         updated_at=utc_now(),
     )
     return Upload.of(connection.execute(statement.returning(uploads)).one())
+
+
+def hold(connection: sa.Connection, upload: Upload) -> Upload:
+    """Do not import what was imported before, until somebody says so: a retry is all it takes."""
+    earlier = get(connection, upload.duplicate_of or upload.id)
+    told = (
+        f"The same file was imported into “{upload.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}."
+        " Nothing was imported again; import it anyway if that is meant."
+    )
+    return _asked(connection, CANCEL, upload.id, **_ENDED, error=told)
 
 
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
@@ -175,17 +200,23 @@ def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
     return _owned(connection, ADVANCE, claim, lease_until=utc_now(lease))
 
 
-def profiled(
+def begin(
     connection: sa.Connection,
     claim: Claim,
     *,
     lease: float,
     dataset: str,
-    rows_total: int,
+    rows_total: int | None,
     next_byte: int,
+    bytes_total: int,
+    header: list[str],
+    parent: int | None,
     notes: list[str],
 ) -> Upload:
-    """The whole file was looked through: its rows are counted and its dataset exists. Raises ClaimLostError."""
+    """The file was understood and its dataset exists: the first row is next. Raises ClaimLostError.
+
+    rows_total: if the whole file was looked through.
+    """
     return _owned(
         connection,
         ADVANCE,
@@ -194,17 +225,28 @@ def profiled(
         dataset=dataset,
         rows_total=rows_total,
         next_byte=next_byte,
+        bytes_total=bytes_total,
+        header=header,
+        parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
         notes=notes,
         counting_since=utc_now(),
     )
 
 
 def advance(
-    connection: sa.Connection, claim: Claim, *, lease: float, good: int, bad: Collection[BadRow], next_byte: int
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    lease: float,
+    good: int,
+    bad: list[BadRow],
+    next_byte: int,
+    kept: int,
 ) -> Upload:
     """Account for a chunk, its failed rows included, and move the checkpoint behind it. Raises ClaimLostError.
 
-    good: rows that the caller writes in this same transaction. next_byte: where the next chunk begins.
+    good: rows that the caller writes in this same transaction. next_byte: where the next chunk begins. kept: failed
+    rows of an upload that are stored at most; the others are counted.
     """
     upload = _owned(
         connection,
@@ -217,14 +259,9 @@ def advance(
         rows_success=uploads.c.rows_success + good,
         rows_failed=uploads.c.rows_failed + len(bad),
     )
-    if bad:
-        connection.execute(sa.insert(failed_rows), [_failed_row(claim.upload_id, row) for row in bad])
+    room = kept - (upload.rows_failed - len(bad))
+    failures.record(connection, upload.id, bad, room=room)
     return upload
-
-
-def _failed_row(upload_id: int, row: BadRow) -> dict[str, Any]:
-    errors = [{"column": column, "reason": reason} for column, reason in row.reasons]
-    return {"upload_id": upload_id, "row_number": row.number, "cells": row.cells, "errors": errors}
 
 
 def complete(connection: sa.Connection, claim: Claim) -> Upload:
@@ -271,11 +308,13 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
     upload = _asked(connection, RETRY, upload_id, error=None, finished_at=None, barren_attempts=0, **_UNCLAIMED)
     if upload.rows_success or not upload.rows_failed:
         return upload
-    connection.execute(sa.delete(failed_rows).where(failed_rows.c.upload_id == upload_id))
+    failures.forget(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0}
     return Upload.of(connection.execute(restarted.values(values).returning(uploads)).one())
 
+
+_earlier = uploads.alias("earlier")
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
@@ -389,15 +428,6 @@ def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cur
     above = statement.where(uploads.c.id > cursor).order_by(None).order_by(uploads.c.id.asc()).limit(limit)
     ids = [row.id for row in connection.execute(above)]
     return ids[-1] if ids else None
-
-
-def bad_rows(connection: sa.Connection, upload_id: int, *, limit: int) -> list[BadRow]:
-    """The first rows of an upload that failed."""
-    statement = sa.select(failed_rows).where(failed_rows.c.upload_id == upload_id)
-    rows = connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit))
-    return [
-        BadRow(row.row_number, row.cells, [(error["column"], error["reason"]) for error in row.errors]) for row in rows
-    ]
 
 
 def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:

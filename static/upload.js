@@ -10,7 +10,12 @@
   const sentText = document.getElementById("upload-sent-text");
   const problem = document.getElementById("upload-error");
   const invitation = [...dropText.childNodes];
+  const proposal = document.getElementById("upload-proposal");
+  const alike = document.getElementById("upload-alike");
+  const name = document.getElementById("upload-dataset");
   let request = null;
+  let asking = null;
+  let taken = "";
 
   const size = (bytes) => {
     if (bytes === 1) return "1 byte";
@@ -38,6 +43,26 @@
     }
     complain(tooLarge ? `This file is larger than ${size(limit)}, the most that is accepted here.` : null);
     submit.disabled = !file || tooLarge || Boolean(request);
+    propose(file);
+  };
+
+  // Which dataset has this file's columns: asked with its first lines. Archives and workbooks tell later.
+  const propose = async (file) => {
+    proposal.hidden = true;
+    if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
+    const asked = (asking = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
+    const answer = await asked.catch(() => null);
+    if (!answer?.ok || asked !== asking) return;
+    const { dataset } = await answer.json();
+    alike.textContent = dataset ?? "";
+    proposal.hidden = !dataset || dataset === name.value;
+  };
+
+  // A name that was taken from a proposal was meant for the file before.
+  const change = () => {
+    if (name.value === taken) name.value = "";
+    taken = "";
+    refresh();
   };
 
   const settle = (text) => {
@@ -90,7 +115,11 @@
     event.preventDefault();
     if (!request && input.files.length) send();
   });
-  input.addEventListener("change", refresh);
+  input.addEventListener("change", change);
+  document.getElementById("upload-use").addEventListener("click", () => {
+    name.value = taken = alike.textContent;
+    proposal.hidden = true;
+  });
 
   // A file dropped beside the drop zone would otherwise replace the page.
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -108,7 +137,7 @@
     drop.classList.remove("over");
     if (request || !event.dataTransfer.files.length) return;
     input.files = event.dataTransfer.files;
-    refresh();
+    change();
   });
 
   window.addEventListener("beforeunload", (event) => {

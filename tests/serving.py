@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from html import unescape
 from os import environ
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +21,13 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from jobs import datasets, uploads
 from jobs.database import Database, migrate
-from jobs.datasets import Dataset, Field, Schema
+from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
+from jobs.failures import BadRow
 from jobs.queue import UploadQueue
+from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import BadRow, Claim, Upload
+from jobs.uploads import Claim, Upload
 from tests.conftest import store
 from tests.services import PostgresServer, RedisServer
 from tests.waiting import until
@@ -35,6 +38,8 @@ ROOT = Path(__file__).parent.parent
 TIMEOUT = 12.0
 #: Seconds of a lease that no test outlives.
 LEASE = 600.0
+#: Failed rows of an upload that are kept: more than any test has.
+KEPT = 1_000_000
 
 
 class Stream:
@@ -116,14 +121,22 @@ class Records:
     def claim(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.claim(connection, upload.id, worker="a test", lease=LEASE))
 
-    def processing(self, filename: str = "june.csv", rows: int = 100, dataset: str = "june") -> Upload:
+    def processing(
+        self,
+        filename: str = "june.csv",
+        rows: int = 100,
+        dataset: str = "june",
+        header: Sequence[str] = ("a", "b"),
+        parent: int | None = None,
+    ) -> Upload:
         """An upload that a worker has looked through."""
         upload = self.claim(self.pending(filename))
-        known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "next_byte": 0, "notes": []}
-        return self.tell(lambda connection: uploads.profiled(connection, claim_of(upload), lease=LEASE, **known))
+        known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "header": list(header), "notes": []}
+        known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
+        return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
 
     def advance(self, upload: Upload, good: int = 10, bad: list[BadRow] | None = None) -> Upload:
-        rows: dict[str, Any] = {"good": good, "bad": bad or [], "next_byte": upload.next_byte + good}
+        rows: dict[str, Any] = {"good": good, "bad": bad or [], "next_byte": upload.next_byte + good, "kept": KEPT}
         return self.tell(lambda connection: uploads.advance(connection, claim_of(upload), lease=LEASE, **rows))
 
     def complete(self, upload: Upload) -> Upload:
@@ -141,18 +154,23 @@ class Records:
     def retry(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.retry(connection, upload.id))
 
+    def declare(self, name: str, *fields: dict[str, Any], mode: Mode = Mode.INSERT, **properties: Any) -> Dataset:
+        """A dataset that nothing was put into yet."""
+        schema = TableSchema.parse({"fields": list(fields), **properties})
+        with self.database.transaction() as connection:
+            return datasets.declare(connection, name, schema, mode)
+
     def dataset(self, name: str, rows: Iterable[tuple[int | None, str, bool]] = ()) -> Dataset:
         """A dataset with the columns id, name and paid, from an upload that is completed."""
         rows = list(rows)
         upload = self.advance(self.processing(f"{name}.csv", dataset=name, rows=len(rows)), len(rows))
-        words = {"trueValues": ["yes"], "falseValues": ["no"]}
         fields = [
-            Field("id", "integer", evidence="each is one"),
-            Field("name", "string"),
-            Field("paid", "boolean", words),
+            {"name": "id", "type": "integer", "description": "each is one"},
+            {"name": "name", "type": "string"},
+            {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
         ]
         with self.database.transaction() as connection:
-            dataset = datasets.create(connection, name, Schema(fields), upload.id)
+            dataset = datasets.create(connection, name, TableSchema.parse({"fields": fields}), upload.id)
             for number, (id_, text, paid) in enumerate(rows, 1):
                 values = {"_upload_id": upload.id, "_row_number": number, "id": id_, "name": text, "paid": paid}
                 connection.execute(sa.insert(dataset.table), values)
@@ -168,6 +186,12 @@ class Records:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def links(html: str, rel: str = "") -> list[str]:
+    """Addresses of the links of a page, of one kind if that is named."""
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>' if not rel else rf'<a [^>]*rel="{rel}" href="([^"]*)"', html)
+    return [unescape(link) for link in found]
 
 
 def claim_of(upload: Upload) -> Claim:
@@ -208,9 +232,22 @@ class Served:
     def stream(self, path: str, last_event_id: str | None = None) -> Any:
         return stream(self.client, path, last_event_id)
 
-    def post(self, content: bytes | str, filename: str = "june.csv", **more: Any) -> httpx.Response:
+    def post(self, content: bytes | str, filename: str = "june.csv", **fields: str) -> httpx.Response:
         """A raw upload by the API."""
-        return self.client.post("/api/v1/uploads", params={"filename": filename}, content=content, **more)
+        return self.client.post("/api/v1/uploads", params={"filename": filename, **fields}, content=content)
+
+    def finished(self) -> Upload:
+        """The newest upload, once it is at its end."""
+        until(lambda: not self.records.all()[0].is_active, "the upload to end")
+        return self.records.all()[0]
+
+    def page(self, path: str, **query: str | int) -> str:
+        """A page that is there."""
+        answer = self.client.get(path, params=query or None)
+
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        return answer.text
 
     def __enter__(self) -> Self:
         self._thread.start()

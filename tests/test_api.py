@@ -1,9 +1,7 @@
 """The JSON API, and what watches over the process asks."""
 
-import csv
 import fcntl
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +13,8 @@ import sqlalchemy as sa
 from jobs import database, queue
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
-from jobs.uploads import Status
 from tests.services import RedisServer
-from tests.serving import Served, Worker
+from tests.serving import Served
 from tests.waiting import until
 
 CONTENT = b"a,b\n1,2\n"
@@ -93,6 +90,8 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "created_at": timestamp(upload.created_at),
         "started_at": None,
         "finished_at": None,
+        "duplicate_of": None,
+        "parent": None,
         "notes": [],
         "links": {
             "self": f"/api/v1/uploads/{upload.id}",
@@ -184,13 +183,14 @@ def test_a_name_for_the_dataset_may_be_given(served: Served) -> None:
 ROWS = [(number * 10, f"<{number}>", number % 2 == 0) for number in range(1, 6)]
 
 
-def test_a_dataset_is_never_appended_to_by_accident(served: Served) -> None:
+def test_a_dataset_is_appended_to_only_by_its_very_name(served: Served) -> None:
     served.records.dataset("sales")
-    before = served.records.all(), served.stored
     for send in (by_form, by_body):
-        check_problem(send(served, dataset="sales"), 422, "There is a dataset called “sales” already")
+        for name, expected in [("sales", "sales"), (" sales ", "sales"), ("sales_2", None), ("auto", None), ("", None)]:
+            answer = send(served, filename="sales.csv", dataset=name)
 
-    assert (served.records.all(), served.stored) == before
+            assert (answer.status_code, answer.json()["dataset"]) == (201, expected)
+            assert answer.json()["links"].get("dataset") == (expected and f"/api/v1/datasets/{expected}")
 
 
 @ONE_DATABASE
@@ -390,6 +390,7 @@ def test_datasets_are_listed_with_their_rows(served: Served) -> None:
     assert [(item["name"], item["rows"]) for item in listed["items"]] == [("empty", 0), ("sales", 3)]
     assert listed["items"][1] == {
         "name": "sales",
+        "mode": "insert",
         "rows": 3,
         "upload_id": made[0].upload_id,
         "created_at": timestamp(made[0].created_at),
@@ -409,8 +410,13 @@ def test_a_dataset_is_described_by_a_table_schema(served: Served) -> None:
     shown = served.client.get("/api/v1/datasets/sales").json()
 
     assert (shown["name"], shown["rows"]) == ("sales", 3)
-    assert shown["schema"]["missingValues"] == [""]
-    assert shown["schema"]["fields"][0] == {"name": "id", "type": "integer", "description": "each is one"}
+    assert shown["schema"] == {
+        "fields": [
+            {"name": "id", "type": "integer", "description": "each is one"},
+            {"name": "name", "type": "string"},
+            {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+        ]
+    }
 
 
 def test_rows_are_read_in_pages(served: Served) -> None:
@@ -437,33 +443,102 @@ def test_a_cursor_that_is_none_begins_at_the_first_row(served: Served) -> None:
         assert [item["row_number"] for item in page["items"]] == [1, 2], cursor
 
 
-ROUND_TRIP = [
-    ["id", "name", "born", "seen", "paid", "share", "Größe"],
-    ["1", 'say "hello", you', "1999-12-31", "2026-01-31T09:00:00Z", "true", "0.5", "007"],
-    ["2", "two\nlines", "", "", "", "", ""],
-    ["-3", "Zoë 数", "2000-02-29", "2026-01-31T23:59:59Z", "false", "-12.25", "+5"],
-]
+# Which dataset has the columns of a file
 
 
-def as_csv(rows: list[list[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+def matched(served: Served, head: bytes) -> str | None:
+    answer = served.client.post("/api/v1/datasets/match", content=head)
+
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"dataset"}
+    found: str | None = answer.json()["dataset"]
+    return found
 
 
-def test_what_was_uploaded_can_be_downloaded_as_it_was(served: Served) -> None:
-    with Worker(served.settings):
-        upload_id = served.post(as_csv(ROUND_TRIP), "people.csv").json()["id"]
-        until(lambda: not served.records.all()[0].is_active, "the file to be imported")
-    [upload] = served.records.all()
-    plain = served.client.get("/api/v1/datasets/people/rows.csv")
-    told = served.client.get("/datasets/people/rows.csv?provenance=1")
-    header, *rows = ROUND_TRIP
+HEADS = {
+    "the header alone": b"id,name,paid",
+    "a line": b"id,name,paid\n1,one,yes\n",
+    "no line end behind the last line": b"id,name,paid\r\n1,one,yes\r\n2,tw",
+    "a last line that is cut within a quote": b'id,name,paid\n1,one,yes\n2,"tw',
+    "a last line that is cut within a character": b"id,name,paid\n1,one,yes\n2,\xc3",
+    "old line ends": b"id,name,paid\r1,one,yes\r2,two,no\r",
+    "a byte order mark": b"\xef\xbb\xbfid,name,paid\n1,one,yes\n",
+    "semicolons": b"id;name;paid\n1;one;yes\n",
+    "tabs": b"id\tname\tpaid\n1\tone\tyes\n",
+    "pipes": b"id|name|paid\n1|one|yes\n",
+    "semicolons and decimal commas": b"id;name;paid\n1,5;1,5;2,5\n2,5;2,5;3,5\n",
+    "quotes": b'"id","name","paid"\n1,"one, two",yes\n',
+    "another order": b"paid,id,name\nyes,1,one\n",
+    "capitals and spaces": b"ID, Name ,PAID\n1,one,yes\n",
+    "a title above": b"Sales of June\n\nid,name,paid\n1,one,yes\n",
+    "blank lines above": b"\n\nid,name,paid\n1,one,yes\n",
+    "failed rows": b"\xef\xbb\xbfid,name,paid,_upload_id,_row_number,_error\r\nx,one,yes,7,1,id: is no number\r\n",
+}
 
-    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 3)
-    assert plain.headers["content-type"] == "text/csv; charset=utf-8"
-    assert plain.headers["content-disposition"] == 'attachment; filename="people.csv"'
-    assert plain.content == as_csv(ROUND_TRIP)
-    assert told.content == as_csv(
-        [[*header, "_upload_id", "_row_number"], *([*row, str(upload_id), str(n)] for n, row in enumerate(rows, 1))]
-    )
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+@ONE_DATABASE
+def test_the_dataset_that_has_the_columns_of_a_file_is_found(served: Served, head: bytes) -> None:
+    served.records.dataset("sales")
+    served.records.declare("people", {"name": "id"}, {"name": "name"})
+
+    assert matched(served, head) == "sales"
+
+
+STRANGE = {
+    "nothing": b"",
+    "a line end": b"\n",
+    "a byte order mark only": b"\xef\xbb\xbf",
+    "a column less": b"id,name\n1,one\n",
+    "a column more": b"id,name,paid,more\n1,one,yes,x\n",
+    "a column twice": b"id,name,paid,paid\n1,one,yes,no\n",
+    "another column": b"id,name,free\n1,one,yes\n",
+    "rows without a header": b"1,one,yes\n2,two,no\n",
+    "another order of the marks": b"id,name,paid,_row_number,_upload_id,_error\n1,one,yes,1,1,x\n",
+    "the marks alone": b"_upload_id,_row_number,_error\n1,1,x\n",
+    "UTF-16": "id,name,paid\n1,one,yes\n".encode("utf-16"),
+    "every byte": bytes(range(256)) * 9,
+    "zeros": bytes(9999),
+    "quotes": b'"' * 9999,
+    "an endless line": b"id,name,paid" + b"x" * 200_000,
+    "many columns": b"id,name,paid," * 9_999,
+}
+
+
+@pytest.mark.parametrize("head", STRANGE.values(), ids=STRANGE.keys())
+@ONE_DATABASE
+def test_a_file_with_other_columns_is_like_no_dataset(served: Served, head: bytes) -> None:
+    served.records.dataset("sales")
+
+    assert matched(served, head) is None
+
+
+def test_columns_that_several_datasets_have_are_like_none(served: Served) -> None:
+    head = b"id,name,paid\n1,one,yes\n"
+
+    assert matched(served, head) is None
+
+    served.records.dataset("sales")
+
+    assert matched(served, head) == "sales"
+
+    served.records.dataset("sales_2")
+
+    assert matched(served, head) is None
+
+
+@ONE_DATABASE
+def test_a_body_that_is_too_long_is_answered_from_its_beginning(served: Served) -> None:
+    served.records.dataset("sales")
+    head = b"id,name,paid\n" + b"1,one,yes\n" * 800_000
+
+    assert matched(served, head) == "sales"
+    assert matched(served, b"id,name,paid\n") == "sales"
+
+
+@ONE_DATABASE
+def test_a_dataset_may_be_called_match(served: Served) -> None:
+    served.records.dataset("match", ROWS[:1])
+
+    assert served.client.get("/api/v1/datasets/match").json()["rows"] == 1
+    assert matched(served, b"id,name,paid\n") == "match"

@@ -142,6 +142,12 @@ def small_file(folder: Path, name: str, rows: int = 20) -> Path:
     return path
 
 
+def a_file(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, "utf-8")
+    return path
+
+
 def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecomer(
     start: Callable[..., Serve], context: BrowserContext, browser: Browser, flights: Path
 ) -> None:
@@ -238,7 +244,7 @@ def test_a_file_that_is_no_table_ends_failed_with_words_for_people(
 
     expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This seems to be a PDF document")
     history.click(f"#upload-{upload_id} .file")
-    expect(history.locator("#upload-problem")).to_contain_text("Expected is a CSV file in UTF-8")
+    expect(history.locator("#upload-problem")).to_contain_text("Expected is a table: CSV, also as .gz or .zip")
     expect(history.locator("body")).not_to_contain_text("Traceback")
 
 
@@ -369,6 +375,106 @@ def test_waiting_is_honest_about_who_is_ahead_and_stays_true(
     expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"] * 3 + ["Cancelled"])
 
 
+def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+    proposal, name = page.locator("#upload-proposal"), page.locator("#upload-dataset")
+
+    page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "\ufeffWord;ID\nmore;99\n"))
+    expect(proposal).to_have_text("Its columns are those of words. Add its rows there")
+    page.set_input_files("#upload-file", a_file(tmp_path, "other.csv", "word,free\nx,1\n"))
+    expect(page.locator("#drop-text")).to_contain_text("other.csv")
+    expect(proposal).to_be_hidden()
+    page.set_input_files("#upload-file", tmp_path / "more.csv")
+    expect(proposal).to_be_visible()
+    expect(name).to_have_value("")
+
+    page.click("#upload-use")
+    expect(name).to_have_value("words")
+    expect(proposal).to_be_hidden()
+    page.set_input_files("#upload-file", tmp_path / "other.csv")
+    expect(name).to_have_value("")
+    page.set_input_files("#upload-file", tmp_path / "more.csv")
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload-dataset-link .name")).to_have_text("words")
+
+    assert rows_in(url, "words") == 21
+
+
+def test_the_same_file_again_waits_for_a_click(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    history = open_live(context, f"{url}/uploads")
+    words = small_file(tmp_path, "words.csv")
+    first = send(url, words)
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+
+    page.set_input_files("#upload-file", words)
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Cancelled")
+    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}. Nothing was imported again")
+    expect(page.locator("#upload-retry button")).to_have_text("Import anyway")
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Cancelled", "Completed"])
+
+    assert rows_in(url, "words") == 20
+
+    page.click("#upload-retry button")
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload-retry")).to_have_count(0)
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Completed", "Completed"])
+
+    assert rows_in(url, "words") == 40
+
+
+def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+    page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "id,word\n20,a\nsix,=1+1\n21,b\n22,c,d\n"))
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    parent = int(page.url.rpartition("/")[2])
+    expect(page.locator("#upload .badge")).to_have_text("Completed with errors")
+    expect(page.locator("#upload-reasons tbody tr")).to_have_count(2)
+
+    with page.expect_download() as download:
+        page.click("#upload-failed-rows")
+    failed = tmp_path / download.value.suggested_filename
+    download.value.save_as(failed)
+    content = failed.read_bytes()
+
+    assert content.startswith(b"\xef\xbb\xbfid,word,_upload_id,_row_number,_error\r\nsix,'=1+1,")
+
+    failed.write_bytes(content.replace(b"six", b"6", 1))
+    page.goto(f"{url}/uploads")
+    page.set_input_files("#upload-file", failed)
+    expect(page.locator("#upload-alike")).to_have_text("words")
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload .stat-good dd")).to_have_text("2")
+    page.get_by_role("link", name=f"#{parent}", exact=True).click()
+    expect(page.locator("h1")).to_have_text("more.csv")
+
+    assert rows_in(url, "words") == 24
+
+
 def test_the_form_works_without_scripts(start: Callable[..., Serve], browser: Browser, tmp_path: Path) -> None:
     url = start().url
     plain = browser.new_context(java_script_enabled=False)
@@ -387,13 +493,16 @@ def test_pages_fit_a_phone(
     start: Callable[..., Serve], browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
 ) -> None:
     url = start().url
-    upload_id = send(url, small_file(tmp_path, "a rather long name of a file that somebody has at home.csv"))
+    rows = "".join(f"{n},{'a rather long word ' * n}\n" for n in range(9))
+    long = "a rather long name of a file that somebody has at home.csv"
+    upload_id = send(url, a_file(tmp_path, long, f"id,word\n{rows}x,y,{'too much ' * 20}\n"))
     until(lambda: upload_of(url, upload_id)["status"] == "completed", "the import")
     phone = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = phone.new_page()
 
     for path in ("/uploads", f"/uploads/{upload_id}", "/datasets", f"/datasets/{upload_of(url, upload_id)['dataset']}"):
         page.goto(f"{url}{path}")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 

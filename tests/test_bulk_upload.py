@@ -2,19 +2,24 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, files, uploads, writer
+from jobs import bulk_upload, datasets, failures, files, uploads, writer
 from jobs.bulk_upload import ahead
 from jobs.database import Database
+from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
+from jobs.failures import BadRow, FailureCount, Reason
 from jobs.queue import UploadQueue, stop_requested
+from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
+from jobs.writer import Collisions
 from tests.conftest import store
 
 
@@ -27,11 +32,11 @@ def database(settings: Settings, database: Database, monkeypatch: pytest.MonkeyP
 
 
 def recorded(
-    settings: Settings, database: Database, content: bytes | str, filename: str = "june.csv", dataset: str = ""
+    settings: Settings, database: Database, content: bytes | str, filename: str = "june.csv", **more: Any
 ) -> Upload:
     """The upload of a file that waits for its job."""
     with database.transaction() as connection:
-        return uploads.create(connection, store(settings, content, filename), dataset=dataset)
+        return uploads.create(connection, store(settings, content, filename), **more)
 
 
 def run(database: Database, upload: Upload) -> Upload:
@@ -48,7 +53,8 @@ def imported(settings: Settings, database: Database, content: bytes | str, filen
 
 def rows_of(database: Database, name: str) -> list[list[str]]:
     with database.reading() as connection:
-        return [cells for _, cells in datasets.rows_after(connection, datasets.get(connection, name), None, limit=999)]
+        found = datasets.rows_after(connection, datasets.get(connection, name), None, limit=999)
+        return [row.cells for row in found]
 
 
 def numbers_of(database: Database, name: str) -> list[int]:
@@ -72,7 +78,7 @@ def check_whole(database: Database, upload: Upload) -> None:
     assert rows_of(database, str(upload.dataset)) == GOOD
     assert numbers_of(database, str(upload.dataset)) == [int(number) for number, _ in GOOD]
     with database.reading() as connection:
-        bad = uploads.bad_rows(connection, upload.id, limit=99)
+        bad = failures.rows(connection, upload.id, limit=99)
     assert [row.number for row in bad] == [51, 151]
 
 
@@ -91,8 +97,8 @@ def test_a_row_with_too_few_cells_fails_and_the_rest_goes_in(settings: Settings,
 
     check_whole(database, upload)
     with database.reading() as connection:
-        first, _ = uploads.bad_rows(connection, upload.id, limit=9)
-    assert (first.cells, first.reasons) == (["51"], [(None, "has 1 cell, expected 2")])
+        first, _ = failures.rows(connection, upload.id, limit=9)
+    assert (first.cells, first.reasons) == (["51"], [Reason(None, "has 1 cell, expected 2")])
 
 
 def test_what_was_decided_about_the_file_is_kept(settings: Settings, database: Database) -> None:
@@ -101,7 +107,8 @@ def test_what_was_decided_about_the_file_is_kept(settings: Settings, database: D
         dataset = datasets.get(connection, "sales_june")
 
     assert upload.notes == [
-        "Read as UTF-8: 3 columns, separated by semicolons.",
+        "Read as UTF-8.",
+        "3 columns, separated by semicolons.",
         "Column 3 is called “a_2” instead of “a”.",
     ]
     assert [(each.name, each.type) for each in dataset.schema.fields] == [
@@ -120,7 +127,7 @@ def test_a_second_file_of_the_same_name_becomes_a_dataset_of_its_own(settings: S
 
 
 def test_a_dataset_has_the_name_that_was_asked_for(settings: Settings, database: Database) -> None:
-    upload = run(database, recorded(settings, database, "a\n1\n", dataset="sales"))
+    upload = run(database, recorded(settings, database, "a\n1\n", dataset_wanted="sales"))
 
     assert upload.dataset == "sales"
 
@@ -146,7 +153,7 @@ def test_a_file_that_is_no_table_ends_with_a_sentence_for_people(settings: Setti
     assert (upload.status, upload.dataset, upload.progress) == (Status.FAILED, None, 0)
     assert upload.error == (
         "This seems to be a PDF document, not a table of text."
-        " Expected is a CSV file in UTF-8: a header line, then one line a row."
+        " Expected is a table: CSV, also as .gz or .zip, or an Excel workbook (.xlsx)."
     )
 
 
@@ -317,18 +324,23 @@ Breaking = Callable[[int], None]
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
     """Has the writing of rows fail, after some of the chunk's are in, from a chunk on; 0 mends it."""
-    write = writer.write
+    whole = writer.writer_for
 
     def arrange(chunk: int) -> None:
         calls: list[None] = []
 
-        def failing(*words: Any) -> None:
-            write(*words)
-            calls.append(None)
-            if len(calls) >= chunk:
-                raise OSError("the disk is full")
+        class Failing:
+            def __init__(self, *words: Any) -> None:
+                self._writer = whole(*words)
 
-        monkeypatch.setattr(writer, "write", failing if chunk else write)
+            def write(self, *words: Any) -> Collisions:
+                self._writer.write(*words)
+                calls.append(None)
+                if len(calls) >= chunk:
+                    raise OSError("the disk is full")
+                return {}
+
+        monkeypatch.setattr(writer, "writer_for", Failing if chunk else whole)
 
     return arrange
 
@@ -432,6 +444,251 @@ def test_a_worker_that_shuts_down_while_it_looks_through_a_file_hands_it_back_un
     assert (handed_back.status, handed_back.barren_attempts) == (Status.PENDING, 0)
     assert (handed_back.dataset, handed_back.rows_processed) == (None, 0)
     check_whole(database, run(database, handed_back))
+
+
+# Into a dataset that exists
+
+
+def declared(database: Database, mode: Mode = Mode.INSERT, **name_constraints: Any) -> Dataset:
+    """A dataset of ids and names, keyed by the id."""
+    fields = [{"name": "id", "type": "integer"}, {"name": "name", "constraints": name_constraints}]
+    schema = TableSchema.parse({"fields": fields, "primaryKey": "id"})
+    with database.transaction() as connection:
+        return datasets.declare(connection, "people", schema, mode)
+
+
+def failed_rows(database: Database, upload: Upload) -> list[BadRow]:
+    with database.reading() as connection:
+        return failures.rows(connection, upload.id, limit=9_999)
+
+
+def failure_counts(database: Database, upload: Upload) -> list[FailureCount]:
+    with database.reading() as connection:
+        return failures.counts(connection, upload.id)
+
+
+def people(numbers: Iterable[int], name: str = "name") -> str:
+    return "id,name\n" + "".join(f"{n},{name} {n}\n" for n in numbers)
+
+
+def test_files_go_one_after_the_other_into_a_dataset_that_exists(settings: Settings, database: Database) -> None:
+    declared(database)
+    first = run(database, recorded(settings, database, people(range(1, 101)), dataset="people"))
+    second = run(database, recorded(settings, database, people(range(101, 201)), dataset="people"))
+
+    assert (first.status, first.rows_success, first.rows_failed) == (Status.COMPLETED, 100, 0)
+    assert (second.status, second.rows_success, second.rows_failed) == (Status.COMPLETED, 100, 0)
+    assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 201)]
+
+
+def test_a_row_whose_key_is_there_already_fails_and_says_where_it_is(settings: Settings, database: Database) -> None:
+    declared(database)
+    first = run(database, recorded(settings, database, people(range(1, 101)), dataset="people"))
+    second = run(database, recorded(settings, database, people(range(51, 151), "other"), dataset="people"))
+
+    assert (second.status, second.rows_success, second.rows_failed) == (Status.COMPLETED, 50, 50)
+    assert rows_of(database, "people") == [[str(n), f"{'name' if n <= 100 else 'other'} {n}"] for n in range(1, 151)]
+    assert [row.sentence for row in failed_rows(database, second)] == [
+        f"id: is in the dataset already (upload #{first.id}, row {n})" for n in range(51, 101)
+    ]
+    assert [row.cells for row in failed_rows(database, second)] == [[str(n), f"other {n}"] for n in range(51, 101)]
+    assert failure_counts(database, second) == [FailureCount("id", "is in the dataset already", 50)]
+
+
+def test_a_key_that_is_twice_in_a_file_stays_where_it_is_first(settings: Settings, database: Database) -> None:
+    declared(database)
+    upload = run(database, recorded(settings, database, people([*range(1, 101), 100, 1, 101]), dataset="people"))
+
+    assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 101, 2)
+    assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 102)]
+    # The one is in the same chunk, the other in an earlier one, which is in the dataset.
+    assert [row.sentence for row in failed_rows(database, upload)] == [
+        "id: “100” is in an earlier row",
+        f"id: is in the dataset already (upload #{upload.id}, row 1)",
+    ]
+
+
+def test_an_upsert_replaces_rows_and_keeps_the_last_of_a_file(settings: Settings, database: Database) -> None:
+    dataset = declared(database, Mode.UPSERT)
+    run(database, recorded(settings, database, people(range(1, 101)), dataset="people"))
+    content = people([*range(51, 151), 150, 51], "new").replace("150,new 150\n51,new 51", "150,last\n51,last")
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+    with database.reading() as connection:
+        count = datasets.row_count(connection, dataset)
+
+    assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 102, 0)
+    assert count == 150
+    named = {n: f"name {n}" if n < 51 else "last" if n in (51, 150) else f"new {n}" for n in range(1, 151)}
+    assert rows_of(database, "people") == [[str(n), name] for n, name in named.items()]
+
+
+def run_at_once(database: Database, *several: Upload) -> list[Upload]:
+    """The uploads after their jobs have run at the same time."""
+    barrier = threading.Barrier(len(several))
+
+    def run_one(upload: Upload) -> None:
+        barrier.wait(10)
+        bulk_upload.run(upload.id)
+
+    with ThreadPoolExecutor() as pool:
+        for ended in [pool.submit(run_one, upload) for upload in several]:
+            ended.result(120)
+    with database.reading() as connection:
+        return uploads.among(connection, [upload.id for upload in several])
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["alike", "face to face"])
+def test_of_two_imports_of_the_same_keys_at_once_each_row_is_in_or_failed(
+    settings: Settings, database: Database, order: int
+) -> None:
+    declared(database)
+    numbers = list(range(1, 401))
+    contents = [people(numbers, "left"), people(numbers[100:][::order], "right")]
+    waiting = [recorded(settings, database, content, dataset="people") for content in contents]
+    left, right = run_at_once(database, *waiting)
+    found = rows_of(database, "people")
+    bad = [(row.cells, row.reasons) for upload in (left, right) for row in failed_rows(database, upload)]
+
+    assert (left.rows_processed, right.rows_processed) == (400, 300)
+    assert [int(id_) for id_, _ in found] == numbers
+    sent = [[str(n), f"left {n}"] for n in numbers] + [[str(n), f"right {n}"] for n in numbers[100:]]
+    assert sorted(sent) == sorted([*found, *(cells for cells, _ in bad)])
+    assert left.rows_success + right.rows_success == 400
+    assert len(bad) == left.rows_failed + right.rows_failed == 300
+    assert {(reason.column, reason.rule) for _, (reason,) in bad} == {("id", "is in the dataset already")}
+
+
+def test_of_two_upserts_of_the_same_keys_at_once_no_row_fails(settings: Settings, database: Database) -> None:
+    declared(database, Mode.UPSERT)
+    numbers = list(range(1, 401))
+    waiting = [
+        recorded(settings, database, people(ns, name), dataset="people")
+        for name, ns in [("left", numbers), ("right", numbers[::-1])]
+    ]
+    ended = run_at_once(database, *waiting)
+    found = rows_of(database, "people")
+
+    assert [(each.status, each.rows_success) for each in ended] == [(Status.COMPLETED, 400)] * 2
+    assert [int(id_) for id_, _ in found] == numbers
+    assert all(name in (f"left {id_}", f"right {id_}") for id_, name in found)
+
+
+# Failed rows
+
+
+def test_failed_rows_beyond_what_is_kept_are_counted(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_FAILED_ROWS_KEPT", "30")
+    declared(database, maxLength=8)
+    content = "id,name\n" + "".join(
+        f"{n}\n" if n % 4 == 0 else f"{n},{'much too long' if n % 2 else n}\n" for n in range(1, 201)
+    )
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+
+    assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 50, 150)
+    assert [row.number for row in failed_rows(database, upload)] == [n for n in range(1, 201) if n % 4 != 2][:30]
+    assert failure_counts(database, upload) == [
+        FailureCount("name", "is longer than 8 characters", 100),
+        FailureCount(None, "has 1 cell, expected 2", 50),
+    ]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_upload_may_keep_no_failed_row_or_one(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_FAILED_ROWS_KEPT", str(kept))
+    upload = imported(settings, database, CONTENT)
+
+    assert (upload.status, upload.rows_failed) == (Status.COMPLETED, 2)
+    assert [row.number for row in failed_rows(database, upload)] == [51][:kept]
+    assert failure_counts(database, upload) == [FailureCount(None, "has 1 cell, expected 2", 2)]
+
+
+def test_a_row_that_fails_for_several_reasons_counts_for_each_once(settings: Settings, database: Database) -> None:
+    declared(database, maxLength=3, pattern="[a-z]+")
+    content = "id,name\nx,LONG\ny,LONG\n,abc\n3,abc\n"
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+
+    assert (upload.rows_success, upload.rows_failed) == (1, 3)
+    assert failure_counts(database, upload) == [
+        FailureCount("name", "does not match the pattern [a-z]+", 2),
+        FailureCount("name", "is longer than 3 characters", 2),
+        FailureCount("id", "is not a whole number", 2),
+        FailureCount("id", "is required", 1),
+    ]
+
+
+def test_a_file_of_which_every_row_failed_says_the_most_frequent_reason(settings: Settings, database: Database) -> None:
+    declared(database)
+    upload = run(database, recorded(settings, database, "id,name\nx,1\n,2\ny,3\n", dataset="people"))
+
+    assert (upload.status, upload.rows_processed, upload.rows_failed) == (Status.FAILED, 3, 3)
+    assert upload.error == (
+        "Every row failed, so nothing was imported. The most frequent reason: id: is not a whole number."
+    )
+
+
+def test_a_file_that_is_hopeless_is_not_read_to_its_end(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_upload, "HOPELESS_AFTER", 100)
+    declared(database)
+    content = "id,name\n" + "x,y\n" * 500 + "1,y\n"
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+
+    assert upload.status is Status.FAILED
+    assert 100 <= upload.rows_failed == upload.rows_processed < 250
+    assert upload.error == (
+        f"The first {upload.rows_failed} rows failed, so nothing was imported."
+        " The most frequent reason: id: is not a whole number."
+    )
+
+
+def test_a_row_that_succeeds_early_gives_the_rest_its_chance(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_upload, "HOPELESS_AFTER", 100)
+    declared(database)
+    content = "id,name\n" + "x,y\n" * 20 + "1,y\n" + "x,y\n" * 500
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+
+    assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 1, 520)
+
+
+def test_a_retry_of_a_file_of_which_every_row_failed_forgets_what_failed(
+    settings: Settings, database: Database
+) -> None:
+    declared(database)
+    first = run(database, recorded(settings, database, "id,name\n1,Zoë\n", dataset="people"))
+    again = run(database, recorded(settings, database, "id,name\n1,Zoë\n", dataset="people"))
+    with database.transaction() as connection:
+        connection.execute(sa.text("DELETE FROM data_people"))
+        uploads.retry(connection, again.id)
+    retried = run(database, again)
+
+    assert (first.status, again.status, again.rows_failed) == (Status.COMPLETED, Status.FAILED, 1)
+    assert (retried.status, retried.rows_success, retried.rows_failed) == (Status.COMPLETED, 1, 0)
+    assert (failed_rows(database, retried), failure_counts(database, retried)) == ([], [])
+
+
+def test_progress_goes_by_bytes_where_rows_were_not_counted(
+    settings: Settings, database: Database, between_chunks: Between
+) -> None:
+    declared(database)
+    seen: list[Upload] = []
+    between_chunks(seen.append)
+    content = people(range(1, 201))
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+    (half,) = seen
+
+    assert (half.rows_total, half.bytes_total, upload.rows_total) == (None, len(content), 200)
+    assert half.progress == half.next_byte * 100 // len(content)
+    assert 30 <= half.progress < 60
+
+
+# What is made ahead
 
 
 def close(items: Iterator[int]) -> None:

@@ -30,7 +30,10 @@ def test_help_names_every_command() -> None:
 
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.output.partition("Commands:\n")[2], re.MULTILINE) == [
+        "dataset",
+        "load",
         "migrate",
+        "retry",
         "serve",
         "web",
         "worker",
@@ -99,7 +102,7 @@ def test_no_process_but_the_worker_loads_pandas(module: str) -> None:
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    heavy = {"pydantic", "sqlalchemy", "starlette", "uvicorn", "rq"}
+    heavy = {"pydantic", "sqlalchemy", "starlette", "uvicorn", "rq", "httpx", "rich"}
     code = f"import sys, webapp.cli; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -108,21 +108,21 @@ def test_a_name_loses_its_path_and_what_cannot_be_shown(sent: str, shown: str) -
     assert shown == presentable(sent)
 
 
-@pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".tab", ".txt"])
+@pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".XLSM"])
 def test_a_long_name_is_shortened_and_keeps_its_ending(tmp_path: Path, ending: str) -> None:
     stored = arrived(tmp_path, b"a\n", filename="é" * 300 + ending)
 
     assert "é" * (LONGEST_NAME - len(ending)) + ending == stored.filename
 
 
-@pytest.mark.parametrize("filename", ["book.xlsx", "photo.jpg", "june.csv.exe", "csv", "june.csv.", "x" * 300])
+@pytest.mark.parametrize("filename", ["book.xls", "photo.jpg", "june.csv.exe", "csv", "june.csv.", "x" * 300])
 def test_a_kind_that_cannot_be_imported_is_refused_with_what_to_do(tmp_path: Path, filename: str) -> None:
     with pytest.raises(RefusedError) as refused:
         Arrival(tmp_path / "files", filename, limit=100)
 
     assert str(refused.value) == (
-        f"“{filename[:LONGEST_NAME]}” is not of a kind that can be imported. Save it as CSV (UTF-8) and upload that:"
-        " the name must end in .csv, .tsv, .tab or .txt."
+        f"“{filename[:LONGEST_NAME]}” is not of a kind that can be imported. Save it as CSV or as an Excel workbook"
+        " (.xlsx) and upload that: the name must end in .csv, .tsv, .tab, .txt, .gz, .zip, .xlsx or .xlsm."
     )
     assert not (tmp_path / "files").exists()
 

@@ -3,18 +3,18 @@
 import re
 from collections.abc import Iterator
 from html import unescape
-from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from jobs.failures import BadRow, Reason
 from jobs.settings import Settings
-from jobs.uploads import BadRow
-from tests.serving import Served
+from tests import serving
+from tests.serving import Served, links
 from webapp.history import PAGE_SIZE
-from webapp.pages import ROWS_SHOWN
+from webapp.live import FAILURE_REASONS
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
@@ -42,20 +42,6 @@ def submit(served: Served, content: bytes = CONTENT, filename: str = "june.csv",
     )
 
 
-def page(served: Served, path: str, **query: str | int) -> str:
-    answer = served.client.get(path, params=query or None)
-
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    return answer.text
-
-
-def links(html: str, rel: str = "") -> list[str]:
-    """Addresses of the links of a page, of one kind if that is named."""
-    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>' if not rel else rf'<a [^>]*rel="{rel}" href="([^"]*)"', html)
-    return [unescape(link) for link in found]
-
-
 def row_ids(html: str) -> list[int]:
     return [int(each) for each in re.findall(r'<tr id="upload-(\d+)"', html)]
 
@@ -70,7 +56,7 @@ def test_the_form_leads_to_the_page_of_the_upload(served: Served) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == f"/uploads/{upload.id}"
     assert (upload.filename, upload.dataset_wanted, upload.size) == ("june.csv", "sales", len(CONTENT))
-    assert "june.csv" in page(served, answer.headers["location"])
+    assert "june.csv" in served.page(answer.headers["location"])
 
 
 @ONE_DATABASE
@@ -113,7 +99,7 @@ def test_what_is_refused_is_explained_on_a_page(standing: Served, sent: dict[str
 @ONE_DATABASE
 def test_a_file_that_is_too_large_is_explained_before_and_after(settings: Settings) -> None:
     with Served(settings.model_copy(update={"max_upload_bytes": 1000})) as served:
-        html = page(served, "/uploads")
+        html = served.page("/uploads")
         answer = submit(served, b"x" * 1001)
 
         assert "up to 1.0 kB" in html
@@ -128,7 +114,7 @@ def test_the_buttons_lead_back_to_the_page(served: Served) -> None:
     upload = served.records.processing()
     path = f"/uploads/{upload.id}"
     for action, status in (("cancel", "cancelled"), ("retry", "pending")):
-        assert f'action="{path}/{action}"' in page(served, path)
+        assert f'action="{path}/{action}"' in served.page(path)
 
         answer = served.client.post(f"{path}/{action}")
 
@@ -139,25 +125,6 @@ def test_the_buttons_lead_back_to_the_page(served: Served) -> None:
 
     assert refused.status_code == 409
     assert f"Upload #{upload.id} is pending, so it cannot be retried." in refused.text
-
-
-def test_the_original_comes_back_as_it_was(served: Served) -> None:
-    for name, expected in (
-        ("june.csv", 'filename="june.csv"'),
-        ("Größe 数.csv", "filename*=utf-8''Gr%C3%B6%C3%9Fe%20"),
-    ):
-        location = submit(served, filename=name).headers["location"]
-        answer = served.client.get(f"{location}/original")
-
-        assert answer.content == CONTENT
-        assert answer.headers["content-type"] == "application/octet-stream"
-        assert answer.headers["content-disposition"].startswith(f"attachment; {expected}")
-        assert served.client.head(f"{location}/original").headers["content-length"] == str(len(CONTENT))
-
-    for path in served.stored:
-        path.unlink()
-
-    assert served.client.get(f"{location}/original").status_code == 404
 
 
 # History
@@ -176,7 +143,7 @@ def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None
     done = records.complete(records.advance(records.processing("june.csv", rows=12_345), 12_345))
     failed = records.fail(records.processing("july.csv"))
     waiting = records.pending("august.csv")
-    html = page(served, "/uploads")
+    html = served.page("/uploads")
 
     assert row_ids(html) == [waiting.id, failed.id, done.id]
     assert "12,345" in html
@@ -187,26 +154,26 @@ def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None
 
 
 def test_a_history_without_uploads_says_so(standing: Served) -> None:
-    assert "No uploads yet" in page(standing, "/uploads")
-    assert "No upload has “june” in its name and is failed." in page(standing, "/uploads", q="june", status="failed")
+    assert "No uploads yet" in standing.page("/uploads")
+    assert "No upload has “june” in its name and is failed." in standing.page("/uploads", q="june", status="failed")
 
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     records = served.records
     june, july = records.pending("June 50%.csv"), records.fail(records.processing("july 500.csv", dataset="sums"))
 
-    assert row_ids(page(served, "/uploads", q="50%")) == [june.id]
-    assert row_ids(page(served, "/uploads", q="JUNE")) == [june.id]
-    assert row_ids(page(served, "/uploads", q="sum")) == [july.id]
-    assert row_ids(page(served, "/uploads", status="failed")) == [july.id]
-    assert row_ids(page(served, "/uploads", q="june", status="failed")) == []
-    assert row_ids(page(served, "/uploads", q="\0")) == [july.id, june.id]
-    assert row_ids(page(served, "/uploads", cursor=june.id)) == [june.id]
+    assert row_ids(served.page("/uploads", q="50%")) == [june.id]
+    assert row_ids(served.page("/uploads", q="JUNE")) == [june.id]
+    assert row_ids(served.page("/uploads", q="sum")) == [july.id]
+    assert row_ids(served.page("/uploads", status="failed")) == [july.id]
+    assert row_ids(served.page("/uploads", q="june", status="failed")) == []
+    assert row_ids(served.page("/uploads", q="\0")) == [july.id, june.id]
+    assert row_ids(served.page("/uploads", cursor=june.id)) == [june.id]
 
 
 @ONE_DATABASE
 def test_search_and_filter_keep_each_other(served: Served) -> None:
-    html = page(served, "/uploads", q="50% & more", status="failed")
+    html = served.page("/uploads", q="50% & more", status="failed")
 
     assert '<input type="hidden" name="status" value="failed">' in html
     assert 'name="q" value="50% &amp; more"' in html
@@ -219,16 +186,16 @@ def test_search_and_filter_keep_each_other(served: Served) -> None:
 def test_the_history_has_pages_both_ways(served: Served) -> None:
     ids = [served.records.pending(f"{n}.csv").id for n in range(2 * PAGE_SIZE + 3)][::-1]
     expected = [ids[:PAGE_SIZE], ids[PAGE_SIZE : 2 * PAGE_SIZE], ids[2 * PAGE_SIZE :]]
-    html, seen = page(served, "/uploads"), []
+    html, seen = served.page("/uploads"), []
     assert links(html, "prev") == []
 
     seen.append(row_ids(html))
     while following := links(html, "next"):
-        html = page(served, following[0])
+        html = served.page(following[0])
         seen.append(row_ids(html))
     back = [row_ids(html)]
     while following := links(html, "prev"):
-        html = page(served, following[0])
+        html = served.page(following[0])
         back.append(row_ids(html))
 
     assert seen == expected
@@ -238,7 +205,7 @@ def test_the_history_has_pages_both_ways(served: Served) -> None:
 @ONE_DATABASE
 def test_the_history_listens_to_what_it_shows(served: Served) -> None:
     served.records.fail(served.records.processing("june.csv"))
-    html = page(served, "/uploads", q="june", status="failed")
+    html = served.page("/uploads", q="june", status="failed")
     address = unescape(re.findall(r'hx-sse:connect="([^"]*)"', html)[0])
     with served.stream(address) as stream:
         table = stream.next().data
@@ -253,7 +220,7 @@ def test_the_history_listens_to_what_it_shows(served: Served) -> None:
 
 def test_an_upload_shows_how_far_it_is(served: Served) -> None:
     upload = served.records.advance(served.records.processing(rows=4000), 1000)
-    html = page(served, f"/uploads/{upload.id}")
+    html = served.page(f"/uploads/{upload.id}")
 
     assert '<progress class="progress large" max="100" value="25"' in html
     assert "of 4,000" in html
@@ -265,17 +232,81 @@ def test_an_upload_shows_how_far_it_is(served: Served) -> None:
 def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
     records = served.records
     bad = [
-        BadRow(n, [f"cell {n}", ""], [("born", "is no date"), (None, "has 2 cells, expected 3")]) for n in range(1, 31)
+        BadRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
+        for n in range(1, 31)
     ]
     upload = records.fail(records.advance(records.processing(), 0, bad), "Every row failed.")
-    html = page(served, f"/uploads/{upload.id}")
+    path = f"/uploads/{upload.id}"
+    html = served.page(path)
 
-    assert html.count("born: is no date; has 2 cells, expected 3") == 20
-    assert "first 20 of 30" in html
-    assert "cell 20" in html
-    assert "cell 21" not in html
+    assert re.findall(r'<td class="why">(.*?)</td>', html) == [
+        f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
+    ]
+    assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
+        '<span class="raw">cell 1</span><span class="raw none">empty</span>'
+    ]
+    assert '<h2>Rows that failed <span class="quiet">30</span></h2>' in html
+    assert "<h3>The first 20</h3>" in html
+    assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
+
+
+def reasons(html: str) -> list[tuple[str, str, str]]:
+    """The table of reasons: column, rule, rows."""
+    table = re.findall(r'<table id="upload-reasons".*?</table>', html, re.S)
+    cells = r'<tr><td><b class="name">(.*?)</b></td><td>(.*?)</td><td class="num">(.*?)</td></tr>'
+    return [row for each in table for row in re.findall(cells, each)]
+
+
+def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -> None:
+    records = served.records
+    date, empty, ragged = Reason("born", "is no date", "x"), Reason("name", "is empty"), Reason(None, "has 2 cells")
+    kinds = [[date], [date, empty], [date, date], [ragged]]
+    bad = [BadRow(n, ["x"], kinds[n % 4]) for n in range(1, 2001)]
+    upload = records.advance(records.advance(records.processing(), 5, bad[:900]), 5, bad[900:])
+
+    assert reasons(served.page(f"/uploads/{upload.id}")) == [
+        ("born", "is no date", "1,500"),
+        ("the row", "has 2 cells", "500"),
+        ("name", "is empty", "500"),
+    ]
+
+
+@ONE_DATABASE
+def test_the_most_frequent_reasons_are_shown(served: Served) -> None:
+    bad = [BadRow(100 * n + m, [], [Reason("a", f"rule {n}")]) for n in range(25) for m in range(n + 1)]
+    upload = served.records.advance(served.records.processing(), 1, bad)
+
+    assert reasons(served.page(f"/uploads/{upload.id}")) == [
+        ("a", f"rule {n}", str(n + 1)) for n in range(24, 24 - FAILURE_REASONS, -1)
+    ]
+
+
+@ONE_DATABASE
+def test_reasons_are_shown_also_where_no_failed_row_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "KEPT", 0)
+    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert reasons(html) == [("a", "is wrong", "1")]
+    assert "failed-rows.csv" not in html
+    assert "As it came" not in html
+
+
+def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> None:
+    upload = served.records.completed()
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert reasons(html) == []
+    assert "failed-rows.csv" not in html
+    assert "Rows that failed" not in html
+
+
+def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
+    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+
+    assert "<h3>All of them</h3>" in served.page(f"/uploads/{upload.id}")
 
 
 @ONE_DATABASE
@@ -288,7 +319,7 @@ def test_an_upload_listens_until_nothing_can_follow(served: Served) -> None:
         (records.cancel(records.processing()), True),
         (records.completed(), False),
     ):
-        html = page(served, f"/uploads/{upload.id}")
+        html = served.page(f"/uploads/{upload.id}")
 
         assert (f'hx-sse:connect="/uploads/{upload.id}/events?since=' in html) is listens
         assert ('http-equiv="refresh"' in html) is upload.is_active
@@ -300,57 +331,7 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
     with served.stream(f"/uploads/{upload.id}/events") as stream:
         progress = stream.next().data
 
-    assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in page(served, f"/uploads/{upload.id}")
-
-
-# Datasets
-
-
-def test_datasets_are_listed(served: Served) -> None:
-    assert "No datasets yet" in page(served, "/datasets")
-
-    dataset = served.records.dataset("sales", [(1, "one", True), (None, "", False)])
-    html = page(served, "/datasets")
-
-    assert {"/datasets/sales", f"/uploads/{dataset.upload_id}"} <= set(links(html))
-    assert '<td class="num">2</td>' in html
-
-
-def test_a_dataset_shows_its_rows_and_columns(served: Served) -> None:
-    served.records.dataset("sales", [(1, "one", True), (None, "", False)])
-    html = page(served, "/datasets/sales")
-
-    assert re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html) == ["1", "2"]
-    assert re.findall(r'<span class="(?:value|none)"[^>]*>(.*?)</span>', html) == [
-        "1", "one", "yes", "empty", "empty", "no"
-    ]  # fmt: skip
-    assert "each is one" in html
-    assert "2 rows, 3 columns" in html
-    assert "/datasets/sales/rows.csv" in links(html)
-
-
-@ONE_DATABASE
-def test_a_dataset_has_pages_both_ways(served: Served) -> None:
-    served.records.dataset("sales", [(n, "x", True) for n in range(2 * ROWS_SHOWN + 3)])
-
-    def numbers(html: str) -> list[int]:
-        return [int(each.replace(",", "")) for each in re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html)]
-
-    html = page(served, "/datasets/sales")
-    seen = [numbers(html)]
-    assert links(html, "prev") == []
-
-    while following := links(html, "next"):
-        html = page(served, f"/datasets/sales{following[0]}")
-        seen.append(numbers(html))
-    back = [numbers(html)]
-    while following := links(html, "prev"):
-        html = page(served, f"/datasets/sales{following[0]}")
-        back.append(numbers(html))
-
-    assert [len(each) for each in seen] == [ROWS_SHOWN, ROWS_SHOWN, 3]
-    assert [*chain(*seen)] == list(range(1, 2 * ROWS_SHOWN + 4))
-    assert [*chain(*back[::-1])] == list(range(1, 2 * ROWS_SHOWN + 4))
+    assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in served.page(f"/uploads/{upload.id}")
 
 
 # All pages
@@ -360,11 +341,11 @@ def test_a_dataset_has_pages_both_ways(served: Served) -> None:
 def test_nothing_of_a_file_becomes_markup(served: Served) -> None:
     records = served.records
     upload = records.processing(f"{EVIL}.csv", dataset="sales")
-    bad = [BadRow(1, [EVIL, EVIL * 3], [(EVIL, EVIL)])]
+    bad = [BadRow(1, [EVIL, EVIL * 3], [Reason(EVIL, EVIL, EVIL)])]
     upload = records.fail(records.advance(upload, 0, bad), EVIL)
     records.dataset("people", [(1, EVIL, True), (2, EVIL * 3, False)])
     for path in ("/uploads", f"/uploads?q={quote(EVIL)}&status=failed", f"/uploads/{upload.id}", "/datasets/people"):
-        html = page(served, path)
+        html = served.page(path)
 
         assert "<img" not in html, path
         assert "alert('" not in html, path
@@ -385,10 +366,12 @@ ERRORS = [
     ("GET", "/uploads/7", 404, "There is no upload #7."),
     ("GET", "/uploads/7/events", 404, "There is no upload #7."),
     ("GET", "/uploads/7/original", 404, "There is no upload #7."),
+    ("GET", "/uploads/7/failed-rows.csv", 404, "There is no upload #7."),
     ("POST", "/uploads/7/cancel", 404, "There is no upload #7."),
     ("POST", "/uploads/7/retry", 404, "There is no upload #7."),
     ("GET", "/datasets/none", 404, "There is no dataset called “none”."),
     ("GET", "/datasets/none/rows.csv", 404, "There is no dataset called “none”."),
+    ("GET", "/datasets/none/template.csv", 404, "There is no dataset called “none”."),
     ("GET", "/datasets/%00", 404, ""),
     ("GET", "/uploads/june", 404, "There is nothing at this address."),
     ("GET", "/nothing", 404, "There is nothing at this address."),
@@ -433,7 +416,7 @@ def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> No
 @ONE_DATABASE
 def test_everything_a_page_names_is_there(served: Served) -> None:
     records = served.records
-    failed = records.fail(records.advance(records.processing(), 1, [BadRow(1, ["x"], [("a", "is wrong")])]))
+    failed = records.fail(records.advance(records.processing(), 1, [BadRow(1, ["x"], [Reason("a", "is wrong")])]))
     dataset = records.dataset("sales", [(1, "one", True)])
     records.dataset("june")
     submitted = submit(served).headers["location"]
@@ -457,9 +440,10 @@ def test_everything_a_page_names_is_there(served: Served) -> None:
 
 @ONE_DATABASE
 def test_every_page_can_be_asked_for_its_head(served: Served) -> None:
-    upload_id = served.records.dataset("sales", [(1, "one", True)]).upload_id
-    pages = ["/uploads", f"/uploads/{upload_id}", f"/uploads/{upload_id}/original", "/datasets", "/datasets/sales"]
-    for path in [*pages, "/datasets/sales/rows.csv", "/api/v1/uploads", "/healthz", "/readyz", "/static/style.css"]:
+    upload = f"/uploads/{served.records.dataset('sales', [(1, 'one', True)]).upload_id}"
+    pages = ["/uploads", upload, f"{upload}/original", f"{upload}/failed-rows.csv", "/datasets", "/datasets/sales"]
+    files = ["/datasets/sales/rows.csv", "/datasets/sales/template.csv", "/static/style.css"]
+    for path in [*pages, *files, "/api/v1/uploads", "/healthz", "/readyz"]:
         answer = served.client.head(path)
 
         assert (answer.status_code, answer.content) == (200, b""), path

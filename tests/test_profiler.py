@@ -4,11 +4,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.datasets import Field
 from jobs.profiler import Profile
+from jobs.schema import SchemaField
 
 
-def profiled(*chunks: list[str]) -> Field:
+def profiled(*chunks: list[str]) -> SchemaField:
     """The field that a column of these cells, seen in these chunks, is given."""
     profile = Profile(["column"])
     for cells in chunks:
@@ -42,7 +42,8 @@ def test_a_column_has_the_narrowest_type_that_all_its_values_fit(
 ) -> None:
     field = profiled(cells)
 
-    assert (type_, details) == (field.type, field.details)
+    said = field.model_dump(by_alias=True, exclude_unset=True, exclude={"name", "description"})
+    assert {"type": type_, **details} == said
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_moment_that_is_none_or_is_written_otherwise_makes_no_datetimes(value:
     ],
 )
 def test_the_evidence_is_told(cells: list[str], evidence: str) -> None:
-    assert evidence == profiled(cells).evidence
+    assert evidence == profiled(cells).description
 
 
 def test_a_column_without_any_value_is_text() -> None:

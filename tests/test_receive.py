@@ -120,7 +120,7 @@ REFUSED = {
     "only a field": (form(part(b"sales", 'name="dataset"')), "No file was sent."),
     "no file chosen": (form(a_file(b"", "")), "No file was sent."),
     "an empty file": (form(a_file(b"")), "“june.csv” is empty."),
-    "another kind": (form(a_file(b"a", "june.xlsx")), "“june.xlsx” is not of a kind that can be imported."),
+    "another kind": (form(a_file(b"a", "june.pdf")), "“june.pdf” is not of a kind that can be imported."),
     "no ending": (form(a_file(b"a", "june")), "“june” is not of a kind that can be imported."),
     "two files": (form(a_file(b"a\n1\n"), a_file(b"a\n1\n", "july.csv")), "Send one file at a time."),
     "no end": (a_file(b"a\n1\n"), "The form ended before it was complete."),

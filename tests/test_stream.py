@@ -15,8 +15,9 @@ from redis import Redis
 
 from jobs import uploads
 from jobs.events import GENERAL_CHANNEL, Event, channel_of, timestamp
+from jobs.failures import BadRow, Reason
 from jobs.settings import Settings
-from jobs.uploads import BadRow, Upload
+from jobs.uploads import Upload
 from tests.services import RedisServer
 from tests.serving import Records, Served, Stream, Web, stream
 from tests.waiting import until
@@ -488,7 +489,7 @@ def test_an_uploads_page_follows_it_to_its_end_and_lets_go(served: Served) -> No
     upload = served.records.processing()
     with served.stream(page_of(upload)) as listener:
         listener.next()
-        upload = served.records.advance(upload, 7, [BadRow(3, ["x"], [("a", "is no number")])])
+        upload = served.records.advance(upload, 7, [BadRow(3, ["x"], [Reason("a", "is no number")])])
         text = listener.until_text(shows(upload))
 
         assert "is no number" in text

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import tables, uploads
+from jobs import failures, tables, uploads
 from jobs.database import Database, migrate
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.failures import BadRow, Reason
 from jobs.files import StoredFile
 from jobs.settings import Settings
-from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, BadRow, Claim, Status, Upload
+from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Status, Upload
 from tests.services import PostgresServer
 
 
@@ -44,8 +45,8 @@ def connection(migrated: Database) -> Iterator[sa.Connection]:
         raise UndoneError
 
 
-def created(connection: sa.Connection, filename: str = "june.csv", *, dataset: str = "") -> Upload:
-    return uploads.create(connection, StoredFile(filename, "00ff", 8, "beef"), dataset=dataset)
+def created(connection: sa.Connection, filename: str = "june.csv", *, sha256: str = "beef", **more: Any) -> Upload:
+    return uploads.create(connection, StoredFile(filename, "00ff", 8, sha256), **more)
 
 
 def claimed(connection: sa.Connection, upload: Upload | None = None, *, lease: float = 60) -> Upload:
@@ -61,14 +62,14 @@ def claim_of(upload: Upload) -> Claim:
 
 
 def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
-    rows = [BadRow(number, ["x"], [(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
-    return uploads.advance(connection, claim, lease=60, good=good, bad=rows, next_byte=next_byte)
+    rows = [BadRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
+    return uploads.advance(connection, claim, lease=60, good=good, bad=rows, next_byte=next_byte, kept=9)
 
 
-def profiled(connection: sa.Connection, claim: Claim) -> Upload:
-    return uploads.profiled(
-        connection, claim, lease=60, dataset="june", rows_total=100, next_byte=4, notes=["Read as UTF-8."]
-    )
+def begun(connection: sa.Connection, claim: Claim, **otherwise: Any) -> Upload:
+    known: dict[str, Any] = {"dataset": "june", "rows_total": 100, "next_byte": 4, "bytes_total": 8}
+    known |= {"header": ["a", "b"], "parent": None, "notes": ["Read as UTF-8."]}
+    return uploads.begin(connection, claim, lease=60, **{**known, **otherwise})
 
 
 def set_to(connection: sa.Connection, upload: Upload, **values: Any) -> Upload:
@@ -101,7 +102,7 @@ Action = Callable[[sa.Connection, Upload], Upload | None]
 #: What a claimant does with its upload, by the claim it holds.
 BY_CLAIM: dict[str, Action] = {
     "renew": lambda connection, upload: uploads.renew(connection, claim_of(upload), lease=60),
-    "profiled": lambda connection, upload: profiled(connection, claim_of(upload)),
+    "begin": lambda connection, upload: begun(connection, claim_of(upload)),
     "advance": lambda connection, upload: advanced(connection, claim_of(upload), bad=1),
     "complete": lambda connection, upload: uploads.complete(connection, claim_of(upload)),
     "fail": lambda connection, upload: uploads.fail(connection, claim_of(upload), "This is no table."),
@@ -120,7 +121,7 @@ ALLOWED = {
     (Status.PENDING, "fail"): Status.FAILED,
     (Status.PENDING, "cancel"): Status.CANCELLED,
     (Status.PROCESSING, "renew"): Status.PROCESSING,
-    (Status.PROCESSING, "profiled"): Status.PROCESSING,
+    (Status.PROCESSING, "begin"): Status.PROCESSING,
     (Status.PROCESSING, "advance"): Status.PROCESSING,
     (Status.PROCESSING, "complete"): Status.COMPLETED,
     (Status.PROCESSING, "fail"): Status.FAILED,
@@ -151,7 +152,7 @@ def test_a_transition_leads_where_the_table_says_or_nowhere(
     else:
         assert after is None
         assert before == uploads.get(connection, before.id)
-        assert uploads.bad_rows(connection, before.id, limit=9) == []
+        assert failures.rows(connection, before.id, limit=9) == []
 
 
 @pytest.mark.parametrize("name", ["cancel", "retry"])
@@ -175,15 +176,71 @@ def test_an_upload_that_does_not_exist_is_not_found(
 
 
 def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None:
-    upload = created(connection, "sales.csv", dataset="sales")
+    upload = created(connection, "sales.csv", dataset_wanted="sales", reading={"encoding": "cp1252"})
 
     assert (upload.status, upload.seq, upload.attempt) == (Status.PENDING, 1, 0)
     assert (upload.filename, upload.dataset_wanted, upload.dataset) == ("sales.csv", "sales", None)
     assert (upload.stored_as, upload.size, upload.sha256) == ("00ff", 8, "beef")
     assert (upload.rows_processed, upload.rows_success, upload.rows_failed, upload.rows_total) == (0, 0, 0, None)
-    assert (upload.next_byte, upload.notes, upload.error, upload.started_at) == (0, [], None, None)
+    assert (upload.next_byte, upload.bytes_total, upload.notes, upload.header) == (0, None, [], None)
+    assert (upload.error, upload.started_at, upload.parent, upload.duplicate_of) == (None, None, None, None)
+    assert upload.reading == {"encoding": "cp1252"}
     assert upload.created_at <= upload.updated_at
     assert abs(datetime.now(UTC) - upload.created_at) < timedelta(minutes=1)
+
+
+def test_an_upload_may_go_into_a_dataset_that_exists(connection: sa.Connection) -> None:
+    upload = created(connection, dataset="sales")
+
+    assert (upload.dataset, upload.dataset_wanted, upload.reading) == ("sales", "", {})
+
+
+def succeeded(connection: sa.Connection, **more: Any) -> Upload:
+    """An upload of which a row is in its dataset."""
+    upload = claimed(connection, created(connection, **more))
+    begun(connection, claim_of(upload), dataset=upload.dataset or "june")
+    advanced(connection, claim_of(upload))
+    return uploads.complete(connection, claim_of(upload))
+
+
+def test_the_same_bytes_into_the_same_dataset_are_known_again(connection: sa.Connection) -> None:
+    succeeded(connection, dataset="sales")
+    newest = succeeded(connection, dataset="sales")
+    succeeded(connection, dataset="weather")
+    succeeded(connection, dataset="sales", sha256="cafe")
+
+    assert newest.id == created(connection, "other.csv", dataset="sales").duplicate_of
+
+
+@pytest.mark.parametrize("otherwise", [{"dataset": "sales", "sha256": "cafe"}, {"dataset": "weather"}, {}])
+def test_other_bytes_another_dataset_or_a_new_one_make_no_duplicate(
+    connection: sa.Connection, otherwise: dict[str, str]
+) -> None:
+    succeeded(connection, dataset="sales")
+    succeeded(connection)
+
+    assert created(connection, **otherwise).duplicate_of is None
+
+
+def test_what_was_never_imported_is_no_duplicate(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection, created(connection, dataset="sales")))
+    advanced(connection, claim, good=0, bad=2)
+    uploads.fail(connection, claim, "Every row failed.")
+
+    assert created(connection, dataset="sales").duplicate_of is None
+
+
+def test_a_duplicate_is_held_until_somebody_says_that_it_is_meant(connection: sa.Connection) -> None:
+    earlier = succeeded(connection, dataset="sales")
+    held = uploads.hold(connection, created(connection, dataset="sales"))
+    retried = uploads.retry(connection, held.id)
+
+    assert (held.status, held.attempt, held.seq) == (Status.CANCELLED, 0, 2)
+    assert held.error == (
+        f"The same file was imported into “sales” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}."
+        " Nothing was imported again; import it anyway if that is meant."
+    )
+    assert (retried.status, retried.error) == (Status.PENDING, None)
 
 
 def test_an_upload_is_one_row_of_its_table() -> None:
@@ -196,7 +253,9 @@ def test_a_claim_sets_the_worker_the_lease_and_the_next_attempt(connection: sa.C
     assert (upload.attempt, upload.worker) == (1, "here:1")
     assert upload.lease_until is not None
     assert timedelta(seconds=59) < upload.lease_until - upload.updated_at < timedelta(seconds=61)
-    assert upload.started_at == upload.counting_since
+    assert upload.started_at is not None
+    assert upload.counting_since is not None
+    assert abs(upload.started_at - upload.counting_since) < timedelta(seconds=1)
 
 
 def test_a_second_claim_keeps_when_the_first_began_and_counts_from_where_it_begins(connection: sa.Connection) -> None:
@@ -223,29 +282,39 @@ def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection
     assert isinstance(outcome, ClaimLostError) == (not name.startswith("hand back"))
     assert outcome is None or str(outcome) == f"Upload #{old.id} is no longer with attempt 1."
     assert new == uploads.get(connection, old.id)
-    assert uploads.bad_rows(connection, old.id, limit=9) == []
+    assert failures.rows(connection, old.id, limit=9) == []
 
 
 def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     advanced(connection, claim, good=5, next_byte=40)
-    bad = [BadRow(7, ["1"], [(None, "has 1 cell, expected 2")]), BadRow(6, ["x", "é"], [("name", "is no number")])]
-    upload = uploads.advance(connection, claim, lease=60, good=3, bad=bad, next_byte=90)
+    bad = [
+        BadRow(6, ["x", "é"], [Reason("price", "is not a number", "é"), Reason("id", "is required")]),
+        BadRow(7, ["1"], [Reason(None, "has 1 cell, expected 2", detail="near the end")]),
+    ]
+    upload = uploads.advance(connection, claim, lease=60, good=3, bad=bad, next_byte=90, kept=9)
 
     assert (upload.rows_processed, upload.rows_success, upload.rows_failed) == (10, 8, 2)
     assert upload.next_byte == 90
-    assert bad[::-1] == uploads.bad_rows(connection, upload.id, limit=9)
-    assert bad[1:] == uploads.bad_rows(connection, upload.id, limit=1)
+    assert bad == failures.rows(connection, upload.id, limit=9)
+    assert bad[:1] == failures.rows(connection, upload.id, limit=1)
 
 
-def test_what_a_look_through_the_file_found_is_kept(connection: sa.Connection) -> None:
-    upload = profiled(connection, claim_of(claimed(connection)))
+def test_what_was_understood_of_the_file_is_kept(connection: sa.Connection) -> None:
+    upload = begun(connection, claim_of(claimed(connection)))
 
-    assert (upload.dataset, upload.rows_total, upload.next_byte) == ("june", 100, 4)
-    assert upload.notes == ["Read as UTF-8."]
+    assert (upload.dataset, upload.rows_total, upload.next_byte, upload.bytes_total) == ("june", 100, 4, 8)
+    assert (upload.header, upload.notes, upload.parent) == (["a", "b"], ["Read as UTF-8."], None)
 
 
-@pytest.mark.parametrize("name", ["renew", "profiled", "advance"])
+def test_an_upload_is_the_child_of_one_that_exists_only(connection: sa.Connection) -> None:
+    parent = created(connection)
+    child, orphan = (begun(connection, claim_of(claimed(connection)), parent=wanted) for wanted in (parent.id, 404404))
+
+    assert (child.parent, orphan.parent) == (parent.id, None)
+
+
+@pytest.mark.parametrize("name", ["renew", "begin", "advance"])
 def test_whatever_a_claimant_writes_renews_its_lease(connection: sa.Connection, name: str) -> None:
     upload = ACTIONS[name](connection, claimed(connection, lease=1))
 
@@ -313,7 +382,7 @@ def test_a_worker_that_hands_back_willingly_is_not_held_against_the_upload(conne
 
 def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
-    profiled(connection, claim)
+    begun(connection, claim)
     advanced(connection, claim, good=3, bad=2, next_byte=44)
     stopped = uploads.cancel(connection, claim.upload_id)
     upload = uploads.retry(connection, claim.upload_id)
@@ -321,7 +390,7 @@ def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> Non
     assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (44, 5, 3, 2)
     assert (upload.error, upload.finished_at, upload.attempt) == (None, None, 1)
     assert stopped.seq + 1 == upload.seq
-    assert len(uploads.bad_rows(connection, upload.id, limit=9)) == 2
+    assert len(failures.rows(connection, upload.id, limit=9)) == 2
     assert claimed(connection, upload).attempt == 2
 
 
@@ -334,7 +403,7 @@ def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection
     assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (0, 0, 0, 0)
     assert failed.seq + 1 == upload.seq
     assert upload == uploads.get(connection, upload.id)
-    assert uploads.bad_rows(connection, upload.id, limit=9) == []
+    assert failures.rows(connection, upload.id, limit=9) == []
 
 
 def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> None:
@@ -346,7 +415,7 @@ def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> N
 
 def test_a_retry_after_a_failure_before_the_first_row_keeps_the_dataset(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
-    profiled(connection, claim)
+    begun(connection, claim)
     uploads.fail(connection, claim, "A disk was full.")
 
     assert (uploads.retry(connection, claim.upload_id).dataset, uploads.get(connection, claim.upload_id).next_byte) == (
@@ -357,7 +426,7 @@ def test_a_retry_after_a_failure_before_the_first_row_keeps_the_dataset(connecti
 
 def test_a_completed_upload_has_as_many_rows_as_were_processed(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
-    profiled(connection, claim)
+    begun(connection, claim)
     advanced(connection, claim, good=90, bad=7)
 
     assert uploads.complete(connection, claim).rows_total == 97
@@ -381,12 +450,21 @@ def test_a_completed_upload_has_as_many_rows_as_were_processed(connection: sa.Co
         (Status.COMPLETED, 0, 0, 100),
     ],
 )
+@pytest.mark.parametrize("counted", ["rows", "bytes"])
 def test_progress_is_one_hundred_only_when_completed(
-    connection: sa.Connection, status: Status, total: int | None, processed: int, progress: int
+    connection: sa.Connection, status: Status, total: int | None, processed: int, progress: int, counted: str
 ) -> None:
-    upload = replace(created(connection), status=status, rows_total=total, rows_processed=processed)
+    by = {"rows": ("rows_total", "rows_processed"), "bytes": ("bytes_total", "next_byte")}[counted]
+    values: dict[str, Any] = dict(zip(by, (total, processed), strict=True))
+    upload = replace(created(connection), status=status, **values)
 
     assert progress == upload.progress
+
+
+def test_progress_goes_by_rows_where_they_were_counted(connection: sa.Connection) -> None:
+    upload = replace(created(connection), rows_total=100, rows_processed=20, bytes_total=100, next_byte=70)
+
+    assert upload.progress == 20
 
 
 @pytest.mark.parametrize("status", Status)

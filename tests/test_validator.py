@@ -1,59 +1,665 @@
-"""Text that becomes values."""
+"""Text that becomes values, and every reason why it does not."""
 
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs import validator
-from jobs.datasets import Field, Schema
+from jobs.failures import Reason
+from jobs.schema import SchemaField, TableSchema
+from jobs.validator import Validated, Validator
 
-TRUE_OR_FALSE = {"trueValues": ["TRUE"], "falseValues": ["FALSE"]}
+
+def schema_of(*fields: dict[str, Any], **more: Any) -> TableSchema:
+    """A schema of these fields, called a, b, c and so on if they have no name."""
+    named = [{"name": name, **each} for name, each in zip("abcdefgh", fields, strict=False)]
+    return TableSchema.parse({"fields": named, **more})
 
 
-def chunk(*columns: list[str], first: int = 1) -> pd.DataFrame:
+def chunk(*columns: list[str], names: Sequence[str] = "abcdefgh", first: int = 1) -> pd.DataFrame:
     """Text as the reader gives it, numbered from `first` on."""
     text = pd.ArrowDtype(pa.string())
-    rows = pd.DataFrame({name: pd.Series(cells, dtype=text) for name, cells in zip("ab", columns, strict=False)})
+    rows = pd.DataFrame({name: pd.Series(cells, dtype=text) for name, cells in zip(names, columns, strict=False)})
     rows.index = pd.RangeIndex(first, first + len(rows), name="_row_number")
     return rows
+
+
+def validated(schema: TableSchema, *columns: list[str], upsert: bool = False) -> Validated:
+    """A chunk whose columns are called as the fields are, in order."""
+    return Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(chunk(*columns))
+
+
+def values_of(good: pd.DataFrame, name: str = "a") -> list[Any]:
+    found: list[Any] = good[name].array.__arrow_array__().to_pylist()
+    return found
+
+
+def sentences(found: Validated) -> dict[int, list[str]]:
+    """Every reason of every bad row."""
+    return {row.number: [reason.sentence for reason in row.reasons] for row in found.bad}
+
+
+YES_OR_NO = {"trueValues": ["yes", "y"], "falseValues": ["no"]}
 
 
 @pytest.mark.parametrize(
     ("field", "cells", "kind", "values"),
     [
-        (Field("a", "integer"), ["1", "", "-999999999999999999"], pa.int64(), [1, None, -999999999999999999]),
-        (Field("a", "number"), ["0.1", "", "2"], pa.float64(), [0.1, None, 2.0]),
-        (Field("a", "boolean", TRUE_OR_FALSE), ["TRUE", "", "FALSE"], pa.bool_(), [True, None, False]),
-        (Field("a", "date"), ["2024-02-29", ""], pa.string(), ["2024-02-29", None]),
-        (Field("a", "datetime"), ["2024-02-29T10:00:00Z", ""], pa.string(), ["2024-02-29T10:00:00Z", None]),
-        (Field("a", "string"), ["Zoë", "", " "], pa.string(), ["Zoë", None, " "]),
+        ({"type": "integer"}, ["1", "", "-9223372036854775808"], pa.int64(), [1, None, -(2**63)]),
+        ({"type": "integer"}, ["+5", "007", "-0"], pa.int64(), [5, 7, 0]),
+        ({"type": "integer", "groupChar": ","}, ["1,234,567", "12", "-1,0"], pa.int64(), [1234567, 12, -10]),
+        ({"type": "number"}, ["0.1", "", "2"], pa.float64(), [0.1, None, 2.0]),
+        ({"type": "number"}, [".5", "5.", "-1e3", "+2E-2", "007.50"], pa.float64(), [0.5, 5.0, -1000.0, 0.02, 7.5]),
+        ({"type": "number", "decimalChar": ","}, ["0,1", "-2"], pa.float64(), [0.1, -2.0]),
+        (
+            {"type": "number", "decimalChar": ",", "groupChar": "."},
+            ["1.234,56", "1.234.567", "0,5"],
+            pa.float64(),
+            [1234.56, 1234567.0, 0.5],
+        ),
+        ({"type": "number", "groupChar": " "}, ["1 234.5", "12"], pa.float64(), [1234.5, 12.0]),
+        ({"type": "boolean"}, ["true", "False", "1", "0", ""], pa.bool_(), [True, False, True, False, None]),
+        ({"type": "boolean", **YES_OR_NO}, ["yes", "", "no", "y"], pa.bool_(), [True, None, False, True]),
+        ({"type": "date"}, ["2024-02-29", "", "0001-01-01"], pa.string(), ["2024-02-29", None, "0001-01-01"]),
+        ({"type": "date", "format": "%d/%m/%Y"}, ["29/02/2024", "5/1/0999"], pa.string(), ["2024-02-29", "0999-01-05"]),
+        ({"type": "date", "format": "%m-%d-%Y"}, ["12-31-1999"], pa.string(), ["1999-12-31"]),
+        ({"type": "date", "format": "%Y%m%d"}, ["19991231"], pa.string(), ["1999-12-31"]),
+        (
+            {"type": "time"},
+            ["09:00", "23:59:59", "10:00:00.5"],
+            pa.string(),
+            ["09:00:00", "23:59:59", "10:00:00.500000"],
+        ),
+        ({"type": "time", "format": "%H.%M"}, ["09.30", "9.30"], pa.string(), ["09:30:00", "09:30:00"]),
+        (
+            {"type": "datetime"},
+            ["2024-02-29T10:00:00Z", "", "2024-02-29 10:00", "2024-01-01T00:30:00+01:00", "2024-01-01T00:00:00.25Z"],
+            pa.string(),
+            [
+                "2024-02-29T10:00:00Z",
+                None,
+                "2024-02-29T10:00:00Z",
+                "2023-12-31T23:30:00Z",
+                "2024-01-01T00:00:00.250000Z",
+            ],
+        ),
+        ({"type": "datetime", "format": "%d.%m.%Y %H:%M"}, ["31.1.2026 9:05"], pa.string(), ["2026-01-31T09:05:00"]),
+        (
+            {"type": "datetime", "format": "%Y-%m-%dT%H:%M:%SZ"},
+            ["2026-01-31T09:00:00Z"],
+            pa.string(),
+            ["2026-01-31T09:00:00Z"],
+        ),
+        ({"type": "string"}, ["Zoë", "", " "], pa.string(), ["Zoë", None, " "]),
     ],
 )
 def test_cells_become_values_of_their_columns_type_and_empty_ones_are_missing(
-    field: Field, cells: list[str], kind: pa.DataType, values: list[Any]
+    field: dict[str, Any], cells: list[str], kind: pa.DataType, values: list[Any]
 ) -> None:
-    typed = validator.typed(chunk(cells), Schema([field]))
+    found = validated(schema_of(field), cells)
 
-    assert pd.ArrowDtype(kind) == typed["a"].dtype
-    assert values == typed["a"].array.__arrow_array__().to_pylist()
+    assert found.bad == []
+    assert pd.ArrowDtype(kind) == found.good["a"].dtype
+    assert values == values_of(found.good)
 
 
-def test_rows_keep_their_numbers_and_columns_their_order() -> None:
-    schema = Schema([Field("a", "string"), Field("b", "integer")])
-    typed = validator.typed(chunk(["x"] * 3, ["1"] * 3, first=41), schema)
+#: What a cell of each type is not, and what is said of it.
+WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
+    (
+        {"type": "integer"},
+        "is not a whole number",
+        ["7a", "1.0", "1e3", "--1", "+-1", " 7", "7 ", "7\n", "½", "٣", "0x1F", "1_000", "1,000", "NA", "-", "+",
+         "9223372036854775808", "-9223372036854775809", "9" * 40],
+    ),
+    ({"type": "integer", "groupChar": ","}, "is not a whole number", [",1", "1,", "1,,0", "-,1", ",", "1.0"]),
+    (
+        {"type": "number"},
+        "is not a number of at most 15 digits",
+        ["0,5", ".", "", "1.2.3", "1e", "e3", "inf", "NaN", "-INF", "0x1F", "1 000", "1e400", "-1e400", "1e-400",
+         "1.5e-310", "1234567890.1234567", "0.1234567890123456", "1234567890123456", "$5", "5%", "1e1000"],
+    ),
+    ({"type": "number", "decimalChar": ","}, "is not a number of at most 15 digits", ["1.5", "1,5,5", ","]),
+    ({"type": "number", "groupChar": ","}, "is not a number of at most 15 digits", ["1.5,", "1,.5", ",5"]),
+    ({"type": "boolean"}, "is not one of true, True, TRUE, 1, false, False, FALSE, 0", ["yes", "tRue", "2", " true"]),
+    ({"type": "boolean", **YES_OR_NO}, "is not one of yes, y, no", ["true", "1", "YES"]),
+    (
+        {"type": "date"},
+        "is not a date like 2026-01-31",
+        ["2023-02-29", "2023-13-01", "2023-00-10", "2023-01-00", "0000-01-01", "2023-1-5", "20230105", "05/01/2023",
+         "2023-01-05T00:00", " 2023-01-05", "12023-01-05", "2023-01-05\n"],
+    ),
+    (
+        {"type": "date", "format": "%d/%m/%Y"},
+        "is not a date like 31/01/2026",
+        ["2026-01-31", "29/02/2023", "31-01-2026", "1/13/2026", "31/01/26", "131/01/2026", "31/01/2026x"],
+    ),
+    (
+        {"type": "time"},
+        "is not a time like 09:00:00",
+        ["24:00:00", "9:00", "09:60", "09:00:60", "09", "09:00:00Z", "9am"],
+    ),
+    ({"type": "time", "format": "%H.%M"}, "is not a time like 09.00", ["24.00", "09:00", "09.00.00", "0900"]),
+    (
+        {"type": "datetime"},
+        "is not a date and time like 2026-01-31T09:00:00Z",
+        ["2023-01-05", "2023-02-30T10:00:00Z", "2023-01-05T24:00:00Z", "2023-01-05T10:00:00z", "2023-01-05T10Z",
+         "2023-01-05T10:00:00+0100", "2023-01-05T10:00:00+24:00", "2023-01-05T10:00:00+01:60",
+         "0001-01-01T00:00:00+01:00", "9999-12-31T23:30:00-01:00", "0000-01-01T00:00:00Z",
+         "2023-01-05T10:00:00.1234567Z"],
+    ),
+    (
+        {"type": "datetime", "format": "%d.%m.%Y %H:%M"},
+        "is not a date and time like 31.01.2026 09:00",
+        ["30.02.2026 09:00", "31.01.2026 24:00", "31.01.2026", "2026-01-31T09:00:00Z"],
+    ),
+]  # fmt: skip
 
-    assert list(typed.columns) == ["a", "b"]
-    assert typed.index.tolist() == [41, 42, 43]
+
+@pytest.mark.parametrize(
+    ("field", "rule", "cell"), [(field, rule, cell) for field, rule, cells in WRONG for cell in cells if cell]
+)
+def test_a_cell_that_is_not_of_its_type_fails_its_row_and_no_other(field: dict[str, Any], rule: str, cell: str) -> None:
+    found = validated(schema_of({}, field), ["x", "y", "z"], ["", cell, ""])
+
+    assert [reason for row in found.bad for reason in row.reasons] == [Reason("b", rule, cell)]
+    assert [row.number for row in found.bad] == [2]
+    assert found.bad[0].cells == ["y", cell]
+    assert values_of(found.good) == ["x", "z"]
+
+
+@pytest.mark.parametrize(
+    ("field", "right", "wrong", "rule"),
+    [
+        ({"type": "integer", "constraints": {"minimum": 5}}, ["5", "6"], ["4", "-5"], "is less than 5"),
+        ({"type": "integer", "constraints": {"maximum": -5}}, ["-5", "-6"], ["-4", "5"], "is more than -5"),
+        ({"type": "number", "constraints": {"minimum": 0.5}}, ["0.5", "1"], ["0.49"], "is less than 0.5"),
+        ({"type": "number", "constraints": {"maximum": 2}}, ["2", "2.0"], ["2.001"], "is more than 2"),
+        (
+            {"type": "date", "constraints": {"minimum": "2026-01-31"}},
+            ["2026-01-31"],
+            ["2026-01-30"],
+            "is less than 2026-01-31",
+        ),
+        (
+            {"type": "date", "constraints": {"maximum": "20260131"}},
+            ["2026-01-31"],
+            ["2026-02-01"],
+            "is more than 20260131",
+        ),
+        (
+            {"type": "date", "format": "%d/%m/%Y", "constraints": {"maximum": "2026-01-31"}},
+            ["31/01/2026", "01/12/2025"],
+            ["01/02/2026"],
+            "is more than 2026-01-31",
+        ),
+        (
+            {"type": "time", "constraints": {"maximum": "09:00"}},
+            ["09:00", "09:00:00"],
+            ["09:00:00.5"],
+            "is more than 09:00",
+        ),
+        (
+            {"type": "time", "constraints": {"minimum": "09:00"}},
+            ["09:00", "09:00:00"],
+            ["08:59:59"],
+            "is less than 09:00",
+        ),
+        (
+            {"type": "datetime", "constraints": {"minimum": "2026-01-31T10:00:00+01:00"}},
+            ["2026-01-31T09:00:00Z", "2026-01-31T09:00:00.5Z", "2026-01-31T09:00"],
+            ["2026-01-31T08:59:59Z", "2026-01-31T09:30:00+01:00"],
+            "is less than 2026-01-31T10:00:00+01:00",
+        ),
+        (
+            {"type": "datetime", "constraints": {"maximum": "2026-01-31 09:00"}},
+            ["2026-01-31T09:00:00Z"],
+            ["2026-01-31T09:00:00.5Z", "2026-01-31T09:00:01Z"],
+            "is more than 2026-01-31 09:00",
+        ),
+        (
+            {"type": "datetime", "format": "%Y-%m-%d %H:%M", "constraints": {"maximum": "2026-01-31T09:00:00"}},
+            ["2026-01-31 09:00"],
+            ["2026-01-31 09:01"],
+            "is more than 2026-01-31T09:00:00",
+        ),
+        ({"constraints": {"minLength": 2}}, ["ab", "été", "😀😀"], ["a", "é", "😀"], "is shorter than 2 characters"),
+        ({"constraints": {"maxLength": 2}}, ["ab", "é", "😀😀"], ["abc", "été"], "is longer than 2 characters"),
+        (
+            {"constraints": {"pattern": "[A-Z]{2}|x"}},
+            ["AB", "x"],
+            ["ABC", "A", "ax", "AB\n", "xx"],
+            "does not match the pattern [A-Z]{2}|x",
+        ),
+        ({"constraints": {"pattern": r"\p{L}+"}}, ["été", "売上"], ["a1"], r"does not match the pattern \p{L}+"),
+        ({"constraints": {"enum": ["a", "b"]}}, ["a", "b"], ["A", "c"], "is not one of a, b"),
+        ({"type": "integer", "constraints": {"enum": [1, 2]}}, ["1", "+2", "01"], ["3"], "is not one of 1, 2"),
+        ({"type": "number", "constraints": {"enum": [1, 2.5]}}, ["1.0", "2.50"], ["2"], "is not one of 1, 2.5"),
+        ({"type": "boolean", "constraints": {"enum": [True]}}, ["true"], ["false"], "is not one of True"),
+        (
+            {"type": "date", "constraints": {"enum": ["20260131"]}},
+            ["2026-01-31"],
+            ["2026-02-01"],
+            "is not one of 20260131",
+        ),
+        ({"type": "time", "constraints": {"enum": ["09:00"]}}, ["09:00:00"], ["10:00"], "is not one of 09:00"),
+        (
+            {"type": "datetime", "constraints": {"enum": ["2026-01-31"]}},
+            ["2026-01-31T00:00:00Z", "2026-01-31 01:00:00+01:00"],
+            ["2026-01-31T00:00:01Z"],
+            "is not one of 2026-01-31",
+        ),
+        (
+            {"type": "integer", "constraints": {"enum": list(range(12))}},
+            ["11"],
+            ["12"],
+            "is not one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 …",
+        ),
+    ],
+)
+def test_a_constraint_fails_the_rows_that_violate_it_and_no_empty_cell(
+    field: dict[str, Any], right: list[str], wrong: list[str], rule: str
+) -> None:
+    found = validated(schema_of({}, field), ["x"] * (len(right) + len(wrong) + 1), [*right, *wrong, ""])
+
+    assert [Reason("b", rule, cell) for cell in wrong] == [reason for row in found.bad for reason in row.reasons]
+    assert list(range(len(right) + 1, len(right) + len(wrong) + 1)) == [row.number for row in found.bad]
+
+
+def test_a_missing_value_fails_where_one_is_required_and_is_not_quoted() -> None:
+    found = validated(schema_of({}, {"constraints": {"required": True}}), ["1", "2", "3"], ["x", "", "y"])
+
+    assert [row.reasons for row in found.bad] == [[Reason("b", "is required")]]
+    assert sentences(found) == {2: ["b: is required"]}
+
+
+@pytest.mark.parametrize(
+    ("missing", "cells", "values"),
+    [
+        ([""], ["", "NA", "x"], [None, "NA", "x"]),
+        (["NA"], ["", "NA", "x"], ["", None, "x"]),
+        (["", "NA", "-"], ["", "NA", "-", "na"], [None, None, None, "na"]),
+        ([], ["", "NA"], ["", "NA"]),
+    ],
+)
+@pytest.mark.parametrize("where", ["schema", "field"])
+def test_what_stands_for_a_missing_value_can_be_said(
+    missing: list[str], cells: list[str], values: list[str | None], where: str
+) -> None:
+    schema = schema_of({}, missingValues=missing) if where == "schema" else schema_of({"missingValues": missing})
+    found = validated(schema, cells)
+
+    assert (values, []) == (values_of(found.good), found.bad)
+
+
+def test_the_missing_values_of_a_field_are_instead_of_those_of_the_schema() -> None:
+    schema = schema_of({"type": "integer"}, {"type": "integer", "missingValues": ["-"]}, missingValues=["", "NA"])
+    found = validated(schema, ["NA", "NA", "1"], ["-", "NA", ""])
+
+    assert sentences(found) == {
+        2: ["b: “NA” is not a whole number"],
+        3: ["b: “” is not a whole number"],
+    }
+    assert values_of(found.good) == [None]
+
+
+def test_a_missing_value_breaks_no_constraint_but_required() -> None:
+    rules = {"minLength": 3, "pattern": "x+", "enum": ["xxx"], "unique": True}
+    found = validated(schema_of({"constraints": rules}), ["", "", "xxx"])
+
+    assert found.bad == []
+
+
+def test_every_reason_of_a_row_is_told_in_the_order_of_its_columns() -> None:
+    schema = schema_of(
+        {"type": "integer", "constraints": {"required": True}},
+        {"constraints": {"minLength": 3, "pattern": "[a-z]+", "enum": ["abc"]}},
+        {"type": "number", "constraints": {"minimum": 1, "enum": [2]}},
+        {"type": "date"},
+    )
+    found = validated(schema, ["", "1"], ["A", "abc"], ["0.5", "2"], ["soon", ""])
+
+    assert sentences(found) == {
+        1: [
+            "a: is required",
+            "b: “A” is shorter than 3 characters",
+            "b: “A” does not match the pattern [a-z]+",
+            "b: “A” is not one of abc",
+            "c: “0.5” is less than 1",
+            "c: “0.5” is not one of 2",
+            "d: “soon” is not a date like 2026-01-31",
+        ]
+    }
+    assert found.bad[0].sentence == "; ".join(sentences(found)[1])
+    assert found.good.index.tolist() == [2]
+
+
+def test_of_a_value_that_is_not_of_its_type_nothing_more_is_said() -> None:
+    found = validated(schema_of({"type": "integer", "constraints": {"minimum": 5, "required": True}}), ["x", "4"])
+
+    assert sentences(found) == {1: ["a: “x” is not a whole number"], 2: ["a: “4” is less than 5"]}
+
+
+def test_a_value_that_must_be_unique_stays_where_it_is_first() -> None:
+    found = validated(schema_of({"constraints": {"unique": True}}, {}), ["x", "y", "x", "", "", "x"], list("123456"))
+
+    assert sentences(found) == {3: ["a: “x” is in an earlier row"], 6: ["a: “x” is in an earlier row"]}
+    assert found.good.index.tolist() == [1, 2, 4, 5]
+
+
+def test_values_are_the_same_however_they_are_written() -> None:
+    schema = schema_of({"type": "integer"}, {"type": "datetime", "constraints": {"unique": True}}, primaryKey="a")
+    found = validated(
+        schema,
+        ["7", "007", "8"],
+        ["2026-01-31T09:00:00Z", "2026-01-31T11:00:00Z", "2026-01-31T10:00:00+01:00"],
+    )
+
+    assert sentences(found) == {
+        2: ["a: “007” is in an earlier row"],
+        3: ["b: “2026-01-31T10:00:00+01:00” is in an earlier row"],
+    }
+
+
+def test_a_key_of_several_columns_is_there_once_together() -> None:
+    schema = schema_of({}, {"type": "integer"}, {}, primaryKey=["a", "b"])
+    found = validated(schema, ["x", "x", "y", "x", "y"], ["1", "2", "1", "1", "1"], list("vwxyz"))
+
+    assert sentences(found) == {4: ["a, b are together in an earlier row"], 5: ["a, b are together in an earlier row"]}
+
+
+def test_a_key_without_all_its_values_is_none() -> None:
+    found = validated(schema_of({}, {}, primaryKey=["a", "b"]), ["x", "", ""], ["", "1", ""])
+
+    assert sentences(found) == {1: ["b: is required"], 2: ["a: is required"], 3: ["a: is required", "b: is required"]}
+
+
+def test_a_bad_row_takes_no_key_from_a_good_one() -> None:
+    found = validated(schema_of({}, {"type": "integer"}, primaryKey="a"), ["x", "x", "x"], ["one", "1", "2"])
+
+    assert sentences(found) == {1: ["b: “one” is not a whole number"], 3: ["a: “x” is in an earlier row"]}
+
+
+def test_a_row_that_repeats_a_key_takes_no_unique_value_from_a_good_one() -> None:
+    schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
+    found = validated(schema, ["x", "x", "y"], ["1", "2", "2"])
+
+    assert sentences(found) == {2: ["a: “x” is in an earlier row"]}
+
+
+def test_large_whole_numbers_are_told_apart_beside_empty_cells() -> None:
+    # As doubles, which pandas makes of whole numbers with gaps between them, these are the same.
+    schema = schema_of({"type": "integer"}, {"type": "integer"}, primaryKey=["a", "b"])
+    found = validated(schema, ["9007199254740992", "9007199254740993", "", "x"], ["1", "1", "1", "1"])
+
+    assert sentences(found) == {3: ["a: is required"], 4: ["a: “x” is not a whole number"]}
+    assert values_of(found.good) == [9007199254740992, 9007199254740993]
+
+
+@pytest.mark.parametrize("length", [2_000, 2_001])
+def test_a_key_longer_than_an_index_can_hold_fails_its_row(length: int) -> None:
+    schema = schema_of({}, {"constraints": {"unique": True}}, {}, primaryKey=["a", "c"])
+    found = validated(schema, ["x" * 500, "x"], ["z", "y" * length], ["é" * 750, "x" * (length - 1)])
+    reasons = [
+        "a, c are together longer than the 2,000 bytes that a key may have",
+        f"b: “{'y' * 60}…” is longer than the 2,000 bytes that a key may have",
+    ]
+
+    assert sentences(found) == ({2: reasons} if length > 2_000 else {})
+
+
+def test_an_upsert_keeps_the_last_of_a_key_and_counts_all() -> None:
+    schema = schema_of({"type": "integer"}, {}, primaryKey="a")
+    found = validated(schema, ["1", "2", "1", "1"], list("wxyz"), upsert=True)
+
+    assert found.bad == []
+    assert found.superseded.tolist() == [True, False, True, False]
+    assert (found.good.index.tolist(), found.to_write.index.tolist()) == ([1, 2, 3, 4], [2, 4])
+    assert values_of(found.to_write, "b") == ["x", "z"]
+
+
+def test_an_upsert_keeps_unique_values_apart_all_the_same() -> None:
+    schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
+    found = validated(schema, ["k", "l", "k"], ["1", "1", "2"], upsert=True)
+
+    assert sentences(found) == {2: ["b: “1” is in an earlier row"]}
+    assert found.to_write.index.tolist() == [3]
+
+
+def test_rows_keep_their_numbers_and_columns_the_order_of_the_schema() -> None:
+    rows = chunk(["x"] * 3, ["1", "b", "3"], names="ba", first=41)
+    schema = schema_of({"type": "integer"}, {})
+    found = Validator(schema, {"a": "a", "b": "b"}, upsert=False).validate(rows)
+
+    assert list(found.good.columns) == ["a", "b"]
+    assert found.good.index.tolist() == [41, 43]
+    assert [(row.number, row.cells) for row in found.bad] == [(42, ["x", "b"])]
+
+
+def test_a_field_is_read_from_the_column_it_was_matched_with() -> None:
+    rows = chunk(["x", "y"], ["1", "no"], names="ba")
+    schema = TableSchema.parse({"fields": [{"name": "amount", "type": "integer"}, {"name": "name"}, {"name": "note"}]})
+    found = Validator(schema, {"amount": "a", "name": "b"}, upsert=False).validate(rows)
+
+    assert [values_of(found.good, name) for name in schema.names] == [[1], ["x"], [None]]
+    assert found.bad[0].reasons == [Reason("amount", "is not a whole number", "no")]
 
 
 def test_no_rows_stay_no_rows_of_the_right_types() -> None:
-    typed = validator.typed(chunk([], []), Schema([Field("a", "integer"), Field("b", "boolean", TRUE_OR_FALSE)]))
+    schema = schema_of(
+        {"type": "integer", "constraints": {"minimum": 1}},
+        {"type": "boolean"},
+        {"type": "date", "format": "%d/%m/%Y"},
+        {"type": "number", "groupChar": ","},
+        {"type": "time"},
+        {"type": "datetime"},
+        {"constraints": {"pattern": "x", "enum": ["x"], "unique": True}},
+        primaryKey=["a", "g"],
+    )
+    found = validated(schema, *[[]] * 7)
 
-    assert [pd.ArrowDtype(pa.int64()), pd.ArrowDtype(pa.bool_())] == list(typed.dtypes)
+    assert [pa.int64(), pa.bool_(), pa.string(), pa.float64(), *[pa.string()] * 3] == [
+        kind.pyarrow_dtype for kind in found.good.dtypes
+    ]
+    assert (len(found.good), found.bad, len(found.superseded)) == (0, [], 0)
 
 
-def test_a_value_that_does_not_fit_its_type_is_not_made_to() -> None:
-    with pytest.raises(pa.ArrowInvalid, match="7a"):
-        validator.typed(chunk(["7", "7a"]), Schema([Field("a", "integer")]))
+@pytest.mark.parametrize("type_", ["string", "integer", "number", "boolean", "date", "time", "datetime"])
+def test_a_column_of_missing_values_only_is_of_its_type(type_: str) -> None:
+    found = validated(schema_of({"type": type_}, {"type": type_}), ["", ""], ["", ""])
+
+    assert values_of(found.good) == [None, None]
+
+
+# Against a reference in plain Python, on rows made at random
+
+
+@dataclass
+class Reference:
+    """The same rules, a cell at a time."""
+
+    schema: TableSchema
+    upsert: bool
+    good: dict[int, list[Any]] = field(default_factory=dict)
+    bad: dict[int, list[Reason]] = field(default_factory=dict)
+
+    def see(self, rows: dict[int, list[str]]) -> None:
+        for number, cells in rows.items():
+            values, reasons = [], []
+            for each, cell in zip(self.schema.fields, cells, strict=True):
+                value, found = self.judged(each, cell)
+                values.append(value)
+                reasons += found
+            if reasons:
+                self.bad[number] = reasons
+            else:
+                self.good[number] = values
+        unique = [[each.name] for each in self.schema.fields if each.constraints.unique]
+        whole = [] if self.upsert or not self.schema.primary_key else [self.schema.primary_key]
+        for names in [*whole, *unique]:
+            self.drop_repeated(names, rows)
+
+    def judged(self, each: SchemaField, cell: str) -> tuple[Any, list[Reason]]:
+        if cell in self.schema.missing_values_of(each):
+            required = each.constraints.required or each.name in self.schema.primary_key
+            return None, [Reason(each.name, "is required")] if required else []
+        value = parsed(each, cell)
+        if value is None:
+            return None, [Reason(each.name, RULES[each.type], cell)]
+        return value, [Reason(each.name, rule, cell) for rule in violated(each, value)]
+
+    def drop_repeated(self, names: list[str], rows: dict[int, list[str]]) -> None:
+        seen = set()
+        places = [self.schema.names.index(name) for name in names]
+        for number in list(self.good):
+            key = tuple(self.good[number][place] for place in places)
+            if None in key:
+                continue
+            if key in seen:
+                del self.good[number]
+                column = names[0] if len(names) == 1 else None
+                rule = "is in an earlier row" if column else f"{', '.join(names)} are together in an earlier row"
+                self.bad[number] = [Reason(column, rule, rows[number][places[0]] if column else None)]
+            seen.add(key)
+
+    @property
+    def written(self) -> dict[int, list[Any]]:
+        if not self.upsert:
+            return self.good
+        places = [self.schema.names.index(name) for name in self.schema.primary_key]
+        last = {tuple(values[place] for place in places): number for number, values in self.good.items()}
+        return {number: self.good[number] for number in sorted(last.values())}
+
+
+RULES = {
+    "integer": "is not a whole number",
+    "number": "is not a number of at most 15 digits",
+    "boolean": "is not one of true, True, TRUE, 1, false, False, FALSE, 0",
+    "date": "is not a date like 31/01/2026",
+    "time": "is not a time like 09:00:00",
+    "datetime": "is not a date and time like 2026-01-31T09:00:00Z",
+}
+
+
+def parsed(each: SchemaField, cell: str) -> Any:
+    """The value, or None."""
+    try:
+        match each.type:
+            case "integer":
+                whole = int(cell) if re.fullmatch("[+-]?[0-9]+", cell) else None
+                return whole if whole is not None and -(2**63) <= whole < 2**63 else None
+            case "number":
+                plain = cell.replace(",", ".") if "." not in cell else "no"
+                exact = (
+                    Decimal(plain) if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", plain) else None
+                )
+                if exact is None or len(re.sub(r"^[+-]?[0.]*|\.|e.*$", "", plain)) > 15:
+                    return None
+                return float(exact) if bool(exact) == bool(float(exact)) and abs(float(exact)) < 1e308 else None
+            case "boolean":
+                return {"true": True, "True": True, "TRUE": True, "1": True}.get(
+                    cell, {"false": False, "False": False, "FALSE": False, "0": False}.get(cell)
+                )
+            case "date":
+                day = datetime.strptime(cell, "%d/%m/%Y").date() if re.fullmatch(r"\d\d?/\d\d?/\d{4}", cell) else None
+                return day and day.isoformat()
+            case "time":
+                return (
+                    time.fromisoformat(cell).isoformat() if re.fullmatch(r"\d\d:\d\d(:\d\d)?(\.\d+)?", cell) else None
+                )
+            case "datetime":
+                if not re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?", cell):
+                    return None
+                moment = datetime.fromisoformat(cell)
+                moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+                return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return None
+    return cell
+
+
+def violated(each: SchemaField, value: Any) -> Iterator[str]:
+    rules = each.constraints
+    if rules.minimum is not None and value < rules.minimum:
+        yield f"is less than {rules.minimum}"
+    if rules.maximum is not None and value > rules.maximum:
+        yield f"is more than {rules.maximum}"
+    if rules.min_length is not None and len(value) < rules.min_length:
+        yield f"is shorter than {rules.min_length} characters"
+    if rules.max_length is not None and len(value) > rules.max_length:
+        yield f"is longer than {rules.max_length} characters"
+    if rules.pattern is not None and not re.fullmatch(rules.pattern, value):
+        yield f"does not match the pattern {rules.pattern}"
+    if rules.enum is not None and value not in rules.enum:
+        yield f"is not one of {', '.join(map(str, rules.enum))}"
+
+
+#: Cells of each type: right ones, borderline ones, wrong ones.
+POOL = {
+    "string": ["", "a", "ab", "abc", "été", "x y", "007", "😀", "NA"],
+    "integer": ["", "0", "7", "+7", "-7", "007", "12", "1.0", "x", "9223372036854775807", "9223372036854775808", "NA"],
+    "number": ["", "0", "0,5", ",5", "5,", "1e3", "1e-3", "-2,25", "1.5", "x", "1e999", "1e-999",
+               "1234567890123456", "NA"],
+    "boolean": ["", "true", "False", "1", "0", "yes", "TRUE", "NA"],
+    "date": ["", "31/01/2026", "1/2/2026", "29/02/2024", "29/02/2023", "2026-01-31", "01/01/0000", "soon", "NA"],
+    "time": ["", "09:00", "09:00:00", "23:59:59", "24:00", "9:00", "09:00:00.25", "NA"],
+    "datetime": [
+        "", "2026-01-31T09:00:00Z", "2026-01-31 09:00", "2026-01-31T10:00:00+01:00", "2026-02-30T09:00:00Z",
+        "0001-01-01T00:00:00+01:00", "2026-01-31", "NA",
+    ],
+}  # fmt: skip
+#: Constraints that each type may have at once.
+RANDOM_CONSTRAINTS: dict[str, list[dict[str, Any]]] = {
+    "string": [{"minLength": 2}, {"maxLength": 2}, {"pattern": "[a-z]+"}, {"enum": ["a", "ab", "été"]}],
+    "integer": [{"minimum": 0}, {"maximum": 10}, {"enum": [7, 12, -7]}],
+    "number": [{"minimum": 0}, {"maximum": 4.5}, {"enum": [0.5, 1000]}],
+    "boolean": [{"enum": [True]}],
+    "date": [{"minimum": "2025-01-01"}, {"maximum": "2026-01-31"}],
+    "time": [{"minimum": "09:00:00"}, {"maximum": "12:00:00"}],
+    "datetime": [{"minimum": "2026-01-31T09:00:00Z"}],
+}
+WRITTEN = {"number": {"decimalChar": ","}, "date": {"format": "%d/%m/%Y"}}
+
+
+def random_schema(choice: random.Random) -> TableSchema:
+    fields: list[dict[str, Any]] = []
+    for number in range(choice.randint(1, 5)):
+        type_ = choice.choice(sorted(POOL))
+        constraints: dict[str, Any] = {}
+        for one in RANDOM_CONSTRAINTS[type_]:
+            constraints |= one if choice.random() < 0.2 else {}
+        constraints |= {"required": True} if choice.random() < 0.2 else {}
+        constraints |= {"unique": True} if choice.random() < 0.1 else {}
+        fields.append({"name": f"c{number}", "type": type_, "constraints": constraints, **WRITTEN.get(type_, {})})
+    key = [each["name"] for each in fields if choice.random() < 0.3]
+    missing = choice.choice([[""], ["", "NA"]])
+    return TableSchema.parse({"fields": fields, "primaryKey": key, "missingValues": missing})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_rows_made_at_random_come_out_as_a_plain_reference_says(seed: int) -> None:
+    choice = random.Random(seed)
+    schema = random_schema(choice)
+    upsert = bool(schema.primary_key) and choice.random() < 0.4
+    # Few kinds of cells, so that there are rows without a fault, and keys that are there twice.
+    pools = [choice.sample(POOL[each.type], k=choice.randint(2, len(POOL[each.type]))) for each in schema.fields]
+    rows = {number: [choice.choice(pool) for pool in pools] for number in range(7, 157)}
+    reference = Reference(schema, upsert)
+    reference.see(rows)
+    frame = chunk(*map(list, zip(*rows.values(), strict=True)), names=schema.names, first=7)
+    found = Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(frame)
+
+    assert sorted(reference.bad) == [row.number for row in found.bad]
+    assert reference.bad == {row.number: row.reasons for row in found.bad}
+    assert all(rows[row.number] == row.cells for row in found.bad)
+    assert list(reference.good) == found.good.index.tolist()
+    columns = [values_of(found.to_write, name) for name in schema.names]
+    assert reference.written == dict(
+        zip(found.to_write.index.tolist(), map(list, zip(*columns, strict=True)), strict=True)
+    )

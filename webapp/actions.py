@@ -1,6 +1,6 @@
 """What pages and API let people do with uploads: record, change, tell, in that order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio.to_thread
@@ -10,18 +10,30 @@ from jobs import datasets, uploads
 from jobs.errors import BulkUploadError, RefusedError
 from jobs.events import Event, timestamp
 from jobs.files import StoredFile
+from jobs.reading import Reading
 from jobs.uploads import Upload
 from webapp.receive import receive
 from webapp.state import AppRequest, AppState
 
+#: Fields of the form, or of the query, that say how a file is to be read.
+READING = ("encoding", "delimiter", "header_row", "sheet", "types")
+
 
 async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file that the request carries, record it, hand it to the workers. Raises RefusedError."""
+    """Store the file that the request carries, record it, hand it to the workers. Raises RefusedError.
+
+    `duplicates=hold`: what was imported into the same dataset before waits for a retry instead of being imported again.
+    """
     state = request.state
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
 
     def record(connection: sa.Connection) -> Upload:
-        return uploads.create(connection, file, dataset=_new_dataset(connection, fields.get("dataset", "")))
+        name = datasets.checked_name(fields.get("dataset", ""))
+        chosen = name if name and datasets.exists(connection, name) else None
+        upload = uploads.create(connection, file, dataset=chosen, dataset_wanted=name, reading=_reading(fields))
+        if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
+            return uploads.hold(connection, upload)
+        return upload
 
     try:
         return await _change(state, record)
@@ -30,14 +42,20 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
         raise
 
 
-def _new_dataset(connection: sa.Connection, wanted: str) -> str:
-    name = datasets.checked_name(wanted)
-    if name and datasets.exists(connection, name):
-        raise RefusedError(
-            f"There is a dataset called “{name}” already, and a file makes a new one. Choose another name,"
-            " or leave it empty: the dataset is then named after the file."
-        )
-    return name
+def _reading(fields: Mapping[str, str]) -> dict[str, Any]:
+    """What the sender said about how the file is to be read, checked. Raises RefusedError."""
+    said: dict[str, Any] = {name: value for name in READING if (value := fields.get(name, ""))}
+    if (row := said.get("header_row")) is not None:
+        if not row.isdecimal() or len(row) > 6:
+            raise RefusedError("header_row must be the number of the header's line, from 1.")
+        said["header_row"] = int(row)
+    if said.get("types", "text") not in ("text", "auto"):
+        raise RefusedError("types must be text, to keep every column as it came, or auto.")
+    said["delimiter"] = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}.get(
+        said.get("delimiter", ""), said.get("delimiter")
+    )
+    Reading(**{name: value for name, value in said.items() if name != "types"})
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _forget(state: AppState, file: StoredFile) -> None:
@@ -83,6 +101,8 @@ def as_json(upload: Upload) -> dict[str, Any]:
         "html": f"/uploads/{upload.id}",
         "original": f"/uploads/{upload.id}/original",
     }
+    if upload.rows_failed:
+        links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
     if upload.dataset:
         links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
     return {
@@ -91,6 +111,8 @@ def as_json(upload: Upload) -> dict[str, Any]:
         "size": upload.size,
         "sha256": upload.sha256,
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at")},
+        "duplicate_of": upload.duplicate_of,
+        "parent": upload.parent,
         "notes": upload.notes,
         "links": links,
     }

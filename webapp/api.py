@@ -10,15 +10,18 @@ from starlette.routing import Route
 
 from jobs import datasets, uploads
 from jobs.database import Database
-from jobs.datasets import Dataset, Position
+from jobs.datasets import Dataset, Position, Row
 from jobs.errors import RefusedError
 from jobs.events import timestamp
+from jobs.layout import header_of
 from webapp import actions
+from webapp.downloads import MARKS
 from webapp.history import HistoryView
-from webapp.pages import rows_csv
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
+#: Bytes of a file's beginning that tell its columns.
+MATCHED_BYTES = 1 << 16
 
 
 async def create(request: AppRequest) -> Response:
@@ -60,7 +63,7 @@ async def all_datasets(request: AppRequest) -> Response:
 async def dataset(request: AppRequest) -> Response:
     name = request.path_params["name"]
     found, rows = await request.state["live"].read(
-        lambda connection: (datasets.get(connection, name), datasets.row_count(connection, name))
+        lambda connection: _with_rows(connection, datasets.get(connection, name))
     )
     return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
 
@@ -73,22 +76,44 @@ async def rows(request: AppRequest) -> Response:
         Position.parse(request.query_params.get("cursor", "")),
     )
 
-    def read(connection: sa.Connection) -> tuple[Dataset, list[Any]]:
+    def read(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
     found, read_rows = await request.state["live"].read(read)
     shown = read_rows[:limit]
-    cursor = str(shown[-1][0]) if len(read_rows) > limit else None
+    cursor = str(shown[-1].position) if len(read_rows) > limit else None
     query = urlencode({"cursor": cursor or "", "limit": limit})
-    items = [{"upload_id": key[0], "row_number": key[1], "cells": cells} for key, cells in shown]
+    items = [{"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells} for row in shown]
     following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
-    return _page(items, cursor, following, columns=[each.name for each in found.schema.fields])
+    return _page(items, cursor, following, columns=found.schema.names)
+
+
+def _with_rows(connection: sa.Connection, found: Dataset) -> tuple[Dataset, int]:
+    return found, datasets.row_count(connection, found)
+
+
+async def match(request: AppRequest) -> Response:
+    """The dataset whose columns a file has, if there is just one. The body: the file's first lines, as text.
+
+    The columns by which a file of failed rows is known are none of the dataset's.
+    """
+    head = bytearray()
+    async for data in request.stream():
+        head += data
+        if len(head) > MATCHED_BYTES:
+            break
+    text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
+    header = header_of(text)
+    names = header[: -len(MARKS)] if tuple(header[-len(MARKS) :]) == MARKS else header
+    found = await request.state["live"].read(lambda connection: datasets.alike(connection, names))
+    return JSONResponse({"dataset": found})
 
 
 def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
     return {
         "name": found.name,
+        "mode": found.mode,
         "rows": row_count,
         "upload_id": found.upload_id,
         "created_at": timestamp(found.created_at),
@@ -146,7 +171,7 @@ routes = [
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
     Route("/api/v1/datasets", all_datasets),
+    Route("/api/v1/datasets/match", match, methods=["POST"]),
     Route("/api/v1/datasets/{name}", dataset),
     Route("/api/v1/datasets/{name}/rows", rows),
-    Route("/api/v1/datasets/{name}/rows.csv", rows_csv),
 ]

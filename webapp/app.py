@@ -22,7 +22,7 @@ from jobs.errors import BulkUploadError
 from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
-from webapp import api, pages, stream
+from webapp import api, dataset_pages, downloads, pages, stream
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.hub import Hub
@@ -65,7 +65,14 @@ def create_app(settings: Settings) -> Starlette:
             database.close()
 
     return Starlette(
-        routes=[*stream.routes, *pages.routes, *api.routes, Mount("/static", VersionedFiles(directory=STATIC))],
+        routes=[
+            *stream.routes,
+            *downloads.routes,
+            *pages.routes,
+            *dataset_pages.routes,
+            *api.routes,
+            Mount("/static", VersionedFiles(directory=STATIC)),
+        ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
             BulkUploadError: problems.known,

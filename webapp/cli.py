@@ -1,26 +1,28 @@
 """The `bulk-upload` command. What a command needs is imported when it runs, so that --help answers at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.errors import BulkUploadError, SettingsError
+from jobs.errors import BulkUploadError, SchemaError, SettingsError
 
 if TYPE_CHECKING:
+    from jobs.database import Database
     from jobs.settings import Settings
 
 Command = Callable[..., None]
 
 
 class _Group(click.Group):
-    """Ends with the sentence of an error of ours, not with a traceback: status 2 for settings, 1 for the rest."""
+    """Ends with the sentence of an error of ours, not with a traceback: 2 for settings and schemas, 1 for the rest."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except SettingsError as error:
+        except (SettingsError, SchemaError) as error:
             for problem in error.problems:
                 click.echo(problem, err=True)
             context.exit(2)
@@ -34,7 +36,7 @@ class _Group(click.Group):
 def main() -> None:
     """Upload data files through a web page and watch every row land in your database, live.
 
-    Each option can also be set in the environment: --port as BULK_UPLOAD_PORT. The option wins.
+    What a server is told by an option can also be set in the environment: --port as BULK_UPLOAD_PORT. The option wins.
     """
 
 
@@ -136,6 +138,100 @@ def migrate(lifeline: bool, **flags: object) -> None:
     if lifeline:
         lifeline_.watch()
     _prepare(settings)
+
+
+@main.command()
+@click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@_data
+def retry(upload_id: int, **flags: object) -> None:
+    """Import an upload that failed or was cancelled again, from where it stopped."""
+    from jobs import uploads
+    from jobs.events import Publisher
+    from jobs.queue import UploadQueue
+    from jobs.settings import Settings
+
+    settings = Settings.load(**flags)
+    with _database(settings) as database, database.transaction() as connection:
+        upload = uploads.retry(connection, upload_id)
+    Publisher(settings.redis).publish(upload)
+    UploadQueue(settings.redis).enqueue(upload)
+    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for a worker again.")
+
+
+@main.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--dataset", metavar="NAME", default="", help="Dataset for the rows.  [default: one after the file]")
+@click.option("--url", help="Where the server is.  [default: http://127.0.0.1:8000]")
+@click.pass_context
+def load(context: click.Context, files: tuple[Path, ...], dataset: str, url: str | None) -> None:
+    """Upload files to a running server, and watch each until every row is in.
+
+    The exit status is 0 when every row of every file is in, 1 when some are not, 2 when a file could not be sent.
+    """
+    from jobs.settings import Settings
+    from webapp import load as client
+
+    context.exit(client.run(files, dataset, client.server_of(url, Settings.load)))
+
+
+@main.group()
+def dataset() -> None:
+    """Declare the shape of rows, as a Table Schema, before any file comes."""
+
+
+@dataset.command()
+@click.argument("name")
+@click.argument("schema", metavar="SCHEMA.json", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--mode", type=click.Choice(["insert", "upsert"]), default="insert", show_default=True,
+              help="Whether a row whose key is there already fails, or replaces it.")  # fmt: skip
+@_data
+def add(name: str, schema: str, mode: str, **flags: object) -> None:
+    """Declare a dataset; - reads its schema from stdin."""
+    from jobs.datasets import Mode
+    from jobs.settings import Settings
+    from webapp import dataset_commands
+
+    parsed = dataset_commands.read(schema)
+    with _database(Settings.load(**flags)) as database:
+        dataset_commands.add(database, name, parsed, Mode(mode))
+
+
+@dataset.command("list")
+@_data
+def list_(**flags: object) -> None:
+    """Name every dataset, with its mode, its rows and its columns."""
+    from jobs.settings import Settings
+    from webapp import dataset_commands
+
+    with _database(Settings.load(**flags)) as database:
+        dataset_commands.show_all(database)
+
+
+@dataset.command()
+@click.argument("name")
+@_data
+def show(name: str, **flags: object) -> None:
+    """Print a dataset's schema, as `add` takes it."""
+    from jobs.settings import Settings
+    from webapp import dataset_commands
+
+    with _database(Settings.load(**flags)) as database:
+        dataset_commands.show(database, name)
+
+
+@contextmanager
+def _database(settings: "Settings") -> Iterator["Database"]:
+    """The database of the settings, with the newest schema."""
+    from jobs.database import Database
+
+    _prepare(settings)
+    database = Database(settings.database)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def _prepare(settings: "Settings") -> None:

@@ -1,7 +1,7 @@
 """Jinja, and what the templates are given: a record in, a rendered partial out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import Any, Self
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from jobs.failures import BadRow, FailureCount
 from jobs.queue import Line
-from jobs.uploads import BadRow, Status, Upload
+from jobs.uploads import Status, Upload
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -33,8 +34,7 @@ class FailedRow:
 
     @classmethod
     def of(cls, row: BadRow) -> Self:
-        reasons = [f"{column}: {reason}" if column else reason for column, reason in row.reasons]
-        return cls(row.number, "; ".join(reasons), row.cells)
+        return cls(row.number, row.sentence, row.cells)
 
 
 class UploadView:
@@ -43,10 +43,17 @@ class UploadView:
     Attributes of the record are there under their own names. Rates are rows a second.
     """
 
-    def __init__(self, upload: Upload, line: Line, failed_sample: list[BadRow] | None = None) -> None:
+    def __init__(
+        self,
+        upload: Upload,
+        line: Line,
+        failed_sample: Sequence[BadRow] = (),
+        failure_counts: Sequence[FailureCount] = (),
+    ) -> None:
         self._upload = upload
+        self.failure_counts = failure_counts
         self.waiting = _waiting(upload, line)
-        self.failed_sample = [FailedRow.of(row) for row in failed_sample or []]
+        self.failed_sample = [FailedRow.of(row) for row in failed_sample]
         self.label, self.tone = _LABELS[upload.status]
         if upload.status is Status.COMPLETED and upload.rows_failed:
             self.label, self.tone = "Completed with errors", "warn"
@@ -65,6 +72,12 @@ class UploadView:
     @property
     def can_retry(self) -> bool:
         return self._upload.status in (Status.FAILED, Status.CANCELLED)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for somebody to say that importing it again is meant."""
+        upload = self._upload
+        return upload.status is Status.CANCELLED and upload.duplicate_of is not None and not upload.attempt
 
     @property
     def rate(self) -> int | None:

@@ -9,9 +9,10 @@ import anyio.to_thread
 import sqlalchemy as sa
 from sse_starlette import ServerSentEvent
 
-from jobs import uploads
+from jobs import failures, uploads
 from jobs.database import Database
 from jobs.events import Event, timestamp
+from jobs.failures import BadRow, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
@@ -20,6 +21,8 @@ from webapp.shared import SharedReads
 
 #: Failed rows that an upload's page shows.
 FAILED_SAMPLE = 20
+#: Reasons that it lists.
+FAILURE_REASONS = 20
 #: Uploads that ended while a page was away of which it is told by a toast, at most.
 MISSED_TOASTS = 5
 #: Rendered pieces that are kept.
@@ -79,15 +82,22 @@ class Live:
         return await self._details.get(upload_id)
 
     async def _read_detail(self, upload_id: int) -> tuple[Upload, str]:
-        upload, sample = await self.read(
-            lambda connection: (
-                uploads.get(connection, upload_id),
-                uploads.bad_rows(connection, upload_id, limit=FAILED_SAMPLE),
-            )
-        )
-        context = {"upload": UploadView(upload, self._hub.line, sample)}
-        progress = self._fragments.render("_upload_progress.html", context)
+        upload, view = await self.view(upload_id)
+        progress = self._fragments.render("_upload_progress.html", {"upload": view})
         return upload, f'<hx-partial hx-target="#upload" hx-swap="outerMorph">{progress}</hx-partial>'
+
+    async def view(self, upload_id: int) -> tuple[Upload, UploadView]:
+        """An upload and all that its page says of it. Raises UploadNotFoundError."""
+
+        def read(connection: sa.Connection) -> tuple[Upload, list[BadRow], list[FailureCount]]:
+            upload = uploads.get(connection, upload_id)
+            if not upload.rows_failed:
+                return upload, [], []
+            sample = failures.rows(connection, upload_id, limit=FAILED_SAMPLE)
+            return upload, sample, failures.counts(connection, upload_id, limit=FAILURE_REASONS)
+
+        upload, sample, counts = await self.read(read)
+        return upload, UploadView(upload, self._hub.line, sample, counts)
 
     def row(self, upload: Upload, *, insert: bool) -> str:
         """A row of the history, as a swap. insert: also where the page does not have it yet, sorted in by its id."""

@@ -1,0 +1,270 @@
+"""A Frictionless Table Schema (https://specs.frictionlessdata.io/table-schema/): what a dataset's rows must look like.
+
+What is supported is checked when the schema is declared, with the path of whatever is wrong: a property that would
+silently mean nothing is refused. Beyond the standard, a field may have `aliases`, other names for it in a header.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from datetime import date, datetime, time
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from jobs.errors import SchemaError
+
+Type = Literal["string", "integer", "number", "boolean", "date", "datetime", "time"]
+
+#: Bytes a column's name may have in PostgreSQL.
+MAX_NAME_BYTES = 63
+#: Columns that every dataset's table has besides the file's.
+OWN_COLUMNS = ("_upload_id", "_row_number")
+#: Names that PostgreSQL keeps for itself in every table.
+SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+#: Columns a table may have: PostgreSQL's limit is 1,600, two of them ours.
+MAX_COLUMNS = 1_500
+
+#: Fields a key may have: PostgreSQL's limit.
+MAX_KEY_FIELDS = 32
+#: The largest values of a type, with either sign.
+LARGEST = {"integer": 2**63 - 1, "number": sys.float_info.max}
+
+#: Of strptime, those that a format may have, and what stands in a cell for each.
+DIRECTIVES = {"Y": "[0-9]{4}", **dict.fromkeys("mdHMS", "[0-9]{2}")}
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Constraints(BaseModel):
+    """https://specs.frictionlessdata.io/table-schema/#constraints"""
+
+    model_config = _STRICT
+
+    required: bool = False
+    unique: bool = False
+    enum: list[str | int | float | bool] | None = None
+    minimum: str | int | float | None = None
+    maximum: str | int | float | None = None
+    min_length: Annotated[int | None, Field(alias="minLength", ge=0)] = None
+    max_length: Annotated[int | None, Field(alias="maxLength", ge=0)] = None
+    pattern: str | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            import pyarrow  # what will match it; not for the web processes, unless there is a pattern
+            import pyarrow.compute
+
+            try:
+                pyarrow.compute.match_substring_regex(pyarrow.array([""]), value)
+            except pyarrow.ArrowInvalid as error:
+                what = str(error).removeprefix("Invalid regular expression: ")
+                raise ValueError(f"is no regular expression that can be used here: {what}") from error
+        return value
+
+    @field_validator("enum")
+    @classmethod
+    def _names_something(cls, value: list[Any] | None) -> list[Any] | None:
+        if value is not None and not value:
+            raise ValueError("names no value, so that no row could be right")
+        return value
+
+
+#: Which constraints say something about which types; `required`, `unique` and `enum` do about all.
+_CONSTRAINTS_OF = {
+    "minimum": {"integer", "number", "date", "datetime", "time"},
+    "maximum": {"integer", "number", "date", "datetime", "time"},
+    "min_length": {"string"},
+    "max_length": {"string"},
+    "pattern": {"string"},
+}
+#: Which properties say something about which types.
+_PROPERTIES_OF = {
+    "decimal_char": {"number"},
+    "group_char": {"integer", "number"},
+    "true_values": {"boolean"},
+    "false_values": {"boolean"},
+}
+
+
+class SchemaField(BaseModel):
+    """A column. Properties that the standard does not know (`example`, `unit`) are kept and mean nothing here."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+    type: Type = "string"
+    title: str | None = None
+    description: str | None = None
+    format: str = "default"
+    constraints: Constraints = Constraints()
+    aliases: list[str] = []
+    missing_values: Annotated[list[str] | None, Field(alias="missingValues")] = None
+    decimal_char: Annotated[str, Field(alias="decimalChar", min_length=1, max_length=1)] = "."
+    group_char: Annotated[str | None, Field(alias="groupChar", min_length=1, max_length=1)] = None
+    true_values: Annotated[list[str], Field(alias="trueValues", min_length=1)] = ["true", "True", "TRUE", "1"]
+    false_values: Annotated[list[str], Field(alias="falseValues", min_length=1)] = ["false", "False", "FALSE", "0"]
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_a_column(cls, value: str) -> str:
+        if not value or value != value.strip() or not value.isprintable():
+            raise ValueError("must have a character, none of them invisible, and no space at its ends")
+        if len(value.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"is longer than {MAX_NAME_BYTES} bytes, which no column's name may be")
+        if value.casefold() in (*OWN_COLUMNS, *SYSTEM_COLUMNS):
+            raise ValueError("is a column that every dataset has already")
+        return value
+
+    @model_validator(mode="after")
+    def _says_only_what_means_something(self) -> Self:
+        self._check_format()
+        for name, types in _PROPERTIES_OF.items():
+            if name in self.model_fields_set and self.type not in types:
+                raise ValueError(f"{_alias(SchemaField, name)} means nothing for the type {self.type}")
+        for name, types in _CONSTRAINTS_OF.items():
+            if getattr(self.constraints, name) is not None and self.type not in types:
+                raise ValueError(f"constraints.{_alias(Constraints, name)} means nothing for the type {self.type}")
+        for name, value in [("minimum", self.constraints.minimum), ("maximum", self.constraints.maximum)]:
+            if value is not None:
+                self._check_value(f"constraints.{name}", value)
+        for position, value in enumerate(self.constraints.enum or []):
+            self._check_value(f"constraints.enum[{position}]", value)
+        if self.type == "boolean" and (both := set(self.true_values) & set(self.false_values)):
+            raise ValueError(f"trueValues and falseValues both have “{sorted(both)[0]}”")
+        if self.group_char is not None and self.group_char == self.decimal_char:
+            raise ValueError("groupChar and decimalChar are the same")
+        return self
+
+    def _check_format(self) -> None:
+        if self.format == "default":
+            return
+        if self.type not in ("date", "datetime", "time"):
+            raise ValueError(f"format “{self.format}” is not supported for the type {self.type}; leave it out")
+        needed, possible = {"date": ("Ymd", "Ymd"), "datetime": ("YmdHM", "YmdHMS"), "time": ("HM", "HMS")}[self.type]
+        found = format_directives(self.format)
+        if foreign := [f"%{directive}" for directive in found if directive not in possible]:
+            raise ValueError(f"format “{self.format}” has {foreign[0]}, which no {self.type} has")
+        missing = [f"%{directive}" for directive in needed if directive not in found]
+        if missing:
+            raise ValueError(f"format “{self.format}” has no {' and no '.join(missing)}")
+
+    def _check_value(self, where: str, value: str | int | float | bool) -> None:
+        """A bound or an allowed value must itself be of the type."""
+        wrong = ValueError(f"{where} is {value!r}, which is no {self.type}")
+        if self.type == "integer" and (not isinstance(value, int) or isinstance(value, bool)):
+            raise wrong
+        if self.type == "number" and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise wrong
+        if self.type in ("integer", "number") and not abs(value) <= LARGEST[self.type]:  # type: ignore[arg-type]  # a number
+            raise wrong
+        if self.type == "boolean" and not isinstance(value, bool):
+            raise wrong
+        if self.type in ("string", "date", "datetime", "time") and not isinstance(value, str):
+            raise wrong
+        parse = {"date": date.fromisoformat, "datetime": datetime.fromisoformat, "time": time.fromisoformat}
+        if self.type in parse:
+            try:
+                parse[self.type](str(value))
+            except ValueError:
+                raise ValueError(f"{where} is {value!r}; write it in ISO 8601") from None
+
+    @property
+    def is_required(self) -> bool:
+        return self.constraints.required
+
+
+class TableSchema(BaseModel):
+    """The columns in order, and what identifies a row."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    fields: Annotated[list[SchemaField], Field(min_length=1, max_length=MAX_COLUMNS)]
+    missing_values: Annotated[list[str], Field(alias="missingValues")] = [""]
+    primary_key: Annotated[list[str], Field(alias="primaryKey", max_length=MAX_KEY_FIELDS)] = []
+
+    @field_validator("primary_key", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if "foreignKeys" in (self.model_extra or {}):
+            raise ValueError("foreignKeys are not supported")
+        seen: dict[str, str] = {}
+        for field in self.fields:
+            for name in [field.name, *field.aliases]:
+                if name.casefold() in seen:
+                    raise ValueError(f"“{name}” and “{seen[name.casefold()]}” are the same name to a header")
+                seen[name.casefold()] = name
+        for name in self.primary_key:
+            if name not in self.names:
+                raise ValueError(f"primaryKey names “{name}”, which is no field")
+        if len(set(self.primary_key)) < len(self.primary_key):
+            raise ValueError("primaryKey names a field twice")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [field.name for field in self.fields]
+
+    def missing_values_of(self, field: SchemaField) -> list[str]:
+        return self.missing_values if field.missing_values is None else field.missing_values
+
+    def is_required(self, field: SchemaField) -> bool:
+        """A row without its key is no row, whatever the constraints say."""
+        return field.is_required or field.name in self.primary_key
+
+    def rules(self, field: SchemaField) -> list[str]:
+        """What a value must be besides of its type, a readable phrase each."""
+        rules = field.constraints
+        texts = [
+            ("required", self.is_required(field)),
+            ("part of the key" if len(self.primary_key) > 1 else "the key", field.name in self.primary_key),
+            ("unique", rules.unique),
+            (f"at least {rules.minimum}", rules.minimum is not None),
+            (f"at most {rules.maximum}", rules.maximum is not None),
+            (f"{rules.min_length} characters or more", rules.min_length is not None),
+            (f"{rules.max_length} characters or less", rules.max_length is not None),
+            (f"like {rules.pattern}", rules.pattern is not None),
+            (f"one of {', '.join(map(str, rules.enum or []))}", rules.enum is not None),
+            (f"written {field.format}", field.format != "default"),
+        ]
+        return [text for text, holds in texts if holds]
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """A schema from JSON. Raises SchemaError with the path of each thing that is wrong."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise SchemaError([_sentence(each["loc"], each["msg"], each["type"]) for each in error.errors()]) from error
+
+    def as_json(self) -> dict[str, Any]:
+        """What `parse` takes: only what was said."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+def format_directives(format_: str) -> list[str]:
+    """The directives of a format, in order. Raises ValueError for one that is not supported or stands twice."""
+    found = re.findall(r"%(.?)", format_)
+    for directive in found:
+        if directive not in DIRECTIVES:
+            supported = ", ".join(f"%{each}" for each in DIRECTIVES)
+            raise ValueError(f"format “{format_}”: %{directive} is not supported; use {supported}")
+        if found.count(directive) > 1:
+            raise ValueError(f"format “{format_}” has %{directive} twice")
+    return found
+
+
+def _alias(model: type[BaseModel], name: str) -> str:
+    return model.model_fields[name].alias or name
+
+
+def _sentence(path: Iterable[str | int], message: str, kind: str) -> str:
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    words = {"extra_forbidden": "is not known here", "missing": "is missing"}.get(kind)
+    return f"{place or 'schema'}: {words or message.removeprefix('Value error, ')}"

@@ -1,0 +1,229 @@
+"""Which encoding a text is in, and its way into UTF-8."""
+
+import io
+import itertools
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs import encoding
+from jobs.errors import UnreadableFileError
+
+#: Tables of a few rows in many languages, and the encodings they come in.
+GERMAN = "Name;Stadt;Straße\nMüller;Köln;Hauptstraße 1\nJörg Weiß;München;Königsallee 3\n"
+FRENCH = "nom,ville\nDupré,Orléans\nHélène,Besançon\nCécile,Sète\nFrançois,Château-Thierry\n"
+SPANISH = "nombre,ciudad\nPeña,Málaga\nNúñez,León\nGarcía,Córdoba\n"
+PORTUGUESE = "nome,cidade\nJoão,São Paulo\nConceição,Brasília\n"
+SWEDISH = "namn,ort\nÅsa,Malmö\nBjörn,Västerås\nGöran,Örebro\n"
+DANISH = "navn,by\nSøren,København\nÅse,Århus\nKjær,Ærø\n"
+ICELANDIC = "nafn,borg\nJón,Ísafjörður\nÞórunn,Akureyri\nGuðrún,Reykjavík\n"
+POLISH = "imię;miasto\nŁukasz;Łódź\nZażółć;Gdańsk\nMałgorzata;Wrocław\n"
+CZECH = "jméno;město\nJiří;Plzeň\nŘehoř;Ústí\nTomáš;Příbram\n"
+HUNGARIAN = "név;város\nErzsébet;Győr\nLőrinc;Szűcs\nÁrpád;Pécs\n"
+ROMANIAN = "nume;oraş\nIon;Braşov\nŞtefan;Bucureşti\nMărioara;Constanţa\n"
+TURKISH = "ad;şehir\nAyşe;İstanbul\nOğuz;Eskişehir\nIşıl;Diyarbakır\n"  # noqa: RUF001
+LITHUANIAN = "vardas;miestas\nJonas;Šiauliai\nĖglė;Panevėžys\nŽydrūnas;Klaipėda\n"
+RUSSIAN = "имя;город\nИван;Москва\nСветлана;Новосибирск\nСергей;Екатеринбург\n"  # noqa: RUF001
+GREEK = "όνομα;πόλη\nΓιώργος;Αθήνα\nΕλένη;Θεσσαλονίκη\n"  # noqa: RUF001
+JAPANESE = "名前,都市\n田中太郎,東京\n鈴木花子,大阪市\nカタカナ,ひらがな\n"
+CHINESE = "姓名,城市\n王小明,北京\n李华,上海市浦东新区\n张伟,广州\n"
+KOREAN = "이름,도시\n김철수,서울특별시\n이영희,부산광역시\n"
+
+
+def nothing() -> None:
+    pass
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(content)
+    return path
+
+
+def detected(folder: Path, content: bytes) -> encoding.Encoding:
+    return encoding.detect(written(folder, content), nothing)
+
+
+def transcoded(content: bytes, codec: str) -> bytes:
+    target = io.BytesIO()
+    encoding.transcode(io.BytesIO(content), target, codec, nothing)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", GERMAN, RUSSIAN, CHINESE, "a\n😀\n"])
+def test_valid_utf8_is_utf8(tmp_path: Path, content: str) -> None:
+    assert encoding.Encoding("utf-8", "Read as UTF-8.") == detected(tmp_path, content.encode())
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_believed(tmp_path: Path, codec: str) -> None:
+    found = detected(tmp_path, GERMAN.encode(codec))
+
+    assert codec.removesuffix("-sig") == found.codec
+    assert f"Read as {codec.removesuffix('-sig').upper()}, as the byte order mark at its beginning says." == found.note
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("content", [GERMAN, RUSSIAN, CHINESE])
+def test_utf16_without_a_mark_is_known_by_its_nul_bytes(tmp_path: Path, codec: str, content: str) -> None:
+    assert codec == detected(tmp_path, content.encode(codec)).codec
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+def test_half_a_surrogate_does_not_make_utf16_binary(tmp_path: Path, mark: str) -> None:
+    content = f"{mark}{GERMAN}\ud822\n".encode("utf-16-le", "surrogatepass")
+
+    assert detected(tmp_path, content).codec.startswith("utf-16")
+
+
+@pytest.mark.parametrize(
+    ("content", "codec"),
+    [
+        *((each, "cp1252") for each in (GERMAN, FRENCH, SPANISH, PORTUGUESE, SWEDISH, DANISH, ICELANDIC)),
+        (GERMAN + FRENCH + SPANISH + PORTUGUESE + SWEDISH, "cp1252"),
+        *((each, "cp1250") for each in (POLISH, CZECH, HUNGARIAN, ROMANIAN)),
+        (POLISH, "iso8859-2"),
+        (TURKISH, "cp1254"),
+        (LITHUANIAN, "cp1257"),
+        (FRENCH, "mac-roman"),
+        (GERMAN, "cp850"),
+        *((RUSSIAN, codec) for codec in ("cp1251", "koi8-r", "cp866")),
+        (GREEK, "cp1253"),
+        *((JAPANESE, codec) for codec in ("cp932", "euc-jp")),
+        (CHINESE, "gb18030"),
+        (KOREAN, "cp949"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 100])
+def test_other_encodings_are_told_apart_by_what_they_say(tmp_path: Path, content: str, codec: str, times: int) -> None:
+    data = (content * times).encode(codec)
+
+    assert content * times == data.decode(detected(tmp_path, data).codec)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["name\ncafé\n", "price\n12 €\n", "n\n1\xa0000\n5 °C\n", "t\nit’s a “test” – ok…\n"],  # noqa: RUF001
+)
+def test_a_single_letter_or_sign_beyond_ascii_is_windows_1252(tmp_path: Path, content: str) -> None:
+    assert detected(tmp_path, content.encode("cp1252")).codec == "cp1252"
+
+
+def test_the_note_names_the_evidence(tmp_path: Path) -> None:
+    expected = (
+        "Read as Windows-1252: it is not UTF-8, and 8 of 8 different words beyond ASCII look right that way,"
+        " for instance “Hauptstraße”."
+    )
+
+    assert expected == detected(tmp_path, GERMAN.encode("cp1252")).note
+
+
+def test_where_nothing_is_proven_the_note_says_what_to_do(tmp_path: Path) -> None:
+    assert detected(tmp_path, RUSSIAN.encode("cp1251")).note.endswith(
+        "If letters came out wrong, upload it again and name its encoding."
+    )
+
+
+def test_a_few_bad_bytes_do_not_make_utf8_anything_else(tmp_path: Path) -> None:
+    found = detected(tmp_path, (GERMAN * 3).encode() + b"M\xfcller\n")
+
+    assert found.codec == "utf-8"
+    expected = "Read as UTF-8, although 1 of 25 stretches beyond ASCII is not valid in it: rows that have one fail."
+    assert expected == found.note
+
+
+def test_a_few_rows_in_utf8_do_not_make_windows_1252_utf8_but_are_told(tmp_path: Path) -> None:
+    found = detected(tmp_path, (GERMAN * 3).encode("cp1252") + "Müller\n".encode())
+
+    assert found.codec == "cp1252"
+    assert "(1 of 25 stretches beyond ASCII would be valid)" in found.note
+
+
+def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(encoding, "MAX_STRETCHES", 3)
+    for place in range(0, 3_000, 97):
+        content = bytearray(("é," * 1_500).encode())
+        content[place] = 0xFF
+
+        assert "not valid" in detected(tmp_path, bytes(content)).note
+
+
+def test_letters_cut_by_the_end_of_a_block_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(4, 12):
+        monkeypatch.setattr(encoding, "BLOCK_BYTES", size)
+
+        assert detected(tmp_path, "aé€😀bö".encode() * 20).note == "Read as UTF-8."
+
+
+def test_letters_at_a_files_end_decide_too(tmp_path: Path) -> None:
+    content = b"name,city\n" + b"Smith,London\n" * 400_000 + POLISH.encode("cp1250")
+
+    assert detected(tmp_path, content).codec == "cp1250"
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 10, b"\xff\xfe" + bytes(range(256)) * 10, b"\0\1\2\3" * 100])
+def test_what_is_no_text_is_said_to_be_binary(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UnreadableFileError, match="binary file"):
+        detected(tmp_path, content)
+
+
+def test_a_few_nul_bytes_are_the_fault_of_their_rows(tmp_path: Path) -> None:
+    assert detected(tmp_path, b"a,b\n1,\0\n\0,2\n").codec == "utf-8"
+
+
+def test_a_tick_is_felt_in_every_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", 10)
+    ticks: list[None] = []
+
+    encoding.detect(written(tmp_path, b"a,b\n" * 100), lambda: ticks.append(None))
+    encoding.transcode(io.BytesIO(b"a,b\n" * 100), io.BytesIO(), "cp1252", lambda: ticks.append(None))
+
+    assert len(ticks) >= 80
+
+
+@pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "utf-8"])
+@pytest.mark.parametrize("block", [1, 3, 4096])
+def test_text_comes_through_whatever_the_blocks_cut(codec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", block)
+
+    assert GERMAN.encode() == transcoded(GERMAN.encode(codec), codec)
+
+
+def test_bytes_that_an_encoding_does_not_define_come_through_as_they_are() -> None:
+    assert transcoded(b"a\x81,b\x8d\n", "cp1252") == b"a\x81,b\x8d\n"
+
+
+def test_bytes_that_together_would_be_a_letter_of_utf8_are_none() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        transcoded(b"\xd9\x81", "cp1255").decode()
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_half_a_surrogate_breaks_nothing_but_its_cell(codec: str) -> None:
+    content = "a,".encode(codec) + "\ud822".encode(codec, "surrogatepass") + '"\nc,d\n'.encode(codec)
+
+    assert transcoded(content, codec) == b'a,\xff"\nc,d\n'
+
+
+def test_half_a_character_at_the_end_is_told_by_a_bad_byte() -> None:
+    assert transcoded("a\nb".encode("utf-16-le")[:-1], "utf-16-le") == b"a\n\xff"
+
+
+def test_half_a_line_end_at_the_end_is_one() -> None:
+    assert transcoded("a,b\n".encode("utf-16-le")[:-1], "utf-16-le") == b"a,b\n"
+
+
+def test_what_somebody_asked_for_is_what_is_read() -> None:
+    assert encoding.Encoding("cp1250", "Read as Windows-1250, as asked.") == encoding.as_asked("windows-1250")
+
+
+def test_deciding_on_a_large_sample_takes_less_than_a_second(tmp_path: Path) -> None:
+    path = written(tmp_path, ((GERMAN + FRENCH) * 20_000).encode("cp1252"))
+    ticks = [time.monotonic()]
+
+    encoding.detect(path, lambda: ticks.append(time.monotonic()))
+
+    ticks.append(time.monotonic())
+    assert max(later - sooner for sooner, later in itertools.pairwise(ticks)) < 1

@@ -1,0 +1,64 @@
+"""What a person says about how a file is to be read."""
+
+from typing import Any
+
+import pytest
+
+from jobs.errors import RefusedError
+from jobs.layout import DELIMITERS
+from jobs.reading import Reading, codec_of
+
+
+@pytest.mark.parametrize(
+    ("reading", "sentence"),
+    [
+        ({"encoding": "klingon"}, "“klingon” is no known encoding."),
+        ({"encoding": ""}, "“” is no known encoding."),
+        ({"delimiter": "x"}, "“x” is no delimiter that can be read. Use one of , ; | or a tab."),
+        ({"delimiter": ""}, "“” is no delimiter that can be read."),
+        ({"header_row": 0}, "The header cannot be in row 0: the first row is 1."),
+        ({"header_row": -3}, "The header cannot be in row -3: the first row is 1."),
+    ],
+)
+def test_a_reading_that_cannot_be_is_refused(reading: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        Reading(**reading)
+
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+def test_any_delimiter_that_is_looked_for_may_be_said(delimiter: str) -> None:
+    assert delimiter == Reading(delimiter=delimiter).delimiter
+
+
+def test_nothing_said_is_all_to_be_detected() -> None:
+    assert Reading() == Reading(encoding=None, delimiter=None, header_row=None, sheet=None)
+
+
+def test_everything_may_be_said_at_once() -> None:
+    said = Reading(encoding="latin1", delimiter=";", header_row=3, sheet="June")
+
+    assert (said.encoding, said.delimiter, said.header_row, said.sheet) == ("latin1", ";", 3, "June")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("UTF8", "utf-8"),
+        ("utf-8-sig", "utf-8"),
+        ("ASCII", "utf-8"),
+        ("windows-1252", "cp1252"),
+        ("latin1", "iso8859-1"),
+    ],
+)
+def test_an_encoding_has_many_names(name: str, codec: str) -> None:
+    assert codec == codec_of(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "windows-1", "base64", "rot13", "zip", "idna", "unicode_escape", "a\0b", "undefined"]
+)
+def test_what_is_no_encoding_is_refused(name: str) -> None:
+    with pytest.raises(RefusedError, match="is no known encoding"):
+        codec_of(name)

@@ -1,0 +1,272 @@
+"""What a Table Schema may say, and the path of whatever is wrong with one."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from jobs.errors import SchemaError
+from jobs.schema import MAX_COLUMNS, MAX_KEY_FIELDS, TableSchema, format_directives
+
+WHOLE: dict[str, Any] = {
+    "title": "Sales by day",
+    "fields": [
+        {
+            "name": "sku",
+            "title": "Article",
+            "description": "As on the label.",
+            "aliases": ["article", "Artikel"],
+            "example": "AB1234",
+            "constraints": {"required": True, "pattern": "[A-Z]{2}[0-9]{4}", "minLength": 6, "maxLength": 6},
+        },
+        {"name": "sold", "type": "date", "format": "%d/%m/%Y", "constraints": {"minimum": "2020-01-01"}},
+        {"name": "at", "type": "time", "missingValues": ["-"]},
+        {"name": "seen", "type": "datetime", "format": "%Y-%m-%dT%H:%M:%SZ"},
+        {"name": "price", "type": "number", "decimalChar": ",", "groupChar": ".", "constraints": {"maximum": 1e6}},
+        {"name": "pieces", "type": "integer", "groupChar": " ", "constraints": {"enum": [1, 2, 5]}},
+        {"name": "paid", "type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]},
+        {"name": "receipt", "constraints": {"unique": True}},
+    ],
+    "primaryKey": ["sku", "sold"],
+    "missingValues": ["", "NA"],
+}
+
+
+def problems(data: object) -> tuple[str, ...]:
+    with pytest.raises(SchemaError) as refused:
+        TableSchema.parse(data)
+    assert str(refused.value) == "; ".join(refused.value.problems)
+    return refused.value.problems
+
+
+def of(**field: Any) -> dict[str, Any]:
+    """A schema with one field."""
+    return {"fields": [{"name": "a", **field}]}
+
+
+def test_a_schema_comes_out_as_it_went_in() -> None:
+    assert TableSchema.parse(WHOLE).as_json() == WHOLE
+
+
+def test_a_schema_survives_being_stored_as_text() -> None:
+    schema = TableSchema.parse(WHOLE)
+
+    assert schema == TableSchema.parse(json.loads(json.dumps(schema.as_json())))
+
+
+def test_what_is_not_said_is_as_the_standard_says() -> None:
+    schema = TableSchema.parse({"fields": [{"name": "a"}]})
+    (field,) = schema.fields
+
+    assert (field.type, field.format, field.is_required, schema.missing_values) == ("string", "default", False, [""])
+    assert (field.decimal_char, field.group_char, schema.primary_key) == (".", None, [])
+    assert schema.as_json() == {"fields": [{"name": "a"}]}
+
+
+def test_a_key_of_one_field_may_be_its_name() -> None:
+    assert TableSchema.parse({**of(), "primaryKey": "a"}).primary_key == ["a"]
+
+
+def test_missing_values_of_a_field_are_its_own_or_those_of_the_schema() -> None:
+    schema = TableSchema.parse(WHOLE)
+
+    assert [schema.missing_values_of(field) for field in schema.fields[1:3]] == [["", "NA"], ["-"]]
+
+
+def test_what_a_row_must_have_is_what_is_required_and_its_key() -> None:
+    schema = TableSchema.parse(WHOLE)
+
+    assert [field.name for field in schema.fields if schema.is_required(field)] == ["sku", "sold"]
+
+
+def test_rules_are_told_in_words() -> None:
+    schema = TableSchema.parse(WHOLE)
+
+    assert [schema.rules(field) for field in schema.fields] == [
+        ["required", "part of the key", "6 characters or more", "6 characters or less", "like [A-Z]{2}[0-9]{4}"],
+        ["required", "part of the key", "at least 2020-01-01", "written %d/%m/%Y"],
+        [],
+        ["written %Y-%m-%dT%H:%M:%SZ"],
+        ["at most 1000000.0"],
+        ["one of 1, 2, 5"],
+        [],
+        ["unique"],
+    ]
+    assert TableSchema.parse({**of(), "primaryKey": "a"}).rules(schema.fields[2].model_copy(update={"name": "a"})) == [
+        "required",
+        "the key",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, "schema: Input should be a valid dictionary or instance of TableSchema"),
+        ([], "schema: Input should be a valid dictionary or instance of TableSchema"),
+        ({}, "fields: is missing"),
+        ({"fields": []}, "fields: List should have at least 1 item after validation, not 0"),
+        ({"fields": {}}, "fields: Input should be a valid list"),
+        ({"fields": [{}]}, "fields[0].name: is missing"),
+        ({"fields": ["a"]}, "fields[0]: Input should be a valid dictionary or instance of SchemaField"),
+        (of(name=7), "fields[0].name: Input should be a valid string"),
+        (of(name=""), "fields[0].name: must have a character, none of them invisible, and no space at its ends"),
+        (of(name=" a"), "fields[0].name: must have a character, none of them invisible, and no space at its ends"),
+        (of(name="a\nb"), "fields[0].name: must have a character, none of them invisible, and no space at its ends"),
+        (of(name="a\u200b"), "fields[0].name: must have a character, none of them invisible, and no space at its ends"),
+        (of(name="é" * 32), "fields[0].name: is longer than 63 bytes, which no column's name may be"),
+        (of(name="_Upload_ID"), "fields[0].name: is a column that every dataset has already"),
+        (of(name="xmin"), "fields[0].name: is a column that every dataset has already"),
+        (
+            of(type="text"),
+            "fields[0].type: Input should be 'string', 'integer', 'number', 'boolean', 'date', 'datetime' or 'time'",
+        ),
+        (of(constraints={"requierd": True}), "fields[0].constraints.requierd: is not known here"),
+        (of(constraints={"required": "yes"}), "fields[0].constraints.required: Input should be a valid boolean"),
+        (
+            of(constraints={"minLength": -1}),
+            "fields[0].constraints.minLength: Input should be greater than or equal to 0",
+        ),
+        (of(constraints={"enum": []}), "fields[0].constraints.enum: names no value, so that no row could be right"),
+        (
+            of(constraints={"pattern": "(a"}),
+            "fields[0].constraints.pattern: is no regular expression that can be used here: missing ): (a",
+        ),
+        (
+            of(constraints={"pattern": "(?=a)"}),
+            "fields[0].constraints.pattern: is no regular expression that can be used here: invalid perl operator: (?=",
+        ),
+        (of(constraints={"minimum": "a"}), "fields[0]: constraints.minimum means nothing for the type string"),
+        (
+            of(type="integer", constraints={"minLength": 1}),
+            "fields[0]: constraints.minLength means nothing for the type integer",
+        ),
+        (
+            of(type="date", constraints={"pattern": "x"}),
+            "fields[0]: constraints.pattern means nothing for the type date",
+        ),
+        (
+            of(type="integer", constraints={"minimum": 1.5}),
+            "fields[0]: constraints.minimum is 1.5, which is no integer",
+        ),
+        (
+            of(type="integer", constraints={"maximum": 2**63}),
+            f"fields[0]: constraints.maximum is {2**63}, which is no integer",
+        ),
+        (of(type="number", constraints={"maximum": "1"}), "fields[0]: constraints.maximum is '1', which is no number"),
+        (
+            of(type="number", constraints={"maximum": 10**400}),
+            f"fields[0]: constraints.maximum is {10**400}, which is no number",
+        ),
+        (
+            of(type="number", constraints={"maximum": float("inf")}),
+            "fields[0]: constraints.maximum is inf, which is no number",
+        ),
+        (
+            of(type="number", constraints={"minimum": float("nan")}),
+            "fields[0]: constraints.minimum is nan, which is no number",
+        ),
+        (of(type="boolean", constraints={"enum": [1]}), "fields[0]: constraints.enum[0] is 1, which is no boolean"),
+        (of(constraints={"enum": ["a", 1]}), "fields[0]: constraints.enum[1] is 1, which is no string"),
+        (
+            of(type="date", constraints={"maximum": "31/01/2026"}),
+            "fields[0]: constraints.maximum is '31/01/2026'; write it in ISO 8601",
+        ),
+        (
+            of(type="time", constraints={"minimum": "9am"}),
+            "fields[0]: constraints.minimum is '9am'; write it in ISO 8601",
+        ),
+        (of(type="datetime", constraints={"minimum": 7}), "fields[0]: constraints.minimum is 7, which is no datetime"),
+        (of(decimalChar=","), "fields[0]: decimalChar means nothing for the type string"),
+        (of(type="integer", decimalChar=","), "fields[0]: decimalChar means nothing for the type integer"),
+        (of(type="date", groupChar=","), "fields[0]: groupChar means nothing for the type date"),
+        (of(type="number", trueValues=["y"]), "fields[0]: trueValues means nothing for the type number"),
+        (of(type="number", decimalChar=",,"), "fields[0].decimalChar: String should have at most 1 character"),
+        (of(type="number", groupChar=""), "fields[0].groupChar: String should have at least 1 character"),
+        (of(type="number", groupChar="."), "fields[0]: groupChar and decimalChar are the same"),
+        (
+            of(type="boolean", trueValues=["1", "y"], falseValues=["y"]),
+            "fields[0]: trueValues and falseValues both have “y”",
+        ),
+        (of(type="boolean", falseValues=["1"]), "fields[0]: trueValues and falseValues both have “1”"),
+        (
+            of(type="boolean", trueValues=[]),
+            "fields[0].trueValues: List should have at least 1 item after validation, not 0",
+        ),
+        (of(format="email"), "fields[0]: format “email” is not supported for the type string; leave it out"),
+        (of(type="number", format="%d"), "fields[0]: format “%d” is not supported for the type number; leave it out"),
+        (of(type="date", format="%d/%m"), "fields[0]: format “%d/%m” has no %Y"),
+        (of(type="date", format="any"), "fields[0]: format “any” has no %Y and no %m and no %d"),
+        (of(type="date", format="%Y-%m-%d %H:%M"), "fields[0]: format “%Y-%m-%d %H:%M” has %H, which no date has"),
+        (of(type="time", format="%H:%M %d"), "fields[0]: format “%H:%M %d” has %d, which no time has"),
+        (of(type="datetime", format="%Y-%m-%d"), "fields[0]: format “%Y-%m-%d” has no %H and no %M"),
+        (
+            of(type="date", format="%d.%m.%y"),
+            "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %M, %S",
+        ),
+        (of(type="date", format="%d%d%m%Y"), "fields[0]: format “%d%d%m%Y” has %d twice"),
+        (
+            of(type="date", format="%Y%m%d%"),
+            "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %M, %S",
+        ),
+        ({**of(), "primaryKey": ["b"]}, "schema: primaryKey names “b”, which is no field"),
+        ({**of(), "primaryKey": ["a", "a"]}, "schema: primaryKey names a field twice"),
+        ({**of(), "primaryKey": 7}, "primaryKey: Input should be a valid list"),
+        ({**of(), "foreignKeys": []}, "schema: foreignKeys are not supported"),
+        ({**of(), "missingValues": "NA"}, "missingValues: Input should be a valid list"),
+        ({"fields": [{"name": "a"}, {"name": "A"}]}, "schema: “A” and “a” are the same name to a header"),
+        (
+            {"fields": [{"name": "a"}, {"name": "b", "aliases": ["A"]}]},
+            "schema: “A” and “a” are the same name to a header",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_path(data: object, expected: str) -> None:
+    assert (expected,) == problems(data)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    data = {"fields": [{"name": ""}, {"name": "b", "type": "money"}, {"name": "c", "constraints": {"least": 1}}]}
+
+    assert [problem.partition(":")[0] for problem in problems(data)] == [
+        "fields[0].name",
+        "fields[1].type",
+        "fields[2].constraints.least",
+    ]
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}])
+def test_a_bound_that_could_be_of_no_type_is_wrong(value: object) -> None:
+    found = problems(of(type="integer", constraints={"minimum": value}))
+
+    assert all(problem.startswith("fields[0].constraints.minimum.") for problem in found)
+
+
+def test_there_are_limits_to_columns_and_to_those_of_a_key() -> None:
+    fields = [{"name": f"c{number}"} for number in range(MAX_COLUMNS + 1)]
+    names = [each["name"] for each in fields]
+
+    assert len(TableSchema.parse({"fields": fields[:-1], "primaryKey": names[:MAX_KEY_FIELDS]}).fields) == 1_500
+    assert problems({"fields": fields}) == ("fields: List should have at most 1500 items after validation, not 1501",)
+    assert problems({"fields": fields[:-1], "primaryKey": names[: MAX_KEY_FIELDS + 1]}) == (
+        "primaryKey: List should have at most 32 items after validation, not 33",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", 'say "hi"', "100%", ":p", "été", "売上", "😀", "select", "é" * 31, "_"]
+)
+def test_a_column_may_be_called_almost_anything(name: str) -> None:
+    assert TableSchema.parse(of(name=name)).names == [name]
+
+
+def test_the_directives_of_a_format_are_found_in_order() -> None:
+    assert format_directives("%d. %m. %Y um %H:%M") == ["d", "m", "Y", "H", "M"]
+    assert format_directives("no directive") == []
+
+
+def test_a_schema_without_a_pattern_needs_no_arrow() -> None:
+    # The web processes read schemas, and are small.
+    code = "from jobs.schema import TableSchema; import sys; TableSchema.parse({'fields': [{'name': 'a'}]})"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'pyarrow' not in sys.modules"], check=True)

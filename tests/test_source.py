@@ -1,0 +1,474 @@
+"""Whatever file arrives becomes one table of UTF-8 text."""
+
+import bz2
+import csv
+import errno
+import gzip
+import io
+import lzma
+import os
+import random
+import tarfile
+import zipfile
+from datetime import date
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import openpyxl
+import pytest
+
+from jobs import encoding, source
+from jobs.errors import UnreadableFileError
+from jobs.reading import Reading
+from jobs.source import Limits, Prepared, check_is_text, prepare
+
+TABLE = b"name,city\nM\xc3\xbcller,K\xc3\xb6ln\n"
+WESTERN = TABLE.decode().encode("cp1252")
+
+
+def nothing() -> None:
+    pass
+
+
+def prepared(
+    folder: Path,
+    content: bytes,
+    reading: Reading | None = None,
+    *,
+    limits: Limits | None = None,
+    name: str = "june.csv",
+) -> Prepared:
+    path = folder / "upload"
+    path.write_bytes(content)
+    return prepare(path, name, reading or Reading(), limits=limits or Limits(), tick=nothing)
+
+
+def refusal(folder: Path, content: bytes, reading: Reading | None = None, **more: Any) -> str:
+    """The sentence with which a file is refused. Nothing may be left of it."""
+    with pytest.raises(UnreadableFileError) as caught:
+        prepared(folder, content, reading, **more)
+    assert os.listdir(folder) == ["upload"]
+    return str(caught.value)
+
+
+def zipped(**members: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+def workbook(rows: list[list[Any]], **more: list[list[Any]]) -> bytes:
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "June"
+    for sheet, content in [(book.worksheets[0], rows), *((book.create_sheet(name), more[name]) for name in more)]:
+        for row in content:
+            sheet.append(row)
+    target = io.BytesIO()
+    book.save(target)
+    return target.getvalue()
+
+
+def table(result: Prepared) -> list[list[str]]:
+    with result.path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+# Text
+
+
+def test_utf8_is_read_where_it_lies(tmp_path: Path) -> None:
+    assert prepared(tmp_path, TABLE) == Prepared(tmp_path / "upload", ["Read as UTF-8."])
+    assert os.listdir(tmp_path) == ["upload"]
+
+
+def test_a_byte_order_mark_of_utf8_stays_for_the_reader(tmp_path: Path) -> None:
+    result = prepared(tmp_path, b"\xef\xbb\xbf" + TABLE)
+
+    assert result.path == tmp_path / "upload"
+    assert result.notes == ["Read as UTF-8, as the byte order mark at its beginning says."]
+
+
+@pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-32"])
+def test_another_encoding_goes_into_a_spool_in_utf8(tmp_path: Path, codec: str) -> None:
+    result = prepared(tmp_path, TABLE.decode().encode(codec))
+
+    assert result.path == tmp_path / "upload.table"
+    assert result.path.read_bytes() == TABLE
+    assert sorted(os.listdir(tmp_path)) == ["upload", "upload.table", "upload.table.json"]
+
+
+def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
+    reading = Reading(encoding="windows-1250", delimiter=";", header_row=3)
+
+    result = prepared(tmp_path, "a;b\nŁódź;1\n".encode("cp1250"), reading)
+
+    assert result.path.read_text(encoding="utf-8") == "a;b\nŁódź;1\n"
+    assert (result.delimiter, result.header_row) == (";", 3)
+    assert result.notes == ["Read as Windows-1250, as asked."]
+
+
+def test_utf8_that_was_asked_for_is_read_where_it_lies(tmp_path: Path) -> None:
+    result = prepared(tmp_path, WESTERN, Reading(encoding="utf8"))
+
+    assert result == Prepared(tmp_path / "upload", ["Read as UTF-8, as asked."])
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "The file is empty"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (bz2.compress(TABLE), "a bzip2 archive"),
+        (lzma.compress(TABLE), "an xz archive"),
+        (b"\xef\xbb\xbf \n<!DOCTYPE html><html>", "a web page or an XML document"),
+        (b"<table><tr><td>1</td></tr></table>", "a web page or an XML document"),
+        (b'[{"a": 1}]', "JSON"),
+        (random.Random(1).randbytes(4096), "a binary file"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+    assert what in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", [b"PK,name\n1,x\n", b"PAR1,a\n", b"BZh,b\n1,2\n", b"Rar!,c\n"])
+def test_a_header_that_begins_like_another_kind_of_file_is_one(tmp_path: Path, content: bytes) -> None:
+    assert prepared(tmp_path, content).path == tmp_path / "upload"
+    check_is_text(content)
+
+
+# Archives
+
+
+def test_a_gzip_is_unpacked_whatever_it_is_called(tmp_path: Path) -> None:
+    result = prepared(tmp_path, gzip.compress(TABLE), name="june.csv")
+
+    assert result.path.read_bytes() == TABLE
+    assert result.notes == ["Unpacked from gzip.", "Read as UTF-8."]
+
+
+def test_a_gzip_of_several_parts_is_all_of_them(tmp_path: Path) -> None:
+    assert prepared(tmp_path, gzip.compress(TABLE) + gzip.compress(b"a,b\n")).path.read_bytes() == TABLE + b"a,b\n"
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "cp1252", "utf-16"])
+def test_the_one_file_in_a_zip_is_unpacked_and_transcoded(tmp_path: Path, codec: str) -> None:
+    members = {
+        "in/": b"",
+        "in/june.csv": TABLE.decode().encode(codec),
+        "__MACOSX/in/._june.csv": b"x",
+        ".DS_Store": b"x",
+    }
+
+    result = prepared(tmp_path, zipped(**members))
+
+    assert result.path.read_bytes() == TABLE
+    assert result.notes[0] == "Unpacked “in/june.csv” from a ZIP archive."
+    assert sorted(os.listdir(tmp_path)) == ["upload", "upload.table", "upload.table.json"]
+
+
+def test_several_files_in_a_zip_are_named(tmp_path: Path) -> None:
+    expected = "The archive has 2 files in it: “june.csv”, “july.csv”. Upload each on its own."
+
+    assert expected == refusal(tmp_path, zipped(**{"june.csv": TABLE, "july.csv": TABLE}))
+
+
+def test_an_empty_zip_and_an_empty_file_in_one_are_refused(tmp_path: Path) -> None:
+    assert "The archive has no file in it." in refusal(tmp_path, zipped())
+    assert "The file is empty." in refusal(tmp_path, zipped(**{"june.csv": b""}))
+    assert "The file is empty." in refusal(tmp_path, gzip.compress(b""))
+
+
+@pytest.mark.parametrize("inside", ["gzip", "zip", "tar", "workbook"])
+def test_an_archive_in_an_archive_is_refused(tmp_path: Path, inside: str) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("june.csv"))
+    inner = {
+        "gzip": gzip.compress(TABLE),
+        "zip": zipped(a=TABLE),
+        "tar": tar.getvalue(),
+        "workbook": workbook([["a"], [1]]),
+    }[inside]
+
+    for content in (gzip.compress(inner), zipped(inner=inner)):
+        assert "The archive holds another archive or a workbook." in refusal(tmp_path, content)
+
+
+def encrypted() -> bytes:
+    """A ZIP whose member says that it is encrypted."""
+    content = bytearray(zipped(a=TABLE))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+def packed_oddly() -> bytes:
+    """A ZIP whose member is packed by Deflate64, as Windows does with large files."""
+    content = bytearray(zipped(a=TABLE))
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 9
+    return bytes(content)
+
+
+def damaged(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 0xFF
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(TABLE * 100)[:-20], "The archive is cut off: its end is missing."),
+        (gzip.compress(TABLE)[:-1], "The archive is cut off: its end is missing."),
+        (gzip.compress(TABLE) + b"rubbish", "The archive is damaged (Not a gzipped file (b'ru'))."),
+        (damaged(gzip.compress(TABLE), -5), "The archive is damaged (CRC check failed"),
+        (damaged(gzip.compress(os.urandom(5_000)), 14), "The archive is damaged (Error -3"),
+        (zipped(a=TABLE)[:-30], "The archive is cut off: its end is missing."),
+        (damaged(zipped(a=TABLE), 33), "The archive is damaged ("),
+        (damaged(zipped(a=TABLE), 30), "The archive is damaged (File name in directory"),
+        (encrypted(), "The archive is protected with a password."),
+        (packed_oddly(), "The archive is packed in an unusual way"),
+    ],
+)
+def test_what_is_wrong_with_an_archive_is_said(tmp_path: Path, content: bytes, sentence: str) -> None:
+    assert sentence in refusal(tmp_path, content)
+
+
+def test_an_archive_that_expands_too_far_for_its_size_is_refused(tmp_path: Path) -> None:
+    bomb = b"a,b\n" * 3_000_000
+
+    for content in (gzip.compress(bomb), zipped(a=bomb)):
+        sentence = refusal(tmp_path, content)
+
+        assert "expands to more than 200 times its size" in sentence
+        assert "BULK_UPLOAD_MAX_EXPANSION_RATIO" in sentence
+        assert prepared(tmp_path, content, limits=Limits(ratio=10_000)).path.stat().st_size == len(bomb)
+        for name in ("upload.table", "upload.table.json"):
+            (tmp_path / name).unlink()
+
+
+def test_a_small_regular_table_may_expand_as_it_likes(tmp_path: Path) -> None:
+    content = b"a,b\n" * 200_000
+
+    assert prepared(tmp_path, gzip.compress(content)).path.read_bytes() == content
+
+
+def test_an_archive_that_expands_to_more_than_there_is_room_for_is_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, gzip.compress(TABLE * 10), limits=Limits(total=100))
+
+    assert "expands to more than 100 bytes" in sentence
+    assert "BULK_UPLOAD_MAX_EXPANDED_BYTES" in sentence
+
+
+def test_a_workbook_that_expands_too_far_is_refused(tmp_path: Path) -> None:
+    assert "The workbook expands to more than 1,000 bytes" in refusal(
+        tmp_path, workbook([["a"]]), limits=Limits(total=1_000)
+    )
+
+
+# Workbooks
+
+
+def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [
+        ["name", "since", "amount", "note"],
+        ["Müller, Ann", date(2026, 1, 31), 1.5, 'said "x"'],
+        ["Bob", None, 2],
+    ]
+
+    result = prepared(tmp_path, workbook([*rows, [], ["", None]]), name="june.xlsx")
+
+    assert table(result) == [
+        ["name", "since", "amount", "note"],
+        ["Müller, Ann", "2026-01-31", "1.5", 'said "x"'],
+        ["Bob", "", "2", ""],
+    ]
+    assert result == Prepared(tmp_path / "upload.table", ["Read the sheet “June”."], ",", 1, {})
+
+
+def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:
+    result = prepared(tmp_path, workbook([["a"], ["x\ny"], ["1\t2"]]))
+
+    assert result.path.read_bytes() == b'a\r\n"x\ny"\r\n1\t2\r\n'
+
+
+def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [
+        ["Report"],
+        [],
+        [None, "name", "amount"],
+        [None, "Ann", 1],
+        [],
+        [None, "#REF!", "=1+1"],
+        [None, "Bob", "#N/A"],
+    ]
+
+    result = prepared(tmp_path, workbook(rows))
+
+    assert table(result) == [["name", "amount"], ["Ann", "1"], ["#REF!", "=1+1"], ["Bob", "#N/A"]]
+    assert result.notes[1] == "Skipped 2 rows above the header: “Report”."
+    assert list(result.bad) == [2, 3]
+    assert result.bad[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
+    assert [(place, reason[:28]) for place, reason in result.bad[2]] == [
+        (0, "is the error #REF! in the wo"),
+        (1, "is a formula whose result is"),
+    ]
+
+
+def test_a_sheet_and_the_row_of_its_header_may_be_named(tmp_path: Path) -> None:
+    content = workbook([["a"]], July=[["x", "y"], ["name", "city"], ["Ann", "Rome"]])
+
+    result = prepared(tmp_path, content, Reading(sheet="July", header_row=2))
+
+    assert table(result) == [["name", "city"], ["Ann", "Rome"]]
+    assert result.notes == ["Read the sheet “July”, and not “June”.", "The header is row 2, as asked."]
+
+
+def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
+    content = workbook([["a"], [], ["b"]])
+
+    assert (
+        refusal(tmp_path, content, Reading(header_row=2)) == "Row 2 of the sheet “June” is empty, so it is no header."
+    )
+    assert (
+        refusal(tmp_path, content, Reading(header_row=4)) == "Row 4 of the sheet “June” is empty, so it is no header."
+    )
+
+
+def test_an_empty_sheet_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
+    expected = "The sheet “June” is empty. The workbook also has “July”: name the sheet to read."
+
+    assert expected == refusal(tmp_path, workbook([], July=[["a"]]))
+
+
+def test_rows_of_odd_lengths_keep_their_cells(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["a", "b"], *([1, 2] for _ in range(200)), [1], [1, 2, None, 4]]
+
+    result = table(prepared(tmp_path, workbook(rows)))
+
+    assert result[-2:] == [["1", ""], ["1", "2", "", "4"]]
+
+
+@pytest.mark.parametrize(
+    ("stream", "sentence"),
+    [
+        ("EncryptedPackage", "“june.xlsx” is protected with a password."),
+        ("Workbook", "“june.xlsx” is a workbook of Excel 97 to 2003 (.xls). Save it as .xlsx or CSV"),
+        ("WordDocument", "“june.xlsx” is an old Office document"),
+    ],
+)
+def test_what_is_in_an_ole_container_is_told_apart(tmp_path: Path, stream: str, sentence: str) -> None:
+    content = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1_000) + stream.encode("utf-16-le") + bytes(100)
+
+    assert sentence in refusal(tmp_path, content, name="june.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [("xl/workbook.bin", ".xlsb"), ("word/document.xml", "a Word document"), ("META-INF/manifest.xml", "OpenDocument")],
+)
+def test_other_documents_that_are_archives_are_named(tmp_path: Path, part: str, what: str) -> None:
+    assert what in refusal(tmp_path, zipped(**{part: b"x", "[Content_Types].xml": b"x"}))
+
+
+def test_a_workbook_cut_off_is_refused(tmp_path: Path) -> None:
+    assert "cut off" in refusal(tmp_path, workbook([["a"], [1]])[:-100])
+
+
+# The spool
+
+
+def test_a_spool_is_made_once_for_each_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = workbook([["a", "b"], ["#N/A", 1]], July=[["c"], [1]])
+    first = prepared(tmp_path, content)
+    july = prepared(tmp_path, content, Reading(sheet="July"))
+    monkeypatch.setattr(source, "_Preparation", None)
+
+    assert first == prepared(tmp_path, content)
+    assert july == prepared(tmp_path, content, Reading(sheet="July"))
+    assert first.path != july.path
+    assert list(first.bad) == [1]
+
+
+@pytest.mark.parametrize("harm", ["table gone", "table short", "word gone", "word damaged", "word old"])
+def test_a_spool_that_is_not_whole_is_made_again(tmp_path: Path, harm: str) -> None:
+    expected = prepared(tmp_path, WESTERN)
+    about = tmp_path / "upload.table.json"
+    match harm:
+        case "table gone":
+            expected.path.unlink()
+        case "table short":
+            expected.path.write_bytes(TABLE[:-1])
+        case "word gone":
+            about.unlink()
+        case "word damaged":
+            about.write_bytes(b'{"version": 1')
+        case "word old":
+            about.write_bytes(about.read_bytes().replace(b'"version": 1', b'"version": 0'))
+
+    assert expected == prepared(tmp_path, WESTERN)
+    assert expected.path.read_bytes() == TABLE
+
+
+@pytest.mark.parametrize("kind", ["western", "gzip", "zip", "zip of western", "workbook"])
+def test_whenever_a_tick_says_stop_no_half_spool_is_left(tmp_path: Path, kind: str) -> None:
+    content = {
+        "western": WESTERN,
+        "gzip": gzip.compress(TABLE),
+        "zip": zipped(a=TABLE),
+        "zip of western": zipped(a=WESTERN),
+        "workbook": workbook([["a"], [1]]),
+    }[kind]
+    path = tmp_path / "upload"
+    path.write_bytes(content)
+
+    class StopError(Exception):
+        """What a lost claim raises."""
+
+    stops = 0
+    while not (tmp_path / "upload.table").exists():
+        left = stops
+
+        def tick() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise StopError
+
+        try:
+            prepare(path, "june.csv", Reading(), limits=Limits(), tick=tick)
+        except StopError:
+            stops += 1
+            assert os.listdir(tmp_path) == ["upload"]
+
+    assert stops >= 1
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def transcode(_source: BinaryIO, _target: BinaryIO, _codec: str, _tick: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(encoding, "transcode", transcode)
+
+    assert refusal(tmp_path, WESTERN).startswith("The server's disk is full")
+
+
+def test_what_a_kill_leaves_is_removed_with_other_files_that_never_finished(tmp_path: Path) -> None:
+    with source._Part(tmp_path / "upload.table") as part:
+        assert [part.path] == list(tmp_path.glob("*.part"))
+
+
+def test_what_was_made_of_an_upload_can_be_discarded(tmp_path: Path) -> None:
+    content = workbook([["a"], [1]])
+    for reading in (Reading(), Reading(header_row=1)):
+        prepared(tmp_path, content, reading)
+    (tmp_path / "upload2.table").touch()
+
+    source.discard(tmp_path / "upload")
+
+    assert sorted(os.listdir(tmp_path)) == ["upload", "upload2.table"]

@@ -1,0 +1,84 @@
+"""What `bulk-upload dataset` does: declare a dataset, list them, show one's schema."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from jobs import datasets
+from jobs.database import Database
+from jobs.datasets import Dataset, Mode
+from jobs.errors import DatasetExistsError, RefusedError, SchemaError
+from jobs.schema import TableSchema
+
+
+def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
+    """Raises SchemaError, DatasetExistsError, and click's BadParameter for a name that no dataset can have."""
+    try:
+        with database.transaction() as connection:
+            dataset = datasets.declare(connection, name, schema, mode)
+    except DatasetExistsError:
+        raise
+    except RefusedError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    what = f"upsert on {', '.join(schema.primary_key)}" if mode is Mode.UPSERT else mode
+    click.echo(f"Added the dataset “{dataset.name}”: {_columns(dataset)}, {what}.")
+
+
+def show_all(database: Database) -> None:
+    """A line each: name, mode, rows, columns."""
+    with database.reading() as connection:
+        found = datasets.everything(connection)
+    if not found:
+        click.echo("No datasets yet.")
+        return
+    lines = [
+        (dataset.name, str(dataset.mode), f"{rows:,}", f"{len(dataset.schema.fields):,}") for dataset, rows in found
+    ]
+    for line in _aligned([("NAME", "MODE", "ROWS", "COLUMNS"), *lines]):
+        click.echo(line)
+
+
+def show(database: Database, name: str) -> None:
+    """The schema on stdout, as `add` takes it; on stderr what is not part of it. Raises DatasetNotFoundError."""
+    with database.reading() as connection:
+        dataset = datasets.get(connection, name)
+        rows = datasets.row_count(connection, dataset)
+    click.echo(f"# {name}: mode {dataset.mode}, {rows:,} {'row' if rows == 1 else 'rows'}", err=True)
+    click.echo(json.dumps(dataset.schema.as_json(), ensure_ascii=False, indent=2))
+
+
+def read(path: str) -> TableSchema:
+    """The schema in a file, or on stdin if the path is "-". Raises SchemaError, and click's FileError."""
+    try:
+        with click.open_file(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise click.FileError(path, error.strerror) from error
+    return TableSchema.parse(_json(content, "stdin" if path == "-" else click.format_filename(path, shorten=True)))
+
+
+def _json(content: bytes, source: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise SchemaError([f"{source} is not JSON: line {error.lineno}, column {error.colno}: {what}."]) from error
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            [f"{source} is not JSON: its byte {error.start + 1:,} is not {error.encoding.upper()}."]
+        ) from error
+    except RecursionError as error:
+        raise SchemaError([f"{source} is nested too deeply."]) from error
+
+
+def _columns(dataset: Dataset) -> str:
+    count = len(dataset.schema.fields)
+    return f"{count:,} {'column' if count == 1 else 'columns'}"
+
+
+def _aligned(table: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """Lines of a table whose last two columns are numbers."""
+    name, mode, rows, columns = (max(map(len, column)) for column in zip(*table, strict=True))
+    return [f"{a:<{name}}  {b:<{mode}}  {c:>{rows}}  {d:>{columns}}" for a, b, c, d in table]

@@ -1,0 +1,118 @@
+"""Files to take away: an upload as it came, its failed rows, a dataset's rows, an empty template. Streamed."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from jobs import datasets, failures, files, uploads
+from jobs.database import Database
+from jobs.datasets import Dataset, Position
+from jobs.errors import UploadNotFoundError
+from jobs.failures import BadRow
+from jobs.uploads import Upload
+from webapp.state import AppRequest
+
+#: Rows that are read at a time, so that no reader holds the database's view for the whole download.
+ROWS_READ = 5_000
+#: Spreadsheets take a file for UTF-8 that begins with this.
+BOM = "\ufeff"
+#: The columns behind the file's own by which reader.py knows a file of failed rows.
+MARKS = ("_upload_id", "_row_number", "_error")
+#: What a spreadsheet would run, and what only looks like it. reader.py takes the apostrophe away again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-][0-9.,]+")
+
+
+async def original(request: AppRequest) -> Response:
+    """The file as it came."""
+    state, upload_id = request.state, request.path_params["upload_id"]
+    upload = await state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    path = files.path_of(state["settings"].files, upload.stored_as)
+    if not path.is_file():
+        raise UploadNotFoundError(upload_id)
+    return FileResponse(path, media_type="application/octet-stream", filename=upload.filename)
+
+
+async def failed_rows_csv(request: AppRequest) -> Response:
+    """What failed, as it came, and why. Corrected, it can be uploaded again as it is."""
+    upload_id = request.path_params["upload_id"]
+    upload = await request.state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    return _csv(f"upload-{upload_id}-failed-rows", _failed_rows(request.state["database"], upload))
+
+
+def _failed_rows(database: Database, upload: Upload) -> Iterator[str]:
+    header = upload.header or []
+    yield BOM + _lines([[*header, *MARKS]])
+    after = 0
+    while True:
+        with database.reading() as connection:
+            rows = failures.rows(connection, upload.id, after=after, limit=ROWS_READ)
+        if not rows:
+            return
+        yield _lines([_failed_row(row, upload.id, len(header)) for row in rows])
+        after = rows[-1].number
+
+
+def _failed_row(row: BadRow, upload_id: int, width: int) -> list[str]:
+    """Cells that are too many would move the marks: they are quoted in the reason."""
+    surplus = row.cells[width:]
+    error = row.sentence + (f"; beyond its last column: {', '.join(surplus)}" if surplus else "")
+    cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
+    return [*map(defused, cells), str(upload_id), str(row.number), defused(error)]
+
+
+def defused(cell: str) -> str:
+    """A cell that no spreadsheet runs as a formula."""
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+async def template_csv(request: AppRequest) -> Response:
+    """A dataset's header, to be filled in."""
+    name = request.path_params["name"]
+    found = await request.state["live"].read(lambda connection: datasets.get(connection, name))
+    return _csv(f"{name}-template", iter([BOM + _lines([found.schema.names])]))
+
+
+async def rows_csv(request: AppRequest) -> Response:
+    """All rows of a dataset, in the order of its key. `?provenance=1` says where each came from."""
+    name, database = request.path_params["name"], request.state["database"]
+    found = await request.state["live"].read(lambda connection: datasets.get(connection, name))
+    return _csv(name, _rows(database, found, request.query_params.get("provenance") == "1"))
+
+
+def _rows(database: Database, found: Dataset, provenance: bool) -> Iterator[str]:
+    yield _lines([[*found.schema.names, *MARKS[:2]] if provenance else found.schema.names])
+    position: Position | None = None
+    while True:
+        with database.reading() as connection:
+            rows = datasets.rows_after(connection, found, position, limit=ROWS_READ)
+        if not rows:
+            return
+        yield _lines(
+            [[*row.cells, str(row.upload_id), str(row.row_number)] if provenance else row.cells for row in rows]
+        )
+        position = rows[-1].position
+
+
+def _csv(name: str, content: Iterator[str]) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+routes = [
+    Route("/uploads/{upload_id:id}/original", original),
+    Route("/uploads/{upload_id:id}/failed-rows.csv", failed_rows_csv),
+    Route("/datasets/{name}/template.csv", template_csv),
+    Route("/datasets/{name}/rows.csv", rows_csv),
+    Route("/api/v1/datasets/{name}/rows.csv", rows_csv),
+]
