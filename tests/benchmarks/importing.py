@@ -1,0 +1,52 @@
+"""`python -m tests.benchmarks.importing`: speed, memory and latency of imports, beside their yardsticks.
+
+Prints Markdown. Only the ratios mean something elsewhere: both sides of each are measured in the same run.
+"""
+
+import argparse
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks import forms, latency, memory, peers, throughput
+from tests.services import RedisServer
+
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "peers"]
+LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
+
+
+def main() -> None:
+    words = _words()
+    print(f"# Imports, measured on {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(", ".join(f"{name} {version(name)}" for name in LIBRARIES), flush=True)
+    redis = RedisServer()
+    few = min(words.rows, 100_000)
+    measurements: dict[str, Callable[[], str]] = {
+        "sqlite": lambda: throughput.sqlite(words.rows, words.rounds, redis),
+        "postgresql": lambda: throughput.postgresql(words.rows, words.rounds, redis),
+        "memory": lambda: memory.csv(words.rows, redis),
+        "xlsx": lambda: memory.xlsx(few, redis),
+        "latency": latency.small_files,
+        "forms": lambda: forms.beside_imports(words.rows * 3),
+        "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
+    }
+    try:
+        for section in words.only or SECTIONS:
+            print(measurements[section](), flush=True)
+    finally:
+        redis.remove()
+
+
+def _words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.importing", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the large file [default: 1,000,000]")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds, of which the median counts")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="one section; may be given several times")
+    parser.add_argument("--peers", type=Path, help="a Python that has sqlite-utils and django-import-export")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

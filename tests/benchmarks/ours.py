@@ -1,0 +1,87 @@
+"""Our side of a comparison: a whole import, from its claim to `completed`, in a fresh process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import datasets, files, uploads
+from jobs.database import Database, migrate
+from jobs.datasets import Mode
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Status
+from tests.benchmarks import data
+
+ROOT = Path(__file__).parent.parent.parent
+#: Bytes copied at a time when a file is stored.
+PIECE_BYTES = 1 << 20
+DATASET = "sales"
+
+
+@dataclass(frozen=True)
+class Run:
+    """seconds: from claim to completed. whole: of the process with its start-up. peak_memory: bytes."""
+
+    seconds: float
+    whole: float
+    peak_memory: int
+
+
+class Place:
+    """A migrated database and a data folder in which imports run."""
+
+    def __init__(self, folder: Path, redis_url: str, database_url: str | None = None) -> None:
+        """database_url: of an empty PostgreSQL database; default: SQLite in the folder."""
+        self._settings = Settings(data=folder / "data", redis_url=redis_url, database_url=database_url)
+        self._settings.data.mkdir(parents=True)
+        migrate(self._settings)
+
+    def declare(self, mode: Mode = Mode.INSERT) -> None:
+        """The dataset of the benchmark's files."""
+        database = Database(self._settings.database)
+        with database.transaction() as connection:
+            datasets.declare(connection, DATASET, TableSchema.parse(data.SCHEMA), mode)
+        database.close()
+
+    def run(self, file: Path) -> Run:
+        """Import a file into the dataset. What it leaves is checked: nothing is faster than doing nothing."""
+        upload_id = self._record(file)
+        started = time.perf_counter()
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.job", str(upload_id)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self._settings.environment()},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        whole = time.perf_counter() - started
+        self._check(upload_id)
+        return Run(whole=whole, **json.loads(ended.stdout.splitlines()[-1]))
+
+    def _record(self, file: Path) -> int:
+        database = Database(self._settings.database)
+        with files.Arrival(self._settings.files, file.name, limit=1 << 40) as arrival, file.open("rb") as source:
+            while piece := source.read(PIECE_BYTES):
+                arrival.write(piece)
+            stored = arrival.keep()
+        with database.transaction() as connection:
+            upload_id = uploads.create(connection, stored, dataset=DATASET).id
+        database.close()
+        return upload_id
+
+    def _check(self, upload_id: int) -> None:
+        database = Database(self._settings.database)
+        with database.reading() as connection:
+            upload = uploads.get(connection, upload_id)
+        database.close()
+        rows = upload.rows_processed
+        if upload.status is not Status.COMPLETED or upload.rows_failed != len(data.bad_numbers(rows)):
+            sys.exit(f"The import went wrong: {upload}")
+
+    def remove(self) -> None:
+        shutil.rmtree(self._settings.data.parent)
