@@ -4,6 +4,7 @@ No value may lose anything to its type: "007", "+5", "1e400" or a 20-digit numbe
 one value differs from the others. Decided on the distinct values of each chunk, which are few.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.failures import QUOTED
 from jobs.schema import TableSchema
 
 #: Whole numbers that fit 64 bits and print as they came.
@@ -30,12 +32,22 @@ _BOOLEANS = (("true", "false"), ("True", "False"), ("TRUE", "FALSE"))
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A type that a column may turn out to have. fits: whether all these distinct, non-empty values are of it."""
+    """A type that a column may turn out to have.
+
+    fits: whether all these distinct, non-empty values are of it. like: a pattern that tells nearly all such values.
+    rival: the format by which the same values could be read as other dates.
+    """
 
     type: str
     called: str
     fits: Callable[[pa.Array], bool]
     details: dict[str, Any] = field(default_factory=dict)
+    like: str | None = None
+    rival: str | None = None
+
+    @property
+    def format(self) -> str | None:
+        return self.details.get("format")
 
 
 def _matches(pattern: str) -> Callable[[pa.Array], bool]:
@@ -63,6 +75,30 @@ def _parses(pattern: str, kind: pa.DataType) -> Callable[[pa.Array], bool]:
     return fits
 
 
+def _reads(separator: str, day: int, month: int) -> Callable[[pa.Array], bool]:
+    """Dates of two digits, two digits and a year. day, month: which of the first two it is."""
+    pattern = rf"^([0-9]{{2}}){re.escape(separator)}([0-9]{{2}}){re.escape(separator)}([0-9]{{4}})$"
+    is_date = _parses(_DATE, pa.date32())
+
+    def fits(values: pa.Array) -> bool:
+        if not _matches(pattern)(values):
+            return False
+        return is_date(pc.replace_substring_regex(values, pattern, rf"\3-\{month}-\{day}"))
+
+    return fits
+
+
+def _two_readings(separator: str) -> tuple[_Candidate, _Candidate]:
+    """31/01/2026 and 01/31/2026: a column is the one only if some value of it cannot be the other."""
+    by_day, by_month = f"%d{separator}%m{separator}%Y", f"%m{separator}%d{separator}%Y"
+    day_first = f"a date like 31{separator}01{separator}2026"
+    month_first = f"a date like 01{separator}31{separator}2026"
+    return (
+        _Candidate("date", day_first, _reads(separator, 1, 2), {"format": by_day}, rival=by_month),
+        _Candidate("date", month_first, _reads(separator, 2, 1), {"format": by_month}, rival=by_day),
+    )
+
+
 def _among(*words: str) -> Callable[[pa.Array], bool]:
     return lambda values: bool(pc.all(pc.is_in(values, pa.array(words))).as_py())
 
@@ -73,9 +109,10 @@ _CANDIDATES = (
         _Candidate("boolean", f"{yes} or {no}", _among(yes, no), {"trueValues": [yes], "falseValues": [no]})
         for yes, no in _BOOLEANS
     ),
-    _Candidate("integer", "a whole number", _matches(_INTEGER)),
-    _Candidate("number", "a decimal number", _is_number),
-    _Candidate("date", "a date like 2026-01-31", _parses(_DATE, pa.date32())),
+    _Candidate("integer", "a whole number", _matches(_INTEGER), like=_INTEGER),
+    _Candidate("number", "a decimal number", _is_number, like=_NUMBER),
+    _Candidate("date", "a date like 2026-01-31", _parses(_DATE, pa.date32()), like=_DATE),
+    *(candidate for separator in "/.-" for candidate in _two_readings(separator)),
     *(
         _Candidate("datetime", f"a moment like {example}", _parses(pattern, pa.timestamp("s")), {"format": format_})
         for (format_, pattern), example in zip(
@@ -109,6 +146,10 @@ class _Column:
         self._possible = candidates
         self._filled = 0
         self._empty = 0
+        #: What told against the type that most of the values have, and which that is.
+        self._against: tuple[str, str] | None = None
+        #: What told against the other reading of dates.
+        self._proof: str | None = None
 
     def see(self, values: pa.ChunkedArray | pa.Array) -> None:
         counts = pc.value_counts(values)
@@ -119,7 +160,19 @@ class _Column:
         self._filled += len(values) - empty
         words = pc.filter(words, pc.invert(blank))
         if len(words):
-            self._possible = [candidate for candidate in self._possible if candidate.fits(words)]
+            fitting = [candidate for candidate in self._possible if candidate.fits(words)]
+            self._remember_why(words, [candidate for candidate in self._possible if candidate not in fitting], fitting)
+            self._possible = fitting
+
+    def _remember_why(self, words: pa.Array, fallen: list[_Candidate], fitting: list[_Candidate]) -> None:
+        """An example for people of what told against a type that nearly fits, or against a reading of dates."""
+        for candidate in fallen:
+            if candidate.rival in {each.format for each in fitting} - {None}:
+                self._proof = next(word for word in words.to_pylist() if not candidate.fits(pa.array([word])))
+            if candidate.like is not None and self._against is None and not fitting:
+                matches = pc.match_substring_regex(words, candidate.like)
+                if 2 * pc.sum(matches).as_py() > len(words) and not pc.all(matches).as_py():
+                    self._against = pc.filter(words, pc.invert(matches))[0].as_py(), candidate.called
 
     def decided(self, name: str) -> dict[str, Any]:
         """The field as a Table Schema has it; its description is the evidence, for people."""
@@ -128,7 +181,14 @@ class _Column:
             return {"name": name, "type": "string", "description": "text: every cell is empty"}
         if not self._possible:
             evidence = f"text: no other type fits all {self._filled:,} values{blanks}"
+            if self._against is not None:
+                example, called = self._against
+                evidence = f"text: most values are {called}, but not “{example[:QUOTED]}”{blanks}"
             return {"name": name, "type": "string", "description": evidence}
         best = self._possible[0]
-        evidence = f"each of {self._filled:,} values is {best.called}{blanks}"
+        if best.rival in {candidate.format for candidate in self._possible[1:]} - {None}:
+            evidence = f"text: dates of which day and month could be either way round, all {self._filled:,}{blanks}"
+            return {"name": name, "type": "string", "description": evidence}
+        proof = f"; “{self._proof}” can be nothing else" if best.rival and self._proof else ""
+        evidence = f"each of {self._filled:,} values is {best.called}{proof}{blanks}"
         return {"name": name, "type": best.type, **best.details, "description": evidence}

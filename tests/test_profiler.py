@@ -147,3 +147,51 @@ def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
 
     assert [field.name for field in profile.schema().fields] == ["b", "a"]
     assert profile.rows == 3
+
+
+@pytest.mark.parametrize(
+    ("chunks", "type_", "format_", "evidence"),
+    [
+        (
+            [["01/02/2026", "12/12/2026"]],
+            "string",
+            "default",
+            "text: dates of which day and month could be either way round, all 2",
+        ),
+        (
+            [["01/02/2026"], ["13/02/2026"], ["03/04/2026", ""]],
+            "date",
+            "%d/%m/%Y",
+            "each of 3 values is a date like 31/01/2026; “13/02/2026” can be nothing else; 1 cell is empty",
+        ),
+        (
+            [["01-02-2026", "01-31-2026"]],
+            "date",
+            "%m-%d-%Y",
+            "each of 2 values is a date like 01-31-2026; “01-31-2026” can be nothing else",
+        ),
+        ([["13.01.2026", "01.13.2026"]], "string", "default", "text: no other type fits all 2 values"),
+        ([["1/2/2026", "13/2/2026"]], "string", "default", "text: no other type fits all 2 values"),
+        ([["31/04/2026"]], "string", "default", "text: no other type fits all 1 values"),
+    ],
+)
+def test_days_and_months_are_told_apart_only_by_what_proves_it(
+    chunks: list[list[str]], type_: str, format_: str, evidence: str
+) -> None:
+    field = profiled(*chunks)
+
+    assert (field.type, field.format, field.description) == (type_, format_, evidence)
+
+
+@pytest.mark.parametrize(
+    ("cells", "evidence"),
+    [
+        (["1", "2", "NA"], "text: most values are a whole number, but not “NA”"),
+        (["1.5", "2", "3", "none"], "text: most values are a decimal number, but not “none”"),
+        (["2026-01-30", "2026-01-31", "today"], "text: most values are a date like 2026-01-31, but not “today”"),
+    ],
+)
+def test_text_that_is_nearly_something_else_says_what_told_against_it(cells: list[str], evidence: str) -> None:
+    field = profiled(cells)
+
+    assert (field.type, field.description) == ("string", evidence)
