@@ -144,6 +144,7 @@ class Profile:
 class _Column:
     def __init__(self, candidates: list[_Candidate]) -> None:
         self._possible = candidates
+        self._asked = not candidates
         self._filled = 0
         self._empty = 0
         #: What told against the type that most of the values have, and which that is.
@@ -180,7 +181,8 @@ class _Column:
         if not self._filled:
             return {"name": name, "type": "string", "description": "text: every cell is empty"}
         if not self._possible:
-            evidence = f"text: no other type fits all {self._filled:,} values{blanks}"
+            why = "as asked" if self._asked else f"no other type fits all {self._filled:,} values"
+            evidence = f"text: {why}{blanks}"
             if self._against is not None:
                 example, called = self._against
                 evidence = f"text: most values are {called}, but not “{example[:QUOTED]}”{blanks}"

@@ -190,7 +190,8 @@ def _layout_note(delimiter: str, names: list[str]) -> str:
 def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Chunk | None:
     """The block's whole records through Arrow, or None when that could be inexact."""
     end = _end_of_records(block, final, layout.delimiter)
-    if not end or b"\0" in block or _has_long_line(block, end):
+    # Arrow would take a byte order mark for one of the whole file, where it is a part of the first cell.
+    if not end or b"\0" in block or block.startswith(UTF8_BOM) or _has_long_line(block, end):
         return None
     skipped: list[tuple[int, str]] = []
 
@@ -236,10 +237,10 @@ def _end_of_records(block: bytes, final: bool, delimiter: str) -> int:
 
 def _has_long_line(block: bytes, end: int) -> bool:
     """Whether a line is longer than a record may be."""
-    start = 0
+    newline, start = b"\n" if b"\n" in block else b"\r", 0
     while end - start > MAX_RECORD_BYTES:
-        within = start, start + MAX_RECORD_BYTES
-        if (last := max(block.rfind(b"\n", *within), block.rfind(b"\r", *within))) < 0:
+        last = block.rfind(newline, start, start + MAX_RECORD_BYTES)
+        if last < 0:
             return True
         start = last + 1
     return False

@@ -414,6 +414,6 @@ def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape) -> dict[int, list[
         width = width or max(len(cells), shape.width - shape.first)
         writer.writerow(cells + [""] * (width - len(cells)))
         if number and row.problems:
-            bad[number] = [(column - shape.first, problem.reason) for column, problem in row.problems.items()]
+            bad[number] = [(column - shape.first, problem.reason) for column, problem in sorted(row.problems.items())]
     text.detach()
     return bad

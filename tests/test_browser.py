@@ -359,11 +359,11 @@ def test_waiting_is_honest_about_missing_workers_and_stays_true(
 
 
 def test_waiting_is_honest_about_who_is_ahead_and_stays_true(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, winter: Path
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
     url = start(**SMALL_BLOCKS).url
     history = open_live(context, f"{url}/uploads")
-    long = send(url, winter)
+    long = send(url, flights)
     until_processing(url, long)
     for number in range(3):
         send(url, small_file(tmp_path, f"{number}.csv"))

@@ -1,6 +1,7 @@
 """The job, whole, on both databases."""
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -520,6 +521,30 @@ def test_an_upsert_replaces_rows_and_keeps_the_last_of_a_file(settings: Settings
     assert count == 150
     named = {n: f"name {n}" if n < 51 else "last" if n in (51, 150) else f"new {n}" for n in range(1, 151)}
     assert rows_of(database, "people") == [[str(n), name] for n, name in named.items()]
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("seed", range(3))
+def test_files_of_keys_at_random_leave_what_a_plain_table_of_keys_would(
+    settings: Settings, database: Database, mode: Mode, seed: int
+) -> None:
+    declared(database, mode)
+    choice = random.Random(seed)
+    expected: dict[int, str] = {}
+    for file in "abc":
+        rows = [(choice.randrange(150), f"{file}{number}") for number in range(choice.randrange(50, 150))]
+        content = "id,name\n" + "".join(f"{id_},{name}\n" for id_, name in rows)
+        upload = run(database, recorded(settings, database, content, dataset="people"))
+        failed = [row.cells for row in failed_rows(database, upload)]
+        if mode is Mode.INSERT:
+            fresh = {id_: name for id_, name in reversed(rows) if id_ not in expected}
+            assert [[str(id_), name] for id_, name in rows if fresh.get(id_) != name] == failed
+        else:
+            fresh = dict(rows)
+            assert failed == []
+        expected |= fresh
+
+    assert sorted(expected.items()) == [(int(id_), name) for id_, name in rows_of(database, "people")]
 
 
 def run_at_once(database: Database, *several: Upload) -> list[Upload]:

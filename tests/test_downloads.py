@@ -115,7 +115,7 @@ def test_a_row_with_too_few_or_too_many_cells_leaves_the_marks_in_their_columns(
 def test_failed_rows_are_read_in_several_goes_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "ROWS_READ", 4)
     for count in (3, 4, 5, 8, 13):
-        numbers = [3 * n for n in range(1, count + 1)]
+        numbers = [n + n // 7 for n in range(1, count + 1)]
         upload = with_failed(served, ["a"], [BadRow(n, [f"cell {n}"], [Reason("a", "is wrong")]) for n in numbers])
 
         assert failed_rows(served, upload)[1:] == [

@@ -189,9 +189,10 @@ def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_defect_says_it_too(served: Served) -> None:
+    upload = served.records.pending()
     with served.records.database.transaction() as connection:
-        connection.exec_driver_sql("DROP TABLE datasets")
-    answer = served.client.get("/uploads")
+        connection.exec_driver_sql("UPDATE uploads SET status = 'nonsense'")
+    answer = served.client.get(f"/uploads/{upload.id}")
 
     assert answer.status_code == 500
     assert answer.headers.keys() >= HEADERS

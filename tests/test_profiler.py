@@ -140,6 +140,16 @@ def test_a_type_that_fell_does_not_rise_again() -> None:
     assert profiled(["x"], ["1"] * 100).type == "string"
 
 
+def test_every_column_stays_as_it_came_where_that_is_asked_for() -> None:
+    profile = Profile(["a", "b"], text_only=True)
+    profile.see(pd.DataFrame({"a": ["1", ""], "b": ["", ""]}, dtype=pd.ArrowDtype(pa.string())), 2)
+
+    assert [(field.type, field.description) for field in profile.schema().fields] == [
+        ("string", "text: as asked; 1 cell is empty"),
+        ("string", "text: every cell is empty"),
+    ]
+
+
 def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
     profile = Profile(["b", "a"])
     cells = pd.Series(["1", "2"], dtype=pd.ArrowDtype(pa.string()))

@@ -118,6 +118,12 @@ def test_a_byte_order_mark_before_a_quoted_header_does_not_hide_the_quote(inspec
     assert inspected('\ufeff"a,b",c\n'.encode()).names == ["a,b", "c"]
 
 
+def test_a_byte_order_mark_below_the_header_is_part_of_its_cell(read: Reading, block_bytes: int) -> None:
+    found = read("a\n\ufeffx\n" + "\ufeff\n" * 200, block_bytes)
+
+    assert {1: ["\ufeffx"], **{n: ["\ufeff"] for n in range(2, 202)}} == found.rows
+
+
 def test_the_last_line_needs_no_end(read: Reading, block_bytes: int) -> None:
     assert read("a,b\n1,2\n3,4", block_bytes).rows == {1: ["1", "2"], 2: ["3", "4"]}
 
@@ -329,6 +335,81 @@ def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
     assert str(refused.value).endswith(f" {EXPECTED}")
 
 
+def test_what_somebody_says_about_delimiter_and_header_is_done(tmp_path: Path) -> None:
+    path = written(tmp_path, "a;b,c;d\n\n1;2,3;4\n5;6,7;8\n")
+    layout = reader.inspect(path, delimiter=";", header_row=3)
+
+    assert (layout.delimiter, layout.names) == (";", ["1", "2,3", "4"])
+    assert layout.notes == ["Skipped 2 lines above the header: “a b,c d”.", "3 columns, separated by semicolons."]
+    assert Read.of(path, layout).rows == {1: ["5", "6,7", "8"]}
+
+
+@pytest.mark.parametrize("row", [2, 4, 99])
+def test_a_header_said_to_be_where_none_is_is_refused(tmp_path: Path, row: int) -> None:
+    path = written(tmp_path, "a,b\n\n1,2\n")
+
+    with pytest.raises(UnreadableFileError, match=rf"The file has no header line in line {row}\. Expected"):
+        reader.inspect(path, header_row=row)
+
+
+def test_lines_above_the_header_are_no_rows_and_are_told(read: Reading, inspected: Inspecting) -> None:
+    content = "Report for June\n\nid,name\n1,x\n2,y\n"
+
+    assert inspected(content).notes[0] == "Skipped 2 lines above the header: “Report for June”."
+    assert read(content).rows == {1: ["1", "x"], 2: ["2", "y"]}
+
+
+MARKED = "id,name,_upload_id,_row_number,_error\n"
+
+
+def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, block_bytes: int) -> None:
+    path = written(tmp_path, MARKED + "1,'=x,77,5,why\n2,'y,77,6,\"why, then\"\n3,z\n4,'5\" ''+,77,8,why\n")
+    layout = reader.inspect(path)
+    found = Read.of(path, layout, block_bytes)
+
+    assert (layout.names, layout.marks, layout.width, layout.parent) == (["id", "name"], 3, 5, 77)
+    assert found.rows == {1: ["1", "=x"], 2: ["2", "'y"], 4: ["4", "'5\" ''+"]}
+    assert found.bad == {3: (["3", "z"], "has 2 cells, expected 5")}
+
+
+@pytest.mark.parametrize(
+    ("content", "parent"),
+    [
+        (MARKED, None),
+        (MARKED + "\n1,x,77,1,why\n", 77),
+        (MARKED + "1,x,,1,why\n", None),
+        (MARKED + "1,x,seven,1,why\n", None),
+        (MARKED + f"1,x,{'9' * 19},1,why\n", None),
+        (MARKED + "1,x\n", None),
+    ],
+)
+def test_whose_failed_rows_they_are_stands_in_the_first(
+    inspected: Inspecting, content: str, parent: int | None
+) -> None:
+    layout = inspected(content)
+
+    assert (layout.marks, layout.parent) == (3, parent)
+
+
+@pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
+def test_other_columns_of_these_names_are_no_marks(inspected: Inspecting, header: str) -> None:
+    assert (inspected(f"{header}\n").marks, inspected(f"{header}\n").parent) == (0, None)
+
+
+def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b\n1,x\n2,y\n3\n4,z\n")
+    layout = reader.inspect(path)
+    (chunk,) = reader.chunks(path, layout, start=layout.first_byte, row=1, block_bytes=4096)
+    without = chunk.without({2: [(1, "is the error #N/A"), (0, "is odd")], 9: [(0, "is not here")]})
+
+    assert without.rows.index.tolist() == [1, 4]
+    assert [(row.number, row.cells, row.sentence) for row in without.bad] == [
+        (2, ["2", "y"], "b: is the error #N/A; a: is odd"),
+        (3, ["3"], "has 1 cell, expected 2"),
+    ]
+    assert chunk is chunk.without({9: [(0, "is not here")]})
+
+
 @pytest.fixture
 def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of a record as low as a fast test needs it."""
@@ -336,12 +417,13 @@ def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
-@pytest.mark.parametrize("length", [997, 998, 1500, 3000, 9000])
+@pytest.mark.parametrize("length", [996, 997, 998, 1500, 3000, 9000])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("block_bytes", [256, 1 << 20])
 def test_a_line_that_is_too_long_fails_as_one_row_and_the_next_is_read(
-    read: Reading, length: int, newline: str
+    read: Reading, length: int, newline: str, block_bytes: int
 ) -> None:
-    found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), 256)
+    found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), block_bytes)
 
     if length + 2 + len(newline) <= 1000:
         assert found.outcome == ({1: ["1", "z" * length], 2: ["2", "3"]}, {}, 2)

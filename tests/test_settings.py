@@ -35,6 +35,9 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("BULK_UPLOAD_PORT", "9000", "port", 9000),
         ("BULK_UPLOAD_LEASE", "2.5", "lease", 2.5),
         ("BULK_UPLOAD_OPEN", "true", "open", True),
+        ("BULK_UPLOAD_FAILED_ROWS_KEPT", "0", "failed_rows_kept", 0),
+        ("BULK_UPLOAD_MAX_EXPANSION_RATIO", "1000", "max_expansion_ratio", 1000),
+        ("BULK_UPLOAD_MAX_EXPANDED_BYTES", "1000000", "max_expanded_bytes", 1_000_000),
         ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("REDIS_URL", "redis://cache/3", "redis_url", "redis://cache/3"),
         ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
@@ -75,6 +78,9 @@ def test_settings_do_not_change() -> None:
         ("BULK_UPLOAD_PORT", "70000", "PORT: Input should be less than or equal to 65535"),
         ("BULK_UPLOAD_LEASE", "0.5", "LEASE: Input should be greater than or equal to 1"),
         ("BULK_UPLOAD_BLOCK_BYTES", "255", "BLOCK_BYTES: Input should be greater than or equal to 256"),
+        ("BULK_UPLOAD_FAILED_ROWS_KEPT", "-1", "FAILED_ROWS_KEPT: Input should be greater than or equal to 0"),
+        ("BULK_UPLOAD_MAX_EXPANSION_RATIO", "0", "MAX_EXPANSION_RATIO: Input should be greater than or equal to 1"),
+        ("BULK_UPLOAD_MAX_EXPANDED_BYTES", "0", "MAX_EXPANDED_BYTES: Input should be greater than or equal to 1"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
