@@ -26,7 +26,8 @@ def beside_imports(rows: int) -> str:
                 waits, refused = _send_forms(client)
                 busy = _processing(client)
         finally:
-            serve.kill_everything()
+            serve.process.terminate()  # in order: a killed worker's import would go on writing for a while
+            serve.process.wait(60)
     notes = [
         f"{A_SECOND} form uploads a second for {SECONDS} s while two workers import {rows:,} rows each into datasets of"
         f" their own; {busy} of the two still at it at the end; from the POST to its answer"
