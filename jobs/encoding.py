@@ -7,6 +7,7 @@ statistics of characters take one for the other; for other scripts charset-norma
 
 import codecs
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -145,6 +146,9 @@ def detect(path: Path, tick: Tick) -> Encoding:
         if _looks_binary(head):
             raise UnreadableFileError("This seems to be a binary file, not a table of text.")
         file.seek(0)
+        if _is_all_utf8(file, tick):
+            return Encoding(UTF_8, "Read as UTF-8.")
+        file.seek(0)
         evidence = _Evidence(path.stat().st_size)
         for block in _blocks(file):
             evidence.see(block)
@@ -224,6 +228,17 @@ def _reads_as_text(head: bytes, codec: str) -> bool:
     return len(_NO_CHARACTER.findall(text)) <= max(len(text) // 200, 2)
 
 
+def _is_all_utf8(file: BinaryIO, tick: Tick) -> bool:
+    """A character that a block's end has cut is read again with the next one: no block is copied."""
+    while block := file.read(BLOCK_BYTES):
+        end = _end_of_characters(block) or len(block)
+        if not _is_utf8(block, end):
+            return False
+        file.seek(end - len(block), os.SEEK_CUR)
+        tick()
+    return True
+
+
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
     """A file in blocks that end with a line, or at least with a whole character of UTF-8."""
     rest = b""
@@ -248,9 +263,9 @@ def _end_of_characters(block: bytes) -> int:
     return len(block)
 
 
-def _is_utf8(block: bytes) -> bool:
-    """Arrow checks several GB/s in place; Python would make a string of it first."""
-    offsets = pa.py_buffer(np.array([0, len(block)], np.int64))
+def _is_utf8(block: bytes, end: int) -> bool:
+    """Whether a block is up to a byte. Arrow checks several GB/s in place; Python would make a string of it first."""
+    offsets = pa.py_buffer(np.array([0, end], np.int64))
     try:
         pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, pa.py_buffer(block)]).validate(full=True)
     except pa.ArrowInvalid:
@@ -275,7 +290,7 @@ class _Evidence:
     def see(self, block: bytes) -> None:
         if block.isascii():
             return
-        if _is_utf8(block):
+        if _is_utf8(block, len(block)):
             self.valid += _count_stretches(block)
             return
         self._try_stretches(block)
@@ -302,8 +317,6 @@ class _Evidence:
 
     def verdict(self) -> Encoding:
         stretches = self.valid + self.invalid
-        if not self.invalid:
-            return Encoding(UTF_8, "Read as UTF-8.")
         if self.valid > self.invalid:
             share = f"{self.invalid:,} of {stretches:,} stretches beyond ASCII {'is' if self.invalid == 1 else 'are'}"
             return Encoding(UTF_8, f"Read as UTF-8, although {share} not valid in it: rows that have one fail.")

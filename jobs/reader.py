@@ -256,10 +256,13 @@ def _regular(block: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> boo
     """Whether quotes pair up as in RFC 4180: 1st, 3rd, … open a cell (or double the one before), 2nd, … close it."""
     if not len(quotes):
         return True
-    around = np.frombuffer(b"\n" + block + b"\n", dtype=np.uint8)
-    allowed = [_QUOTE, _LF, _CR, ord(delimiter)]
-    before_opening, after_closing = around[quotes[0::2]], around[quotes[1::2] + 2]
-    return bool(np.isin(before_opening, allowed).all() and np.isin(after_closing, allowed).all())
+    allowed = np.zeros(256, dtype=np.bool_)
+    allowed[[_QUOTE, _LF, _CR, ord(delimiter)]] = True
+    # The first byte of a block and the last one stand where a record begins and ends.
+    before_opening = quotes[int(quotes[0] == 0) * 2 :: 2] - 1
+    after_closing = quotes[1 :: 2][: -1 if quotes[-1] == len(block) - 1 else None] + 1
+    around = np.frombuffer(block, dtype=np.uint8)
+    return bool(allowed[around[before_opening]].all() and allowed[around[after_closing]].all())
 
 
 @dataclass(frozen=True)

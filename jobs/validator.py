@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ from jobs.failures import BadRow, Reason
 from jobs.schema import DIRECTIVES, SchemaField, TableSchema
 
 Mask = npt.NDArray[np.bool_]
+#: Text → values of a type, null where a value is none.
+Parse = Callable[[pa.Array], pa.Array]
 
 #: Digits of a decimal number that a double keeps: one with more would come back as another number.
 SIGNIFICANT_DIGITS = 15
@@ -200,8 +203,11 @@ def _duplicated(keys: list[pa.Array], candidates: Mask, *, keep: Literal["first"
     """Which candidates have the same values as another that is kept."""
     found = np.zeros(len(candidates), dtype=bool)
     places = np.flatnonzero(candidates)
-    if len(keys) == 1 and pc.count_distinct(keys[0].filter(pa.array(candidates))).as_py() == len(places):
-        return found
+    if len(keys) == 1:
+        kept = keys[0] if len(places) == len(candidates) else keys[0].filter(pa.array(candidates))
+        # Many a file is sorted by its key, which is seen faster than the different values are counted.
+        if pc.all(pc.less(kept[:-1], kept[1:])).as_py() is not False or len(kept) == pc.count_distinct(kept).as_py():
+            return found
     # Without the others first: where one of them is null, pandas makes doubles of whole numbers.
     table = pd.DataFrame({str(n): key.filter(pa.array(candidates)).to_pandas() for n, key in enumerate(keys)})
     found[places] = table.duplicated(keep=keep).to_numpy()
@@ -216,15 +222,49 @@ def _matching(values: pa.Array, pattern: str) -> pa.Array:
     return pc.if_else(pc.fill_null(matches, False), values, pa.scalar(None, pa.string()))
 
 
+def _lengths(text: pa.Array) -> npt.NDArray[np.int32]:
+    """Bytes of each value, 0 of a missing one."""
+    lengths = pc.binary_length(text)
+    found: npt.NDArray[np.int32] = (pc.fill_null(lengths, 0) if lengths.null_count else lengths).to_numpy()
+    return found
+
+
+def _other_bytes(text: pa.Array, usual: bytes) -> Mask:
+    """Which values have a byte that is none of these."""
+    found = np.zeros(len(text), dtype=np.bool_)
+    if not _lengths(text).any():
+        return found
+    _, ends, data = text.buffers()
+    offsets = np.frombuffer(ends, np.int32)[text.offset : text.offset + len(text) + 1]
+    other = np.ones(256, dtype=np.bool_)
+    other[np.frombuffer(usual, np.uint8)] = False
+    places = np.flatnonzero(other[np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]]) + offsets[0]
+    found[np.searchsorted(offsets, places, side="right") - 1] = True
+    return found
+
+
+def _in_two_ways(text: pa.Array, odd: Mask, plain: Parse, exact: Parse) -> pa.Array:
+    """The odd values parsed exactly, which takes long, and the others, which are most as a rule, plainly."""
+    if not odd.any():
+        return plain(text)
+    mask = pa.array(odd)
+    values = plain(pc.if_else(mask, pa.scalar(None, pa.string()), text))
+    return pc.replace_with_mask(values, mask, exact(text.filter(mask)))
+
+
 def _string(_field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     return present, "is not text"
 
 
 def _integer(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     """An optional sign and digits; leading zeros mean nothing. Within 64 bits."""
-    digits = _matching(_ungrouped(field, present), _INTEGER)
-    plain = pc.replace_substring_regex(digits, r"^\+", "") if pc.any(pc.starts_with(digits, "+")).as_py() else digits
-    return _cast(plain, pa.int64()), "is not a whole number"
+    text = _ungrouped(field, present)
+
+    def exact(odd: pa.Array) -> pa.Array:
+        return _cast(pc.utf8_ltrim(_matching(odd, _INTEGER), "+"), pa.int64())
+
+    plain = partial(_cast, kind=pa.int64())
+    return _in_two_ways(text, _other_bytes(text, b"0123456789"), plain, exact), "is not a whole number"
 
 
 def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
@@ -233,6 +273,12 @@ def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     if field.decimal_char != ".":
         text = pc.if_else(pc.match_substring(text, "."), pa.scalar(None, pa.string()), text)
         text = pc.replace_substring(text, field.decimal_char, ".")
+    odd = _other_bytes(text, b"0123456789.") | (_lengths(text) > SIGNIFICANT_DIGITS)
+    values = _in_two_ways(text, odd, partial(_cast, kind=pa.float64()), _exact_number)
+    return values, f"is not a number of at most {SIGNIFICANT_DIGITS} digits"
+
+
+def _exact_number(text: pa.Array) -> pa.Array:
     text = _matching(text, _NUMBER)
     if (pc.max(pc.utf8_length(text)).as_py() or 0) > SIGNIFICANT_DIGITS:
         mantissa = pc.replace_substring_regex(text, r"^[+-]?0*\.?0*|[eE].*$|\.", "")
@@ -243,7 +289,7 @@ def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     if pc.any(tiny).as_py():  # zeros; and what is so small that a double makes it nothing, or keeps few of its digits
         lost = pc.match_substring_regex(pc.if_else(tiny, text, pa.scalar(None, pa.string())), "^[^eE]*[1-9]")
         values = pc.if_else(pc.fill_null(lost, False), pa.scalar(None, pa.float64()), values)
-    return values, f"is not a number of at most {SIGNIFICANT_DIGITS} digits"
+    return values
 
 
 def _ungrouped(field: SchemaField, text: pa.Array) -> pa.Array:
@@ -276,6 +322,20 @@ def _boolean(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     """Dates, times and both, as ISO text: those of a format of their own are brought into ISO order first."""
+    text = _days(field, present) if field.type == "date" else _moment_of(field, present)
+    words = {"date": "a date", "time": "a time", "datetime": "a date and time"}[field.type]
+    own = field.format != "default"
+    return text, f"is not {words} like {example_of(field.format) if own else _EXAMPLES[field.type]}"
+
+
+def _days(field: SchemaField, present: pa.Array) -> pa.Array:
+    """Days are looked at once each: a file has few of them."""
+    days = present.dictionary_encode()
+    iso = _moment_of(field, days.dictionary)
+    return present if iso.equals(days.dictionary) else iso.take(days.indices)
+
+
+def _moment_of(field: SchemaField, present: pa.Array) -> pa.Array:
     own = field.format != "default"
     text = _matching(_iso_order(present, field.format) if own else present, _ISO[field.type])
     if field.type != "time":
@@ -284,8 +344,7 @@ def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
         text = _canonical(text, "T.{8}Z?$", _whole) if own else _canonical(text, "T.{8}Z$", _in_utc)
     if field.type == "time":
         text = _canonical(text, "^.{8}$", lambda value: time.fromisoformat(value).isoformat())
-    words = {"date": "a date", "time": "a time", "datetime": "a date and time"}[field.type]
-    return text, f"is not {words} like {example_of(field.format) if own else _EXAMPLES[field.type]}"
+    return text
 
 
 def example_of(format_: str) -> str:
