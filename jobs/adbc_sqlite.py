@@ -4,7 +4,7 @@ The driver begins a transaction when it connects and another after every commit,
 is read, and refuses to change pragmas inside a transaction. The classes here make of that what SQLAlchemy expects.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -70,10 +70,6 @@ class AdbcConnection:
 
     def cursor(self) -> AdbcCursor:
         return AdbcCursor(self._connection)
-
-    def insert_columns(self, statement: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Run an INSERT for each row of these columns, in their order."""
-        self.insert(statement, pa.RecordBatch.from_pydict(dict(columns)))
 
     def insert(self, statement: str, rows: pa.RecordBatch) -> None:
         """Run an INSERT for each row, its parameters bound from Arrow columns in order."""

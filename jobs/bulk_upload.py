@@ -4,6 +4,7 @@ A chunk's rows, its failed rows, the counters and the checkpoint commit together
 dies, the next attempt goes on behind the last chunk and no row lands twice.
 """
 
+import itertools
 import logging
 import os
 import socket
@@ -16,11 +17,12 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from jobs import datasets, failures, files, reader, source, uploads, writer
+from jobs.columns import Packed
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
 from jobs.events import Publisher, Ticker
-from jobs.failures import BadRow, Reason
+from jobs.failures import BadRow, Failures, Reason
 from jobs.profiler import Profile
 from jobs.queue import UploadQueue, stop_requested
 from jobs.reader import Chunk, Layout
@@ -98,7 +100,7 @@ class _Attempt:
         layout = reader.inspect(prepared.path, prepared.delimiter, prepared.header_row)
         dataset = self._dataset(prepared, layout)
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
-        for chunk in ahead(self._validated(prepared, layout, dataset)):
+        for chunk in ahead(self._validated(prepared, layout, dataset, rows)):
             self._commit(rows, chunk)
             self._progress.tick(self._upload)
             self._stop_if_hopeless(at_least=HOPELESS_AFTER)
@@ -164,24 +166,28 @@ class _Attempt:
         found = reader.chunks(prepared.path, layout, start=start, row=row, block_bytes=self._settings.block_bytes)
         return (chunk.without(prepared.bad) for chunk in found) if prepared.bad else found
 
-    def _validated(self, prepared: Prepared, layout: Layout, dataset: Dataset) -> Iterator["ValidatedChunk"]:
+    def _validated(
+        self, prepared: Prepared, layout: Layout, dataset: Dataset, rows: Writer
+    ) -> Iterator["ValidatedChunk"]:
         sources = datasets.match(dataset.schema, layout.names).sources
         validator = Validator(dataset.schema, sources, upsert=dataset.mode is Mode.UPSERT)
         start = max(self._upload.next_byte, layout.first_byte)
         for chunk in self._chunks(prepared, layout, start, self._upload.rows_processed + 1):
-            yield ValidatedChunk(chunk, validator.validate(chunk.rows))
+            validated = validator.validate(chunk.rows)
+            bad = Failures.of(_in_order(chunk.bad, validated.bad))
+            yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), bad)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
         """All that a chunk changes, or nothing; the guard first, which on SQLite is also what takes the lock."""
         with self._database.transaction() as connection:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
-            collisions = rows.write(connection, chunk.validated.to_write)
+            collisions = rows.write(connection, chunk.to_write)
             self._upload = uploads.advance(
                 connection,
                 self._claim,
                 lease=self._settings.lease,
                 good=len(chunk.validated.good) - len(collisions),
-                bad=chunk.bad(collisions),
+                bad=chunk.failures(collisions),
                 next_byte=chunk.source.next_byte,
                 kept=self._settings.failed_rows_kept,
             )
@@ -242,15 +248,23 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """A chunk and what became of its rows."""
+    """A chunk and what became of its rows. to_write, bad: as the database takes them."""
 
     source: Chunk
     validated: Validated
+    to_write: Packed
+    bad: Failures
 
-    def bad(self, collisions: Collisions) -> list[BadRow]:
-        """All that failed, those that the database had already included, in the file's order."""
+    def failures(self, collisions: Collisions) -> Failures:
+        """All that failed, those whose keys the database had already included."""
+        if not collisions:
+            return self.bad
         collided = [BadRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
-        return sorted([*self.source.bad, *self.validated.bad, *collided], key=lambda row: row.number)
+        return Failures.of(_in_order(self.source.bad, self.validated.bad, collided))
+
+
+def _in_order(*bad: list[BadRow]) -> list[BadRow]:
+    return sorted(itertools.chain(*bad), key=lambda row: row.number)
 
 
 def ahead(source: Iterator[T]) -> Iterator[T]:

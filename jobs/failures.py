@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from jobs import columns
 from jobs.tables import failed_rows, failure_counts
 
 #: Characters of a cell that a reason quotes.
@@ -55,36 +57,49 @@ class FailureCount(NamedTuple):
     rows: int
 
 
-def record(connection: sa.Connection, upload_id: int, bad: list[BadRow], *, room: int) -> None:
+@dataclass(frozen=True)
+class Failures:
+    """Failed rows of a chunk as they are stored: columns, and how many rows failed for which reason."""
+
+    columns: pa.RecordBatch
+    counts: Counter[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+    @classmethod
+    def of(cls, bad: list[BadRow]) -> Self:
+        """What costs the processor, so that it need not be done while the database is held."""
+        batch = pa.RecordBatch.from_pydict(
+            {
+                "row_number": pa.array([row.number for row in bad], pa.int64()),
+                "cells": pa.array([json.dumps(row.cells) for row in bad], pa.string()),
+                "reasons": pa.array([json.dumps(row.reasons) for row in bad], pa.string()),
+            }
+        )
+        return cls(batch, Counter((column or "", rule) for row in bad for column, rule in _different(row.reasons)))
+
+
+def _different(reasons: list[Reason]) -> set[tuple[str | None, str]]:
+    return {reason[:2] for reason in reasons}
+
+
+def record(connection: sa.Connection, upload_id: int, bad: Failures, *, room: int) -> None:
     """Count failed rows of an upload, and keep the first ones. room: how many more may be kept."""
     if not bad:
         return
     if room > 0:
-        _keep(connection, upload_id, bad[:room])
-    counts = Counter((column or "", rule) for row in bad for column, rule in {reason[:2] for reason in row.reasons})
+        kept = bad.columns.slice(0, room)
+        ids = pa.repeat(pa.scalar(upload_id, pa.int64()), kept.num_rows)
+        batch = pa.RecordBatch.from_arrays([ids, *kept.columns], ["upload_id", *kept.schema.names])
+        columns.add(connection, failed_rows, columns.pack(connection.dialect, batch))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(failure_counts)
     added = insert.on_conflict_do_update(
         index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
     )
-    for (column, rule), rows in sorted(counts.items()):
+    for (column, rule), rows in sorted(bad.counts.items()):
         connection.execute(added, {"upload_id": upload_id, "column": column, "rule": rule, "rows": rows})
-
-
-def _keep(connection: sa.Connection, upload_id: int, bad: list[BadRow]) -> None:
-    if connection.dialect.driver != "adbc":
-        rows = [{"row_number": row.number, "cells": row.cells, "reasons": row.reasons} for row in bad]
-        connection.execute(sa.insert(failed_rows).values(upload_id=upload_id), rows)
-        return
-    # As columns: a tenth of the time that binding them row by row takes.
-    columns = {
-        "upload_id": [upload_id] * len(bad),
-        "row_number": [row.number for row in bad],
-        "cells": [json.dumps(row.cells) for row in bad],
-        "reasons": [json.dumps(row.reasons) for row in bad],
-    }
-    driver: Any = connection.connection.driver_connection
-    driver.insert_columns(str(sa.insert(failed_rows).compile(dialect=connection.dialect)), columns)
 
 
 def forget(connection: sa.Connection, upload_id: int) -> None:

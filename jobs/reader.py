@@ -260,7 +260,7 @@ def _regular(block: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> boo
     allowed[[_QUOTE, _LF, _CR, ord(delimiter)]] = True
     # The first byte of a block and the last one stand where a record begins and ends.
     before_opening = quotes[int(quotes[0] == 0) * 2 :: 2] - 1
-    after_closing = quotes[1 :: 2][: -1 if quotes[-1] == len(block) - 1 else None] + 1
+    after_closing = quotes[1::2][: -1 if quotes[-1] == len(block) - 1 else None] + 1
     around = np.frombuffer(block, dtype=np.uint8)
     return bool(allowed[around[before_opening]].all() and allowed[around[after_closing]].all())
 

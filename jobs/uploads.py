@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from jobs import failures
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failures import BadRow
+from jobs.failures import Failures
 from jobs.files import StoredFile
 from jobs.tables import uploads
 
@@ -239,7 +239,7 @@ def advance(
     *,
     lease: float,
     good: int,
-    bad: list[BadRow],
+    bad: Failures,
     next_byte: int,
     kept: int,
 ) -> Upload:

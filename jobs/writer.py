@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from jobs import columns
+from jobs.columns import Packed
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatabaseBusyError, UnreadableFileError
 from jobs.failures import Reason
@@ -31,13 +32,16 @@ TRIES = 10
 class Writer(Protocol):
     """Writes one upload into one dataset."""
 
-    def write(self, connection: sa.Connection, rows: pd.DataFrame) -> Collisions:
-        """rows: one column a field in its type, index = row number."""
+    def pack(self, rows: pd.DataFrame) -> Packed:
+        """Rows as the database takes them; in any thread. rows: one column a field in its type, index = row number."""
         ...
+
+    def write(self, connection: sa.Connection, rows: Packed) -> Collisions: ...
 
 
 def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> Writer:
-    return SqliteWriter(dataset, upload_id) if dialect.name == "sqlite" else PostgresWriter(dataset, upload_id)
+    writer = SqliteWriter if dialect.name == "sqlite" else PostgresWriter
+    return writer(dialect, dataset, upload_id)
 
 
 class _Keys:
@@ -70,7 +74,8 @@ class _Keys:
 class SqliteWriter:
     """Nobody else writes meanwhile: what is not there at the look is not there at the write."""
 
-    def __init__(self, dataset: Dataset, upload_id: int) -> None:
+    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
+        self._dialect = dialect
         self._table = dataset.table
         self._keys = _Keys(dataset)
         self._upload_id = upload_id
@@ -85,8 +90,11 @@ class SqliteWriter:
             insert = insert.on_conflict_do_nothing()
         self._insert = insert
 
-    def write(self, connection: sa.Connection, rows: pd.DataFrame) -> Collisions:
-        batch = _batch(self._upload_id, rows)
+    def pack(self, rows: pd.DataFrame) -> Packed:
+        return columns.pack(self._dialect, _batch(self._upload_id, rows))
+
+    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
+        batch = rows.batch
         if self._keys.upserted and self._keys.guarded:
             collisions = self._look(connection, batch)
             batch = _without(batch, collisions)
@@ -98,35 +106,36 @@ class SqliteWriter:
     def _run(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
         """Rows that are in now."""
         before = connection.scalar(sa.select(sa.func.total_changes()))
-        driver: Any = connection.connection.driver_connection
-        driver.insert(str(self._insert.compile(dialect=connection.dialect)), _without_booleans(batch))
+        columns.insert(connection, self._insert, batch)
         after = connection.scalar(sa.select(sa.func.total_changes()))
         return int(after or 0) - int(before or 0)
 
     def _look(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
         self._staged.create(connection, checkfirst=True)
         connection.execute(sa.delete(self._staged))
-        driver: Any = connection.connection.driver_connection
         keys = batch.select([column.name for column in self._staged.columns])
-        statement = sa.insert(self._staged).compile(dialect=connection.dialect)
-        driver.insert(str(statement), _without_booleans(keys))
+        columns.insert(connection, sa.insert(self._staged), keys)
         return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
 
 
 class PostgresWriter:
-    """COPY straight into the table while nothing collides; through a staging table from the first collision on.
+    """COPY straight into the table while no key is taken; through a staging table from the first one that is.
 
     Two imports may want the same keys at once. Each waits for the other's transaction to end before it knows; sorted by
     key they wait in one direction, and whoever is picked as a deadlock's victim begins its chunk's rows again.
     """
 
-    def __init__(self, dataset: Dataset, upload_id: int) -> None:
+    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
+        self._dialect = dialect
         self._table = dataset.table
         self._keys = _Keys(dataset)
         self._upload_id = upload_id
-        columns = (sa.Column(column.name, column.type) for column in self._table.c)
         self._staged = sa.Table(
-            "_incoming", sa.MetaData(), *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DELETE ROWS"
+            "_incoming",
+            sa.MetaData(),
+            *(sa.Column(column.name, column.type) for column in self._table.c),
+            prefixes=["TEMPORARY"],
+            postgresql_on_commit="DELETE ROWS",
         )
         ordered = sa.select(self._staged).order_by(*(self._staged.c[column.name] for column in self._table.primary_key))
         insert = postgresql.insert(self._table).from_select([column.name for column in self._table.columns], ordered)
@@ -135,14 +144,16 @@ class PostgresWriter:
             self._insert = insert.on_conflict_do_update(index_elements=self._keys.upserted, set_=replaced)
         else:
             self._insert = insert.on_conflict_do_nothing()
-        self._through_staging = bool(self._keys.upserted)
+        self._through_staging = False
 
-    def write(self, connection: sa.Connection, rows: pd.DataFrame) -> Collisions:
-        batch = _batch(self._upload_id, rows)
+    def pack(self, rows: pd.DataFrame) -> Packed:
+        return columns.pack(self._dialect, _batch(self._upload_id, rows))
+
+    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         if not self._through_staging:
             try:
                 with connection.begin_nested():
-                    _copy(connection, self._table, batch)
+                    columns.add(connection, self._table, rows)
                 return {}
             except Exception as error:
                 _check_is_collision(error, self._keys)
@@ -151,22 +162,22 @@ class PostgresWriter:
         for _ in range(TRIES):
             try:
                 with connection.begin_nested():
-                    return self._stage(connection, batch)
+                    return self._stage(connection, rows)
             except Exception as error:
                 _check_is_collision(error, self._keys)
         raise DatabaseBusyError("Other imports into the same dataset kept taking the same keys.")
 
-    def _stage(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
-        _copy(connection, self._staged, batch)
+    def _stage(self, connection: sa.Connection, rows: Packed) -> Collisions:
+        connection.execute(sa.delete(self._staged))  # empty as a rule: a commit has done it
+        columns.add(connection, self._staged, rows)
         collisions: Collisions = {}
         if self._keys.upserted and self._keys.guarded:
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
             taken = self._staged.c["_row_number"].in_(collisions)
             connection.execute(sa.delete(self._staged).where(taken))
         inserted = connection.execute(self._insert).rowcount
-        if not self._keys.upserted and inserted < batch.num_rows:
+        if not self._keys.upserted and inserted < len(rows):
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
-        connection.execute(sa.delete(self._staged))
         return collisions
 
 
@@ -198,8 +209,8 @@ def _staged_columns(dataset: Dataset, keys: _Keys) -> list[sa.Column[Any]]:
 
 def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:
     """The columns of the table, in order and by name."""
-    columns = [rows[name].array.__arrow_array__() for name in rows.columns]
-    flat = [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in columns]
+    arrays = [rows[name].array.__arrow_array__() for name in rows.columns]
+    flat = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
     ids = pa.repeat(pa.scalar(upload_id, pa.int64()), len(rows))
     numbers = pa.array(rows.index.to_numpy(), pa.int64())
     return pa.RecordBatch.from_arrays([ids, numbers, *flat], ["_upload_id", "_row_number", *rows.columns])
@@ -208,19 +219,3 @@ def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:
 def _without(batch: pa.RecordBatch, collisions: Collisions) -> pa.RecordBatch:
     taken = pc.is_in(batch.column("_row_number"), value_set=pa.array(list(collisions), pa.int64()))
     return batch.filter(pc.invert(taken)) if collisions else batch
-
-
-def _without_booleans(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """SQLite has none: 1 and 0 stand for them."""
-    columns = [pc.cast(column, pa.int64()) if pa.types.is_boolean(column.type) else column for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
-
-
-def _copy(connection: sa.Connection, table: sa.Table, batch: pa.RecordBatch) -> None:
-    """PostgreSQL's COPY of Arrow's own CSV: missing values are unquoted and empty, text is quoted."""
-    sink = pa.BufferOutputStream()
-    pa_csv.write_csv(batch, sink, pa_csv.WriteOptions(include_header=False))
-    driver: Any = connection.connection.driver_connection
-    name = connection.dialect.identifier_preparer.format_table(table)
-    with driver.cursor() as cursor, cursor.copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
-        copy.write(memoryview(sink.getvalue()))

@@ -23,7 +23,7 @@ from jobs import datasets, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
-from jobs.failures import BadRow
+from jobs.failures import BadRow, Failures
 from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
@@ -136,7 +136,8 @@ class Records:
         return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
 
     def advance(self, upload: Upload, good: int = 10, bad: list[BadRow] | None = None) -> Upload:
-        rows: dict[str, Any] = {"good": good, "bad": bad or [], "next_byte": upload.next_byte + good, "kept": KEPT}
+        bad_rows = Failures.of(bad or [])
+        rows: dict[str, Any] = {"good": good, "bad": bad_rows, "next_byte": upload.next_byte + good, "kept": KEPT}
         return self.tell(lambda connection: uploads.advance(connection, claim_of(upload), lease=LEASE, **rows))
 
     def complete(self, upload: Upload) -> Upload:

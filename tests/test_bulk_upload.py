@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from jobs import bulk_upload, datasets, failures, files, uploads, writer
 from jobs.bulk_upload import ahead
+from jobs.columns import Packed
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
@@ -333,6 +335,9 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
         class Failing:
             def __init__(self, *words: Any) -> None:
                 self._writer = whole(*words)
+
+            def pack(self, rows: pd.DataFrame) -> Packed:
+                return self._writer.pack(rows)
 
             def write(self, *words: Any) -> Collisions:
                 self._writer.write(*words)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from jobs import failures, tables, uploads
 from jobs.database import Database, migrate
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failures import BadRow, Reason
+from jobs.failures import BadRow, Failures, Reason
 from jobs.files import StoredFile
 from jobs.settings import Settings
 from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Status, Upload
@@ -63,7 +63,7 @@ def claim_of(upload: Upload) -> Claim:
 
 def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
     rows = [BadRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
-    return uploads.advance(connection, claim, lease=60, good=good, bad=rows, next_byte=next_byte, kept=9)
+    return uploads.advance(connection, claim, lease=60, good=good, bad=Failures.of(rows), next_byte=next_byte, kept=9)
 
 
 def begun(connection: sa.Connection, claim: Claim, **otherwise: Any) -> Upload:
@@ -292,7 +292,7 @@ def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection
         BadRow(6, ["x", "é"], [Reason("price", "is not a number", "é"), Reason("id", "is required")]),
         BadRow(7, ["1"], [Reason(None, "has 1 cell, expected 2", detail="near the end")]),
     ]
-    upload = uploads.advance(connection, claim, lease=60, good=3, bad=bad, next_byte=90, kept=9)
+    upload = uploads.advance(connection, claim, lease=60, good=3, bad=Failures.of(bad), next_byte=90, kept=9)
 
     assert (upload.rows_processed, upload.rows_success, upload.rows_failed) == (10, 8, 2)
     assert upload.next_byte == 90

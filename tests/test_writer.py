@@ -16,7 +16,7 @@ from jobs.datasets import Dataset, Mode
 from jobs.errors import UnreadableFileError
 from jobs.failures import Reason
 from jobs.schema import TableSchema
-from jobs.writer import Collisions
+from jobs.writer import Collisions, Writer
 from tests.waiting import until
 
 #: A column of each kind of value that the validator hands over.
@@ -54,13 +54,18 @@ def rows(dataset: Dataset, *values: tuple[Any, ...], first: int = 1) -> pd.DataF
     return frame
 
 
+def put(connection: sa.Connection, found: Writer, chunk: pd.DataFrame) -> Collisions:
+    return found.write(connection, found.pack(chunk))
+
+
 def write(
     database: Database, dataset: Dataset, *values: tuple[Any, ...], upload_id: int = 7, first: int = 1
 ) -> Collisions:
     """One chunk of an upload, in a transaction of its own."""
     with database.transaction() as connection:
-        found = writer.writer_for(connection.dialect, dataset, upload_id)
-        return found.write(connection, rows(dataset, *values, first=first))
+        return put(
+            connection, writer.writer_for(connection.dialect, dataset, upload_id), rows(dataset, *values, first=first)
+        )
 
 
 def stored(database: Database, dataset: Dataset) -> list[tuple[Any, ...]]:
@@ -139,7 +144,7 @@ def test_rows_are_written_or_not_with_all_else_in_their_transaction(database: Da
     def interrupted() -> None:
         with database.transaction() as connection:
             chunk = rows(dataset, ("x", 1))
-            writer.writer_for(connection.dialect, dataset, 7).write(connection, chunk)
+            put(connection, writer.writer_for(connection.dialect, dataset, 7), chunk)
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
@@ -189,9 +194,9 @@ def test_a_key_that_an_earlier_chunk_of_the_same_file_had_is_told_back_too(datab
     dataset = declared(database, *FIELDS[:2], primaryKey="whole")
     with database.transaction() as connection:
         found = writer.writer_for(connection.dialect, dataset, 7)
-        found.write(connection, rows(dataset, ("a", 1)))
-        second = found.write(connection, rows(dataset, ("b", 1), ("c", 2), first=2))
-        third = found.write(connection, rows(dataset, ("d", 2), ("e", 3), first=4))
+        put(connection, found, rows(dataset, ("a", 1)))
+        second = put(connection, found, rows(dataset, ("b", 1), ("c", 2), first=2))
+        third = put(connection, found, rows(dataset, ("d", 2), ("e", 3), first=4))
 
     assert second == {2: [Reason("whole", "is in the dataset already", detail="upload #7, row 1")]}
     assert third == {4: [Reason("whole", "is in the dataset already", detail="upload #7, row 3")]}
@@ -337,7 +342,7 @@ def test_a_key_that_another_import_is_just_writing_is_waited_for(
 
     def first() -> None:
         with database.transaction() as connection:
-            writer.writer_for(connection.dialect, dataset, 7).write(connection, rows(dataset, ("a", 1), ("b", 2)))
+            put(connection, writer.writer_for(connection.dialect, dataset, 7), rows(dataset, ("a", 1), ("b", 2)))
             second.append(pool.submit(write, database, dataset, ("x", 2), ("y", 3), upload_id=8))
             until(blocked(database), "the second to wait for the first")
             if ends == "fails":
