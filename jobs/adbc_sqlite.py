@@ -13,11 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from jobs.database import SQLITE_PRAGMAS
-
-#: Pages in the write-ahead log at which it is copied into the file, which waits for the disk: 64 MB. At SQLite's own
-#: 1,000 that would be every second chunk.
-CHECKPOINT_SELDOM = "PRAGMA wal_autocheckpoint = 4096"
+from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, log_pages
 
 
 class AdbcCursor:
@@ -64,7 +60,7 @@ class AdbcConnection:
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
-        for pragma in (*SQLITE_PRAGMAS, CHECKPOINT_SELDOM):
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS)):
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 

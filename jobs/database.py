@@ -197,7 +197,7 @@ def _sqlite_engine(path: str, driver: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        for pragma in SQLITE_PRAGMAS:
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_OTHERS)):
             connection.execute(pragma)
 
     @sa.event.listens_for(engine, "begin")
@@ -220,8 +220,16 @@ SQLITE_PRAGMAS = (
 )
 
 
+#: Pages of the write-ahead log at which whoever commits next copies them into the file, and waits for the disk: 64 MB,
+#: and twice that. At SQLite's own 1,000 it would be in every second chunk; and a form does not wait for what imports
+#: have written, unless none goes on that would do it.
+LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
 #: What an import's session may use of the server's memory: with PostgreSQL's own 4 and 8 MB, staged chunks go to disk.
 BULK_MEMORY = " -c work_mem=64MB -c temp_buffers=64MB"
+
+
+def log_pages(pages: int) -> str:
+    return f"PRAGMA wal_autocheckpoint = {pages}"
 
 
 def _postgresql_engine(url: sa.URL, idle_timeout: float | None, more_options: str) -> sa.Engine:

@@ -98,8 +98,11 @@ def record(connection: sa.Connection, upload_id: int, bad: Failures, *, room: in
     added = insert.on_conflict_do_update(
         index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
     )
-    for (column, rule), rows in sorted(bad.counts.items()):
-        connection.execute(added, {"upload_id": upload_id, "column": column, "rule": rule, "rows": rows})
+    counted = sorted(bad.counts.items())  # in one order, whoever writes
+    connection.execute(
+        added,
+        [{"upload_id": upload_id, "column": column, "rule": rule, "rows": rows} for (column, rule), rows in counted],
+    )
 
 
 def forget(connection: sa.Connection, upload_id: int) -> None:

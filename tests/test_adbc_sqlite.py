@@ -111,7 +111,15 @@ def test_a_value_taken_twice_is_an_error_of_the_database(database: Database) -> 
 
 
 @pytest.mark.parametrize(
-    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 1), ("busy_timeout", 30000), ("foreign_keys", 1)]
+    ("pragma", "value"),
+    [
+        ("page_size", 16384),
+        ("journal_mode", "wal"),
+        ("synchronous", 1),
+        ("busy_timeout", 30000),
+        ("foreign_keys", 1),
+        ("wal_autocheckpoint", 4096),
+    ],
 )
 def test_every_connection_is_set_up(database: Database, pragma: str, value: str | int) -> None:
     with database.reading() as first, database.reading() as second:

@@ -342,3 +342,19 @@ def _leads_to(descriptor: int) -> str:
     with suppress(OSError):
         return os.readlink(f"/proc/self/fd/{descriptor}")
     return ""
+
+
+def test_a_form_leaves_to_the_imports_what_they_have_written_to_the_log(sqlite_url: str) -> None:
+    def log_pages(bulk: bool) -> int:
+        with opened(sqlite_url, bulk=bulk) as database, database.reading() as connection:
+            return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
+
+    assert log_pages(bulk=True) < log_pages(bulk=False)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_import_may_sort_a_chunk_in_memory(database_url: str) -> None:
+    with opened(database_url, bulk=True) as database, database.reading() as connection:
+        found = [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("work_mem", "temp_buffers")]
+
+    assert found == ["64MB", "64MB"]
