@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ registry.register("sqlite.adbc", "jobs.adbc_sqlite", "AdbcSqliteDialect")
 
 #: Seconds a writer waits for its turn before it says that the database is busy; a chunk takes well under one.
 WRITE_TURN_SECONDS = 30.0
+#: Seconds for which an import lets others go before, who could come without end.
+IMPORT_PATIENCE = 0.5
 #: Seconds between two tries for the turn: short against a chunk of some 100 ms.
 TURN_POLL_SECONDS = 0.002
 #: Identifies the migration's lock among a PostgreSQL database's advisory locks.
@@ -76,7 +78,7 @@ class Database:
             path = os.path.realpath(parsed.database or "")
             self._driver = "adbc" if bulk else "sqlite3"
             self._file = _note_open(path, self._driver)
-            self._turn = _WriteTurn(path)
+            self._turn = _WriteTurn(path, imports=bulk)
             self.engine = _sqlite_engine(path, self._driver)
         else:
             self.engine = _postgresql_engine(parsed, idle_timeout, BULK_MEMORY if bulk else "")
@@ -132,42 +134,53 @@ class _WriteTurn:
     """One writer at a time among all processes, and the next one in line is the next to write.
 
     SQLite's own lock is not fair: an importer that commits and begins again at once starves a form. A writer first
-    takes the *line*, waits in it for the *turn*, and gives up its place in the line only when it has the turn; an
-    importer that comes back finds the line taken and queues behind. The kernel drops both when a process dies.
+    takes the *line*, waits in it for the *turn*, and gives up its place in the line only when it has the turn; one that
+    comes back finds the line taken and queues behind. Imports, each chunk of which takes a while, have a line of their
+    own, and the first in it lets everybody else go before, whom it knows by the lock *waiting* that they share. The
+    kernel drops them all when a process dies.
     """
 
-    def __init__(self, database: str) -> None:
-        self._line = f"{database}.line"
+    def __init__(self, database: str, *, imports: bool) -> None:
+        self._imports = imports
+        self._line = f"{database}.imports" if imports else f"{database}.line"
+        self._waiting = f"{database}.waiting"
         self._turn = f"{database}.turn"
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         deadline = time.monotonic() + WRITE_TURN_SECONDS
-        with _locked(self._line, deadline) as line:
-            turn = _lock(self._turn, deadline)
-            os.close(line)
+        descriptor = self._after_others(deadline) if self._imports else self._before_imports(deadline)
         try:
             yield
         finally:
-            os.close(turn)
+            os.close(descriptor)
+
+    def _before_imports(self, deadline: float) -> int:
+        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._line, deadline):
+            return _lock(self._turn, deadline)
+
+    def _after_others(self, deadline: float) -> int:
+        with _locked(self._line, deadline):
+            with suppress(DatabaseBusyError), _locked(self._waiting, time.monotonic() + IMPORT_PATIENCE):
+                pass  # nobody waits
+            return _lock(self._turn, deadline)
 
 
 @contextmanager
-def _locked(path: str, deadline: float) -> Iterator[int]:
-    """The descriptor of a locked file, for the caller to close; closed here when the block fails."""
-    descriptor = _lock(path, deadline)
+def _locked(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    descriptor = _lock(path, deadline, how)
     try:
-        yield descriptor
-    except BaseException:
+        yield
+    finally:
         os.close(descriptor)
-        raise
 
 
-def _lock(path: str, deadline: float) -> int:
+def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
+    """The descriptor of a locked file, for the caller to close. Raises DatabaseBusyError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return descriptor
         except BlockingIOError:
             if time.monotonic() > deadline:

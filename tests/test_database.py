@@ -1,10 +1,12 @@
 """The one room that opens the database: drivers, transactions, and whose turn it is to write."""
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -248,6 +250,40 @@ def test_a_writer_gets_its_turn_among_others_that_never_pause(
         assert sum(overtaken) < 40
 
 
+def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "IMPORT_PATIENCE", 60.0)
+    path = str(tmp_path / "bulk_upload.db")
+    order: list[str] = []
+
+    def write(who: str) -> None:
+        with room._WriteTurn(path, imports=who == "import").taken():
+            order.append(who)
+
+    def waiting(lock: str) -> int:
+        return sum(_leads_to(each) == f"{path}.{lock}" for each in map(int, os.listdir("/proc/self/fd")))
+
+    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
+        for _ in range(5):
+            writers.submit(write, "form")
+        until(lambda: waiting("waiting") == 5, "the forms to wait")
+        writers.submit(write, "import")
+        until(lambda: waiting("imports") == 1, "the import to wait")
+
+    assert order == ["form"] * 5 + ["import"]
+
+
+def test_an_import_does_not_wait_for_others_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "IMPORT_PATIENCE", 0.01)
+    path = str(tmp_path / "bulk_upload.db")
+    descriptor = os.open(f"{path}.waiting", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        with room._WriteTurn(path, imports=True).taken():
+            pass
+    finally:
+        os.close(descriptor)
+
+
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer's patience as short as a fast test needs it."""
@@ -331,7 +367,7 @@ def test_the_lock_files_stay_out_of_children(sqlite_url: str) -> None:
         turns = [
             descriptor
             for descriptor in map(int, os.listdir("/proc/self/fd"))
-            if _leads_to(descriptor).endswith((".turn", ".line"))
+            if _leads_to(descriptor).endswith((".turn", ".line", ".imports", ".waiting"))
         ]
 
         assert [_leads_to(each).rpartition(".")[2] for each in turns] == ["turn"]
