@@ -92,7 +92,7 @@ def record(connection: sa.Connection, upload_id: int, bad: Failures, *, room: in
         kept = bad.columns.slice(0, room)
         ids = pa.repeat(pa.scalar(upload_id, pa.int64()), kept.num_rows)
         batch = pa.RecordBatch.from_arrays([ids, *kept.columns], ["upload_id", *kept.schema.names])
-        columns.add(connection, failed_rows, columns.pack(connection.dialect, batch))
+        columns.add(connection, failed_rows, columns.pack(connection.dialect, failed_rows, batch))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(failure_counts)
     added = insert.on_conflict_do_update(

@@ -91,7 +91,7 @@ class SqliteWriter:
         self._insert = insert
 
     def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._dialect, _batch(self._upload_id, rows))
+        return columns.pack(self._dialect, self._table, _batch(self._upload_id, rows))
 
     def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         batch = rows.batch
@@ -147,7 +147,7 @@ class PostgresWriter:
         self._through_staging = False
 
     def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._dialect, _batch(self._upload_id, rows))
+        return columns.pack(self._dialect, self._table, _batch(self._upload_id, rows))
 
     def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         if not self._through_staging:
