@@ -155,7 +155,8 @@ def retry(upload_id: int, **flags: object) -> None:
         upload = uploads.retry(connection, upload_id)
     Publisher(settings.redis).publish(upload)
     UploadQueue(settings.redis).enqueue(upload)
-    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for a worker again.")
+    whom = "the reports of its script" if upload.is_external else "a worker"
+    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for {whom} again.")
 
 
 @main.command()
