@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import silence, tables
+from jobs.events import channels
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
+from tests.listening import listening
 from tests.serving import Records
 
 HOUR = 3600.0
@@ -90,3 +92,18 @@ def test_the_patience_is_told_as_people_say_it(records: Records, patience: float
     sweep(records, patience)
 
     assert f"for {words}, so" in str(records.get(upload).error)
+
+
+def test_silence_is_told_on_both_channels(records: Records) -> None:
+    upload = quiet(records, records.external(), HOUR - 10)
+    with listening(records.settings, upload) as heard:
+        sweep(records)
+        sweep(records)
+        sweep(records, HOUR - 20)
+
+    general, own = channels(upload.id)
+    assert [(event.event, event.seq) for event in heard[own]] == [
+        ("bulk_upload_progress", upload.seq + 1),
+        ("bulk_upload_error", upload.seq + 2),
+    ]
+    assert heard[general] == heard[own]
