@@ -31,7 +31,7 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     body: JSON; however it was spelt, the same is the same. Two requests with one key wait for each other. Raises
     KeyReusedError when the key came with another body.
     """
-    connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < utc_now(-KEPT_SECONDS)))
+    _forget(connection)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(idempotency_keys).values(key=key, body=digest, status=0, answer=None, created_at=utc_now())
@@ -45,3 +45,10 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     values = {"status": given.status, "answer": given.content}
     connection.execute(sa.update(idempotency_keys).where(this_one).values(values))
     return given
+
+
+def _forget(connection: sa.Connection) -> None:
+    """Delete what is too old; what somebody else is deleting is left to them, so that nobody waits in a circle."""
+    old = sa.select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < utc_now(-KEPT_SECONDS))
+    these = idempotency_keys.c.key.in_(old.with_for_update(skip_locked=True))
+    connection.execute(sa.delete(idempotency_keys).where(these))
