@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from tests.test_feed import state
+from tests.test_follower import state
 from webapp.bars import Bars, words
-from webapp.feed import State
+from webapp.follower import State
 
 
 @pytest.mark.parametrize(

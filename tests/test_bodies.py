@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from jobs.errors import TooLargeError
 from webapp import bodies
-from webapp.errors import BodyError
+from webapp.bodies import BodyError
 
 
 def read(*parts: bytes, breaks: bool = False) -> Any:

@@ -24,7 +24,7 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
-from webapp.errors import BodyError
+from webapp.bodies import BodyError
 from webapp.fragments import Fragments
 from webapp.problems import Problems
 

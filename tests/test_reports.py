@@ -12,7 +12,7 @@ from jobs.files import StoredFile
 from jobs.reports import MAX_ERROR, MAX_ROWS, Report
 from jobs.uploads import Processor, Status, Upload
 from webapp import bodies
-from webapp.errors import BodyError
+from webapp.bodies import BodyError
 
 EVENTS = {
     "bulk_upload_progress": Status.PROCESSING,

@@ -12,9 +12,9 @@ from jobs.settings import Settings
 from tests.answering import answering, stream, upload
 from tests.commands import Terminal, begin, run
 from tests.serving import Records, Served, Web
-from tests.test_feed import state
+from tests.test_follower import state
 from tests.waiting import until
-from webapp.feed import State
+from webapp.follower import State
 from webapp.watch import line
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -1,19 +1,27 @@
 """The JSON body of a request → a value of the type that is expected, or what is wrong with it, and where."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
-from jobs.errors import TooLargeError
-from webapp.errors import BodyError
+from jobs.errors import BulkUploadError, TooLargeError
 
 #: Bytes that a body may have.
 MAX_BYTES = 1 << 20
 
 T = TypeVar("T")
+
+
+class BodyError(BulkUploadError):
+    """The JSON of a request is not what it should be. problems: the path of each wrong thing, and what is wrong."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {what}" if path else what for path, what in problems))
+        self.problems = tuple(problems)
 
 
 async def read(request: Request[Any]) -> Any:

@@ -9,7 +9,7 @@ import click
 import httpx
 
 from webapp.bars import Bars, on_terminal
-from webapp.feed import Feed, State, outcome
+from webapp.follower import Follower, State, outcome
 from webapp.remote import Remote, RemoteError, ServerAwayError
 
 #: Bytes that are read from a file and sent at once.
@@ -128,7 +128,7 @@ class _Loading:
     def _follow(self, upload_id: int) -> State:
         """The state in which the upload ended. Raises RemoteError when it cannot be told."""
         try:
-            for state in Feed(self._remote, upload_id).states():
+            for state in Follower(self._remote, upload_id).states():
                 self._display.show(state)
         except ServerAwayError as error:
             page = self._remote.page(upload_id)

@@ -16,7 +16,7 @@ from jobs.idempotency import Answer
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
 from webapp import actions, bodies, problems
-from webapp.errors import BodyError
+from webapp.bodies import BodyError
 from webapp.state import AppRequest, AppState
 
 #: Reports that may come in one call.

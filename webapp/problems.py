@@ -20,7 +20,7 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
-from webapp.errors import BodyError
+from webapp.bodies import BodyError
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
 

@@ -8,7 +8,7 @@ import click
 import httpx
 
 from webapp.bars import Bars, on_terminal
-from webapp.feed import Feed, State, outcome, rows
+from webapp.follower import Follower, State, outcome, rows
 from webapp.remote import Remote, RemoteError
 
 _COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancelled": "yellow"}
@@ -36,12 +36,12 @@ class _Watching:
         self._remote = remote
         self._bars = bars
         self._has_begun = False
-        self._feed = Feed(remote, upload_id, patient=True, on_open=self._opened, on_away=self._went_away)
+        self._follower = Follower(remote, upload_id, patient=True, on_open=self._opened, on_away=self._went_away)
 
     def status(self) -> int:
         """Raises RemoteError."""
         last = None
-        for state in self._feed.states():
+        for state in self._follower.states():
             if self._bars is None:
                 click.echo(line(state, self._remote.page(state.file_id)))
             elif last is None:
@@ -49,7 +49,7 @@ class _Watching:
             else:
                 self._bars.show(state)
             last = state
-        assert last is not None  # a feed of one upload ends with its end
+        assert last is not None  # a follower of one upload ends with its end
         sentence, status = outcome(last, self._remote.page(last.file_id))
         if self._bars is not None:
             self._bars.end()

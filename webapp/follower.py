@@ -68,8 +68,8 @@ def rows(count: int) -> str:
     return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
-class Feed:
-    """What a server says of one upload, or of all of them."""
+class Follower:
+    """Follows one upload at a server, or all of them."""
 
     def __init__(
         self,

@@ -7,14 +7,14 @@ import httpx
 import pytest
 
 from tests.answering import answering, stream, upload
-from webapp import feed
-from webapp.feed import Feed, State, outcome
+from webapp import follower
+from webapp.follower import Follower, State, outcome
 from webapp.remote import Remote, RemoteError, ServerAwayError
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "PAUSES", (0.0,))
+    monkeypatch.setattr(follower, "PAUSES", (0.0,))
 
 
 def state(status: str = "processing", *, done: int = 0, failed: int = 0, total: int | None = None) -> State:
@@ -47,29 +47,29 @@ def test_a_state_that_comes_twice_is_told_once_and_an_old_one_never() -> None:
         stream(upload(seq=3), upload(seq=4), upload("completed", seq=5), upload(seq=6)),
     ]
     with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
-        states = list(Feed(remote, 7).states())
+        states = list(Follower(remote, 7).states())
 
     assert [state.seq for state in states] == [2, 3, 4, 5]
 
 
-def test_the_feed_of_all_goes_on_behind_an_end_and_from_the_newest_state() -> None:
+def test_who_follows_all_goes_on_behind_an_end_and_from_the_newest_state() -> None:
     answers = [
         stream(upload("completed", seq=9), upload(seq=3, file_id=8)),
         AWAY,
         stream(upload(seq=10), upload(seq=4, file_id=8)),
     ]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
-        states = list(islice(Feed(remote).states(), 4))
+        states = list(islice(Follower(remote).states(), 4))
 
     newest = "2026-01-31T09:00:09.000000Z"
     assert [(state.file_id, state.seq) for state in states] == [(7, 9), (8, 3), (7, 10), (8, 4)]
     assert requests == [("/api/v1/events", None), ("/api/v1/events", newest), ("/api/v1/events", newest)]
 
 
-def test_a_feed_that_has_told_nothing_yet_goes_on_from_the_servers_clock() -> None:
+def test_who_was_told_nothing_yet_goes_on_from_the_servers_clock() -> None:
     answers = [stream(ping="2026-01-31T08:00:00.000000Z"), stream(upload(seq=1))]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
-        next(Feed(remote).states())
+        next(Follower(remote).states())
 
     assert [last_id for _, last_id in requests] == [None, "2026-01-31T08:00:00.000000Z"]
 
@@ -78,7 +78,7 @@ def test_going_away_and_coming_back_are_told_once_each() -> None:
     told: list[str] = []
     answers = [stream(upload(seq=1)), AWAY, AWAY, stream(upload(seq=1)), stream(upload("failed", seq=2))]
     with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
-        follow = Feed(remote, 7, on_open=lambda: told.append("open"), on_away=lambda: told.append("away"))
+        follow = Follower(remote, 7, on_open=lambda: told.append("open"), on_away=lambda: told.append("away"))
         list(follow.states())
 
     assert told == ["open", "away", "open"]
@@ -86,10 +86,10 @@ def test_going_away_and_coming_back_are_told_once_each() -> None:
 
 @pytest.mark.parametrize("patient", [False, True])
 def test_only_who_is_patient_waits_for_ever(patient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "TRIES", 3)
+    monkeypatch.setattr(follower, "TRIES", 3)
     answers = [AWAY] * 4 + [stream(upload("completed", seq=1))]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
-        follow = Feed(remote, 7, patient=patient)
+        follow = Follower(remote, 7, patient=patient)
         if patient:
             assert [state.seq for state in follow.states()] == [1]
         else:
@@ -111,13 +111,13 @@ def test_only_who_is_patient_waits_for_ever(patient: bool, monkeypatch: pytest.M
         ((302, "text/html", ""), "answered 302 Found"),
     ],
 )
-def test_a_server_that_has_no_such_feed_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
+def test_a_server_that_has_no_such_stream_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
     with (
         answering(answer) as (url, requests),
         Remote(httpx.URL(url)) as remote,
         pytest.raises(RemoteError, match=sentence.replace("?", r"\?")),
     ):
-        list(Feed(remote, 7, patient=True).states())
+        list(Follower(remote, 7, patient=True).states())
 
     assert len(requests) == 1
 
