@@ -67,6 +67,32 @@ class TransitionError(BulkUploadError):
         self.status = status
 
 
+class ReportError(BulkUploadError):
+    """What a script says of an upload cannot be: it goes backwards, exceeds the total, is none of its business."""
+
+    def __init__(self, upload_id: int, reason: str) -> None:
+        super().__init__(f"Upload #{upload_id} {reason}")
+        self.upload_id = upload_id
+
+
+class KeyReusedError(BulkUploadError):
+    """An Idempotency-Key came with another body than before."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key “{key}” came with another body before. Give each request a key of its own."
+        )
+        self.key = key
+
+
+class NoFileError(BulkUploadError):
+    """The upload's file is not kept here."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"The file of upload #{upload_id} is not here: it was imported by a script outside.")
+        self.upload_id = upload_id
+
+
 class ClaimLostError(BulkUploadError):
     """The upload is no longer this claimant's: cancelled, or given to another worker. Nothing was written."""
 

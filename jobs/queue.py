@@ -77,7 +77,12 @@ class UploadQueue:
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, upload: Upload) -> None:
-        """Hand a pending upload to the workers. Never fails: the sweep does it again when Redis is away."""
+        """Hand a pending upload to the workers. Never fails: the sweep does it again when Redis is away.
+
+        One that a script outside imports is none of theirs.
+        """
+        if upload.is_external:
+            return
         try:
             self._queue.enqueue_call(
                 JOB,

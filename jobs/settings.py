@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         20 * 1024**3
     )
     max_upload_bytes: Annotated[int, Field(ge=1, description="Largest file that is accepted.")] = 10 * 1024**3
+    notify_token: str | None = Field(
+        default=None, repr=False, description="Secret with which scripts outside report on their uploads."
+    )
+    external_silence: Annotated[
+        float, Field(ge=1, description="Seconds without a report after which an external upload is failed.")
+    ] = 3600.0
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("data")
@@ -57,7 +63,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("redis_url", "database_url")
+    @field_validator("redis_url", "database_url", "notify_token")
     @classmethod
     def _empty_means_unset(cls, value: str | None) -> str | None:
         return value or None
@@ -67,6 +73,13 @@ class Settings(BaseSettings):
     def _known_database(cls, value: str | None) -> str | None:
         if value and not value.startswith(("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite:///")):
             raise ValueError("use postgresql://user:password@host/name, or sqlite:////absolute/path.db")
+        return value
+
+    @field_validator("notify_token")
+    @classmethod
+    def _fits_a_header(cls, value: str | None) -> str | None:
+        if value and not (value.isascii() and value.isprintable() and " " not in value):
+            raise ValueError("use letters, digits and signs of ASCII, without spaces")
         return value
 
     @field_validator("log_level")

@@ -69,6 +69,12 @@ uploads = sa.Table(
     sa.Column("started_at", UtcDateTime),
     sa.Column("finished_at", UtcDateTime),
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    #: Who imports it (uploads.Processor): a worker, or a script outside.
+    sa.Column("processor", sa.Text, nullable=False, server_default="worker"),
+    #: Percent, by the reports of the script outside.
+    sa.Column("progress_reported", sa.Integer),
+    #: Since when that script has said nothing, once it has been a while.
+    sa.Column("silent_since", UtcDateTime),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),
@@ -108,4 +114,18 @@ failure_counts = sa.Table(
     sa.Column("column", sa.Text, primary_key=True),
     sa.Column("rule", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
+)
+
+#: What was answered to a request that came with an Idempotency-Key (see idempotency.py).
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    #: SHA-256 of the request's body, hexadecimal.
+    sa.Column("body", sa.Text, nullable=False),
+    #: The HTTP status, and the answer as JSON.
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("answer", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("idempotency_keys_created_at", "created_at"),
 )

@@ -31,17 +31,28 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Processor(StrEnum):
+    """Who imports an upload: a worker of ours, or a script outside, which reports how far it is (reports.py)."""
+
+    WORKER = "worker"
+    EXTERNAL = "external"
+
+
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 @dataclass(frozen=True)
 class Transition:
-    """From which states an upload may go to which, and what that is called when it is refused."""
+    """From which states an upload may go to which, and what that is called when it is refused.
+
+    target: None for the state that it is in. of: whose uploads; None for everybody's.
+    """
 
     sources: frozenset[Status]
-    target: Status
+    target: Status | None
     participle: str
+    of: Processor | None = Processor.WORKER
 
 
 #: The state machine, whole. What is not here cannot happen.
@@ -52,8 +63,17 @@ HAND_BACK = Transition(
 )  # lease over, horse dead, shutdown
 COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the file's end
 FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or attempts are given up
-CANCEL = Transition(ACTIVE, Status.CANCELLED, "cancelled")  # somebody asked; the job stops at its next write
-RETRY = Transition(frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING, "retried")  # a new run begins
+CANCEL = Transition(
+    ACTIVE, Status.CANCELLED, "cancelled", None
+)  # somebody asked; who works at it learns it as it writes
+RETRY = Transition(frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING, "retried", None)  # a new run begins
+#: By a report of the script that imports it: it goes on, or says how it ended.
+REPORT = {
+    target: Transition(ACTIVE, target, "reported on", Processor.EXTERNAL)
+    for target in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+}
+FALL_SILENT = Transition(ACTIVE, None, "silent", Processor.EXTERNAL)  # its script has said nothing for a while
+GIVE_UP = Transition(ACTIVE, Status.FAILED, "given up", Processor.EXTERNAL)  # nor for much longer
 
 
 @dataclass(frozen=True)
@@ -91,21 +111,35 @@ class Upload:
     started_at: datetime | None
     finished_at: datetime | None
     updated_at: datetime
+    processor: Processor
+    progress_reported: int | None
+    silent_since: datetime | None
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Self:
         values = row._asdict()
-        return cls(**{**values, "status": Status(values["status"])})
+        return cls(**{**values, "status": Status(values["status"]), "processor": Processor(values["processor"])})
 
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
 
     @property
+    def is_external(self) -> bool:
+        return self.processor is Processor.EXTERNAL
+
+    @property
+    def has_file(self) -> bool:
+        """Whether its file is kept here: of an external one it need not be."""
+        return self.stored_as != ""
+
+    @property
     def progress(self) -> int:
         """Percent of the file that is accounted for, by its rows if they were counted: 100 only when completed."""
         if self.status is Status.COMPLETED:
             return 100
+        if self.is_external:
+            return min(99, self.progress_reported or 0)
         done, total = (self.rows_processed, self.rows_total) if self.rows_total else (self.next_byte, self.bytes_total)
         return min(99, done * 100 // total) if total else 0
 
@@ -137,10 +171,13 @@ def create(
     dataset: str | None = None,
     dataset_wanted: str = "",
     reading: Mapping[str, Any] | None = None,
+    processor: Processor = Processor.WORKER,
+    rows_total: int | None = None,
 ) -> Upload:
-    """Record an upload whose file is stored: pending.
+    """Record an upload whose file is stored, or one that is external and needs none: pending.
 
     dataset: one that exists, which the rows go into. dataset_wanted: the name of a new one, "" for one after the file.
+    rows_total: if it is known.
     """
     statement = sa.insert(uploads).values(
         seq=1,
@@ -152,12 +189,14 @@ def create(
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.dataset == dataset, _earlier.c.rows_success > 0)
+        .where(_earlier.c.sha256 != "")
         .scalar_subquery(),
         reading=dict(reading or {}),
         stored_as=file.stored_as,
         size=file.size,
         sha256=file.sha256,
         next_byte=0,
+        rows_total=rows_total,
         rows_processed=0,
         rows_success=0,
         rows_failed=0,
@@ -165,6 +204,7 @@ def create(
         counting_from=0,
         created_at=utc_now(),
         updated_at=utc_now(),
+        processor=processor,
     )
     return Upload.of(connection.execute(statement.returning(uploads)).one())
 
@@ -303,20 +343,91 @@ def cancel(connection: sa.Connection, upload_id: int) -> Upload:
 def retry(connection: sa.Connection, upload_id: int) -> Upload:
     """Begin a new run: behind the last chunk that was committed, or from the start if no row ever succeeded.
 
+    An external one waits for the reports of a script that begins anew, and that says itself from where.
+
     Raises UploadNotFoundError, TransitionError.
     """
     upload = _asked(connection, RETRY, upload_id, error=None, finished_at=None, barren_attempts=0, **_UNCLAIMED)
-    if upload.rows_success or not upload.rows_failed:
+    if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
     failures.forget(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
-    values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0}
+    values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0, "progress_reported": None}
     return Upload.of(connection.execute(restarted.values(values).returning(uploads)).one())
+
+
+def locked(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
+    """Those of these uploads that exist, by id. Nobody else changes them before this transaction ends."""
+    statement = sa.select(uploads).where(uploads.c.id.in_(set(upload_ids))).order_by(uploads.c.id).with_for_update()
+    return {row.id: Upload.of(row) for row in connection.execute(statement)}
+
+
+def report(
+    connection: sa.Connection,
+    upload: Upload,
+    target: Status,
+    *,
+    rows_total: int | None,
+    rows_success: int,
+    rows_failed: int,
+    progress: int,
+    error: str | None,
+) -> Upload:
+    """What the script of an external upload says of it, which was found to fit to `upload` (reports.py).
+
+    The first report of a run begins an attempt. Raises TransitionError if the upload is not as it was.
+    """
+    rows = rows_success + rows_failed
+    begins: dict[str, Any] = {}
+    if upload.status is Status.PENDING:
+        begins = {"attempt": upload.attempt + 1, "counting_since": utc_now(), "counting_from": rows}
+    reported = _change(
+        connection,
+        REPORT[target],
+        upload.id,
+        upload.attempt,
+        uploads.c.seq == upload.seq,
+        rows_total=rows if target is Status.COMPLETED else rows_total,
+        rows_processed=rows,
+        rows_success=rows_success,
+        rows_failed=rows_failed,
+        progress_reported=progress,
+        error=error,
+        silent_since=None,
+        started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
+        finished_at=utc_now() if target in TERMINAL else None,
+        **begins,
+    )
+    if reported is None:
+        raise TransitionError(upload.id, get(connection, upload.id).status, REPORT[target].participle)
+    return reported
+
+
+def silent(connection: sa.Connection, *, for_seconds: float) -> list[Upload]:
+    """External uploads that are active and of which nothing was heard for so many seconds, oldest first."""
+    statement = sa.select(uploads).where(
+        uploads.c.processor == Processor.EXTERNAL, uploads.c.status.in_(ACTIVE), _heard < utc_now(-for_seconds)
+    )
+    return [Upload.of(row) for row in connection.execute(statement.order_by(uploads.c.id))]
+
+
+def fall_silent(connection: sa.Connection, upload_id: int, *, for_seconds: float) -> Upload | None:
+    """Note since when nothing was heard of an external upload. None: something was, or it is noted already."""
+    unnoted = uploads.c.silent_since.is_(None) & (_heard < utc_now(-for_seconds))
+    return _change(connection, FALL_SILENT, upload_id, None, unnoted, silent_since=uploads.c.updated_at)
+
+
+def give_up(connection: sa.Connection, upload_id: int, *, for_seconds: float, error: str) -> Upload | None:
+    """Fail an external upload of which nothing was heard for so many seconds. None: something was by now."""
+    return _change(connection, GIVE_UP, upload_id, None, _heard < utc_now(-for_seconds), **_ENDED, error=error)
 
 
 _earlier = uploads.alias("earlier")
 
-_UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None}
+#: When anything was heard of an external upload last: each change of it is a word, but the note that none comes.
+_heard = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
+
+_UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 
 
@@ -337,7 +448,11 @@ def _change(
     )
     if held_by is not None:
         statement = statement.where(uploads.c.attempt == held_by)
-    statement = statement.values(seq=uploads.c.seq + 1, status=transition.target, updated_at=utc_now(), **values)
+    if transition.of is not None:
+        statement = statement.where(uploads.c.processor == transition.of)
+    if transition.target is not None:
+        values["status"] = transition.target
+    statement = statement.values(seq=uploads.c.seq + 1, updated_at=utc_now(), **values)
     row = connection.execute(statement.returning(uploads)).one_or_none()
     return None if row is None else Upload.of(row)
 
@@ -396,8 +511,12 @@ def abandoned(connection: sa.Connection) -> list[Upload]:
 
 
 def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload]:
-    """Pending uploads whose record has not changed for so many seconds, oldest first."""
-    condition = sa.and_(uploads.c.status == Status.PENDING, uploads.c.updated_at <= utc_now(-for_seconds))
+    """Pending uploads that wait for a worker and have not changed for so many seconds, oldest first."""
+    condition = sa.and_(
+        uploads.c.status == Status.PENDING,
+        uploads.c.processor == Processor.WORKER,
+        uploads.c.updated_at <= utc_now(-for_seconds),
+    )
     return [Upload.of(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))]
 
 

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from jobs.database import Database, migrate
 from jobs.files import Arrival, StoredFile
@@ -61,6 +63,32 @@ def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.database, bulk=True)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
+def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database that the tests here share: each undoes what it did."""
+    url = None
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
+        url = server.create()
+    settings = Settings.load(data=tmp_path_factory.mktemp("data"), database_url=url)
+    migrate(settings)
+    database = Database(settings.database, bulk=request.param == "adbc")
+    yield database
+    database.close()
+
+
+class UndoneError(Exception):
+    """Ends a test's transaction."""
+
+
+@pytest.fixture
+def connection(migrated: Database) -> Iterator[sa.Connection]:
+    """A transaction that is rolled back after the test."""
+    with suppress(UndoneError), migrated.transaction() as connection:
+        yield connection
+        raise UndoneError
 
 
 def store(settings: Settings, content: bytes | str, filename: str = "june.csv") -> StoredFile:

@@ -19,15 +19,17 @@ import sqlalchemy as sa
 import uvicorn
 from httpx_sse import EventSource, ServerSentEvent
 
-from jobs import datasets, uploads
+from jobs import datasets, reports, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
 from jobs.failures import BadRow, Failures
+from jobs.files import StoredFile
 from jobs.queue import UploadQueue
+from jobs.reports import Report
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Claim, Upload
+from jobs.uploads import Claim, Processor, Upload
 from tests.conftest import store
 from tests.services import PostgresServer, RedisServer
 from tests.waiting import until
@@ -117,6 +119,22 @@ class Records:
     def pending(self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n") -> Upload:
         file = store(self.settings, content, filename)
         return self.tell(lambda connection: uploads.create(connection, file))
+
+    def external(self, filename: str = "june.csv", **more: Any) -> Upload:
+        """An upload that a script outside imports, which has its file."""
+        file = StoredFile(filename, stored_as="", size=0, sha256="")
+        return self.tell(lambda connection: uploads.create(connection, file, processor=Processor.EXTERNAL, **more))
+
+    def report(self, upload: Upload, event: str = "progress", **said: Any) -> Upload:
+        """What its script says of it: progress, complete, error or cancelled."""
+        report = Report(file_id=upload.id, event=f"bulk_upload_{event}", **said)  # type: ignore[arg-type]  # of the four
+
+        def record(connection: sa.Connection) -> Upload:
+            [outcome] = reports.record(connection, [report])
+            assert isinstance(outcome, Upload), outcome
+            return outcome
+
+        return self.tell(record)
 
     def claim(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.claim(connection, upload.id, worker="a test", lease=LEASE))

@@ -35,6 +35,7 @@ def test_help_names_every_command() -> None:
         "migrate",
         "retry",
         "serve",
+        "watch",
         "web",
         "worker",
     ]

@@ -22,7 +22,9 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 
 #: The variables that the settings read.
-VARIABLES = set(Settings(redis_url="redis://redis", database_url="postgresql://postgres/upload").environment())
+VARIABLES = set(
+    Settings(redis_url="redis://redis", database_url="postgresql://postgres/upload", notify_token="x").environment()
+)
 
 
 def instructions(name: str) -> list[str]:

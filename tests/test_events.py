@@ -15,7 +15,7 @@ from jobs import bulk_upload, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
 from jobs.settings import Settings
-from jobs.uploads import Status, Upload
+from jobs.uploads import Processor, Status, Upload
 from tests.conftest import store
 from tests.services import RedisServer
 from tests.waiting import until
@@ -52,6 +52,9 @@ UPLOAD = Upload(
     started_at=None,
     finished_at=None,
     updated_at=datetime(2026, 1, 31, 9, tzinfo=UTC),
+    processor=Processor.WORKER,
+    progress_reported=None,
+    silent_since=None,
 )
 
 

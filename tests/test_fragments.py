@@ -8,7 +8,7 @@ import pytest
 
 from jobs.failures import BadRow, FailureCount, Reason
 from jobs.queue import Line
-from jobs.uploads import Status, Upload
+from jobs.uploads import Processor, Status, Upload
 from webapp.fragments import FailedRow, Fragments, UploadView, duration, number, size, when
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -19,7 +19,8 @@ PENDING = Upload(
     dataset=None, reading={}, parent=None, duplicate_of=None, header=None, stored_as="0" * 32, size=1234,
     sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0, rows_success=0, rows_failed=0,
     error=None, notes=[], worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
-    started_at=None, finished_at=None, updated_at=NOON,
+    started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
+    silent_since=None,
 )  # fmt: skip
 
 
@@ -131,6 +132,11 @@ def test_a_pending_upload_says_what_it_waits_for(line: Line, expected: str) -> N
     assert UploadView(PENDING, line).waiting == expected
 
 
+@pytest.mark.parametrize("line", [Line(), Line(True, 0), Line(True, 2, {7: 5})])
+def test_an_external_upload_waits_for_no_worker(line: Line) -> None:
+    assert UploadView(replace(PENDING, processor=Processor.EXTERNAL), line).waiting == "waiting for its script"
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
 def test_no_other_upload_waits(status: Status) -> None:
     assert UploadView(replace(PENDING, status=status), Line()).waiting is None
@@ -199,6 +205,27 @@ def test_progress_is_unknown_while_columns_are_learnt() -> None:
     assert "learning its columns" in html
     assert "value=" not in html
     assert " %" not in html
+
+
+@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
+def test_an_external_upload_is_called_so_and_a_workers_is_not(template: str) -> None:
+    external, ours = (
+        Fragments().render(template, {"upload": processing(processor=processor)})
+        for processor in (Processor.EXTERNAL, Processor.WORKER)
+    )
+
+    assert ">external</span>" in external
+    assert "learn" not in external
+    assert 'value="0"' in external
+    assert "external" not in ours
+
+
+@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
+def test_silence_is_told_with_its_beginning(template: str) -> None:
+    view = processing(processor=Processor.EXTERNAL, silent_since=NOON)
+
+    assert f"o word since {when(NOON)}" in Fragments().render(template, {"upload": view})
+    assert "word since" not in Fragments().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -16,6 +18,7 @@ from jobs import migrations, tables, uploads
 from jobs.database import Database, migrate
 from jobs.files import StoredFile
 from jobs.settings import Settings
+from jobs.uploads import Processor, Status
 
 HISTORY = ScriptDirectory(str(Path(str(migrations.__file__)).parent))
 
@@ -63,6 +66,42 @@ def test_migrating_again_changes_nothing(settings: Settings, database: Database)
         found = uploads.get(connection, upload.id)
 
     assert upload == found
+
+
+#: An upload as the first release recorded it.
+OLD_UPLOAD = """
+INSERT INTO uploads (
+    id, seq, attempt, barren_attempts, status, filename, dataset_wanted, reading, stored_as, size, sha256, next_byte,
+    rows_processed, rows_success, rows_failed, notes, counting_from, created_at, updated_at
+) VALUES (
+    7, 3, 1, 1, 'failed', 'june.csv', '', '{}', '00ff', 8, 'beef', 0, 0, 0, 0, '[]', 0, '2026-01-31', '2026-01-31'
+)
+"""
+
+
+def at(settings: Settings, revision: str) -> Database:
+    """A database as an earlier release left it."""
+    database = Database(settings.database)
+    config = Config()
+    config.set_main_option("script_location", HISTORY.dir)
+    with database.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return database
+
+
+def test_uploads_of_a_release_that_knew_no_scripts_outside_are_the_workers(tmp_path: Path, database_url: str) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+    database = at(settings, "0001")
+    with database.transaction() as connection:
+        connection.execute(sa.text(OLD_UPLOAD))
+    migrate(settings)
+    with database.reading() as connection:
+        found = uploads.get(connection, 7)
+    database.close()
+
+    assert (found.processor, found.status) == (Processor.WORKER, Status.FAILED)
+    assert (found.progress_reported, found.silent_since) == (None, None)
 
 
 def test_several_processes_may_migrate_at_once(tmp_path: Path, database_url: str) -> None:

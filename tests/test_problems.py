@@ -16,11 +16,15 @@ from jobs.errors import (
     ClaimLostError,
     DatabaseBusyError,
     DatasetNotFoundError,
+    KeyReusedError,
+    NoFileError,
     RefusedError,
+    ReportError,
     TooLargeError,
     TransitionError,
     UploadNotFoundError,
 )
+from webapp.bodies import BodyError
 from webapp.fragments import Fragments
 from webapp.problems import Problems
 
@@ -49,6 +53,9 @@ KNOWN: list[tuple[Exception, int, str]] = [
     (UploadNotFoundError(7), 404, "No such upload"),
     (DatasetNotFoundError("june"), 404, "No such dataset"),
     (TransitionError(7, "completed", "cancelled"), 409, "That is not possible any more"),
+    (ReportError(7, "cannot go backwards."), 409, "This report does not fit"),
+    (KeyReusedError("june-1"), 422, "This key was used before"),
+    (NoFileError(7), 404, "No file"),
     (DatabaseBusyError("The database has been busy for too long."), 503, "The database is busy"),
     (HTTPException(405, "Method Not Allowed", {"Allow": "GET"}), 405, "Method Not Allowed"),
 ]
@@ -100,6 +107,16 @@ def test_a_defect_tells_nothing_of_itself(error: Exception, path: str) -> None:
 def test_a_defect_reaches_the_server_which_logs_it(error: Exception) -> None:
     with pytest.raises(type(error)):
         answer(error, "/uploads", hidden=False)
+
+
+def test_what_is_wrong_in_a_body_is_told_by_its_path() -> None:
+    found = answer(BodyError([("[1].rows_failed", "is missing"), ("", "is too much")]), "/api/v1/uploads").json()
+
+    assert (found["status"], found["detail"]) == (422, "[1].rows_failed: is missing; is too much")
+    assert found["errors"] == [
+        {"path": "[1].rows_failed", "detail": "is missing"},
+        {"path": "", "detail": "is too much"},
+    ]
 
 
 @pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])

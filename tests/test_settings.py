@@ -39,6 +39,8 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("BULK_UPLOAD_MAX_EXPANSION_RATIO", "1000", "max_expansion_ratio", 1000),
         ("BULK_UPLOAD_MAX_EXPANDED_BYTES", "1000000", "max_expanded_bytes", 1_000_000),
         ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("BULK_UPLOAD_NOTIFY_TOKEN", "s3cret/+=~", "notify_token", "s3cret/+=~"),
+        ("BULK_UPLOAD_EXTERNAL_SILENCE", "90", "external_silence", 90.0),
         ("REDIS_URL", "redis://cache/3", "redis_url", "redis://cache/3"),
         ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
     ],
@@ -76,6 +78,15 @@ def test_settings_do_not_change() -> None:
         ),
         ("BULK_UPLOAD_LOG_LEVEL", "LOUD", "LOG_LEVEL: Value error, use DEBUG, INFO, WARNING or ERROR"),
         ("BULK_UPLOAD_PORT", "70000", "PORT: Input should be less than or equal to 65535"),
+        ("BULK_UPLOAD_EXTERNAL_SILENCE", "0", "EXTERNAL_SILENCE: Input should be greater than or equal to 1"),
+        *(
+            (
+                "BULK_UPLOAD_NOTIFY_TOKEN",
+                token,
+                "NOTIFY_TOKEN: Value error, use letters, digits and signs of ASCII, without spaces",
+            )
+            for token in ("two words", "schlüssel", "a\tb", " ")
+        ),
         ("BULK_UPLOAD_LEASE", "0.5", "LEASE: Input should be greater than or equal to 1"),
         ("BULK_UPLOAD_BLOCK_BYTES", "255", "BLOCK_BYTES: Input should be greater than or equal to 256"),
         ("BULK_UPLOAD_FAILED_ROWS_KEPT", "-1", "FAILED_ROWS_KEPT: Input should be greater than or equal to 0"),
@@ -117,8 +128,12 @@ def test_any_spelling_of_postgresql_is_opened_with_our_driver(given: str, used: 
     assert used == Settings.load(database_url=given).database
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
-def test_an_empty_url_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_secret_is_not_printed() -> None:
+    assert "s3cret" not in repr(Settings.load(notify_token="s3cret"))
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "BULK_UPLOAD_NOTIFY_TOKEN"])
+def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     unset = Settings.load()
     monkeypatch.setenv(variable, "")
 
@@ -149,6 +164,7 @@ def test_the_socket_of_a_long_data_path_has_a_short_one_of_its_own() -> None:
         {},
         {"data": "/srv/bulk", "port": 0, "workers": 3, "open": True, "lease": 2.5, "log_level": "DEBUG"},
         {"redis_url": "unix:///run/redis.sock", "database_url": "postgresql://me:secret@db/bulk"},
+        {"notify_token": "s3cret/+=~", "external_silence": 90},
     ],
 )
 def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, given: dict[str, object]) -> None:

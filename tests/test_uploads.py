@@ -1,6 +1,6 @@
 """The upload's record and its state machine, through each driver that opens a database."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -10,39 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import failures, tables, uploads
-from jobs.database import Database, migrate
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
 from jobs.failures import BadRow, Failures, Reason
 from jobs.files import StoredFile
-from jobs.settings import Settings
-from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Status, Upload
-from tests.services import PostgresServer
+from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Processor, Status, Upload
 
-
-@pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
-def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database that the tests here share: each undoes what it did."""
-    url = None
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
-        url = server.create()
-    settings = Settings.load(data=tmp_path_factory.mktemp("data"), database_url=url)
-    migrate(settings)
-    database = Database(settings.database, bulk=request.param == "adbc")
-    yield database
-    database.close()
-
-
-class UndoneError(Exception):
-    """Ends a test's transaction."""
-
-
-@pytest.fixture
-def connection(migrated: Database) -> Iterator[sa.Connection]:
-    """A transaction that is rolled back after the test."""
-    with suppress(UndoneError), migrated.transaction() as connection:
-        yield connection
-        raise UndoneError
+MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 
 def created(connection: sa.Connection, filename: str = "june.csv", *, sha256: str = "beef", **more: Any) -> Upload:
@@ -78,8 +51,16 @@ def set_to(connection: sa.Connection, upload: Upload, **values: Any) -> Upload:
     return uploads.get(connection, upload.id)
 
 
-def brought_to(connection: sa.Connection, status: Status) -> Upload:
+def reported(connection: sa.Connection, upload: Upload, target: Status = Status.PROCESSING, **said: Any) -> Upload:
+    values: dict[str, Any] = {"rows_total": None, "rows_success": 0, "rows_failed": 0, "progress": 0, "error": None}
+    return uploads.report(connection, upload, target, **{**values, **said})
+
+
+def brought_to(connection: sa.Connection, status: Status, processor: Processor = Processor.WORKER) -> Upload:
     """An upload in a state, by the ways that lead there."""
+    if processor is Processor.EXTERNAL:
+        upload = created(connection, processor=processor)
+        return upload if status is Status.PENDING else reported(connection, upload, status)
     match status:
         case Status.PENDING:
             return created(connection)
@@ -109,12 +90,25 @@ BY_CLAIM: dict[str, Action] = {
     "hand back": lambda connection, upload: hand_back(connection, claim_of(upload)),
     "hand back willingly": lambda connection, upload: hand_back(connection, claim_of(upload), willingly=True),
 }
-#: What anybody does with an upload.
-ACTIONS: dict[str, Action] = BY_CLAIM | {
-    "claim": lambda connection, upload: uploads.claim(connection, upload.id, worker="here:1", lease=60),
-    "cancel": lambda connection, upload: uploads.cancel(connection, upload.id),
-    "retry": lambda connection, upload: uploads.retry(connection, upload.id),
+#: What comes of the reports of a script outside, or of their absence.
+BY_REPORT: dict[str, Action] = {
+    "report progress": lambda connection, upload: reported(connection, upload),
+    "report the end": lambda connection, upload: reported(connection, upload, Status.COMPLETED),
+    "report failure": lambda connection, upload: reported(connection, upload, Status.FAILED, error="No disk."),
+    "report that it was cancelled": lambda connection, upload: reported(connection, upload, Status.CANCELLED),
+    "fall silent": lambda connection, upload: uploads.fall_silent(connection, upload.id, for_seconds=-1),
+    "give up": lambda connection, upload: uploads.give_up(connection, upload.id, for_seconds=-1, error="Silent."),
 }
+#: What anybody does with an upload.
+ACTIONS: dict[str, Action] = (
+    BY_CLAIM
+    | BY_REPORT
+    | {
+        "claim": lambda connection, upload: uploads.claim(connection, upload.id, worker="here:1", lease=60),
+        "cancel": lambda connection, upload: uploads.cancel(connection, upload.id),
+        "retry": lambda connection, upload: uploads.retry(connection, upload.id),
+    }
+)
 #: All that may happen (DESIGN, section 4), and what it leads to.
 ALLOWED = {
     (Status.PENDING, "claim"): Status.PROCESSING,
@@ -131,24 +125,47 @@ ALLOWED = {
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
 }
+#: The same for one that a script outside imports.
+ALLOWED_OUTSIDE = {
+    (Status.PENDING, "report progress"): Status.PROCESSING,
+    (Status.PENDING, "report the end"): Status.COMPLETED,
+    (Status.PENDING, "report failure"): Status.FAILED,
+    (Status.PENDING, "report that it was cancelled"): Status.CANCELLED,
+    (Status.PENDING, "fall silent"): Status.PENDING,
+    (Status.PENDING, "give up"): Status.FAILED,
+    (Status.PENDING, "cancel"): Status.CANCELLED,
+    (Status.PROCESSING, "report progress"): Status.PROCESSING,
+    (Status.PROCESSING, "report the end"): Status.COMPLETED,
+    (Status.PROCESSING, "report failure"): Status.FAILED,
+    (Status.PROCESSING, "report that it was cancelled"): Status.CANCELLED,
+    (Status.PROCESSING, "fall silent"): Status.PROCESSING,
+    (Status.PROCESSING, "give up"): Status.FAILED,
+    (Status.PROCESSING, "cancel"): Status.CANCELLED,
+    (Status.FAILED, "retry"): Status.PENDING,
+    (Status.CANCELLED, "retry"): Status.PENDING,
+}
 
 
 @pytest.mark.parametrize("name", ACTIONS)
 @pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("processor", Processor)
 def test_a_transition_leads_where_the_table_says_or_nowhere(
-    connection: sa.Connection, status: Status, name: str
+    connection: sa.Connection, processor: Processor, status: Status, name: str
 ) -> None:
-    before = brought_to(connection, status)
+    before = brought_to(connection, status, processor)
+    is_ours = processor is Processor.WORKER
     after: Upload | None = None
     with suppress(ClaimLostError, TransitionError):
         after = ACTIONS[name](connection, before)
 
-    if target := ALLOWED.get((status, name)):
+    if target := (ALLOWED if is_ours else ALLOWED_OUTSIDE).get((status, name)):
         assert after is not None
         assert (target, before.seq + 1) == (after.status, after.seq)
         assert after == uploads.get(connection, before.id)
         assert (target in TERMINAL) == (after.finished_at is not None)
-        assert (target is Status.PROCESSING) == (after.worker is not None) == (after.lease_until is not None)
+        is_held = is_ours and target is Status.PROCESSING
+        assert is_held == (after.worker is not None) == (after.lease_until is not None)
+        assert (name == "fall silent") == (after.silent_since is not None)
     else:
         assert after is None
         assert before == uploads.get(connection, before.id)
@@ -467,6 +484,114 @@ def test_progress_goes_by_rows_where_they_were_counted(connection: sa.Connection
     assert upload.progress == 20
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "progress"),
+    [
+        (Status.PENDING, None, 0),
+        (Status.PROCESSING, 0, 0),
+        (Status.PROCESSING, 42, 42),
+        (Status.PROCESSING, 100, 99),
+        (Status.FAILED, 42, 42),
+        (Status.CANCELLED, 100, 99),
+        (Status.COMPLETED, 42, 100),
+    ],
+)
+def test_progress_of_an_external_upload_is_what_its_script_says(
+    connection: sa.Connection, status: Status, said: int | None, progress: int
+) -> None:
+    upload = created(connection, processor=Processor.EXTERNAL)
+
+    assert progress == replace(upload, status=status, progress_reported=said, rows_total=10, rows_processed=1).progress
+
+
+def test_the_first_report_of_a_run_begins_an_attempt(connection: sa.Connection) -> None:
+    first = reported(connection, created(connection, processor=Processor.EXTERNAL), rows_success=7)
+    second = reported(connection, first, rows_success=9)
+    again = reported(connection, uploads.retry(connection, uploads.cancel(connection, second.id).id))
+
+    assert (first.attempt, second.attempt, again.attempt) == (1, 1, 2)
+    assert (first.counting_from, second.counting_from, again.counting_from) == (7, 7, 0)
+    assert first.started_at is not None
+    assert first.counting_since is not None
+    assert first.started_at == second.started_at == again.started_at
+    assert first.counting_since == second.counting_since
+
+
+def test_a_report_that_was_found_to_fit_to_another_state_changes_nothing(connection: sa.Connection) -> None:
+    old = brought_to(connection, Status.PROCESSING, Processor.EXTERNAL)
+    new = reported(connection, old, rows_success=5)
+    with pytest.raises(TransitionError):
+        reported(connection, old, rows_success=4)
+
+    assert new == uploads.get(connection, old.id)
+
+
+def test_a_retry_of_an_external_upload_waits_for_a_script_that_begins_anew(connection: sa.Connection) -> None:
+    upload = created(connection, processor=Processor.EXTERNAL, rows_total=100)
+    upload = reported(connection, upload, rows_total=100, rows_success=40, rows_failed=2, progress=42)
+    upload = reported(
+        connection, upload, Status.FAILED, rows_total=100, rows_success=40, rows_failed=2, progress=42, error="No disk."
+    )
+    retried = uploads.retry(connection, upload.id)
+
+    assert (retried.status, retried.error, retried.finished_at) == (Status.PENDING, None, None)
+    assert (retried.rows_processed, retried.rows_success, retried.rows_failed, retried.progress) == (0, 0, 0, 0)
+    assert (retried.rows_total, retried.seq) == (100, upload.seq + 1)
+
+
+def test_an_external_upload_waits_for_no_worker_and_is_nobodys_to_take_back(connection: sa.Connection) -> None:
+    for status in (Status.PENDING, Status.PROCESSING):
+        set_to(connection, brought_to(connection, status, Processor.EXTERNAL), updated_at=MOMENT)
+
+    assert uploads.waiting(connection) == []
+    assert uploads.abandoned(connection) == []
+
+
+def test_only_an_external_upload_that_is_active_falls_silent(connection: sa.Connection) -> None:
+    for status in Status:
+        set_to(connection, brought_to(connection, status), updated_at=MOMENT)
+    quiet = [set_to(connection, brought_to(connection, each, Processor.EXTERNAL), updated_at=MOMENT) for each in Status]
+    brought_to(connection, Status.PROCESSING, Processor.EXTERNAL)
+
+    assert [upload.id for upload in quiet if upload.is_active] == [
+        upload.id for upload in uploads.silent(connection, for_seconds=60)
+    ]
+
+
+def test_silence_is_noted_once_and_counts_from_the_last_word(connection: sa.Connection) -> None:
+    upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
+    noted = uploads.fall_silent(connection, upload.id, for_seconds=60)
+    again = uploads.fall_silent(connection, upload.id, for_seconds=60)
+
+    assert noted is not None
+    assert (noted.silent_since, noted.status, noted.seq) == (MOMENT, Status.PROCESSING, upload.seq + 1)
+    assert noted.updated_at > MOMENT
+    assert again is None
+    assert [noted] == uploads.silent(connection, for_seconds=60)
+
+
+def test_a_word_ends_the_silence(connection: sa.Connection) -> None:
+    upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
+    silent = uploads.fall_silent(connection, upload.id, for_seconds=60)
+    assert silent is not None
+    spoken = reported(connection, silent)
+
+    assert spoken.silent_since is None
+    assert uploads.silent(connection, for_seconds=60) == []
+    assert uploads.fall_silent(connection, upload.id, for_seconds=60) is None
+    assert uploads.give_up(connection, upload.id, for_seconds=60, error="Silent.") is None
+    assert spoken == uploads.get(connection, upload.id)
+
+
+def test_uploads_without_a_file_are_no_duplicates_of_each_other(connection: sa.Connection) -> None:
+    more: dict[str, Any] = {"dataset": "sales", "processor": Processor.EXTERNAL}
+    first = uploads.create(connection, StoredFile("june.csv", "", 0, ""), **more)
+    reported(connection, first, Status.COMPLETED, rows_success=5)
+    second = uploads.create(connection, StoredFile("june.csv", "", 0, ""), **more)
+
+    assert (second.duplicate_of, second.has_file) == (None, False)
+
+
 @pytest.mark.parametrize("status", Status)
 def test_an_upload_is_active_until_it_ends(connection: sa.Connection, status: Status) -> None:
     upload = brought_to(connection, status)
@@ -544,9 +669,6 @@ def test_a_search_takes_every_character_as_it_is(connection: sa.Connection, sear
     page = uploads.page(connection, limit=9, search=search)
 
     assert found == [each.filename for each in page.items]
-
-
-MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 
 def changed(connection: sa.Connection, status: Status, seconds: float) -> int:

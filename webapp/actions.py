@@ -1,17 +1,20 @@
 """What pages and API let people do with uploads: record, change, tell, in that order."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from jobs import datasets, uploads
+from jobs import datasets, files, uploads
 from jobs.errors import BulkUploadError, RefusedError
 from jobs.events import Event, timestamp
 from jobs.files import StoredFile
 from jobs.reading import Reading
-from jobs.uploads import Upload
+from jobs.reports import Rows
+from jobs.uploads import Processor, Upload
+from webapp import bodies
 from webapp.receive import receive
 from webapp.state import AppRequest, AppState
 
@@ -23,14 +26,17 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
     """Store the file that the request carries, record it, hand it to the workers. Raises RefusedError.
 
     `duplicates=hold`: what was imported into the same dataset before waits for a retry instead of being imported again.
+    `processor=external`: no worker gets it, a script outside imports it.
     """
     state = request.state
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
 
     def record(connection: sa.Connection) -> Upload:
-        name = datasets.checked_name(fields.get("dataset", ""))
-        chosen = name if name and datasets.exists(connection, name) else None
-        upload = uploads.create(connection, file, dataset=chosen, dataset_wanted=name, reading=_reading(fields))
+        processor = _processor(fields)
+        chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
+        upload = uploads.create(
+            connection, file, dataset=chosen, dataset_wanted=name, reading=_reading(fields), processor=processor
+        )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.hold(connection, upload)
         return upload
@@ -40,6 +46,65 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
     except BulkUploadError:
         await anyio.to_thread.run_sync(_forget, state, file)
         raise
+
+
+class Announcement(BaseModel):
+    """An upload that a script outside imports, whose file stays there. size: bytes."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    processor: Literal["external"]
+    filename: Annotated[str, Field(max_length=10_000)]
+    dataset: str | None = None
+    size: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    rows_total: Rows | None = None
+
+    @field_validator("filename")
+    @classmethod
+    def _presentable(cls, value: str) -> str:
+        name = files.presentable(value)
+        if not name:
+            raise ValueError("has nothing in it that can be shown")
+        return name
+
+
+_ANNOUNCEMENT = TypeAdapter(Announcement)
+
+
+async def announce(request: AppRequest) -> Upload:
+    """Record an upload that a script outside imports, from the JSON that the request carries. Raises BodyError,
+    RefusedError."""
+    said = bodies.parse(_ANNOUNCEMENT, await bodies.read(request))
+    file = StoredFile(said.filename, stored_as="", size=said.size, sha256="")
+
+    def record(connection: sa.Connection) -> Upload:
+        dataset, _ = _dataset(connection, said.dataset or "", Processor.EXTERNAL)
+        return uploads.create(
+            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=said.rows_total
+        )
+
+    return await _change(request.state, record)
+
+
+def _processor(fields: Mapping[str, str]) -> Processor:
+    """Raises RefusedError."""
+    name = fields.get("processor") or Processor.WORKER
+    if name not in list(Processor):
+        raise RefusedError("processor must be worker, or external if a script outside imports the file.")
+    return Processor(name)
+
+
+def _dataset(connection: sa.Connection, said: str, processor: Processor) -> tuple[str | None, str]:
+    """The dataset that was named if it exists, and the name that a new one is to have. Raises RefusedError."""
+    name = datasets.checked_name(said)
+    if name and datasets.exists(connection, name):
+        return name, name
+    if name and processor is Processor.EXTERNAL:
+        raise RefusedError(
+            f"There is no dataset called “{name}”, and a script outside makes none. Declare it first with"
+            " `bulk-upload dataset add`, or name none."
+        )
+    return None, name
 
 
 def _reading(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -99,18 +164,20 @@ def as_json(upload: Upload) -> dict[str, Any]:
         "self": f"/api/v1/uploads/{upload.id}",
         "events": f"/api/v1/uploads/{upload.id}/events",
         "html": f"/uploads/{upload.id}",
-        "original": f"/uploads/{upload.id}/original",
     }
-    if upload.rows_failed:
+    if upload.has_file:
+        links["original"] = f"/uploads/{upload.id}/original"
+    if upload.rows_failed and not upload.is_external:
         links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
     if upload.dataset:
         links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
     return {
         "id": upload.id,
         **vars(Event.of(upload)),
-        "size": upload.size,
-        "sha256": upload.sha256,
-        **{name: moment(name) for name in ("created_at", "started_at", "finished_at")},
+        "processor": upload.processor,
+        "size": upload.size or None,
+        "sha256": upload.sha256 or None,
+        **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
         "duplicate_of": upload.duplicate_of,
         "parent": upload.parent,
         "notes": upload.notes,

@@ -25,8 +25,13 @@ MATCHED_BYTES = 1 << 16
 
 
 async def create(request: AppRequest) -> Response:
-    """multipart/form-data with `file` and `dataset`, or the file as the body with ?filename= and ?dataset=."""
-    upload = await actions.accept(request, raw_allowed=True)
+    """multipart/form-data with `file` and `dataset`, or the file as the body with ?filename= and ?dataset=; or, as
+    application/json, the announcement of an upload that a script outside imports."""
+    is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+    if is_json and "filename" not in request.query_params:
+        upload = await actions.announce(request)
+    else:
+        upload = await actions.accept(request, raw_allowed=True)
     return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
 
 

@@ -16,13 +16,13 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from jobs import files
+from jobs import files, silence
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
-from webapp import api, dataset_pages, downloads, pages, stream
+from webapp import api, dataset_pages, downloads, notify, pages, stream
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.hub import Hub
@@ -71,6 +71,7 @@ def create_app(settings: Settings) -> Starlette:
             *pages.routes,
             *dataset_pages.routes,
             *api.routes,
+            *notify.routes,
             Mount("/static", VersionedFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
@@ -90,6 +91,7 @@ async def _sweep(settings: Settings, database: Database, queue: UploadQueue, pub
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
         try:
             await in_thread(partial(queue.sweep, database, publisher))
+            await in_thread(partial(silence.sweep, database, publisher, patience=settings.external_silence))
         except Exception:
             log.exception("The sweep for lost uploads stumbled and will be tried again.")
 

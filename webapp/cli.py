@@ -155,7 +155,8 @@ def retry(upload_id: int, **flags: object) -> None:
         upload = uploads.retry(connection, upload_id)
     Publisher(settings.redis).publish(upload)
     UploadQueue(settings.redis).enqueue(upload)
-    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for a worker again.")
+    whom = "the reports of its script" if upload.is_external else "a worker"
+    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for {whom} again.")
 
 
 @main.command()
@@ -172,8 +173,26 @@ def load(context: click.Context, files: tuple[Path, ...], dataset: str, url: str
     """
     from jobs.settings import Settings
     from webapp import load as client
+    from webapp import remote
 
-    context.exit(client.run(files, dataset, client.server_of(url, Settings.load)))
+    context.exit(client.run(files, dataset, remote.server_of(url, Settings.load)))
+
+
+@main.command()
+@click.argument("upload_id", metavar="[ID]", required=False, type=click.IntRange(1, 2**63 - 1))
+@click.option("--url", help="Where the server is.  [default: http://127.0.0.1:8000]")
+@click.pass_context
+def watch(context: click.Context, upload_id: int | None, url: str | None) -> None:
+    """Print what a running server says of its uploads, a line a change; or of one upload, until its end.
+
+    It comes back by itself when the connection breaks. With an ID the exit status is 0 when every row of the upload is
+    in, 1 when it failed, was cancelled or has rows that failed; 2 when there is no such upload or no server.
+    """
+    from jobs.settings import Settings
+    from webapp import remote
+    from webapp import watch as client
+
+    context.exit(client.run(upload_id, remote.server_of(url, Settings.load)))
 
 
 @main.group()

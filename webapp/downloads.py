@@ -11,7 +11,7 @@ from starlette.routing import Route
 from jobs import datasets, failures, files, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Position
-from jobs.errors import UploadNotFoundError
+from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.failures import BadRow
 from jobs.uploads import Upload
 from webapp.state import AppRequest
@@ -31,6 +31,8 @@ async def original(request: AppRequest) -> Response:
     """The file as it came."""
     state, upload_id = request.state, request.path_params["upload_id"]
     upload = await state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    if not upload.has_file:
+        raise NoFileError(upload_id)
     path = files.path_of(state["settings"].files, upload.stored_as)
     if not path.is_file():
         raise UploadNotFoundError(upload_id)

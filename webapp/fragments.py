@@ -74,6 +74,13 @@ class UploadView:
         return self._upload.status in (Status.FAILED, Status.CANCELLED)
 
     @property
+    def is_learning(self) -> bool:
+        """Whether a worker looks through the file before the first row goes in."""
+        upload = self._upload
+        is_ours = upload.status is Status.PROCESSING and not upload.is_external
+        return is_ours and upload.rows_total is None and not upload.rows_processed
+
+    @property
     def is_held(self) -> bool:
         """Whether it waits for somebody to say that importing it again is meant."""
         upload = self._upload
@@ -117,6 +124,8 @@ def _waiting(upload: Upload, line: Line) -> str | None:
     """Why a pending upload has not begun, as far as is known."""
     if upload.status is not Status.PENDING:
         return None
+    if upload.is_external:
+        return "waiting for its script"
     if not line.reachable:
         return "waiting: the queue cannot be reached"
     if not line.workers:

@@ -12,15 +12,21 @@ from jobs.errors import (
     BulkUploadError,
     DatabaseBusyError,
     DatasetNotFoundError,
+    KeyReusedError,
+    NoFileError,
     RefusedError,
+    ReportError,
     TooLargeError,
     TransitionError,
     UploadNotFoundError,
 )
+from webapp.bodies import BodyError
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
 
 log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
 
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
@@ -28,13 +34,28 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "This upload was not accepted"),
     (UploadNotFoundError, HTTPStatus.NOT_FOUND, "No such upload"),
     (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "No such dataset"),
+    (NoFileError, HTTPStatus.NOT_FOUND, "No file"),
     (TransitionError, HTTPStatus.CONFLICT, "That is not possible any more"),
+    (ReportError, HTTPStatus.CONFLICT, "This report does not fit"),
+    (BodyError, HTTPStatus.UNPROCESSABLE_ENTITY, "This body is not understood"),
+    (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "This key was used before"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "The database is busy"),
 ]  # fmt: skip
 
 
 def wants_json(request: Request[Any]) -> bool:
     return request.url.path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+
+
+def details(error: BulkUploadError) -> dict[str, Any]:
+    """One of ours as problem details. errors: the path of each wrong thing in a body. Raises what nobody foresaw."""
+    for kind, status, title in _STATUSES:
+        if isinstance(error, kind):
+            problem = _problem(status, title, str(error))
+            if isinstance(error, BodyError):
+                problem["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            return problem
+    raise error  # one that nobody should come upon here: a defect
 
 
 class Problems:
@@ -45,16 +66,14 @@ class Problems:
 
     async def known(self, request: Request, error: Exception) -> Response:
         """One of ours: its text is for people."""
-        for kind, status, title in _STATUSES:
-            if isinstance(error, kind):
-                return self._answer(request, status, title, str(error))
-        raise error  # one that nobody should come upon here: a defect
+        assert isinstance(error, BulkUploadError)
+        return self._answer(request, details(error))
 
     async def database_away(self, request: Request, error: Exception) -> Response:
         """The database does not answer: not for good, so that whoever asked may come back."""
         log.warning("The database cannot be reached: %s", getattr(error, "orig", error))
         detail = "The database cannot be reached at the moment. Please try again shortly."
-        return self._answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is away", detail)
+        return self._answer(request, _problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database is away", detail))
 
     async def http(self, request: Request, error: Exception) -> Response:
         """One of Starlette's: no such page, wrong method."""
@@ -62,18 +81,20 @@ class Problems:
         status = HTTPStatus(error.status_code)
         detail = "There is nothing at this address." if status == 404 else error.detail
         title = "Page not found" if status == 404 else status.phrase
-        return self._answer(request, status, title, detail, dict(error.headers or {}))
+        return self._answer(request, _problem(status, title, detail), dict(error.headers or {}))
 
     async def unforeseen(self, request: Request, _error: Exception) -> Response:
         """A defect: logged by the server, with its traceback; people are told that it is not their fault."""
         detail = "Something went wrong here that is not your doing. It was logged; trying again may help."
         # Starlette gives this answer outside the guard, which adds these to every other.
-        return self._answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong", detail, dict(HEADERS))
+        problem = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong", detail)
+        return self._answer(request, problem, dict(HEADERS))
 
-    def _answer(
-        self, request: Request, status: HTTPStatus, title: str, detail: str, headers: dict[str, str] | None = None
-    ) -> Response:
-        content = {"status": int(status), "title": title, "detail": detail}
+    def _answer(self, request: Request, problem: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
         if wants_json(request):
-            return JSONResponse({"type": "about:blank", **content}, int(status), headers, "application/problem+json")
-        return HTMLResponse(self._fragments.render("error.html", content), int(status), headers)
+            return JSONResponse(problem, problem["status"], headers, MEDIA_TYPE)
+        return HTMLResponse(self._fragments.render("error.html", problem), problem["status"], headers)
+
+
+def _problem(status: HTTPStatus, title: str, detail: str) -> dict[str, Any]:
+    return {"type": "about:blank", "status": int(status), "title": title, "detail": detail}

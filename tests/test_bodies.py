@@ -1,0 +1,64 @@
+"""The JSON of a request: read, and what is wrong with it."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from starlette.requests import Request
+
+from jobs.errors import TooLargeError
+from webapp import bodies
+from webapp.bodies import BodyError
+
+
+def read(*parts: bytes, breaks: bool = False) -> Any:
+    """What is understood of a body that comes in these parts. breaks: then the connection does."""
+    ending: Iterable[dict[str, Any]] = [{"type": "http.disconnect"}] if breaks else [{"type": "http.request"}]
+    messages = iter([*({"type": "http.request", "body": part, "more_body": True} for part in parts), *ending])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    return asyncio.run(bodies.read(Request({"type": "http", "headers": []}, receive)))
+
+
+def test_a_body_may_come_in_parts() -> None:
+    assert read(b'{"gr', "öße".encode()[:2], "öße".encode()[2:], b'": [1, null]}') == {"größe": [1, None]}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "The body is not JSON: line 1, column 1: expecting value."),
+        (b'{\n"a": }', "The body is not JSON: line 2, column 6: expecting value."),
+        (b"\xff\xfe\xfd", "The body is not JSON that can be read."),
+        (b"[" * 100_000, "The body is not JSON that can be read."),
+        (b"9" * 5_000, "The body is not JSON that can be read."),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_place(body: bytes, sentence: str) -> None:
+    with pytest.raises(BodyError) as refused:
+        read(body)
+
+    assert str(refused.value) == sentence
+
+
+def test_a_body_that_broke_off_is_refused_even_if_it_is_json() -> None:
+    with pytest.raises(BodyError, match="The connection broke"):
+        read(b"{}", breaks=True)
+
+
+def test_a_body_may_be_as_large_as_is_said_and_no_larger() -> None:
+    assert read(b" " * (bodies.MAX_BYTES - 2), b"{}") == {}
+    with pytest.raises(TooLargeError, match="1,048,576 bytes"):
+        read(b" " * (bodies.MAX_BYTES - 1), b"{}")
+
+
+def test_what_is_wrong_is_told_by_its_path() -> None:
+    with pytest.raises(BodyError) as refused:
+        bodies.parse(TypeAdapter(list[dict[str, list[int]]]), [{"a": [1]}, {"b": [1, "x"]}, 7])
+
+    assert [path for path, _ in refused.value.problems] == ["[1].b[1]", "[2]"]
+    assert str(refused.value).startswith("[1].b[1]: input should be a valid integer")

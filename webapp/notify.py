@@ -1,0 +1,111 @@
+"""POST /api/v1/internal/notify: a script outside reports on the upload that it imports, and every page hears of it."""
+
+import hmac
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import anyio.to_thread
+import sqlalchemy as sa
+from pydantic import Field, TypeAdapter
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from jobs import idempotency, reports
+from jobs.idempotency import Answer
+from jobs.reports import Refusal, Report
+from jobs.uploads import Upload
+from webapp import actions, bodies, problems
+from webapp.bodies import BodyError
+from webapp.state import AppRequest, AppState
+
+#: Reports that may come in one call.
+MAX_REPORTS = 1_000
+#: Characters that an Idempotency-Key may have.
+MAX_KEY = 200
+
+_ONE = TypeAdapter(Report)
+_SEVERAL = TypeAdapter(Annotated[list[Report], Field(min_length=1, max_length=MAX_REPORTS)])
+
+
+async def notify(request: AppRequest) -> Response:
+    """One report, answered with its upload or a problem; or a list, answered with a list of what became of each."""
+    _check_token(request)
+    key = _key(request)
+    body = await bodies.read(request)
+    several = isinstance(body, list)
+    found = bodies.parse(_SEVERAL, body) if several else [bodies.parse(_ONE, body)]
+    answer = await anyio.to_thread.run_sync(_record, request.state, found, several, key, body)
+    return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else problems.MEDIA_TYPE)
+
+
+def _record(state: AppState, found: Sequence[Report], several: bool, key: str | None, body: Any) -> Answer:
+    """Commit reports and answer together, then publish."""
+    recorded: list[Upload] = []
+
+    def answer(connection: sa.Connection) -> Answer:
+        outcomes = reports.record(connection, found)
+        recorded.extend(outcome for outcome in outcomes if isinstance(outcome, Upload))
+        return _several(found, outcomes) if several else _one(outcomes[0])
+
+    with state["database"].transaction() as connection:
+        given = idempotency.once(connection, key, body, lambda: answer(connection)) if key else answer(connection)
+    for upload in recorded:
+        state["publisher"].publish(upload)
+    return given
+
+
+def _one(outcome: Upload | Refusal) -> Answer:
+    if isinstance(outcome, Upload):
+        return Answer(200, actions.as_json(outcome))
+    problem = problems.details(outcome)
+    return Answer(problem["status"], problem)
+
+
+def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> Answer:
+    """207 says that not all of them were recorded: the status of each tells which."""
+    results: list[dict[str, Any]] = []
+    for report, outcome in zip(found, outcomes, strict=True):
+        one = _one(outcome)
+        what = "upload" if isinstance(outcome, Upload) else "problem"
+        results.append({"file_id": report.file_id, "status": one.status, what: one.content})
+    return Answer(200 if all(result["status"] == 200 for result in results) else 207, results)
+
+
+def _check_token(request: AppRequest) -> None:
+    """Raises HTTPException for who may not report."""
+    token = request.state["settings"].notify_token
+    if token is None:
+        raise HTTPException(
+            403,
+            "Reports are not taken here, because no secret is set for them. Start the server with"
+            " BULK_UPLOAD_NOTIFY_TOKEN, and send it as “Authorization: Bearer …”.",
+        )
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise HTTPException(
+            401,
+            "Send the secret of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
+            {"WWW-Authenticate": 'Bearer realm="bulk-upload"'},
+        )
+    if not hmac.compare_digest(given.strip().encode(), token.encode()):
+        raise HTTPException(
+            401,
+            "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
+            {"WWW-Authenticate": 'Bearer realm="bulk-upload", error="invalid_token"'},
+        )
+
+
+def _key(request: AppRequest) -> str | None:
+    """Raises BodyError."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise BodyError([("Idempotency-Key", f"must have 1 to {MAX_KEY} letters, digits and signs of ASCII")])
+    return key
+
+
+routes = [
+    Route("/api/v1/internal/notify", notify, methods=["POST"]),
+    # Where scripts of the system before this one send theirs.
+    Route("/api/v1/internal/websocket/notify", notify, methods=["POST"]),
+]

@@ -1,0 +1,93 @@
+"""The command `bulk-upload watch`: prints what a running server says of its uploads, as it says it."""
+
+import sys
+from contextlib import nullcontext
+from datetime import datetime
+
+import click
+import httpx
+
+from webapp.bars import Bars, on_terminal
+from webapp.follower import Follower, State, outcome, rows
+from webapp.remote import Remote, RemoteError
+
+_COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def run(upload_id: int | None, server: httpx.URL) -> int:
+    """Watch one upload to its end, or all of them until Ctrl-C. Returns the exit status.
+
+    0 when every row of the upload is in, 1 when it failed, was cancelled or has rows that failed, 2 when the server
+    does not have it or is none of ours, 130 after Ctrl-C.
+    """
+    bars = on_terminal() if upload_id is not None and sys.stdout.isatty() else None
+    with Remote(server) as remote, bars or nullcontext():
+        try:
+            return _Watching(remote, upload_id, Bars(bars) if bars else None).status()
+        except RemoteError as error:
+            click.echo(_sentence(error), err=True)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+
+
+class _Watching:
+    def __init__(self, remote: Remote, upload_id: int | None, bars: Bars | None) -> None:
+        self._remote = remote
+        self._bars = bars
+        self._has_begun = False
+        self._follower = Follower(remote, upload_id, patient=True, on_open=self._opened, on_away=self._went_away)
+
+    def status(self) -> int:
+        """Raises RemoteError."""
+        last = None
+        for state in self._follower.states():
+            if self._bars is None:
+                click.echo(line(state, self._remote.page(state.file_id)))
+            elif last is None:
+                self._bars.follow(state)
+            else:
+                self._bars.show(state)
+            last = state
+        assert last is not None  # a follower of one upload ends with its end
+        sentence, status = outcome(last, self._remote.page(last.file_id))
+        if self._bars is not None:
+            self._bars.end()
+            click.echo(f"{last.filename}: {sentence}")
+        return status
+
+    def _opened(self) -> None:
+        if self._has_begun:
+            click.echo(f"The server at {self._remote.name} is back.", err=True)
+        elif self._bars is None:
+            click.echo(f"Watching {self._remote.name}. Ctrl-C ends it.", err=True)
+        self._has_begun = True
+
+    def _went_away(self) -> None:
+        if not self._has_begun:
+            raise self._remote.away()
+        click.echo(f"The server at {self._remote.name} is away. It is tried again until it is back.", err=True)
+
+
+def line(state: State, page: str) -> str:
+    """A state as a line: when it was written, which upload, what is the matter. page: where people look at it."""
+    moment = datetime.fromisoformat(state.timestamp).astimezone()
+    what = outcome(state, page)[0] if state.is_over else _so_far(state)
+    status, rest = what[: len(state.status)], what[len(state.status) :]
+    return (
+        f"{moment:%Y-%m-%d %H:%M:%S}  #{state.file_id} {state.filename}: "
+        f"{click.style(status, fg=_COLOURS.get(state.status))}{rest}"
+    )
+
+
+def _so_far(state: State) -> str:
+    if state.status == "pending":
+        return "pending"
+    of_all = "" if state.rows_total is None else f" of {state.rows_total:,}"
+    failed = f", {state.rows_failed:,} failed" if state.rows_failed else ""
+    return f"{state.status}, {state.progress} %, {rows(state.rows_processed)}{of_all}{failed}"
+
+
+def _sentence(error: RemoteError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
