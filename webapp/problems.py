@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from jobs.errors import (
     BulkUploadError,
@@ -17,10 +17,14 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
+from webapp.errors import QueryError, TooManyStreamsError
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which it is worth trying again when something is away or full.
+RETRY_AFTER = 5
 
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
@@ -30,6 +34,8 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "No such dataset"),
     (TransitionError, HTTPStatus.CONFLICT, "That is not possible any more"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "The database is busy"),
+    (QueryError, HTTPStatus.UNPROCESSABLE_ENTITY, "This address cannot be understood"),
+    (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams are open"),
 ]  # fmt: skip
 
 
@@ -74,6 +80,10 @@ class Problems:
         self, request: Request, status: HTTPStatus, title: str, detail: str, headers: dict[str, str] | None = None
     ) -> Response:
         content = {"status": int(status), "title": title, "detail": detail}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = {"Retry-After": str(RETRY_AFTER), **(headers or {})}
         if wants_json(request):
             return JSONResponse({"type": "about:blank", **content}, int(status), headers, "application/problem+json")
+        if "text/event-stream" in request.headers.get("accept", ""):  # nobody would read a page
+            return PlainTextResponse(f"{detail}\n", int(status), headers)
         return HTMLResponse(self._fragments.render("error.html", content), int(status), headers)
