@@ -111,7 +111,7 @@ class Page:
 async def a_hub(records: Records, *of_uploads: int | None) -> AsyncIterator[tuple[Hub, list[Page]]]:
     """A hub that listens, and a page for the general channel (None) or an upload's."""
     queue = UploadQueue(records.settings.redis)
-    hub = Hub(records.database, queue, records.settings.redis, tick=0.01)
+    hub = Hub(records.database, queue, records.settings.redis, tick=0.01, stall=30)
     pages = [Page() for _ in of_uploads]
     async with hub.running():
         with ExitStack() as stack:

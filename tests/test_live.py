@@ -43,7 +43,7 @@ class Scene:
         self.records = records
         self.fragments = Counting()
         self.queue = UploadQueue(records.settings.redis)
-        self.hub = Hub(records.database, self.queue, records.settings.redis, tick=0.01)
+        self.hub = Hub(records.database, self.queue, records.settings.redis, tick=0.01, stall=30)
         self.live = Live(records.database, self.hub, self.fragments)
 
 

@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        hub = Hub(database, queue, settings.redis, settings.stream_tick)
+        hub = Hub(database, queue, settings.redis, tick=settings.stream_tick, stall=settings.stream_stall)
         await in_thread(partial(files.remove_abandoned, settings.files))
         sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
         try:

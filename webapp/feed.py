@@ -7,12 +7,16 @@ own number, each upload once. Nobody's slowness costs anybody else anything, and
 """
 
 import asyncio
+import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jobs.events import Event
+
+log = logging.getLogger(__name__)
 
 #: Uploads whose newest state is kept for who is late; who is later than that comes back to a snapshot.
 KEPT_STATES = 5_000
@@ -26,7 +30,7 @@ class News:
     """All that is new after one edition, up to another.
 
     events: in the order of their times. nudged: uploads to be shown again whatever their event says. newest: the time
-    of the newest state that this feed ever told, "" if none.
+    of the newest state that this feed ever told, "" if none. oldest: that of the first of the events.
     """
 
     def __init__(self, edition: int, events: list[Event], nudged: set[int], newest: str) -> None:
@@ -34,6 +38,7 @@ class News:
         self.events = sorted(events, key=lambda event: (event.timestamp, event.file_id, event.seq))
         self.nudged = nudged
         self.newest = newest
+        self.oldest = self.events[0].timestamp if events else ""
         self._joined: dict[Hashable, bytes] = {}
         self._shared: dict[Hashable, asyncio.Task[Any]] = {}
 
@@ -160,6 +165,13 @@ class Feed:
             mailbox.aside = message
             mailbox.wake()
 
+    def cut_stalled(self, seconds: float) -> None:
+        """End the connections whose client has read nothing for so long."""
+        late = time.monotonic() - seconds
+        for mailbox in [each for each in self._mailboxes if each.sending_since and each.sending_since < late]:
+            log.info("A client read nothing for %g s and was cut: it comes back to a snapshot.", seconds)
+            mailbox.cut()
+
     def has_forgotten(self, edition: int) -> bool:
         """Whether something that came after an edition is not known any more."""
         return edition < self._forgotten
@@ -190,25 +202,31 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._feed: Feed | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._told = 0
-        self._ready = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
         self._over = False
         #: Said to everybody; b"" for nothing.
         self.aside = b""
         #: Whether the process is going.
         self.closed = False
+        #: The moment at which a write to the client began that is not over; None while there is none.
+        self.sending_since: float | None = None
+        #: Ends the client's connection, whatever waits there to be read.
+        self.cut: Callable[[], None] = lambda: None
 
     def begin(self, feed: Feed) -> None:
         """What comes in from now on is news."""
-        self._feed, self._told = feed, feed.edition
+        self._feed, self._told, self._loop = feed, feed.edition, asyncio.get_running_loop()
 
     def wake(self) -> None:
-        self._ready.set()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def end(self) -> None:
         """Whoever waits here is to leave, and may come back."""
         self._over = True
-        self._ready.set()
+        self.wake()
 
     def close(self) -> None:
         """The process is going: whoever waits here is to leave."""
@@ -220,8 +238,8 @@ class Mailbox:
         feed = self._feed
         assert feed is not None
         while not self._over and feed.edition == self._told and not self.aside:
-            self._ready.clear()
-            await self._ready.wait()
+            self._waiting = self._loop.create_future()
+            await self._waiting
         return not self._over and not feed.has_forgotten(self._told)
 
     def news(self) -> News:

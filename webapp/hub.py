@@ -43,6 +43,8 @@ REREAD_WITHOUT_REDIS = 1.0
 OVERLAP = 10.0
 #: Seconds between two signs of life, by which a page tells silence from calm: it gives up after 40.
 ALIVE_EVERY = 15.0
+#: Seconds between two looks for clients that read nothing.
+CUT_EVERY = 1.0
 #: Seconds between two looks at who waits for whom.
 LINE_EVERY = 2.0
 #: Uploads whose record is kept in memory.
@@ -52,12 +54,13 @@ KNOWN_UPLOADS = 1_000
 class Hub:
     """Runs for as long as the web process does."""
 
-    def __init__(self, database: Database, queue: UploadQueue, redis_url: str, tick: float) -> None:
-        """tick: seconds in which what comes in is gathered into one message."""
+    def __init__(self, database: Database, queue: UploadQueue, redis_url: str, *, tick: float, stall: float) -> None:
+        """tick: seconds in which what comes in is gathered into one message. stall: those a client may read nothing."""
         self._database = database
         self._queue = queue
         self._redis_url = redis_url
         self._tick = tick
+        self._stall = stall
         self._general = Feed(tick)
         self._of_upload: dict[int, Feed] = {}
         self._known: OrderedDict[int, Upload] = OrderedDict()
@@ -122,7 +125,7 @@ class Hub:
         await self._look_at_line()
         tasks = {
             asyncio.create_task(_forever(work), name=work.__name__)
-            for work in (self._listen, self._reread, self._watch_line, self._say_alive)
+            for work in (self._listen, self._reread, self._watch_line, self._say_alive, self._cut_stalled)
         }
         try:
             yield
@@ -224,8 +227,16 @@ class Hub:
     async def _say_alive(self) -> None:
         await asyncio.sleep(ALIVE_EVERY)
         message = ServerSentEvent(timestamp(datetime.now(UTC)), event="ping", sep="\n").encode()
-        for feed in (self._general, *self._of_upload.values()):
+        for feed in self._all_feeds():
             feed.say(message)
+
+    async def _cut_stalled(self) -> None:
+        await asyncio.sleep(min(self._stall / 4, CUT_EVERY))
+        for feed in self._all_feeds():
+            feed.cut_stalled(self._stall)
+
+    def _all_feeds(self) -> list[Feed]:
+        return [self._general, *self._of_upload.values()]
 
     async def _watch_line(self) -> None:
         with suppress(TimeoutError):

@@ -8,16 +8,16 @@ again.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import SendTimeoutError
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from jobs.events import Event, timestamp
 from jobs.uploads import Status
@@ -49,25 +49,23 @@ Tell = Callable[[News], Awaitable[bytes]]
 
 
 class Known:
-    """What a client was told by its snapshot. moment: of nothing older it needs to be told; "" if that is not known."""
+    """What a client was told by its snapshot. moment: nothing that is older needs to be told; "" for no such time."""
 
     def __init__(self, seqs: Mapping[int, int], moment: str = "") -> None:
         self._seqs = seqs
         self.moment = moment
 
     @classmethod
-    def by(cls, events: Iterable[Event]) -> "Known":
-        return cls({event.file_id: event.seq for event in events})
+    def by(cls, events: list[Event]) -> "Known":
+        newest = max((event.timestamp for event in events), default="")
+        return cls({event.file_id: event.seq for event in events}, newest)
 
     def unseen(self, events: Iterable[Event]) -> list[Event]:
         return [event for event in events if event.seq > self._seqs.get(event.file_id, 0)]
 
     def is_behind(self, news: News) -> bool:
-        """Whether all of it is news to the client, so that it may be told what everybody is."""
-        seqs = self._seqs
-        return news.newest >= self.moment and all(
-            event.seq > seqs.get(event.file_id, 0) and event.timestamp > self.moment for event in news.events
-        )
+        """Whether surely all of it is news to the client, so that it may be told what everybody is."""
+        return news.oldest > self.moment if news.events else news.newest >= self.moment
 
 
 def _moment(text: str) -> datetime | None:
@@ -105,16 +103,27 @@ def _asked_since(request: AppRequest) -> datetime | None:
 
 
 class _Stream(EventSourceResponse):
-    """One that takes a client that does not read for what it is: gone, not an error of ours."""
+    """One whose messages are sent without a timer each: who does not read is found by the hub, and cut."""
+
+    def __init__(self, mailbox: Mailbox, content: AsyncIterator[bytes]) -> None:
+        super().__init__(
+            content,
+            sep="\n",
+            headers={"Cache-Control": "no-store, no-transform"},
+            ping=0,  # the hub's signs of life are shared
+            shutdown_event=_Closing(mailbox),  # type: ignore[arg-type]  # of an event only `set` is used
+            shutdown_grace_period=GRACE,
+        )
+        self._mailbox = mailbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            log.info("A client read nothing for %g s and was cut: it comes back to a snapshot.", self.send_timeout)
-            if "cut" in scope["state"]:
-                scope["state"]["cut"]()
-                await asyncio.sleep(0)  # until uvicorn knows
+        self._mailbox.cut = scope["state"].get("cut", self._mailbox.cut)
+        await super().__call__(scope, receive, send)
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        self._mailbox.sending_since = time.monotonic()
+        await send(message)
+        self._mailbox.sending_since = None
 
 
 class _Closing:
@@ -157,15 +166,7 @@ def _respond(
         if mailbox.closed:
             yield ServerSentEvent("the server restarts", event="bye", retry=RETURN_AFTER, sep="\n").encode()
 
-    return _Stream(
-        content(),
-        sep="\n",
-        headers={"Cache-Control": "no-store, no-transform"},
-        ping=0,  # the hub's signs of life are shared
-        send_timeout=settings.stream_stall,
-        shutdown_event=_Closing(mailbox),  # type: ignore[arg-type]  # of an event only `set` is used
-        shutdown_grace_period=GRACE,
-    )
+    return _Stream(mailbox, content())
 
 
 #: Ends a message after which the server has nothing more to say.

@@ -1,5 +1,6 @@
 """The web process: one uvicorn, on a socket of its own or on the supervisor's."""
 
+import gc
 import logging
 import resource
 import signal
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5
 #: Files that are open beside the streams: the database's, uploads under way, other requests.
 OTHER_FILES = 256
+#: New objects, and rounds of younger ones, between two looks for garbage in cycles.
+COLLECT = (20_000, 20, 50)
 
 
 def run(settings: Settings, fd: int | None = None) -> None:
@@ -30,6 +33,7 @@ def run(settings: Settings, fd: int | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     settings = _with_room_for_streams(settings)
+    _collect_rarely()
     with listener.listen(settings) if fd is None else socket.socket(fileno=fd) as listening:
         log.info("Listening on %s.", listener.url(listening))
         _server(settings).run(sockets=[listening])
@@ -51,6 +55,13 @@ def _server(settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     return uvicorn.Server(config)
+
+
+def _collect_rarely() -> None:
+    """Ten thousands of objects belong to a thousand open streams, and none of them is ever garbage in a cycle: looking
+    through all of them as often as Python does by default took 15 % of this process's time."""
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
