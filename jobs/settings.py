@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -56,6 +57,21 @@ class Settings(BaseSettings):
     external_silence: Annotated[
         float, Field(ge=1, description="Seconds without a report after which an external upload is failed.")
     ] = 3600.0
+    streams: Annotated[int, Field(ge=1, description="Event streams that a web process holds open at most.")] = 5_000
+    streams_per_address: Annotated[int, Field(ge=1, description="Of these, for one client address.")] = 500
+    stream_tick: Annotated[
+        float, Field(ge=0.001, le=5, description="Seconds in which changes are gathered into one message to a client.")
+    ] = 0.05
+    stream_life: Annotated[
+        float, Field(ge=1, description="Seconds after which a stream ends, give or take a fifth; clients come back.")
+    ] = 600.0
+    stream_stall: Annotated[
+        float, Field(ge=0.1, description="Seconds that a client may read nothing before its stream is cut.")
+    ] = 30.0
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies, by commas, that say in `X-Forwarded-For` who the client is.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("data")
@@ -80,6 +96,16 @@ class Settings(BaseSettings):
     def _fits_a_header(cls, value: str | None) -> str | None:
         if value and not (value.isascii() and value.isprintable() and " " not in value):
             raise ValueError("use letters, digits and signs of ASCII, without spaces")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: str) -> str:
+        for address in filter(None, map(str.strip, value.split(","))):
+            try:
+                ip_network(address, strict=False)
+            except ValueError:
+                raise ValueError(f"“{address}” is no address or network: use 127.0.0.1,10.0.0.0/8") from None
         return value
 
     @field_validator("log_level")

@@ -34,6 +34,7 @@ from tests.conftest import store
 from tests.services import PostgresServer, RedisServer
 from tests.waiting import until
 from webapp.app import create_app
+from webapp.connection import Connection
 
 ROOT = Path(__file__).parent.parent
 #: Seconds without a byte after which a client of the tests gives up: streams ping only each 15 s.
@@ -227,7 +228,15 @@ class Served:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
         self._server = uvicorn.Server(
-            uvicorn.Config(create_app(settings), lifespan="on", log_config=None, ws="none", timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                create_app(settings),
+                http=Connection,
+                lifespan="on",
+                log_config=None,
+                ws="none",
+                timeout_graceful_shutdown=5,
+                proxy_headers=False,
+            )
         )
         self._thread = threading.Thread(target=self._server.run, args=[[self._listening]], name="uvicorn")
 

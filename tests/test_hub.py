@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
@@ -20,7 +19,8 @@ from tests.services import RedisServer
 from tests.serving import Records
 from tests.waiting import until
 from webapp import hub as hubs
-from webapp.hub import Hub, Mailbox
+from webapp.feed import Mailbox
+from webapp.hub import Hub
 
 #: Seconds that a test waits for what has to come.
 PATIENCE = 30.0
@@ -100,17 +100,18 @@ class Page:
                 await self._take()
 
     async def _take(self) -> None:
-        await self.mailbox.wait(PATIENCE)
-        events, nudged = self.mailbox.take()
-        self.heard += [(event.file_id, event.seq) for event in events]
-        self.nudged |= nudged
+        await self.mailbox.wait()
+        news = self.mailbox.news()
+        self.mailbox.note(news)
+        self.heard += [(event.file_id, event.seq) for event in news.events]
+        self.nudged |= news.nudged
 
 
 @asynccontextmanager
 async def a_hub(records: Records, *of_uploads: int | None) -> AsyncIterator[tuple[Hub, list[Page]]]:
     """A hub that listens, and a page for the general channel (None) or an upload's."""
     queue = UploadQueue(records.settings.redis)
-    hub = Hub(records.database, queue, records.settings.redis)
+    hub = Hub(records.database, queue, records.settings.redis, tick=0.01, stall=30)
     pages = [Page() for _ in of_uploads]
     async with hub.running():
         with ExitStack() as stack:
@@ -134,88 +135,6 @@ async def is_subscribed(redis_url: str, number: int = 1) -> None:
         return False
 
     await blocking(until, count, "the hub to subscribe")
-
-
-# Mailboxes
-
-
-def test_a_mailbox_keeps_the_newest_state_of_each_upload() -> None:
-    mailbox = Mailbox()
-    for file_id, seq in [(2, 1), (1, 3), (1, 2), (2, 5), (1, 3), (2, 4)]:
-        mailbox.put(replace(EVENT, file_id=file_id, seq=seq))
-    events, nudged = mailbox.take()
-
-    assert [(event.file_id, event.seq) for event in events] == [(1, 3), (2, 5)]
-    assert nudged == set()
-    assert mailbox.take() == ([], set())
-
-
-def test_a_mailbox_does_not_grow_with_what_happens() -> None:
-    mailbox = Mailbox()
-    for seq in range(10_000):
-        mailbox.put(replace(EVENT, file_id=seq % 3, seq=seq))
-        mailbox.nudge(10 + seq % 2)
-    events, nudged = mailbox.take()
-
-    assert [event.seq for event in events] == [9999, 9997, 9998]
-    assert nudged == {10, 11}
-
-
-def test_a_final_state_is_not_lost_in_a_flood() -> None:
-    mailbox = Mailbox()
-    final = replace(EVENT, seq=7, event="bulk_upload_complete", status="completed")
-    mailbox.put(final)
-    for seq in range(7):
-        mailbox.put(replace(EVENT, seq=seq))
-    for file_id in range(2, 5000):
-        mailbox.put(replace(EVENT, file_id=file_id))
-
-    assert mailbox.take()[0][0] == final
-
-
-def test_an_upload_to_be_shown_again_is_also_when_an_event_without_news_came() -> None:
-    mailbox = Mailbox()
-    mailbox.nudge(EVENT.file_id)
-    mailbox.put(EVENT)
-
-    assert mailbox.take() == ([EVENT], {EVENT.file_id})
-
-
-def test_who_waits_at_a_mailbox_is_woken() -> None:
-    async def scene() -> list[Any]:
-        mailbox = Mailbox()
-        found = []
-        wakes: list[Callable[[], None]] = [lambda: mailbox.put(EVENT), lambda: mailbox.nudge(4)]
-        for wake in wakes:
-            waiting = asyncio.create_task(mailbox.wait(PATIENCE))
-            await asyncio.sleep(0)
-            wake()
-            await waiting
-            found.append(mailbox.take())
-        return found
-
-    assert asyncio.run(scene()) == [([EVENT], set()), ([], {4})]
-
-
-def test_waiting_at_a_mailbox_has_an_end() -> None:
-    async def scene() -> tuple[list[Event], set[int]]:
-        mailbox = Mailbox()
-        await mailbox.wait(0.01)
-        return mailbox.take()
-
-    assert asyncio.run(scene()) == ([], set())
-
-
-def test_nobody_waits_at_a_mailbox_that_is_closed() -> None:
-    async def scene() -> bool:
-        mailbox = Mailbox()
-        mailbox.close()
-        for _ in range(3):
-            await mailbox.wait(PATIENCE)
-            mailbox.take()
-        return mailbox.closed
-
-    assert asyncio.run(asyncio.wait_for(scene(), PATIENCE / 2))
 
 
 # Listening
@@ -244,17 +163,25 @@ def test_each_mailbox_is_filled_from_its_own_channel(records: Records) -> None:
 
 
 def test_a_mailbox_is_filled_only_inside_its_block(records: Records) -> None:
-    async def scene() -> tuple[list[Event], set[int]]:
+    """A block that nobody else is in any more leaves nothing behind."""
+
+    async def scene() -> None:
         async with a_hub(records, None) as (hub, [page]):
             await is_subscribed(records.settings.redis)
             left = [Mailbox(), Mailbox()]
             for mailbox, upload_id in zip(left, (None, 1), strict=True):
                 with hub.filling(mailbox, upload_id):
                     pass
+            waiting = [asyncio.create_task(mailbox.wait()) for mailbox in left[1:]]
             await page.hears(await blocking(records.pending))
-        return left[0].take()[0] + left[1].take()[0], set()
 
-    assert asyncio.run(scene()) == ([], set())
+            assert not any(task.done() for task in waiting)
+            assert hub.uploads_followed == 0
+
+            for task in waiting:
+                task.cancel()
+
+    asyncio.run(scene())
 
 
 @pytest.mark.usefixtures("_never_rereads")

@@ -28,6 +28,7 @@ from webapp.guard import Guard, is_loopback
 from webapp.hub import Hub
 from webapp.live import Live
 from webapp.problems import Problems
+from webapp.seats import Seats
 from webapp.state import AppState
 from webapp.threads import in_thread
 
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        hub = Hub(database, queue, settings.redis)
+        hub = Hub(database, queue, settings.redis, tick=settings.stream_tick, stall=settings.stream_stall)
         await in_thread(partial(files.remove_abandoned, settings.files))
         sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
         try:
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Starlette:
                     "hub": hub,
                     "fragments": fragments,
                     "live": Live(database, hub, fragments),
+                    "seats": Seats(settings.streams, settings.streams_per_address),
                 }
         finally:
             sweeper.cancel()

@@ -1,7 +1,7 @@
-"""One Redis reader a process, and a mailbox a client.
+"""One Redis reader a process, and a feed a channel, to which each client has a mailbox.
 
-The reader subscribes `bulk_upload` for the general mailboxes and `bulk_upload:*` for those of one upload, so each
-stream streams its own channel. Redis forgets, hangs and restarts: after every gap, while Redis is away, and now and
+The reader subscribes `bulk_upload` for the general feed and `bulk_upload:*` for those of one upload, so each stream
+streams its own channel. Redis forgets, hangs and restarts: after every gap, while Redis is away, and now and
 then anyway, the hub reads from the database what changed and delivers that as if it had been heard.
 """
 
@@ -11,18 +11,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from sse_starlette import ServerSentEvent
 
 from jobs import uploads
 from jobs.database import Database
-from jobs.events import GENERAL_CHANNEL, Event
+from jobs.events import GENERAL_CHANNEL, Event, timestamp
 from jobs.queue import Line, UploadQueue
 from jobs.uploads import Upload
+from webapp.feed import Feed, Mailbox
 from webapp.shared import SharedReads
 from webapp.threads import in_thread
 
@@ -38,61 +41,28 @@ REREAD_EVERY = 10.0
 REREAD_WITHOUT_REDIS = 1.0
 #: Seconds that each of these reads reaches back beyond the last one: a slow transaction commits late.
 OVERLAP = 10.0
+#: Seconds between two signs of life, by which a page tells silence from calm: it gives up after 40.
+ALIVE_EVERY = 15.0
+#: Seconds between two looks for clients that read nothing.
+CUT_EVERY = 1.0
 #: Seconds between two looks at who waits for whom.
 LINE_EVERY = 2.0
 #: Uploads whose record is kept in memory.
 KNOWN_UPLOADS = 1_000
 
 
-class Mailbox:
-    """What one client has not been sent yet: the newest event of each upload, and uploads to show again."""
-
-    def __init__(self) -> None:
-        self._events: dict[int, Event] = {}
-        self._nudged: set[int] = set()
-        self._ready = asyncio.Event()
-        self.closed = False
-
-    def put(self, event: Event) -> None:
-        held = self._events.get(event.file_id)
-        if held is None or held.seq < event.seq:
-            self._events[event.file_id] = event
-            self._ready.set()
-
-    def nudge(self, upload_id: int) -> None:
-        """The upload is as it was, but what is said about it is not: its place in the line."""
-        self._nudged.add(upload_id)
-        self._ready.set()
-
-    def close(self) -> None:
-        """The process is going: whoever waits here is to leave."""
-        self.closed = True
-        self._ready.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Until there is something to take, or it is closed, or the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-
-    def take(self) -> tuple[list[Event], set[int]]:
-        """Events, oldest upload first, and the uploads to show again whatever their event says."""
-        events, nudged = self._events, self._nudged
-        self._events, self._nudged = {}, set()
-        if not self.closed:
-            self._ready.clear()
-        return [events[upload_id] for upload_id in sorted(events)], nudged
-
-
 class Hub:
     """Runs for as long as the web process does."""
 
-    def __init__(self, database: Database, queue: UploadQueue, redis_url: str) -> None:
+    def __init__(self, database: Database, queue: UploadQueue, redis_url: str, *, tick: float, stall: float) -> None:
+        """tick: seconds in which what comes in is gathered into one message. stall: those a client may read nothing."""
         self._database = database
         self._queue = queue
         self._redis_url = redis_url
-        self._general: set[Mailbox] = set()
-        self._of_upload: dict[int, set[Mailbox]] = {}
+        self._tick = tick
+        self._stall = stall
+        self._general = Feed(tick)
+        self._of_upload: dict[int, Feed] = {}
         self._known: OrderedDict[int, Upload] = OrderedDict()
         self._wanted: set[int] = set()
         self._records: SharedReads[None, None] = SharedReads(self._read_wanted)
@@ -105,14 +75,23 @@ class Hub:
     @contextmanager
     def filling(self, mailbox: Mailbox, upload_id: int | None) -> Iterator[None]:
         """Inside the block the mailbox gets what the channel of one upload, or the general one, says."""
-        among = self._general if upload_id is None else self._of_upload.setdefault(upload_id, set())
-        among.add(mailbox)
+        if upload_id is None:
+            with self._general.filling(mailbox):
+                yield
+            return
+        feed = self._of_upload.setdefault(upload_id, Feed(self._tick))
         try:
-            yield
+            with feed.filling(mailbox):
+                yield
         finally:
-            among.discard(mailbox)
-            if upload_id is not None and not among:
-                self._of_upload.pop(upload_id, None)
+            if feed.is_idle and self._of_upload.get(upload_id) is feed:
+                del self._of_upload[upload_id]
+                feed.close()
+
+    @property
+    def uploads_followed(self) -> int:
+        """Uploads whose own channel somebody listens to."""
+        return len(self._of_upload)
 
     async def records(self, seqs: Mapping[int, int]) -> list[Upload]:
         """The records of these uploads that exist, as new as their seq says, from one query for all who ask at once."""
@@ -146,7 +125,7 @@ class Hub:
         await self._look_at_line()
         tasks = {
             asyncio.create_task(_forever(work), name=work.__name__)
-            for work in (self._listen, self._reread, self._watch_line)
+            for work in (self._listen, self._reread, self._watch_line, self._say_alive, self._cut_stalled)
         }
         try:
             yield
@@ -155,6 +134,7 @@ class Hub:
                 for task in tasks:
                     task.cancel()
                 _, tasks = await asyncio.wait(tasks, timeout=0.1)
+            self._general.close()
 
     async def _listen(self) -> None:
         """One connection's life. Whatever is wrong with it, a new one is made by whoever calls this again."""
@@ -196,18 +176,26 @@ class Hub:
         raise TimeoutError(f"silent for {SILENT_AFTER:.0f} s")
 
     def _hear(self, channel: str, data: bytes) -> None:
-        try:
-            event = Event.parse(data)
-        except (ValueError, TypeError):
-            log.exception("Something that is no event came in on %s.", channel)
+        """Whatever is wrong with one message, the next one is heard."""
+        feed = self._feed_of(channel)
+        if feed is None:
             return
-        self._deliver(self._general if channel == GENERAL_CHANNEL else self._of_upload.get(event.file_id, ()), event)
+        try:
+            self._deliver(feed, Event.parse(data))
+        except Exception:
+            log.exception("Something that is no event came in on %s.", channel)
 
-    def _deliver(self, mailboxes: Iterable[Mailbox], event: Event) -> None:
+    def _feed_of(self, channel: str) -> Feed | None:
+        """None for an upload that nobody looks at, as most are: its events need not even be parsed."""
+        if channel == GENERAL_CHANNEL:
+            return self._general
+        upload_id = channel.removeprefix(f"{GENERAL_CHANNEL}:")
+        return self._of_upload.get(int(upload_id)) if upload_id.isdecimal() and len(upload_id) < 19 else None
+
+    def _deliver(self, feed: Feed, event: Event) -> None:
         if event.event != "bulk_upload_progress" or not event.rows_processed:
             self._line_may_differ.set()
-        for mailbox in mailboxes:
-            mailbox.put(event)
+        feed.put(event)
 
     async def _reread(self) -> None:
         """Crashes between commit and publish are revealed by nothing else."""
@@ -228,9 +216,27 @@ class Hub:
         self._last_read = began
         self.remember(found)
         for upload in found:
-            event = Event.of(upload)
-            self._deliver(self._general, event)
-            self._deliver(self._of_upload.get(upload.id, ()), event)
+            for feed in self._feeds(upload.id):
+                self._deliver(feed, Event.of(upload))
+
+    def _feeds(self, upload_id: int) -> list[Feed]:
+        """Those that hear of an upload."""
+        own = self._of_upload.get(upload_id)
+        return [self._general, own] if own else [self._general]
+
+    async def _say_alive(self) -> None:
+        await asyncio.sleep(ALIVE_EVERY)
+        message = ServerSentEvent(timestamp(datetime.now(UTC)), event="ping", sep="\n").encode()
+        for feed in self._all_feeds():
+            feed.say(message)
+
+    async def _cut_stalled(self) -> None:
+        await asyncio.sleep(min(self._stall / 4, CUT_EVERY))
+        for feed in self._all_feeds():
+            feed.cut_stalled(self._stall)
+
+    def _all_feeds(self) -> list[Feed]:
+        return [self._general, *self._of_upload.values()]
 
     async def _watch_line(self) -> None:
         with suppress(TimeoutError):
@@ -250,8 +256,8 @@ class Hub:
                 return [upload.id for upload in uploads.waiting(connection)]
 
         for upload_id in await in_thread(read):
-            for mailbox in (*self._general, *self._of_upload.get(upload_id, ())):
-                mailbox.nudge(upload_id)
+            for feed in self._feeds(upload_id):
+                feed.nudge(upload_id)
 
 
 async def _forever(work: Any) -> None:

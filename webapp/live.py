@@ -1,7 +1,9 @@
 """What goes out on the streams: each snapshot and update is read and rendered once a process, for all clients."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,6 +13,7 @@ from sse_starlette import ServerSentEvent
 
 from jobs import failures, uploads
 from jobs.database import Database
+from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
 from jobs.failures import BadRow, FailureCount
 from jobs.uploads import Page, Upload
@@ -18,6 +21,8 @@ from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.hub import Hub
 from webapp.shared import SharedReads
+
+log = logging.getLogger(__name__)
 
 #: Failed rows that an upload's page shows.
 FAILED_SAMPLE = 20
@@ -31,6 +36,25 @@ KEPT = 1_000
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a client is told first. message: the html alone. moment: it lacks nothing that is not newer than this."""
+
+    html: str
+    message: bytes
+    moment: str
+
+
+@dataclass(frozen=True)
+class States:
+    """States of uploads as the JSON streams tell them, and what of them a client knows then."""
+
+    events: list[Event]
+    message: bytes
+    seqs: Mapping[int, int]
+    newest: str
+
+
 class Live:
     """Renders for the streams, and for the pages that include the same partials."""
 
@@ -38,9 +62,13 @@ class Live:
         self._database = database
         self._hub = hub
         self._fragments = fragments
-        self._kept: OrderedDict[tuple[Any, ...], str] = OrderedDict()
-        self._histories: SharedReads[HistoryView, str] = SharedReads(self._read_history)
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._watermarks: SharedReads[None, str] = SharedReads(self._read_watermark)
+        self._histories: SharedReads[HistoryView, Snapshot] = SharedReads(self._read_history)
+        self._ended: SharedReads[datetime, list[Upload]] = SharedReads(self._read_ended)
         self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail)
+        self._states: SharedReads[frozenset[int], States] = SharedReads(self._read_states)
+        self._changed: SharedReads[datetime | None, States] = SharedReads(self._read_changed)
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Ask the database something, off the event loop."""
@@ -63,11 +91,12 @@ class Live:
             },
         }
 
-    async def history(self, view: HistoryView) -> str:
+    async def history(self, view: HistoryView) -> Snapshot:
         """The whole table as a page shows it now, as a swap."""
         return await self._histories.get(view)
 
-    async def _read_history(self, view: HistoryView) -> str:
+    async def _read_history(self, view: HistoryView) -> Snapshot:
+        moment = await self._read_watermark(None)
         page = await self.read(
             lambda connection: uploads.page(
                 connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search
@@ -75,7 +104,8 @@ class Live:
         )
         self._hub.remember(page.items)
         table = self._fragments.render("_uploads_table.html", self.table_context(view, page))
-        return f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
+        html = f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
+        return Snapshot(html, message(html, moment), moment)
 
     async def detail(self, upload_id: int) -> tuple[Upload, str]:
         """An upload and the part of its page that changes, as a swap. Raises UploadNotFoundError."""
@@ -98,6 +128,21 @@ class Live:
 
         upload, sample, counts = await self.read(read)
         return upload, UploadView(upload, self._hub.line, sample, counts)
+
+    def rows(self, found: Iterable[Upload], *, insert: bool, toasts: Container[int]) -> str:
+        """Rows of the history, as swaps, and the news of the uploads that just ended. One that fails spoils no other.
+
+        insert: also where the page does not have it yet. toasts: ids of those that ended, if they are at an end still.
+        """
+        shown, told = [], []
+        for upload in found:
+            try:
+                shown.append(self.row(upload, insert=insert))
+                if upload.id in toasts and not upload.is_active:
+                    told.append(self.toast(upload))
+            except Exception:
+                log.exception("The row of upload %d cannot be shown: open pages lack its newest state.", upload.id)
+        return "".join(shown + told)
 
     def row(self, upload: Upload, *, insert: bool) -> str:
         """A row of the history, as a swap. insert: also where the page does not have it yet, sorted in by its id."""
@@ -123,26 +168,64 @@ class Live:
     def json(self, event: Event) -> bytes:
         """An event as it stands on the JSON streams."""
 
-        def render() -> str:
-            message = ServerSentEvent(event.json(), event=event.event, id=event.timestamp, retry=2_000, sep="\n")
-            return message.encode().decode()
+        def render() -> bytes:
+            return ServerSentEvent(event.json(), event=event.event, id=event.timestamp, retry=2_000, sep="\n").encode()
 
-        return self._keep(("json", event.file_id, event.seq), render).encode()
+        return self._keep(("json", event.file_id, event.seq), render)
+
+    def joined(self, events: Iterable[Event]) -> bytes:
+        """Several of them."""
+        return b"".join(map(self.json, events))
+
+    async def states(self, upload_ids: frozenset[int]) -> States:
+        """The states of these uploads. Raises UploadNotFoundError."""
+        return await self._states.get(upload_ids)
+
+    async def _read_states(self, upload_ids: frozenset[int]) -> States:
+        found = await self.read(lambda connection: uploads.among(connection, upload_ids))
+        if missing := upload_ids - {upload.id for upload in found}:
+            raise UploadNotFoundError(min(missing))
+        return self._as_states(found)
+
+    async def changed(self, since: datetime | None) -> States:
+        """The states of all active uploads, and of those that changed at or after a moment."""
+        return await self._changed.get(since)
+
+    async def _read_changed(self, since: datetime | None) -> States:
+        found = await self.read(lambda c: uploads.changed_since(c, since) if since else uploads.active(c))
+        return self._as_states(found)
+
+    def _as_states(self, found: list[Upload]) -> States:
+        events = [Event.of(upload) for upload in found]
+        newest = max((event.timestamp for event in events), default="")
+        return States(events, self.joined(events), {event.file_id: event.seq for event in events}, newest)
 
     async def ended_since(self, moment: datetime) -> list[Upload]:
         """Uploads that ended after a moment, the latest few, in order."""
+        return await self._ended.get(moment)
+
+    async def _read_ended(self, moment: datetime) -> list[Upload]:
         return await self.read(lambda connection: uploads.ended_since(connection, moment, limit=MISSED_TOASTS))
 
     async def watermark(self) -> str:
         """The time of the newest state there is; "" when there is none."""
+        return await self._watermarks.get(None)
+
+    async def _read_watermark(self, _key: None) -> str:
         newest = await self.read(uploads.newest_change)
         return timestamp(newest) if newest else ""
 
-    def _keep(self, key: tuple[Any, ...], render: Callable[[], str]) -> str:
+    def _keep(self, key: tuple[Any, ...], render: Callable[[], T]) -> T:
         if key in self._kept:
             self._kept.move_to_end(key)
         else:
             self._kept[key] = render()
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return self._kept[key]
+        found: T = self._kept[key]
+        return found
+
+
+def message(html: str, moment: str) -> bytes:
+    """A swap, or several, as one message. moment: its id."""
+    return ServerSentEvent(html, id=moment or None, sep="\n").encode()

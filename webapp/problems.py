@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from jobs.errors import (
     BulkUploadError,
@@ -21,12 +21,15 @@ from jobs.errors import (
     UploadNotFoundError,
 )
 from webapp.bodies import BodyError
+from webapp.errors import QueryError, TooManyStreamsError
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+#: Seconds after which it is worth trying again when something is away or full.
+RETRY_AFTER = 5
 
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
@@ -40,6 +43,8 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (BodyError, HTTPStatus.UNPROCESSABLE_ENTITY, "This body is not understood"),
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "This key was used before"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "The database is busy"),
+    (QueryError, HTTPStatus.UNPROCESSABLE_ENTITY, "This address cannot be understood"),
+    (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams are open"),
 ]  # fmt: skip
 
 
@@ -91,9 +96,14 @@ class Problems:
         return self._answer(request, problem, dict(HEADERS))
 
     def _answer(self, request: Request, problem: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+        status = problem["status"]
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = {"Retry-After": str(RETRY_AFTER), **(headers or {})}
         if wants_json(request):
-            return JSONResponse(problem, problem["status"], headers, MEDIA_TYPE)
-        return HTMLResponse(self._fragments.render("error.html", problem), problem["status"], headers)
+            return JSONResponse(problem, status, headers, MEDIA_TYPE)
+        if "text/event-stream" in request.headers.get("accept", ""):  # nobody would read a page
+            return PlainTextResponse(f"{problem['detail']}\n", status, headers)
+        return HTMLResponse(self._fragments.render("error.html", problem), status, headers)
 
 
 def _problem(status: HTTPStatus, title: str, detail: str) -> dict[str, Any]:

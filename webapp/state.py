@@ -12,6 +12,7 @@ from jobs.settings import Settings
 from webapp.fragments import Fragments
 from webapp.hub import Hub
 from webapp.live import Live
+from webapp.seats import Seats
 
 
 class AppState(TypedDict):
@@ -22,6 +23,7 @@ class AppState(TypedDict):
     hub: Hub
     fragments: Fragments
     live: Live
+    seats: Seats
 
 
 AppRequest = Request[AppState]

@@ -1,42 +1,42 @@
 """The four event streams. Each registers its mailbox, sends a snapshot from the database, then goes live.
 
-In that order nothing is missed between page, snapshot and events; what comes twice is dropped by its `seq`.
+In that order nothing is missed between page, snapshot and events; what comes twice is dropped by its `seq`. What all
+clients of a kind are told is made once and shared; only for a client whose snapshot knows some of it already is it made
+again.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import SendTimeoutError
+from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from jobs import uploads
 from jobs.events import Event, timestamp
 from jobs.uploads import Status
+from webapp.errors import QueryError
+from webapp.feed import Mailbox, News
+from webapp.filter import Filter, Filtered
 from webapp.history import HistoryView
-from webapp.hub import Mailbox
+from webapp.live import message
+from webapp.seats import Seated
 from webapp.state import AppRequest
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which what comes in is gathered into one write.
-TICK = 0.05
-#: Seconds between pings, which tell a page silence from calm.
-PING_EVERY = 15
-#: Seconds a connection lives, more or less a fifth: who has vanished without a word is found out then.
-LIFE = 600.0
-#: Seconds that a write may take before the client counts as stalled and is cut.
-SEND_TIMEOUT = 30.0
 #: Seconds that streams have to say goodbye when the process ends.
 GRACE = 1.0
 #: Milliseconds after which a client may come back when the process ends.
 RETURN_AFTER = 500
+#: Seconds until a stream asks the database again that did not answer.
+ASK_AGAIN_AFTER = 0.5
 #: Seconds that a stream goes back behind where the client says that it was.
 OVERLAP = timedelta(seconds=10)
 #: What a stream holds no more of than this is not understood as a moment.
@@ -44,35 +44,23 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 FINISHED = '<hx-partial hx-target="#live" hx-swap="delete"></hx-partial>'
 
-#: Of events and uploads to show again, one message, or b"" for none.
-Tell = Callable[[list[Event], set[int]], Awaitable[bytes]]
+#: Of what is new, one message, or b"" for none.
+Tell = Callable[[News], Awaitable[bytes]]
 
 
-class Seen:
-    """Up to which seq a client has been told of each upload, and of which time the newest state was."""
+class Known:
+    """What a client was told by its snapshot. moment: nothing that is older needs to be told; "" for no such time."""
 
-    def __init__(self) -> None:
-        self._seqs: dict[int, int] = {}
-        self.newest = ""
-
-    def note(self, upload_id: int, seq: int, moment: str) -> None:
-        self._seqs[upload_id] = max(seq, self._seqs.get(upload_id, 0))
-        self.newest = max(self.newest, moment)
+    def __init__(self, seqs: Mapping[int, int], moment: str = "") -> None:
+        self._seqs = seqs
+        self.moment = moment
 
     def unseen(self, events: Iterable[Event]) -> list[Event]:
-        """Those that are news to the client, noted."""
-        fresh = [event for event in events if event.seq > self._seqs.get(event.file_id, 0)]
-        for event in fresh:
-            self.note(event.file_id, event.seq, event.timestamp)
-        return fresh
+        return [event for event in events if event.seq > self._seqs.get(event.file_id, 0)]
 
-
-def _message(html: str, moment: str) -> bytes:
-    return ServerSentEvent(html, id=moment or None, sep="\n").encode()
-
-
-def _ping() -> ServerSentEvent:
-    return ServerSentEvent(timestamp(datetime.now(UTC)), event="ping", sep="\n")
+    def is_behind(self, news: News) -> bool:
+        """Whether surely all of it is news to the client, so that it may be told what everybody is."""
+        return news.oldest > self.moment if news.events else news.newest >= self.moment
 
 
 def _moment(text: str) -> datetime | None:
@@ -84,19 +72,54 @@ def _moment(text: str) -> datetime | None:
     return moment if moment >= EARLIEST else None
 
 
+def _last_told(request: AppRequest) -> datetime | None:
+    """Until when a client that comes back was told of everything, by its own account."""
+    return _moment(request.headers.get("last-event-id", ""))
+
+
 def _since(request: AppRequest) -> datetime | None:
-    """Until when the client was told of everything, by its own account."""
-    return _moment(request.headers.get("last-event-id", "")) or _moment(request.query_params.get("since", ""))
+    """Until when a page was told of everything: by a stream before, or as it was made."""
+    return _last_told(request) or _moment(request.query_params.get("since", ""))
+
+
+def _asked_since(request: AppRequest) -> datetime | None:
+    """The moment that a script asks for. Raises QueryError."""
+    text = request.query_params.get("since")
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a query means a space
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        moment = datetime.min.replace(tzinfo=UTC)
+    if moment < EARLIEST:
+        raise QueryError(f"since must be a time like 2026-01-31T09:00:00Z, from {EARLIEST:%Y} on.")
+    return moment
 
 
 class _Stream(EventSourceResponse):
-    """One that takes a client that does not read for what it is: gone, not an error of ours."""
+    """One whose messages are sent without a timer each: who does not read is found by the hub, and cut."""
+
+    def __init__(self, mailbox: Mailbox, content: AsyncIterator[bytes]) -> None:
+        super().__init__(
+            content,
+            sep="\n",
+            headers={"Cache-Control": "no-store, no-transform"},
+            ping=0,  # the hub's signs of life are shared
+            shutdown_event=_Closing(mailbox),  # type: ignore[arg-type]  # of an event only `set` is used
+            shutdown_grace_period=GRACE,
+        )
+        self._mailbox = mailbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            log.info("A client read nothing for %.0f s and was cut: it comes back to a snapshot.", SEND_TIMEOUT)
+        self._mailbox.cut = scope["state"].get("cut", self._mailbox.cut)
+        await super().__call__(scope, receive, send)
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Instead of sse-starlette's, whose cancel scope around each write took a quarter of all streams' time."""
+        self._mailbox.sending_since = time.monotonic()
+        await send(message)
+        self._mailbox.sending_since = None
 
 
 class _Closing:
@@ -113,32 +136,35 @@ def _respond(
     request: AppRequest, upload_id: int | None, begin: Callable[[], Awaitable[tuple[bytes, bool]]], tell: Tell
 ) -> Response:
     """begin: the snapshot, and whether it is all there is to say. tell: what later events are made of."""
-    hub = request.state["hub"]
+    hub, settings = request.state["hub"], request.state["settings"]
     mailbox = Mailbox()
 
     async def content() -> AsyncIterator[bytes]:
-        deadline = time.monotonic() + LIFE * random.uniform(0.8, 1.2)
-        with hub.filling(mailbox, upload_id):
-            snapshot, over = await begin()
-            yield snapshot or b": nothing yet\n\n"
-            while not over and (left := deadline - time.monotonic()) > 0 and not mailbox.closed:
-                await mailbox.wait(left)
-                await asyncio.sleep(TICK)
-                if data := await tell(*mailbox.take()):
-                    yield data
-                over = data.endswith(_LAST)
+        life = settings.stream_life * random.uniform(0.8, 1.2)
+        end = asyncio.get_running_loop().call_later(life, mailbox.end)
+        try:
+            with hub.filling(mailbox, upload_id):
+                data, over = await begin()
+                yield data or b": nothing yet\n\n"
+                del data
+                while not over and await mailbox.wait():
+                    news, aside = mailbox.news(), mailbox.aside
+                    try:
+                        data = await tell(news)
+                    except OperationalError:  # the hub says so in the log; nothing is lost meanwhile
+                        await asyncio.sleep(ASK_AGAIN_AFTER)
+                        continue
+                    mailbox.note(news)
+                    if data or aside:
+                        yield data or aside
+                    over = data.endswith(_LAST)
+                    del news, aside, data  # not to be kept for each client while it waits
+        finally:
+            end.cancel()
         if mailbox.closed:
             yield ServerSentEvent("the server restarts", event="bye", retry=RETURN_AFTER, sep="\n").encode()
 
-    return _Stream(
-        content(),
-        sep="\n",
-        ping=PING_EVERY,
-        ping_message_factory=_ping,
-        send_timeout=SEND_TIMEOUT,
-        shutdown_event=_Closing(mailbox),  # type: ignore[arg-type]  # of an event only `set` is used
-        shutdown_grace_period=GRACE,
-    )
+    return _Stream(mailbox, content())
 
 
 #: Ends a message after which the server has nothing more to say.
@@ -152,26 +178,27 @@ async def history(request: AppRequest) -> Response:
     view = HistoryView.of(request.query_params)
     since = _since(request)
     await live.watermark()  # raises before the stream begins when the database is away
-    seen = Seen()
     #: What ended before is in the snapshot, with a toast if the client was told of less.
-    told_until = ""
+    known = Known({})
 
     async def begin() -> tuple[bytes, bool]:
-        nonlocal told_until
-        seen.newest = told_until = await live.watermark()
-        table = await live.history(view)
+        nonlocal known
+        snapshot = await live.history(view)
         missed = await live.ended_since(since) if since else []
-        for upload in missed:
-            seen.note(upload.id, upload.seq, timestamp(upload.updated_at))
-        return _message(table + "".join(live.toast(upload) for upload in missed), seen.newest), False
+        known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment)
+        toasts = "".join(live.toast(upload) for upload in missed)
+        return message(snapshot.html + toasts, snapshot.moment) if toasts else snapshot.message, False
 
-    async def tell(events: list[Event], nudged: set[int]) -> bytes:
-        fresh = seen.unseen(events)
-        records = await hub.records(dict.fromkeys(nudged, 0) | {event.file_id: event.seq for event in fresh})
-        rows = [live.row(upload, insert=view.is_newest) for upload in records]
-        ended = {event.file_id for event in fresh if event.is_terminal and event.timestamp > told_until}
-        toasts = [live.toast(upload) for upload in records if upload.id in ended and not upload.is_active]
-        return _message("".join(rows + toasts), seen.newest) if rows else b""
+    async def changed(events: list[Event], news: News, told_until: str) -> bytes:
+        records = await hub.records(dict.fromkeys(news.nudged, 0) | {event.file_id: event.seq for event in events})
+        ended = {event.file_id for event in events if event.is_terminal and event.timestamp > told_until}
+        html = live.rows(records, insert=view.is_newest, toasts=ended)
+        return message(html, max(news.newest, told_until)) if html else b""
+
+    async def tell(news: News) -> bytes:
+        if known.is_behind(news):
+            return await news.shared(view.is_newest, lambda: changed(news.events, news, ""))
+        return await changed(known.unseen(news.events), news, known.moment)
 
     return _respond(request, None, begin, tell)
 
@@ -182,45 +209,62 @@ async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
     await live.detail(upload_id)  # raises before the stream begins when there is no such upload
     since = _since(request)
-    seen = Seen()
+    told = 0
 
-    async def show(newer_than: datetime | None) -> tuple[bytes, bool]:
+    async def show(newer_than: datetime | None) -> tuple[bytes, int, bool]:
+        """The message, the seq of what it shows, and whether nothing can follow."""
         upload, html = await live.detail(upload_id)
-        moment = timestamp(upload.updated_at)
-        seen.note(upload.id, upload.seq, moment)
         over = upload.status is Status.COMPLETED
         if not upload.is_active and newer_than and upload.updated_at > newer_than:
             html += live.toast(upload)
-        return _message(html + (FINISHED if over else ""), moment) + (_LAST if over else b""), over
+        data = message(html + (FINISHED if over else ""), timestamp(upload.updated_at))
+        return data + (_LAST if over else b""), upload.seq, over
 
     async def begin() -> tuple[bytes, bool]:
-        return await show(since)
+        nonlocal told
+        data, told, over = await show(since)
+        return data, over
 
-    async def tell(events: list[Event], nudged: set[int]) -> bytes:
-        fresh = seen.unseen(events)
-        if not fresh and not nudged:
+    async def tell(news: News) -> bytes:
+        nonlocal told
+        is_newer = any(event.seq > told for event in news.events)
+        if not is_newer and not news.nudged:
             return b""
-        return (await show(EARLIEST if fresh else None))[0]
+        data, seq, _ = await news.shared(is_newer, lambda: show(EARLIEST if is_newer else None))
+        told = max(told, seq)
+        return data
 
     return _respond(request, upload_id, begin, tell)
 
 
 async def general_json(request: AppRequest) -> Response:
-    """The channel `bulk_upload`: first what is active or changed since the client was last told, then each event."""
-    live = request.state["live"]
-    since = _since(request)
-    await live.watermark()  # raises before the stream begins when the database is away
-    seen = Seen()
+    """The channel `bulk_upload`: first what is active or changed since the client was last told, then each event.
 
-    def changed(events: Iterable[Event]) -> bytes:
-        return b"".join(live.json(event) for event in seen.unseen(events))
+    With a filter, only what fits it, whatever state the uploads are in that it names.
+    """
+    live = request.state["live"]
+    filter_, asked, last_told = Filter.of(request.query_params), _asked_since(request), _last_told(request)
+    since = last_told or asked
+    await live.watermark()  # raises before the stream begins when the database is away
+    if filter_.uploads:
+        await live.states(filter_.uploads)  # and when there are no such uploads
+    known, filtered = Known({}), Filtered(filter_) if filter_ else None
 
     async def begin() -> tuple[bytes, bool]:
-        found = await live.read(lambda c: uploads.changed_since(c, since - OVERLAP) if since else uploads.active(c))
-        return changed(Event.of(upload) for upload in found), False
+        nonlocal known
+        if filter_.uploads:
+            found = await live.states(filter_.uploads)
+        else:
+            found = await live.changed(since - OVERLAP if since else None)
+        known = Known(found.seqs, found.newest)
+        if filtered and last_told:
+            filtered.believe(found.events)
+        return live.joined(filtered.of(found.events)) if filtered else found.message, False
 
-    async def tell(events: list[Event], nudged: set[int]) -> bytes:
-        return changed(sorted(events, key=lambda event: event.timestamp))
+    async def tell(news: News) -> bytes:
+        if filtered:
+            return live.joined(filtered.of(known.unseen(news.events)))
+        return news.joined("json", live.joined) if known.is_behind(news) else live.joined(known.unseen(news.events))
 
     return _respond(request, None, begin, tell)
 
@@ -228,31 +272,35 @@ async def general_json(request: AppRequest) -> Response:
 async def upload_json(request: AppRequest) -> Response:
     """The channel of one upload: its state, then each event, until a terminal one."""
     live = request.state["live"]
-    upload_id = request.path_params["upload_id"]
-    seen = Seen()
-    upload = await live.read(lambda connection: uploads.get(connection, upload_id))
-    if not upload.is_active and request.headers.get("last-event-id") == timestamp(upload.updated_at):
+    upload_id = frozenset({request.path_params["upload_id"]})
+    [now] = (await live.states(upload_id)).events
+    if now.is_terminal and request.headers.get("last-event-id") == now.timestamp:
         return Response(status_code=204)
+    known = Known({})
 
-    def changed(events: Iterable[Event]) -> bytes:
-        fresh = seen.unseen(events)
-        over = any(event.is_terminal for event in fresh)
-        return b"".join(live.json(event) for event in fresh) + (_LAST if over else b"")
+    def joined(events: list[Event]) -> bytes:
+        over = any(event.is_terminal for event in events)
+        return live.joined(events) + (_LAST if over else b"")
 
     async def begin() -> tuple[bytes, bool]:
-        data = changed([Event.of(await live.read(lambda connection: uploads.get(connection, upload_id)))])
-        return data, data.endswith(_LAST)
+        nonlocal known
+        found = await live.states(upload_id)
+        known = Known(found.seqs, found.newest)
+        return joined(found.events), found.events[0].is_terminal
 
-    async def tell(events: list[Event], nudged: set[int]) -> bytes:
-        return changed(events)
+    async def tell(news: News) -> bytes:
+        return news.joined("json", joined) if known.is_behind(news) else joined(known.unseen(news.events))
 
-    return _respond(request, upload_id, begin, tell)
+    return _respond(request, request.path_params["upload_id"], begin, tell)
 
 
 #: Before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
-    Route("/uploads/events", history),
-    Route("/uploads/{upload_id:id}/events", detail),
-    Route("/api/v1/events", general_json),
-    Route("/api/v1/uploads/{upload_id:id}/events", upload_json),
+    Route(path, endpoint, middleware=[Middleware(Seated)])
+    for path, endpoint in [
+        ("/uploads/events", history),
+        ("/uploads/{upload_id:id}/events", detail),
+        ("/api/v1/events", general_json),
+        ("/api/v1/uploads/{upload_id:id}/events", upload_json),
+    ]
 ]
