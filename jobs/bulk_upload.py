@@ -16,13 +16,14 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from jobs import datasets, failures, files, reader, source, uploads, writer
+from jobs import datasets, failed_rows, failures, files, reader, source, uploads, writer
 from jobs.columns import Packed
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
 from jobs.events import Publisher, Ticker
-from jobs.failures import BadRow, Failures, Reason
+from jobs.failed_rows import FailedRows
+from jobs.failures import BadRow, Reason
 from jobs.profiler import Profile
 from jobs.queue import UploadQueue, stop_requested
 from jobs.reader import Chunk, Layout
@@ -174,7 +175,7 @@ class _Attempt:
         start = max(self._upload.next_byte, layout.first_byte)
         for chunk in self._chunks(prepared, layout, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
-            bad = Failures.of(_in_order(chunk.bad, validated.bad))
+            bad = FailedRows.of(_in_order(chunk.bad, validated.bad))
             yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), bad)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
@@ -182,15 +183,17 @@ class _Attempt:
         with self._database.transaction() as connection:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
             collisions = rows.write(connection, chunk.to_write)
+            bad = chunk.failed(collisions)
             self._upload = uploads.advance(
                 connection,
                 self._claim,
                 lease=self._settings.lease,
                 good=len(chunk.validated.good) - len(collisions),
-                bad=chunk.failures(collisions),
+                bad=len(bad),
                 next_byte=chunk.source.next_byte,
-                kept=self._settings.failed_rows_kept,
             )
+            room = self._settings.failed_rows_kept - (self._upload.rows_failed - len(bad))
+            failed_rows.record(connection, self._upload.id, bad, room=room)
 
     def _keep(self) -> None:
         """Between two steps of long work: stay the one who does it, unless somebody asked to stop."""
@@ -253,14 +256,14 @@ class ValidatedChunk:
     source: Chunk
     validated: Validated
     to_write: Packed
-    bad: Failures
+    bad: FailedRows
 
-    def failures(self, collisions: Collisions) -> Failures:
+    def failed(self, collisions: Collisions) -> FailedRows:
         """All that failed, those whose keys the database had already included."""
         if not collisions:
             return self.bad
         collided = [BadRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
-        return Failures.of(_in_order(self.source.bad, self.validated.bad, collided))
+        return FailedRows.of(_in_order(self.source.bad, self.validated.bad, collided))
 
 
 def _in_order(*bad: list[BadRow]) -> list[BadRow]:

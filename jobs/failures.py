@@ -1,15 +1,10 @@
 """Rows that were not imported: each as it came, with every reason; and how many there are of each reason."""
 
-import json
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
-import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from jobs import columns
 from jobs.tables import failed_rows, failure_counts
 
 #: Characters of a cell that a reason quotes.
@@ -55,54 +50,6 @@ class FailureCount(NamedTuple):
     column: str | None
     rule: str
     rows: int
-
-
-@dataclass(frozen=True)
-class Failures:
-    """Failed rows of a chunk as they are stored: columns, and how many rows failed for which reason."""
-
-    columns: pa.RecordBatch
-    counts: Counter[tuple[str, str]]
-
-    def __len__(self) -> int:
-        return int(self.columns.num_rows)
-
-    @classmethod
-    def of(cls, bad: list[BadRow]) -> Self:
-        """What costs the processor, so that it need not be done while the database is held."""
-        batch = pa.RecordBatch.from_pydict(
-            {
-                "row_number": pa.array([row.number for row in bad], pa.int64()),
-                "cells": pa.array([json.dumps(row.cells) for row in bad], pa.string()),
-                "reasons": pa.array([json.dumps(row.reasons) for row in bad], pa.string()),
-            }
-        )
-        return cls(batch, Counter((column or "", rule) for row in bad for column, rule in _different(row.reasons)))
-
-
-def _different(reasons: list[Reason]) -> set[tuple[str | None, str]]:
-    return {reason[:2] for reason in reasons}
-
-
-def record(connection: sa.Connection, upload_id: int, bad: Failures, *, room: int) -> None:
-    """Count failed rows of an upload, and keep the first ones. room: how many more may be kept."""
-    if not bad:
-        return
-    if room > 0:
-        kept = bad.columns.slice(0, room)
-        ids = pa.repeat(pa.scalar(upload_id, pa.int64()), kept.num_rows)
-        batch = pa.RecordBatch.from_arrays([ids, *kept.columns], ["upload_id", *kept.schema.names])
-        columns.add(connection, failed_rows, columns.pack(connection.dialect, failed_rows, batch))
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(failure_counts)
-    added = insert.on_conflict_do_update(
-        index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
-    )
-    counted = sorted(bad.counts.items())  # in one order, whoever writes
-    connection.execute(
-        added,
-        [{"upload_id": upload_id, "column": column, "rule": rule, "rows": rows} for (column, rule), rows in counted],
-    )
 
 
 def forget(connection: sa.Connection, upload_id: int) -> None:

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from jobs import failures
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failures import Failures
 from jobs.files import StoredFile
 from jobs.tables import uploads
 
@@ -273,35 +272,23 @@ def begin(
     )
 
 
-def advance(
-    connection: sa.Connection,
-    claim: Claim,
-    *,
-    lease: float,
-    good: int,
-    bad: Failures,
-    next_byte: int,
-    kept: int,
-) -> Upload:
-    """Account for a chunk, its failed rows included, and move the checkpoint behind it. Raises ClaimLostError.
+def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int, bad: int, next_byte: int) -> Upload:
+    """Account for a chunk, and move the checkpoint behind it. Raises ClaimLostError.
 
-    good: rows that the caller writes in this same transaction. next_byte: where the next chunk begins. kept: failed
-    rows of an upload that are stored at most; the others are counted.
+    good, bad: rows that the caller writes, and keeps as failed, in this same transaction. next_byte: where the next
+    chunk begins.
     """
-    upload = _owned(
+    return _owned(
         connection,
         ADVANCE,
         claim,
         lease_until=utc_now(lease),
         barren_attempts=0,
         next_byte=next_byte,
-        rows_processed=uploads.c.rows_processed + good + len(bad),
+        rows_processed=uploads.c.rows_processed + good + bad,
         rows_success=uploads.c.rows_success + good,
-        rows_failed=uploads.c.rows_failed + len(bad),
+        rows_failed=uploads.c.rows_failed + bad,
     )
-    room = kept - (upload.rows_failed - len(bad))
-    failures.record(connection, upload.id, bad, room=room)
-    return upload
 
 
 def complete(connection: sa.Connection, claim: Claim) -> Upload:

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 import uvicorn
 from httpx_sse import EventSource, ServerSentEvent
 
-from jobs import datasets, reports, uploads
+from jobs import datasets, failed_rows, reports, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
-from jobs.failures import BadRow, Failures
+from jobs.failed_rows import FailedRows
+from jobs.failures import BadRow
 from jobs.files import StoredFile
 from jobs.queue import UploadQueue
 from jobs.reports import Report
@@ -155,9 +156,14 @@ class Records:
         return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
 
     def advance(self, upload: Upload, good: int = 10, bad: list[BadRow] | None = None) -> Upload:
-        bad_rows = Failures.of(bad or [])
-        rows: dict[str, Any] = {"good": good, "bad": bad_rows, "next_byte": upload.next_byte + good, "kept": KEPT}
-        return self.tell(lambda connection: uploads.advance(connection, claim_of(upload), lease=LEASE, **rows))
+        def change(connection: sa.Connection) -> Upload:
+            failed = FailedRows.of(bad or [])
+            rows: dict[str, int] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
+            advanced = uploads.advance(connection, claim_of(upload), lease=LEASE, **rows)
+            failed_rows.record(connection, upload.id, failed, room=KEPT)
+            return advanced
+
+        return self.tell(change)
 
     def complete(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.complete(connection, claim_of(upload)))

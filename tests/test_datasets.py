@@ -15,7 +15,6 @@ from jobs import bulk_upload, datasets, uploads
 from jobs.database import Database
 from jobs.datasets import LONGEST_NAME, Dataset, Mode, Position
 from jobs.errors import DatasetExistsError, DatasetNotFoundError, MissingColumnsError, RefusedError, SchemaError
-from jobs.failures import Failures
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
@@ -162,7 +161,7 @@ def test_all_datasets_are_listed_by_name_with_their_rows(settings: Settings, dat
         claim = Claim(upload.id, upload.attempt)
         begin: dict[str, Any] = {"dataset": "sales", "rows_total": 9, "next_byte": 0, "bytes_total": 9}
         uploads.begin(connection, claim, lease=60, header=["id"], parent=None, notes=[], **begin)
-        uploads.advance(connection, claim, lease=60, good=5, bad=Failures.of([]), next_byte=0, kept=0)
+        uploads.advance(connection, claim, lease=60, good=5, bad=0, next_byte=0)
         listed = [(each.name, rows) for each, rows in datasets.everything(connection)]
         counts = [datasets.row_count(connection, datasets.get(connection, name)) for name in ("sales", "weather")]
         names = datasets.names(connection)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from jobs import failures, uploads
+from jobs import failed_rows, failures, uploads
 from jobs.database import Database
-from jobs.failures import BadRow, FailureCount, Failures, Reason
+from jobs.failed_rows import FailedRows
+from jobs.failures import BadRow, FailureCount, Reason
 from jobs.files import StoredFile
 
 
@@ -44,7 +45,7 @@ def bad(*numbers: int, rule: str = "is required", column: str | None = "a") -> l
 
 def record(database: Database, upload_id: int, rows: list[BadRow], room: int = 99) -> None:
     with database.transaction() as connection:
-        failures.record(connection, upload_id, Failures.of(rows), room=room)
+        failed_rows.record(connection, upload_id, FailedRows.of(rows), room=room)
 
 
 def kept(database: Database, upload_id: int, after: int = 0, limit: int = 99) -> list[BadRow]:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import failures, tables, uploads
+from jobs import failed_rows, failures, tables, uploads
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failures import BadRow, Failures, Reason
+from jobs.failed_rows import FailedRows
+from jobs.failures import BadRow, Reason
 from jobs.files import StoredFile
 from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Processor, Status, Upload
 
@@ -36,7 +37,9 @@ def claim_of(upload: Upload) -> Claim:
 
 def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
     rows = [BadRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
-    return uploads.advance(connection, claim, lease=60, good=good, bad=Failures.of(rows), next_byte=next_byte, kept=9)
+    upload = uploads.advance(connection, claim, lease=60, good=good, bad=bad, next_byte=next_byte)
+    failed_rows.record(connection, upload.id, FailedRows.of(rows), room=9)
+    return upload
 
 
 def begun(connection: sa.Connection, claim: Claim, **otherwise: Any) -> Upload:
@@ -305,16 +308,10 @@ def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection
 def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     advanced(connection, claim, good=5, next_byte=40)
-    bad = [
-        BadRow(6, ["x", "é"], [Reason("price", "is not a number", "é"), Reason("id", "is required")]),
-        BadRow(7, ["1"], [Reason(None, "has 1 cell, expected 2", detail="near the end")]),
-    ]
-    upload = uploads.advance(connection, claim, lease=60, good=3, bad=Failures.of(bad), next_byte=90, kept=9)
+    upload = advanced(connection, claim, good=3, bad=2, next_byte=90)
 
     assert (upload.rows_processed, upload.rows_success, upload.rows_failed) == (10, 8, 2)
     assert upload.next_byte == 90
-    assert bad == failures.rows(connection, upload.id, limit=9)
-    assert bad[:1] == failures.rows(connection, upload.id, limit=1)
 
 
 def test_what_was_understood_of_the_file_is_kept(connection: sa.Connection) -> None:
