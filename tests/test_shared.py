@@ -112,3 +112,36 @@ def test_one_who_goes_away_takes_nobody_along() -> None:
         return await staying
 
     assert asyncio.run(scene()) == "table 1"
+
+
+def test_who_comes_soon_after_a_read_began_waits_for_one_with_all_who_come_meanwhile() -> None:
+    async def scene() -> tuple[list[str], str]:
+        source = Source()
+        shared = SharedReads(source.read, apart=0.2)
+        for _ in range(9):
+            source.may_end.release()
+        found = [await shared.get("table")]
+        storm = []
+        for _ in range(5):
+            storm.append(asyncio.create_task(shared.get("table")))
+            for _ in range(9):  # more than a read takes here
+                await asyncio.sleep(0)
+        return [*found, *await asyncio.gather(*storm)], await shared.get("other")
+
+    assert asyncio.run(scene()) == (["table 1", *["table 2"] * 5], "other 1")
+
+
+def test_what_is_read_again_at_once_does_not_hold_up_what_was_not_read_lately() -> None:
+    async def scene() -> list[str]:
+        source = Source()
+        shared = SharedReads(source.read, apart=600)
+        for _ in range(9):
+            source.may_end.release()
+        await shared.get("table")
+        other = asyncio.create_task(shared.get("other"))
+        again = asyncio.create_task(shared.get("table"))
+        found = [await other]
+        again.cancel()
+        return found
+
+    assert asyncio.run(scene()) == ["other 1"]

@@ -30,6 +30,8 @@ FAILED_SAMPLE = 20
 FAILURE_REASONS = 20
 #: Uploads that ended while a page was away of which it is told by a toast, at most.
 MISSED_TOASTS = 5
+#: Seconds between two reads of the same from the database.
+APART = 0.05
 #: Rendered pieces that are kept.
 KEPT = 1_000
 
@@ -63,12 +65,12 @@ class Live:
         self._hub = hub
         self._fragments = fragments
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._watermarks: SharedReads[None, str] = SharedReads(self._read_watermark)
-        self._histories: SharedReads[HistoryView, Snapshot] = SharedReads(self._read_history)
-        self._ended: SharedReads[datetime, list[Upload]] = SharedReads(self._read_ended)
-        self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail)
-        self._states: SharedReads[frozenset[int], States] = SharedReads(self._read_states)
-        self._changed: SharedReads[datetime | None, States] = SharedReads(self._read_changed)
+        self._watermarks: SharedReads[None, str] = SharedReads(self._read_watermark, apart=APART)
+        self._histories: SharedReads[HistoryView, Snapshot] = SharedReads(self._read_history, apart=APART)
+        self._ended: SharedReads[datetime, list[Upload]] = SharedReads(self._read_ended, apart=APART)
+        self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail, apart=APART)
+        self._states: SharedReads[frozenset[int], States] = SharedReads(self._read_states, apart=APART)
+        self._changed: SharedReads[datetime | None, States] = SharedReads(self._read_changed, apart=APART)
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Ask the database something, off the event loop."""

@@ -14,8 +14,12 @@ class SharedReads(Generic[K, V]):
     So an answer is never older than the question: a stream that registers and then asks misses nothing between.
     """
 
-    def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
+    def __init__(self, read: Callable[[K], Awaitable[V]], *, apart: float = 0) -> None:
+        """apart: seconds between the beginnings of two reads of one key, at least: those who come in a storm come one
+        after the other, and would each find the read before theirs just begun."""
         self._read = read
+        self._apart = apart
+        self._begun: dict[K, float] = {}
         self._waiting: dict[K, asyncio.Future[V]] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -29,8 +33,13 @@ class SharedReads(Generic[K, V]):
         return await asyncio.shield(future)
 
     async def _work(self) -> None:
+        clock = asyncio.get_running_loop().time
         while self._waiting:
-            key = next(iter(self._waiting))
+            self._begun = {key: begun for key, begun in self._begun.items() if clock() < begun + self._apart}
+            key = min(self._waiting, key=lambda key: self._begun.get(key, 0))
+            if key in self._begun:
+                await asyncio.sleep(self._begun[key] + self._apart - clock())
+            self._begun[key] = clock()
             future = self._waiting.pop(key)
             try:
                 future.set_result(await self._read(key))
