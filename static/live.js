@@ -134,7 +134,10 @@
     // hx-sse lets go of hidden tabs on purpose: the time away is not silence, and who comes back is not to wait.
     document.addEventListener("visibilitychange", () => {
       back = lost = Date.now();
-      if (!document.hidden) return;
+      if (!document.hidden) {
+        reopen(); // a tab that was hidden while it connected has not let go
+        return;
+      }
       hurry();
       if (!badge.hidden) show("connecting");
     });

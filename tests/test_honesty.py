@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.browsing import open_live
 from tests.serving import Records, Served, Web
 from tests.waiting import until
+from webapp.history import PAGE_SIZE
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -92,6 +93,20 @@ def test_a_page_is_told_once_of_what_matches_its_search_and_the_link_leads_to_it
     expect(other.locator("#upload-rows .file")).to_have_text(["august.csv"])
 
 
+def test_what_belongs_behind_a_full_page_is_not_announced_on_it(served: Served, context: BrowserContext) -> None:
+    records = served.records
+    old = records.processing()
+    for _ in range(PAGE_SIZE + 1):
+        records.cancel(records.pending())
+    page = open_live(context, f"{served.url}/uploads?status=cancelled")
+    expect(page.locator("#upload-rows tr")).to_have_count(PAGE_SIZE)
+
+    records.cancel(old)
+    records.cancel(records.pending())
+
+    expect(announcement(page)).to_have_text("1 change: show")
+
+
 def test_what_was_announced_is_shown_when_the_stream_begins_anew(served: Served, context: BrowserContext) -> None:
     page = open_live(context, f"{served.url}/uploads?status=pending")
     served.records.pending("june.csv")
@@ -121,6 +136,12 @@ WATCH_BADGE = """
     window.said = [];
     const badge = document.getElementById("connection");
     new MutationObserver(() => said.push(badge.textContent)).observe(badge, { subtree: true, childList: true });
+"""
+
+#: Of hx-sse: what it tells of each that it opened.
+KEEP_CONNECTIONS = """
+    window.connections = [];
+    document.addEventListener("htmx:sse:after:connection", ({ detail }) => connections.push(detail.connection));
 """
 
 NEXT_PING = "new Promise((resolve) => document.addEventListener('ping', () => resolve(), { once: true }))"
@@ -159,6 +180,22 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
 
         expect(badge).to_have_text("Live")
         expect(page.locator("#upload-rows .file")).to_have_text(["june.csv"])
+
+
+def test_a_short_break_is_not_worth_a_word(served: Served, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.clock.install()
+    page.add_init_script(KEEP_CONNECTIONS)
+    page.goto(f"{served.url}/uploads")
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
+    page.evaluate(WATCH_BADGE)
+
+    page.evaluate("connections[0].reader.cancel()")
+    page.clock.run_for(700)  # what hx-sse waits at most before it connects again
+    until(lambda: page.evaluate("connections.length") == 2, "the next connection")
+
+    assert page.evaluate("said") == []
 
 
 def test_a_page_that_slept_says_so_and_comes_back_to_the_truth(served: Served, context: BrowserContext) -> None:
@@ -218,6 +255,25 @@ def test_a_tab_that_was_opened_behind_others_connects_when_it_is_seen(served: Se
     expect(page.locator("#connection")).to_have_text("Live")
 
     assert len(streams) == 1
+
+
+def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.clock.install()
+    held: list[Route] = []
+    page.route("**/uploads/events**", lambda route: held.append(route))
+    with page.expect_request("**/uploads/events**"):
+        page.goto(f"{served.url}/uploads")
+    page.clock.fast_forward(12_000)
+    expect(page.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor 1\d s$"))
+
+    held.pop().continue_()
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.clock.fast_forward(10_000)
+    served.records.pending()
+    expect(page.locator("#upload-rows tr")).to_have_count(1)
+
+    assert held == []
 
 
 def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_seat: Served, context: BrowserContext) -> None:
