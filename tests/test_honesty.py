@@ -100,11 +100,13 @@ def test_what_belongs_behind_a_full_page_is_not_announced_on_it(served: Served, 
         records.cancel(records.pending())
     page = open_live(context, f"{served.url}/uploads?status=cancelled")
     expect(page.locator("#upload-rows tr")).to_have_count(PAGE_SIZE)
+    page.evaluate("document.addEventListener('fitting', ({ detail }) => (window.told = detail.data))")
 
     records.cancel(old)
-    records.cancel(records.pending())
+    new = records.cancel(records.pending())
+    until(lambda: f'"{new.id}": true' in page.evaluate("window.told ?? ''"), "the page to be told of both")
 
-    expect(announcement(page)).to_have_text("1 change: show")
+    assert announcement(page).text_content() == "1 change: show"
 
 
 def test_what_was_announced_is_shown_when_the_stream_begins_anew(served: Served, context: BrowserContext) -> None:
@@ -166,10 +168,11 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
     with Web(settings, "from webapp import hub; hub.ALIVE_EVERY = 0.5") as web, Records(settings) as records:
         page.goto(f"{web.url}/uploads")
         expect(badge).to_have_text("Live")
-        for _ in range(3):  # more in all than a silence may last
+        page.evaluate(WATCH_BADGE)
+        for _ in range(4):  # more in all than a silence may last
             page.evaluate(NEXT_PING)
-            page.clock.fast_forward(4_000)
-            expect(badge).to_have_text("Live")
+            page.clock.fast_forward(2_000)
+        assert page.evaluate("said") == []
 
         with frozen(web):
             page.clock.fast_forward(10_000)
@@ -192,7 +195,7 @@ def test_a_short_break_is_not_worth_a_word(served: Served, context: BrowserConte
     page.evaluate(WATCH_BADGE)
 
     page.evaluate("connections[0].reader.cancel()")
-    page.clock.run_for(700)  # what hx-sse waits at most before it connects again
+    page.clock.run_for(1_000)  # hx-sse waits for half of it before it connects again, more or less
     until(lambda: page.evaluate("connections.length") == 2, "the next connection")
 
     assert page.evaluate("said") == []
@@ -282,13 +285,15 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_seat: Serv
         page.clock.install()
     first.goto(f"{one_seat.url}/uploads")
     expect(first.locator("#connection")).to_have_text("Live")
+    one_seat.records.completed("june.csv")
+    first.click(".toast-close")
     second.goto(f"{one_seat.url}/uploads")
     refusal = second.locator("#refusal")
 
     expect(refusal).to_have_text(re.compile("^This page is not live, and tries again by itself. This server holds"))
     second.clock.fast_forward(6_000)
     expect(second.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor \d s$"))
-    expect(second.locator("#uploads")).to_contain_text("No uploads yet")
+    expect(second.locator("#uploads")).to_contain_text("june.csv")
 
     hide(first)
     second.clock.run_for(10_000)
@@ -301,3 +306,4 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_seat: Serv
     first.clock.run_for(10_000)
     expect(first.locator("#connection")).to_have_text("Live")
     expect(first.locator("#refusal")).to_be_empty()
+    assert first.locator("#toasts .toast").count() == 0
