@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from playwright.sync_api import Browser, BrowserContext
 
 from jobs.database import Database, migrate
 from jobs.files import Arrival, StoredFile
 from jobs.settings import Settings
+from tests.browsing import chromium, window
 from tests.parts import require
 from tests.services import PostgresServer, RedisServer
 from tests.supervised import Serve
@@ -113,3 +115,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
     yield begin
     for serve in started:
         serve.kill_everything()
+
+
+@pytest.fixture(scope="module")  # while Playwright runs, no other event loop can
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with window(browser) as context:
+        yield context

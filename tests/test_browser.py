@@ -2,10 +2,9 @@
 
 import os
 import re
-import shutil
 import signal
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -13,61 +12,19 @@ from typing import Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from tests.parts import require
+from tests.browsing import open_live
 from tests.supervised import Serve, children_of, kill
 from tests.waiting import until
 
-#: Of headless Chromium, and so that it does not look for its maker's hosts.
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 FLIGHTS = 336_776
 WINTER = 80_000
-
-#: A page may take its time on a busy machine; it is what it shows in the end that counts.
-expect.set_options(timeout=20_000)
 
 #: A chunk of these many bytes takes milliseconds, so that a file of 8 MB is in process for seconds.
 SMALL_BLOCKS = {"BULK_UPLOAD_BLOCK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
 
 PERCENT = "document.querySelector('{} progress')?.getAttribute('value')"
-
-
-@pytest.fixture(scope="module")  # while Playwright runs, no other event loop can
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    require(program is not None, "needs a browser: apt install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser window whose pages must not complain: of a script, a style or an address that is not allowed."""
-    complaints: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text and "htmx:" not in message.text:
-            complaints.append(message.text)
-
-    context.on("console", note)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.set_default_timeout(30_000)
-    yield context
-    context.close()
-
-    assert complaints == []
 
 
 @pytest.fixture(scope="session")
@@ -88,14 +45,6 @@ def winter(flights: Path) -> Path:
     with flights.open("rb") as source:
         path.write_bytes(b"".join(islice(source, WINTER + 1)))
     return path
-
-
-def open_live(context: BrowserContext, url: str) -> Page:
-    """A page whose stream is open."""
-    page = context.new_page()
-    page.goto(url)
-    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
-    return page
 
 
 def send(url: str, path: Path) -> int:

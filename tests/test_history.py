@@ -3,6 +3,7 @@
 import pytest
 from httpx import URL
 
+from jobs.events import Event
 from jobs.uploads import Status
 from webapp.history import HistoryView
 
@@ -80,3 +81,40 @@ def test_an_address_names_only_what_is_not_as_usual() -> None:
 )
 def test_new_uploads_belong_on_the_first_page_without_a_filter(view: HistoryView, expected: bool) -> None:
     assert view.is_newest is expected
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (HistoryView(search="june"), True),
+        (HistoryView(status=Status.FAILED), True),
+        (HistoryView(status=Status.FAILED, cursor=3), True),
+        (HistoryView(), False),
+        (HistoryView(cursor=3), False),
+    ],
+)
+def test_what_becomes_of_an_upload_matters_to_a_page_with_a_filter(view: HistoryView, expected: bool) -> None:
+    assert view.is_filtered is expected
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (HistoryView(), True),
+        (HistoryView(search="JUNE"), True),
+        (HistoryView(search="sale"), True),
+        (HistoryView(search="june sales"), False),
+        (HistoryView(search="%"), False),
+        (HistoryView(status=Status.FAILED), True),
+        (HistoryView(status=Status.PENDING), False),
+        (HistoryView("june", Status.PENDING), False),
+        (HistoryView(cursor=7), True),
+        (HistoryView(cursor=6), False),
+        (HistoryView("june", Status.FAILED, 8), True),
+    ],
+)
+def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: bool) -> None:
+    for dataset in ("Sales", None):
+        event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
+
+        assert view.fits(event) is (expected and (dataset is not None or view.search != "sale"))

@@ -215,6 +215,22 @@ def test_the_history_listens_to_what_it_shows(served: Served) -> None:
     assert re.findall(r'<section id="uploads".*</section>', table, re.S)[0] in html
 
 
+@ONE_DATABASE
+def test_a_page_with_a_filter_has_a_link_to_itself_for_what_it_will_announce(served: Served) -> None:
+    for query in ({"status": "failed"}, {"q": "june & july"}, {"q": "june", "status": "pending", "cursor": "9"}):
+        html = served.page("/uploads", **query)
+        found = re.findall(r'<p id="changes"[^>]*><a class="[^"]*" href="([^"]*)" hidden></a></p>', html)
+
+        assert [dict(httpx.URL(unescape(address)).params) for address in found] == [query]
+        assert "/static/changes.js" in html
+
+    for query in ({}, {"cursor": "9"}):
+        html = served.page("/uploads", **query)
+
+        assert 'id="changes"' not in html
+        assert "/static/changes.js" not in html
+
+
 # An upload
 
 

@@ -496,6 +496,49 @@ def test_a_page_with_a_filter_is_changed_only_in_place(served: Served) -> None:
             assert update in text
 
 
+def fitting(listener: Stream) -> dict[str, bool]:
+    """What a page with a filter is told next of which uploads belong to it."""
+    found: dict[str, bool] = listener.until(lambda event: event.event == "fitting")[-1].json()
+    return found
+
+
+@ONE_DATABASE
+def test_a_page_with_a_filter_is_told_which_uploads_belong_to_it(served: Served) -> None:
+    records = served.records
+    upload = records.processing("june.csv")
+    with served.stream(f"{HISTORY}?status=processing&q=june.c") as listener:
+        listener.next()
+        for change, expected in (
+            (records.advance, True),
+            (records.fail, False),
+            (records.retry, False),
+            (records.claim, True),
+        ):
+            upload = change(upload)
+
+            assert fitting(listener) == {str(upload.id): expected}
+
+        other = records.pending("may.csv")
+
+        assert fitting(listener) == {str(other.id): False}
+
+
+def is_told(upload: Upload) -> Callable[[Any], bool]:
+    return lambda event: shows(upload) in event.data
+
+
+@ONE_DATABASE
+def test_a_page_without_a_filter_needs_not_be_told_what_belongs_to_it(served: Served) -> None:
+    upload = served.records.processing()
+    for query in ("", "?cursor=9"):
+        with served.stream(f"{HISTORY}{query}") as listener:
+            listener.next()
+            upload = served.records.advance(upload)
+            messages = listener.until(is_told(upload))
+
+            assert {event.event for event in messages} == {"message"}
+
+
 def count_toasts(served: Served, listener: Stream, upload: Upload) -> int:
     """How often a stream tells of an upload's end, which others publish again and again, while uploads come."""
     text = ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlencode
 
+from jobs.events import Event
 from jobs.uploads import Status
 
 #: Uploads on a page of the history.
@@ -33,6 +34,20 @@ class HistoryView:
     def is_newest(self) -> bool:
         """Whether every new upload belongs on it, at the top."""
         return self == HistoryView()
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether an upload may come to belong to it, or cease to, by what becomes of it."""
+        return bool(self.search or self.status)
+
+    def fits(self, event: Event) -> bool:
+        """Whether the upload belongs to it now: on this page, or behind it if that is full."""
+        words = self.search.lower()
+        return (
+            (self.status is None or event.status == self.status)
+            and (self.cursor is None or event.file_id <= self.cursor)
+            and (words in event.filename.lower() or words in (event.dataset or "").lower())
+        )
 
     def at(self, cursor: int | None) -> "HistoryView":
         return replace(self, cursor=cursor)

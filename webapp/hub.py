@@ -41,7 +41,7 @@ REREAD_EVERY = 10.0
 REREAD_WITHOUT_REDIS = 1.0
 #: Seconds that each of these reads reaches back beyond the last one: a slow transaction commits late.
 OVERLAP = 10.0
-#: Seconds between two signs of life, by which a page tells silence from calm: it gives up after 40.
+#: Seconds between two signs of life, by which a page, which is told of this, tells silence from calm.
 ALIVE_EVERY = 15.0
 #: Seconds between two looks for clients that read nothing.
 CUT_EVERY = 1.0

@@ -1,5 +1,6 @@
 """What goes out on the streams: each snapshot and update is read and rendered once a process, for all clients."""
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -166,6 +167,11 @@ class Live:
             return f'<hx-partial hx-target="#toasts" hx-swap="beforeend">{toast}</hx-partial>'
 
         return self._keep(("toast", upload.id, upload.seq), render)
+
+    def fitting(self, view: HistoryView, events: Iterable[Event]) -> bytes:
+        """Which of these uploads belong to what a page with a filter shows: it counts those that it lacks."""
+        fits = {event.file_id: view.fits(event) for event in events} if view.is_filtered else {}
+        return ServerSentEvent(json.dumps(fits), event="fitting", sep="\n").encode() if fits else b""
 
     def json(self, event: Event) -> bytes:
         """An event as it stands on the JSON streams."""

@@ -5,11 +5,14 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from jobs import datasets, uploads
+from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp import actions
 from webapp.history import PAGE_SIZE, HistoryView
+from webapp.hub import ALIVE_EVERY
 from webapp.problems import wants_json
 from webapp.state import AppRequest
+from webapp.stream import EARLIEST
 
 
 async def home(_request: AppRequest) -> Response:
@@ -18,7 +21,7 @@ async def home(_request: AppRequest) -> Response:
 
 async def history(request: AppRequest) -> Response:
     state, view = request.state, HistoryView.of(request.query_params)
-    watermark = await state["live"].watermark()
+    watermark = await state["live"].watermark() or timestamp(EARLIEST)  # what ends next is news even on an empty page
 
     def read(connection: sa.Connection) -> tuple[Page, list[str]]:
         page = uploads.page(connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search)
@@ -28,6 +31,8 @@ async def history(request: AppRequest) -> Response:
     context = state["live"].table_context(view, page) | {
         "dataset_names": names,
         "events_url": view.url("/uploads/events", since=watermark),
+        "alive_every": ALIVE_EVERY,
+        "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
     return HTMLResponse(state["fragments"].render("uploads.html", context))
@@ -46,7 +51,11 @@ async def detail(request: AppRequest) -> Response:
     watermark = await state["live"].watermark()
     upload, view = await state["live"].view(upload_id)
     is_over = upload.status is uploads.Status.COMPLETED
-    context = {"upload": view, "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}"}
+    context = {
+        "upload": view,
+        "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}",
+        "alive_every": ALIVE_EVERY,
+    }
     return HTMLResponse(state["fragments"].render("upload.html", context))
 
 

@@ -172,7 +172,10 @@ _LAST = b": end\n\n"
 
 
 async def history(request: AppRequest) -> Response:
-    """The history page's stream: the table as that page shows it, then rows, and a toast for each upload that ends."""
+    """The history page's stream: the table as that page shows it, then rows, and a toast for each upload that ends.
+
+    Where new rows are not sorted in, rows change only in place, and the page is told which uploads belong to it.
+    """
     state = request.state
     hub, live = state["hub"], state["live"]
     view = HistoryView.of(request.query_params)
@@ -195,10 +198,15 @@ async def history(request: AppRequest) -> Response:
         html = live.rows(records, insert=view.is_newest, toasts=ended)
         return message(html, max(news.newest, told_until)) if html else b""
 
+    def fitting(events: list[Event]) -> bytes:
+        return live.fitting(view, events)
+
     async def tell(news: News) -> bytes:
         if known.is_behind(news):
-            return await news.shared(view.is_newest, lambda: changed(news.events, news, ""))
-        return await changed(known.unseen(news.events), news, known.moment)
+            rows = await news.shared(view.is_newest, lambda: changed(news.events, news, ""))
+            return rows + news.joined(view, fitting)
+        unseen = known.unseen(news.events)
+        return await changed(unseen, news, known.moment) + fitting(unseen)
 
     return _respond(request, None, begin, tell)
 
