@@ -468,6 +468,24 @@ def test_what_ended_while_the_page_was_away_is_announced_once(served: Served) ->
 
 
 @ONE_DATABASE
+def test_what_ends_between_the_snapshots_reads_is_announced_once_and_shown(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = served.records.processing()
+    original, ended = uploads.ended_since, []
+
+    def read(*words: Any, **more: Any) -> Any:
+        ended.append(served.records.complete(upload))
+        return original(*words, **more)
+
+    monkeypatch.setattr(uploads, "ended_since", read)
+    with served.stream(HISTORY, timestamp(upload.updated_at)) as listener:
+        assert listener.next().data.count(toast_of(upload)) == 1
+        assert toast_of(upload) not in listener.until_text(shows(ended[0]))
+        assert count_toasts(served, listener, ended[0]) == 0
+
+
+@ONE_DATABASE
 def test_of_many_that_ended_while_the_page_was_away_a_few_are_announced(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
