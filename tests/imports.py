@@ -11,8 +11,8 @@ from jobs.uploads import Upload
 from tests.serving import Records
 from tests.waiting import until
 
-#: Threads that import, one upload at a time, and the seconds from one of its states to the next.
-HANDS, ROUND = 26, (0.4, 1.2)
+#: Seconds from one state of an upload to the next.
+ROUND = 0.4, 1.2
 
 
 class Import:
@@ -48,15 +48,15 @@ def is_tried_again(number: int) -> bool:
 class Imports:
     """Some threads and what they import, inside the block."""
 
-    def __init__(self, settings: Settings, name: str, seed: int) -> None:
-        """name: of the files, before a number."""
+    def __init__(self, settings: Settings, name: str, *, hands: int, seed: int) -> None:
+        """name: of the files, before a number. hands: threads, each with one upload at a time."""
         self._settings = settings
         self._name = name
         self._seed = seed
         self._coming: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ending: set[int] = set()
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=[hand]) for hand in range(HANDS)]
+        self._threads = [threading.Thread(target=self._work, args=[hand]) for hand in range(hands)]
         self._errors: list[Exception] = []
         #: Number of each upload, by its id; and the ids of those at their end.
         self.numbers: dict[int, int] = {}

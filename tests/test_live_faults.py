@@ -22,7 +22,7 @@ from tests.waiting import until
 
 #: Who does what when. It is printed with a failure; set it to let the same happen again, as far as time allows.
 SEED = int(os.environ.get("BULK_UPLOAD_TEST_SEED") or random.randrange(1_000_000))
-#: Uploads that are in process at the moment of a fault, at least.
+#: Uploads that are in process at the moment of a fault, and visitors who hear of what follows, at least.
 MANY = 8
 #: Seconds that Redis stands still.
 FROZEN = 20.0
@@ -53,7 +53,7 @@ class Scene:
         stack.callback(workers.end)
         self.keeping = stack.enter_context(Repeating(workers.keep_running, 0.2))
         self.visitors = stack.enter_context(Visitors(address.host, address.port or 80, SEED))
-        self.imports = stack.enter_context(Imports(settings, NAME, SEED))
+        self.imports = stack.enter_context(Imports(settings, NAME, hands=26, seed=SEED))
         #: The uploads that the worker imports.
         self.real: list[int] = []
 
@@ -109,6 +109,17 @@ class Scene:
 
         until(most_know, "those who listen to know what the database says", 40)
 
+    def until_heard(self) -> None:
+        """Until many have learnt what the database says now on the very connection that they have now."""
+        states = self.states()
+        listening = {each: each.connections for each in self.visitors.staying if each.is_listening}
+
+        def is_heard() -> bool:
+            stayed = [each for each, connection in listening.items() if each.connections == connection]
+            return len(stayed) - len(self.visitors.ignorant(states, stayed)) >= MANY
+
+        until(is_heard, "those who are connected to be told what the database says")
+
     def come(self) -> None:
         """Two hundred, most of the general stream. All know how things stand before any of them vanishes."""
         self.visitors.come(partial(Script, path="/api/v1/events"), 95)
@@ -142,7 +153,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
     settings: Settings, redis: RedisServer
 ) -> None:
     print(f"The seed is {SEED}.")
-    changed = {"redis_url": redis.url, "block_bytes": BLOCK_BYTES, "stream_stall": 3.0, "stream_life": 25.0}
+    changed = {"redis_url": redis.url, "block_bytes": BLOCK_BYTES, "stream_stall": 1.5, "stream_life": 25.0}
     with ExitStack() as stack:
         scene = Scene(settings.model_copy(update=changed), redis, stack, ONLY_RESYNCS)
         imports, visitors = scene.imports, scene.visitors
@@ -157,6 +168,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         imports.end(3)
         imports.until_ended()
         redis.start()
+        scene.until_heard()
         scene.until_most_know()
 
         scene.strike(scene.web.kill)
@@ -175,6 +187,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         imports.end(4)
         imports.begin(3)
         imports.until_ended()
+        scene.until_heard()
         scene.until_most_know()
         scene.strike(scene.web.terminate)
         scene.replace_web()
