@@ -70,8 +70,8 @@ class Imports:
         until(lambda: self._goes_on() and len(self.numbers) == wanted, "uploads to be in process", 60)
 
     def end(self, count: int) -> None:
-        """Have the oldest that go on still come to their ends, soon."""
-        self._ending |= set(sorted(self.numbers.keys() - self._ending)[:count])
+        """Have those of the lowest numbers that go on still come to their ends, soon."""
+        self._ending |= set(sorted(self.numbers.keys() - self._ending, key=self.numbers.__getitem__)[:count])
 
     def until_ended(self) -> None:
         until(lambda: self._goes_on() and self.ended >= self._ending, "uploads to end", 60)

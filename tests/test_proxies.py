@@ -18,6 +18,8 @@ from tests.waiting import until
 
 browser = test_browser.browser
 
+#: Number of the upload whose page is watched: it goes on through all faults, and its page stays connected at its end.
+FAILING = 2
 #: Each upload that a page shows, with seq and status.
 ROWS = """() => [...document.querySelectorAll("#upload-rows tr")]
     .map(row => [Number(row.dataset.key), Number(row.dataset.seq), row.dataset.status])"""
@@ -85,7 +87,7 @@ def test_through_a_proxy_or_not_both_pages_show_the_truth_whatever_dies_or_hangs
         caddy = stack.enter_context(Caddy(tmp_path / "caddy", web.url))
         imports = stack.enter_context(Imports(settings, "june", hands=6, seed=0))
         imports.begin(5)
-        failing = sorted(imports.numbers)[2]
+        failing = next(upload_id for upload_id, number in imports.numbers.items() if number == FAILING)
         context = stack.enter_context(browser.new_context(ignore_https_errors=True))
         urls = [each.url + path for each in (web, nginx, caddy) for path in ("/uploads", f"/uploads/{failing}")]
         windows = [Window(context.new_page(), url) for url in urls]
