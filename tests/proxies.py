@@ -15,8 +15,8 @@ from tests.parts import require
 from tests.serving import ROOT
 from tests.waiting import until
 
-#: What Debian's nginx needs to run as anybody, and the two lines that any server of streams needs. All else is as it
-#: comes: it buffers what it passes on, unless the answer's own headers forbid it.
+#: What Debian's nginx needs to run as anybody, and the two lines that any proxy has. The rest is as it comes, but that
+#: it compresses all: it then holds an answer back until that is over, unless the answer's own headers forbid it.
 NGINX = """
 {user}
 daemon off;
@@ -25,6 +25,8 @@ error_log stderr;
 events {{}}
 http {{
   access_log off;
+  gzip on;
+  gzip_types *;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -103,7 +105,7 @@ class _Proxy:
 
 
 class Nginx(_Proxy):
-    """With its default settings, over HTTP/1.1."""
+    """With its default settings, but for compression, over HTTP/1.1."""
 
     def _address(self) -> str:
         return f"http://127.0.0.1:{self._port}"
