@@ -325,10 +325,10 @@ def test_who_comes_back_is_told_of_all_that_changed_meanwhile(served: Served) ->
         assert [event.id for event in replayed] == sorted(event.id for event in replayed)
 
 
-def test_an_id_reaches_ten_seconds_back_for_what_was_committed_late(served: Served) -> None:
+def test_an_id_reaches_fifteen_seconds_back_for_what_was_committed_late_or_never_published(served: Served) -> None:
     records = served.records
     upload = records.completed()
-    for seconds, expected in ((9, [state(upload)]), (11, [])):
+    for seconds, expected in ((14, [state(upload)]), (16, [])):
         moment = timestamp(upload.updated_at + timedelta(seconds=seconds))
         with served.stream(GENERAL, moment) as listener:
             sentinel = records.pending()

@@ -37,8 +37,9 @@ GRACE = 1.0
 RETURN_AFTER = 500
 #: Seconds until a stream asks the database again that did not answer.
 ASK_AGAIN_AFTER = 0.5
-#: Seconds that a stream goes back behind where the client says that it was.
-OVERLAP = timedelta(seconds=10)
+#: Seconds that a stream goes back behind where the client says that it was. Longer than the hub takes to find a state
+#: that was never published: who was away just then knows later states of other uploads, and not that one.
+OVERLAP = timedelta(seconds=15)
 #: What a stream holds no more of than this is not understood as a moment.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
