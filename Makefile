@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test lint demo-data bench soak lock clean
+.PHONY: run test lint demo-data bench bench-live soak lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
@@ -27,6 +27,9 @@ demo-data: .venv/dev  # files to try, up to 3.4 million rows
 
 bench: .venv/dev  # speed and memory beside what they are measured against, as in: make bench ARGS="--only sqlite"
 	@$(BIN)/python -m tests.benchmarks.importing $(ARGS)
+
+bench-live: .venv/dev  # what a thousand open pages cost, as in: make bench-live ARGS="--only storm"
+	@$(BIN)/python -m tests.benchmarks.streaming $(ARGS)
 
 soak: .venv/dev  # 50 kills on each database, as in: make soak ARGS="--seed 7"
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -12,17 +12,20 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from sqlalchemy.exc import OperationalError
 
 from jobs import uploads
+from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL, Event, channel_of, timestamp
 from jobs.failures import BadRow, Reason
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.services import RedisServer
-from tests.serving import Records, Served, Stream, Web, stream
+from tests.serving import TIMEOUT, Records, Served, Stream, Web, stream
 from tests.waiting import until
 from webapp import hub as hubs
 from webapp import stream as streams
+from webapp.live import Live
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -349,6 +352,102 @@ def test_an_id_that_is_none_means_the_plain_snapshot(served: Served) -> None:
             assert states([listener.next()]) == [state(active)], last_event_id
 
 
+# Filters
+
+
+@ONE_DATABASE
+def test_a_stream_with_a_filter_tells_what_fits(served: Served) -> None:
+    records = served.records
+    paths = [f"{GENERAL}?dataset=sales", f"{GENERAL}?status=failed,cancelled", f"{GENERAL}?dataset=sales&status=failed"]
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(served.stream(path)) for path in paths]
+        failed = records.fail(records.processing(dataset="sales"))
+        records.complete(records.processing(dataset="other"))
+        cancelled = records.cancel(records.processing(dataset="other"))
+        sentinel = records.fail(records.processing(dataset="sales"))
+        heard = [states(listener.until_seq(sentinel)) for listener in listeners]
+
+    assert state(failed) in heard[0]
+    assert state(cancelled) not in heard[0]
+    assert heard[1] == [state(failed), state(cancelled), state(sentinel)]
+    assert heard[2] == [state(failed), state(sentinel)]
+
+
+@ONE_DATABASE
+def test_an_upload_that_fits_the_filter_no_more_is_told_once(served: Served) -> None:
+    records = served.records
+    upload = records.processing()
+    with served.stream(f"{GENERAL}?status=processing") as listener:
+        assert states([listener.next()]) == [state(upload)]
+
+        ended = records.complete(upload)
+        records.pending()
+        sentinel = records.processing()
+        heard = states(listener.until_seq(sentinel))
+
+        assert heard[0] == state(ended)
+        assert {upload_id for upload_id, _ in heard[1:]} == {sentinel.id}
+
+
+@ONE_DATABASE
+def test_who_comes_back_with_a_filter_learns_what_fits_no_more(served: Served) -> None:
+    records = served.records
+    upload = records.processing()
+    with served.stream(f"{GENERAL}?status=processing") as listener:
+        last_event_id = listener.next().id
+    ended = records.complete(upload)
+    with served.stream(f"{GENERAL}?status=processing", last_event_id) as listener:
+        assert states([listener.next()]) == [state(ended)]
+    with served.stream(f"{GENERAL}?status=processing&since={last_event_id}") as listener:
+        sentinel = records.processing()
+
+        assert {upload_id for upload_id, _ in states(listener.until_seq(sentinel))} == {sentinel.id}
+
+
+@ONE_DATABASE
+def test_a_stream_of_several_uploads_begins_with_their_states_and_tells_of_no_other(served: Served) -> None:
+    records = served.records
+    over, running, other = records.completed(), records.processing(), records.processing()
+    for query in (f"upload={over.id}&upload={running.id}", f"upload={over.id},{running.id}"):
+        with served.stream(f"{GENERAL}?{query}") as listener:
+            assert states([listener.next(), listener.next()]) == [state(over), state(running)]
+
+            other, running = records.advance(other), records.advance(running)
+
+            assert states([listener.next()]) == [state(running)]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("query", "status", "word"),
+    [
+        ("status=done", 422, "pending, processing, completed"),
+        ("upload=one", 422, "number"),
+        ("dataset=", 422, "leave it out"),
+        ("since=yesterday", 422, "2026-01-31T09:00:00Z"),
+        ("since=", 422, "2026-01-31T09:00:00Z"),
+        ("since=0001-01-01T00:00:00%2B14:00", 422, "2020"),
+        ("upload=99", 404, "#99"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_with_what_to_do(
+    served: Served, query: str, status: int, word: str
+) -> None:
+    answer = served.client.get(f"{GENERAL}?{query}")
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert word in answer.json()["detail"]
+
+
+@ONE_DATABASE
+def test_a_moment_may_be_written_as_people_write_it(served: Served) -> None:
+    upload = served.records.completed()
+    for since in ("2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T02:00:00%2B02:00", "2020-01-01T02:00:00+02:00"):
+        with served.stream(f"{GENERAL}?since={since}") as listener:
+            assert states([listener.next()]) == [state(upload)], since
+
+
 # The history's stream
 
 
@@ -599,6 +698,126 @@ def test_a_stream_that_is_asked_for_its_head_ends(served: Served) -> None:
 
 
 @ONE_DATABASE
+def test_a_stream_that_is_asked_for_its_head_opens_none(settings: Settings) -> None:
+    """Nor does it need a seat."""
+    settings = settings.model_copy(update={"streams": 4})
+    with Served(settings) as served, ExitStack() as stack:
+        upload = served.records.pending()
+        listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload)]
+        for path in all_of(upload) * 3:
+            assert served.client.head(path).status_code == 200
+        for listener in listeners:
+            listener.next()
+
+
+@ONE_DATABASE
+def test_more_streams_than_may_be_open_are_refused_without_a_page(settings: Settings) -> None:
+    settings = settings.model_copy(update={"streams": 9, "streams_per_address": 4})
+    with Served(settings) as served, ExitStack() as stack:
+        upload = served.records.pending()
+        listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload)]
+        for listener in listeners:
+            listener.next()
+        for path in all_of(upload):
+            answer = served.client.get(path, headers={"Accept": "text/html, text/event-stream"})
+
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            assert "127.0.0.1, holds 4 event streams" in answer.text
+            expected = "application/problem+json" if "/api/" in path else "text/plain; charset=utf-8"
+            assert answer.headers["content-type"] == expected
+
+        stack.close()
+        until(lambda: served.client.head("/healthz") and is_open(served, GENERAL), "a seat to be free")
+
+
+def is_open(served: Served, path: str) -> bool:
+    with served.client.stream("GET", path) as answer:
+        return answer.status_code == 200
+
+
+@ONE_DATABASE
+def test_a_crowd_that_connects_at_once_is_served_from_few_queries(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        served.records.processing()
+    queries: list[str] = []
+    for name in ("active", "changed_since", "newest_change", "page", "ended_since"):
+        original = getattr(uploads, name)
+
+        def counted(*words: Any, original: Any = original, name: str = name, **more: Any) -> Any:
+            queries.append(name)
+            return original(*words, **more)
+
+        monkeypatch.setattr(uploads, name, counted)
+
+    clients, since = 150, "2026-01-01T00:00:00.000000Z"
+    request = "GET {} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: " + since + "\r\n\r\n"
+    with ExitStack() as stack:
+        connections = []
+        for number in range(clients):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0)))
+            connection.settimeout(TIMEOUT)
+            connection.sendall(request.format((GENERAL, HISTORY)[number % 2]).encode())
+            connections.append(connection)
+        for connection in connections:
+            received = b""
+            while b"june.csv" not in received:
+                received += connection.recv(1 << 16)
+
+    assert len(queries) < clients
+
+
+@ONE_DATABASE
+def test_a_stream_outlives_a_database_that_is_away_and_misses_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = served.records.processing()
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload)]
+        for listener in listeners:
+            wait_for(listener, upload)
+        upload = served.records.claim(served.records.retry(served.records.fail(upload)))
+        away = {"failures": 0}
+        original = Database.reading
+
+        def reading(self: Database) -> Any:
+            if self is not served.records.database and away["failures"] < 5:
+                away["failures"] += 1
+                raise OperationalError("SELECT", {}, Exception("away"))
+            return original(self)
+
+        monkeypatch.setattr(Database, "reading", reading)
+        upload = served.records.fail(upload)
+        for listener in listeners[2:]:
+            wait_for(listener, upload)
+
+        assert away["failures"] > 0
+
+
+@ONE_DATABASE
+def test_a_row_that_cannot_be_shown_keeps_no_other_from_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = Live.row
+
+    def row(self: Live, upload: Upload, *, insert: bool) -> str:
+        if upload.filename == "cursed.csv":
+            raise ZeroDivisionError
+        return original(self, upload, insert=insert)
+
+    monkeypatch.setattr(Live, "row", row)
+    with served.stream(HISTORY) as listener:
+        listener.next()
+        cursed = served.records.pending("cursed.csv")
+        fine = served.records.pending("fine.csv")
+
+        assert shows(fine) in listener.until_text("fine.csv")
+        assert f"The row of upload {cursed.id} cannot be shown" in caplog.text
+
+
+@ONE_DATABASE
 def test_silence_is_told_from_calm_by_pings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubs, "ALIVE_EVERY", 0.1)
     with Served(settings) as served:
@@ -634,6 +853,7 @@ def test_a_client_that_does_not_read_is_cut(settings: Settings, caplog: pytest.L
 
 
 def is_cut(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "webapp.feed")
     upload = served.records.processing()
     with socket.socket() as client, served.stream(GENERAL) as listener:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -643,7 +863,7 @@ def is_cut(served: Served, caplog: pytest.LogCaptureFixture) -> None:
         client.recv(1)
         listener.until_seq(served.records.fail(upload, "x" * 10_000_000))
         listener.until_seq(served.records.pending())
-        until(lambda: caplog.records, "a word about the client in the log")
+        until(lambda: "was cut" in caplog.text, "a word about the client in the log")
         missed = served.records.pending("missed.csv")
         listener.until_seq(missed)
         received = b""

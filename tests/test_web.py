@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,13 +20,13 @@ ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
-def web(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path, str]]:
+def web(folder: Path, **variables: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path, str]]:
     """A web process on a free port: the process, its log, its address."""
     log = folder / "web.log"
     with log.open("wb") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "webapp.cli", "web", "--data", str(folder / "data"), "--port", "0"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             stdin=subprocess.DEVNULL,
             stderr=written,
         )
@@ -60,6 +60,39 @@ def test_it_lets_as_many_pages_be_open_as_it_may(tmp_path: Path) -> None:
 
     assert found is not None
     assert found[1] == found[2]
+
+
+def test_it_takes_no_more_streams_than_files_may_be_open(tmp_path: Path) -> None:
+    with web(tmp_path, BULK_UPLOAD_STREAMS="1000000000") as (_, log, _):
+        assert re.search(r"takes \d+ event streams at once, not 1000000000: raise `ulimit -n`", log.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "status"),
+    [
+        ("", "10.0.0.2", 503),
+        ("10.1.2.3", "10.0.0.2", 503),
+        ("127.0.0.1", "10.0.0.2", 200),
+        ("127.0.0.0/8", "10.0.0.2", 200),
+        ("127.0.0.1", "10.0.0.1", 503),
+        ("127.0.0.1", "10.0.0.2, 10.0.0.1", 503),
+    ],
+)
+def test_a_client_is_who_the_connection_says_unless_a_trusted_proxy_says_another(
+    tmp_path: Path, trusted: str, forwarded: str, status: int
+) -> None:
+    variables = {"BULK_UPLOAD_TRUSTED_PROXIES": trusted, "BULK_UPLOAD_STREAMS_PER_ADDRESS": "1"}
+    with web(tmp_path, **variables) as (_, _, url):
+        answers = [
+            asked_for(f"{url}/api/v1/events", "10.0.0.1"),
+            asked_for(f"{url}/api/v1/events", forwarded),
+        ]
+        with answers[0] as first, answers[1] as second:
+            assert (first.status_code, second.status_code) == (200, status)
+
+
+def asked_for(url: str, forwarded: str) -> AbstractContextManager[httpx.Response]:
+    return httpx.stream("GET", url, headers={"X-Forwarded-For": forwarded}, timeout=30)
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -45,6 +45,16 @@ class Snapshot:
     moment: str
 
 
+@dataclass(frozen=True)
+class States:
+    """States of uploads as the JSON streams tell them, and what of them a client knows then."""
+
+    events: list[Event]
+    message: bytes
+    seqs: Mapping[int, int]
+    newest: str
+
+
 class Live:
     """Renders for the streams, and for the pages that include the same partials."""
 
@@ -57,8 +67,8 @@ class Live:
         self._histories: SharedReads[HistoryView, Snapshot] = SharedReads(self._read_history)
         self._ended: SharedReads[datetime, list[Upload]] = SharedReads(self._read_ended)
         self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail)
-        self._states: SharedReads[frozenset[int], list[Event]] = SharedReads(self._read_states)
-        self._changed: SharedReads[datetime | None, list[Event]] = SharedReads(self._read_changed)
+        self._states: SharedReads[frozenset[int], States] = SharedReads(self._read_states)
+        self._changed: SharedReads[datetime | None, States] = SharedReads(self._read_changed)
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Ask the database something, off the event loop."""
@@ -163,23 +173,32 @@ class Live:
 
         return self._keep(("json", event.file_id, event.seq), render)
 
-    async def states(self, upload_ids: frozenset[int]) -> list[Event]:
+    def joined(self, events: Iterable[Event]) -> bytes:
+        """Several of them."""
+        return b"".join(map(self.json, events))
+
+    async def states(self, upload_ids: frozenset[int]) -> States:
         """The states of these uploads. Raises UploadNotFoundError."""
         return await self._states.get(upload_ids)
 
-    async def _read_states(self, upload_ids: frozenset[int]) -> list[Event]:
+    async def _read_states(self, upload_ids: frozenset[int]) -> States:
         found = await self.read(lambda connection: uploads.among(connection, upload_ids))
         if missing := upload_ids - {upload.id for upload in found}:
             raise UploadNotFoundError(min(missing))
-        return [Event.of(upload) for upload in found]
+        return self._as_states(found)
 
-    async def changed(self, since: datetime | None) -> list[Event]:
+    async def changed(self, since: datetime | None) -> States:
         """The states of all active uploads, and of those that changed at or after a moment."""
         return await self._changed.get(since)
 
-    async def _read_changed(self, since: datetime | None) -> list[Event]:
+    async def _read_changed(self, since: datetime | None) -> States:
         found = await self.read(lambda c: uploads.changed_since(c, since) if since else uploads.active(c))
-        return [Event.of(upload) for upload in found]
+        return self._as_states(found)
+
+    def _as_states(self, found: list[Upload]) -> States:
+        events = [Event.of(upload) for upload in found]
+        newest = max((event.timestamp for event in events), default="")
+        return States(events, self.joined(events), {event.file_id: event.seq for event in events}, newest)
 
     async def ended_since(self, moment: datetime) -> list[Upload]:
         """Uploads that ended after a moment, the latest few, in order."""

@@ -60,11 +60,6 @@ class Known:
         self._newest = max(moment, newest)
         self.moment = moment
 
-    @classmethod
-    def by(cls, events: list[Event]) -> "Known":
-        newest = max((event.timestamp for event in events), default="")
-        return cls({event.file_id: event.seq for event in events}, newest)
-
     def unseen(self, events: Iterable[Event]) -> list[Event]:
         return [event for event in events if event.seq > self._seqs.get(event.file_id, 0)]
 
@@ -126,6 +121,7 @@ class _Stream(EventSourceResponse):
         await super().__call__(scope, receive, send)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Instead of sse-starlette's, whose cancel scope around each write took a quarter of all streams' time."""
         self._mailbox.sending_since = time.monotonic()
         await send(message)
         self._mailbox.sending_since = None
@@ -153,8 +149,9 @@ def _respond(
         end = asyncio.get_running_loop().call_later(life, mailbox.end)
         try:
             with hub.filling(mailbox, upload_id):
-                snapshot, over = await begin()
-                yield snapshot or b": nothing yet\n\n"
+                data, over = await begin()
+                yield data or b": nothing yet\n\n"
+                del data
                 while not over and await mailbox.wait():
                     news, aside = mailbox.news(), mailbox.aside
                     try:
@@ -166,6 +163,7 @@ def _respond(
                     if data or aside:
                         yield data or aside
                     over = data.endswith(_LAST)
+                    del news, aside, data  # not to be kept for each client while it waits
         finally:
             end.cancel()
         if mailbox.closed:
@@ -260,24 +258,21 @@ async def general_json(request: AppRequest) -> Response:
         await live.states(filter_.uploads)  # and when there are no such uploads
     known, filtered = Known({}), Filtered(filter_) if filter_ else None
 
-    def joined(events: list[Event]) -> bytes:
-        return b"".join(live.json(event) for event in events)
-
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
         if filter_.uploads:
             found = await live.states(filter_.uploads)
         else:
             found = await live.changed(since - OVERLAP if since else None)
-        known = Known.by(found)
+        known = Known(found.seqs, found.newest)
         if filtered and last_told:
-            filtered.believe(found)
-        return joined(filtered.of(found) if filtered else found), False
+            filtered.believe(found.events)
+        return live.joined(filtered.of(found.events)) if filtered else found.message, False
 
     async def tell(news: News) -> bytes:
         if filtered:
-            return joined(filtered.of(known.unseen(news.events)))
-        return news.joined("json", joined) if known.is_behind(news) else joined(known.unseen(news.events))
+            return live.joined(filtered.of(known.unseen(news.events)))
+        return news.joined("json", live.joined) if known.is_behind(news) else live.joined(known.unseen(news.events))
 
     return _respond(request, None, begin, tell)
 
@@ -286,20 +281,20 @@ async def upload_json(request: AppRequest) -> Response:
     """The channel of one upload: its state, then each event, until a terminal one."""
     live = request.state["live"]
     upload_id = frozenset({request.path_params["upload_id"]})
-    [now] = await live.states(upload_id)
+    [now] = (await live.states(upload_id)).events
     if now.is_terminal and request.headers.get("last-event-id") == now.timestamp:
         return Response(status_code=204)
     known = Known({})
 
     def joined(events: list[Event]) -> bytes:
         over = any(event.is_terminal for event in events)
-        return b"".join(live.json(event) for event in events) + (_LAST if over else b"")
+        return live.joined(events) + (_LAST if over else b"")
 
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
         found = await live.states(upload_id)
-        known = Known.by(found)
-        return joined(found), found[0].is_terminal
+        known = Known(found.seqs, found.newest)
+        return joined(found.events), found.events[0].is_terminal
 
     async def tell(news: News) -> bytes:
         return news.joined("json", joined) if known.is_behind(news) else joined(known.unseen(news.events))

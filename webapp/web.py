@@ -58,8 +58,8 @@ def _server(settings: Settings) -> uvicorn.Server:
 
 
 def _collect_rarely() -> None:
-    """Ten thousands of objects belong to a thousand open streams, and none of them is ever garbage in a cycle: looking
-    through all of them as often as Python does by default took 15 % of this process's time."""
+    """A thousand open streams are some hundred thousand objects that live as long as they: to look through them all for
+    garbage as often as Python does by default took 15 % of this process's time."""
     gc.freeze()
     gc.set_threshold(*COLLECT)
 

@@ -244,6 +244,7 @@ def cost(redis: RedisServer, seconds: float) -> str:
         " one process, whose own processor time is in brackets",
         "an event counts as conveyed only if it arrived itself; one that a newer state of its upload overtook within a"
         " tick does not",
+        "nchan is told the same number of events by POST, however long that takes; its processor time is compared",
         "times are from PUBLISH to the client's socket, read of one client in forty",
     ]
     if nchan is None:
@@ -344,7 +345,8 @@ def storm(redis: RedisServer, _seconds: float) -> str:
 def main() -> None:
     words = _words()
     print(f"# Streams, measured on {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    print(", ".join(f"{name} {version(name)}" for name in LIBRARIES), flush=True)
+    print(", ".join(f"{name} {version(name)}" for name in LIBRARIES))
+    print(f"\nLoad of the machine before: {os.getloadavg()[0]:.1f}. Times mean little unless it is idle.", flush=True)
     measurements: dict[str, Callable[[RedisServer, float], str]] = {
         "cost": cost,
         "memory": memory,
