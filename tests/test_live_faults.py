@@ -80,11 +80,11 @@ class Scene:
 
     def until_worker_imports(self) -> None:
         """Until a file's rows come in by the real worker."""
-        until(
-            lambda: any(each.rows_processed for i, each in self.in_process().items() if i in self.real),
-            "the worker",
-            60,
-        )
+
+        def imports() -> bool:
+            return any(each.rows_processed for i, each in self.in_process().items() if i in self.real)
+
+        until(imports, "the worker to import", 60)
 
     def strike(self, fault: Callable[[], object]) -> set[int]:
         """Let a fault hit. The uploads that were in process before and after, by the database's word."""
@@ -110,13 +110,14 @@ class Scene:
         until(most_know, "those who listen to know what the database says", 40)
 
     def until_heard(self) -> None:
-        """Until many have learnt what the database says now on the very connection that they have now."""
+        """Until many of those who lack what the database says now have heard it without connecting anew."""
         states = self.states()
-        listening = {each: each.connections for each in self.visitors.staying if each.is_listening}
+        ignorant = [each for each in self.visitors.ignorant(states, self.visitors.staying) if each.is_listening]
+        connections = {each: each.connections for each in ignorant}
 
         def is_heard() -> bool:
-            stayed = [each for each, connection in listening.items() if each.connections == connection]
-            return len(stayed) - len(self.visitors.ignorant(states, stayed)) >= MANY
+            stayed = [each for each in ignorant if each.connections == connections[each] and not each.is_finished]
+            return len(stayed) - len(self.visitors.ignorant(states, stayed)) >= min(MANY, len(ignorant))
 
         until(is_heard, "those who are connected to be told what the database says")
 
@@ -211,3 +212,4 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         assert visitors.connections > 400
         assert any("was cut" in web.log for web in scene.webs)
         assert not any("Traceback" in web.log for web in scene.webs)
+        assert scene.keeping.errors == []
