@@ -66,7 +66,8 @@ class Kill(StrEnum):
 class Workers:
     """Some worker processes, of which a dead one is replaced."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, count: int = WORKERS) -> None:
+        self._count = count
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -74,7 +75,7 @@ class Workers:
 
     def keep_running(self) -> None:
         self._processes = [process for process in self._processes if process.poll() is None]
-        while len(self._processes) < WORKERS:
+        while len(self._processes) < self._count:
             with self._log.open("ab") as log:
                 command = [sys.executable, "-m", "webapp.cli", "worker"]
                 process = subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)

@@ -328,10 +328,10 @@ def test_who_comes_back_is_told_of_all_that_changed_meanwhile(served: Served) ->
         assert [event.id for event in replayed] == sorted(event.id for event in replayed)
 
 
-def test_an_id_reaches_ten_seconds_back_for_what_was_committed_late(served: Served) -> None:
+def test_an_id_reaches_fifteen_seconds_back_for_what_was_committed_late_or_never_published(served: Served) -> None:
     records = served.records
     upload = records.completed()
-    for seconds, expected in ((9, [state(upload)]), (11, [])):
+    for seconds, expected in ((14, [state(upload)]), (16, [])):
         moment = timestamp(upload.updated_at + timedelta(seconds=seconds))
         with served.stream(GENERAL, moment) as listener:
             sentinel = records.pending()
@@ -607,6 +607,24 @@ def test_what_ended_while_the_page_was_away_is_announced_once(served: Served) ->
 
     with served.stream(HISTORY, snapshot.id) as listener:
         assert toast_of(upload) not in listener.next().data
+
+
+@ONE_DATABASE
+def test_what_ends_between_the_snapshots_reads_is_announced_once_and_shown(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = served.records.processing()
+    original, ended = uploads.ended_since, []
+
+    def read(*words: Any, **more: Any) -> Any:
+        ended.append(served.records.complete(upload))
+        return original(*words, **more)
+
+    monkeypatch.setattr(uploads, "ended_since", read)
+    with served.stream(HISTORY, timestamp(upload.updated_at)) as listener:
+        assert listener.next().data.count(toast_of(upload)) == 1
+        assert toast_of(upload) not in listener.until_text(shows(ended[0]))
+        assert count_toasts(served, listener, ended[0]) == 0
 
 
 @ONE_DATABASE

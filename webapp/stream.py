@@ -37,8 +37,9 @@ GRACE = 1.0
 RETURN_AFTER = 500
 #: Seconds until a stream asks the database again that did not answer.
 ASK_AGAIN_AFTER = 0.5
-#: Seconds that a stream goes back behind where the client says that it was.
-OVERLAP = timedelta(seconds=10)
+#: Seconds that a stream goes back behind where the client says that it was. Longer than the hub takes to find a state
+#: that was never published: who was away just then knows later states of other uploads, and not that one.
+OVERLAP = timedelta(seconds=15)
 #: What a stream holds no more of than this is not understood as a moment.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -49,10 +50,14 @@ Tell = Callable[[News], Awaitable[bytes]]
 
 
 class Known:
-    """What a client was told by its snapshot. moment: nothing that is older needs to be told; "" for no such time."""
+    """What a client was told by its snapshot. moment: nothing that is older needs to be told; "" for no such time.
 
-    def __init__(self, seqs: Mapping[int, int], moment: str = "") -> None:
+    newest: of the states in `seqs`, when that may be later.
+    """
+
+    def __init__(self, seqs: Mapping[int, int], moment: str = "", newest: str = "") -> None:
         self._seqs = seqs
+        self._newest = max(moment, newest)
         self.moment = moment
 
     def unseen(self, events: Iterable[Event]) -> list[Event]:
@@ -60,7 +65,7 @@ class Known:
 
     def is_behind(self, news: News) -> bool:
         """Whether surely all of it is news to the client, so that it may be told what everybody is."""
-        return news.oldest > self.moment if news.events else news.newest >= self.moment
+        return news.oldest > self._newest if news.events else news.newest >= self.moment
 
 
 def _moment(text: str) -> datetime | None:
@@ -181,32 +186,34 @@ async def history(request: AppRequest) -> Response:
     view = HistoryView.of(request.query_params)
     since = _since(request)
     await live.watermark()  # raises before the stream begins when the database is away
-    #: What ended before is in the snapshot, with a toast if the client was told of less.
+    #: The ends that were told by a toast, and the moment of the table: what ended before needs none.
     known = Known({})
 
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
         snapshot = await live.history(view)
         missed = await live.ended_since(since) if since else []
-        known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment)
+        newest = max((timestamp(upload.updated_at) for upload in missed), default="")
+        known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment, newest)
         toasts = "".join(live.toast(upload) for upload in missed)
         return message(snapshot.html + toasts, snapshot.moment) if toasts else snapshot.message, False
 
-    async def changed(events: list[Event], news: News, told_until: str) -> bytes:
-        records = await hub.records(dict.fromkeys(news.nudged, 0) | {event.file_id: event.seq for event in events})
-        ended = {event.file_id for event in events if event.is_terminal and event.timestamp > told_until}
+    async def changed(news: News, known: Known) -> bytes:
+        """A row may be shown that the table shows already: a toast that was told may speak of a later state than it."""
+        records = await hub.records(dict.fromkeys(news.nudged, 0) | {event.file_id: event.seq for event in news.events})
+        unseen = known.unseen(news.events)
+        ended = {event.file_id for event in unseen if event.is_terminal and event.timestamp > known.moment}
         html = live.rows(records, insert=view.is_newest, toasts=ended)
-        return message(html, max(news.newest, told_until)) if html else b""
+        return message(html, max(news.newest, known.moment)) if html else b""
 
     def fitting(events: list[Event]) -> bytes:
         return live.fitting(view, events)
 
     async def tell(news: News) -> bytes:
         if known.is_behind(news):
-            rows = await news.shared(view.is_newest, lambda: changed(news.events, news, ""))
+            rows = await news.shared(view.is_newest, lambda: changed(news, Known({})))
             return rows + news.joined(view, fitting)
-        unseen = known.unseen(news.events)
-        return await changed(unseen, news, known.moment) + fitting(unseen)
+        return await changed(news, known) + fitting(known.unseen(news.events))
 
     return _respond(request, None, begin, tell)
 
