@@ -9,14 +9,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
-from tests import test_browser
 from tests.imports import Imports
 from tests.proxies import Caddy, Nginx
 from tests.services import RedisServer
 from tests.serving import Records, Web
 from tests.waiting import until
-
-browser = test_browser.browser
 
 #: Number of the upload whose page is watched: it goes on through all faults, and its page stays connected at its end.
 FAILING = 2
