@@ -44,7 +44,7 @@
     const judge = () => {
       if (document.hidden || badge.hidden) return;
       const now = Date.now();
-      heard = Math.min(heard, now);
+      [heard, opened, back] = [heard, opened, back].map((moment) => Math.min(moment, now));
       const away = lost === null ? 0 : now - lost;
       if (now - Math.max(heard, back) > limit || away > STALE_MS) show("stale", now - heard);
       else if (lost === null) show("live");
@@ -82,8 +82,9 @@
       judge();
     };
 
-    const refused = (sentence) => {
-      refusal.textContent = `This page is not live, and tries again by itself. ${sentence}`;
+    // A server that answers, but not with a stream, says why; one that cannot be reached says nothing.
+    const refused = (status, sentence) => {
+      refusal.textContent = status === 503 ? `This page is not live, and tries again by itself. ${sentence}` : "";
       troubled();
     };
 
@@ -112,18 +113,14 @@
     });
     onStream("htmx:sse:error", ({ status }) => {
       // hx-sse does not tell what the server said; the trigger that asks every 10 s does, and is slow enough.
-      if (status === 503 && connection) {
-        connection.config.reconnect = false;
-        refused(REFUSED);
-      }
-      troubled();
+      if (status === 503 && connection) connection.config.reconnect = false;
+      refused(status, REFUSED);
     });
     onStream("htmx:response:error", ({ ctx }) => {
       const isPlain = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
-      if (ctx.response.status === 503) refused(isPlain ? ctx.text : REFUSED);
-      troubled();
+      refused(ctx.response.status, isPlain ? ctx.text : REFUSED);
     });
-    onStream("htmx:error", troubled);
+    onStream("htmx:error", () => refused());
     // The server takes the stream element away when nothing more can happen to what the page shows.
     onStream("htmx:sse:close", ({ reason }) => {
       connection = null;
