@@ -204,7 +204,7 @@ class Visitor:
             self._after(at, self.vanish)
         elif chance < VANISH + STALL:
             self._after(at, self._stall)
-            self._after(at + self._random.uniform(1.0, 12.0), self._reading.set)
+            self._after(at + self._random.uniform(1.0, 15.0), self._reading.set)
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
