@@ -159,7 +159,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
     settings: Settings, redis: RedisServer
 ) -> None:
     print(f"The seed is {SEED}.")
-    changed = {"redis_url": redis.url, "block_bytes": BLOCK_BYTES, "stream_stall": 4.0, "stream_life": 15.0}
+    changed = {"redis_url": redis.url, "block_bytes": BLOCK_BYTES, "stream_stall": 2.5, "stream_life": 15.0}
     with ExitStack() as stack:
         scene = Scene(settings.model_copy(update=changed), redis, stack, ONLY_RESYNCS)
         imports, visitors = scene.imports, scene.visitors
@@ -215,6 +215,6 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         assert visitors.violations == []
         assert len(visitors.staying) == 185
         assert visitors.connections > 400
-        assert any("was cut" in web.log for web in scene.webs)
+        assert visitors.stalls > 50
         assert not any("Traceback" in web.log for web in scene.webs)
         assert scene.keeping.errors == []
