@@ -29,7 +29,9 @@ RECEIVED, READ_AHEAD = 8 * 1024, 4 * 1024
 AT_ONCE = 1_000
 
 #: Of 1, the connections on which a client vanishes, and those on which it stalls.
-VANISH, STALL = 0.4, 0.25
+VANISH, STALL = 0.35, 0.3
+#: Seconds that it stalls: some go on in time, and some are cut.
+STALLS = (1.0, 5.0), (10.0, 20.0)
 
 ROW = re.compile(r'<tr id="upload-(\d+)"[^>]*? data-seq="(\d+)" data-status="(\w+)"')
 SECTION = re.compile(r'<section id="upload"[^>]*? data-seq="(\d+)" data-status="(\w+)"')
@@ -204,7 +206,7 @@ class Visitor:
             self._after(at, self.vanish)
         elif chance < VANISH + STALL:
             self._after(at, self._stall)
-            self._after(at + self._random.uniform(1.0, 12.0), self._reading.set)
+            self._after(at + self._random.uniform(*self._random.choice(STALLS)), self._reading.set)
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
