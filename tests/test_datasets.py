@@ -116,8 +116,12 @@ def test_two_that_want_one_name_at_the_same_time_get_two(settings: Settings, dat
             upload = uploads.create(connection, store(settings, "x"))
             first = datasets.create(connection, "sales", SCHEMA, upload.id)
             second = pool.submit(made, settings, database, "sales")
-            with database.reading() as other:
-                until(lambda: second.done() or other.execute(waits).scalar_one(), "the second to wait for the first")
+
+            def decided() -> bool:
+                with database.reading() as other:  # anew each time: a transaction sees one state of the sessions
+                    return second.done() or bool(other.execute(waits).scalar_one())
+
+            until(decided, "the second to wait for the first")
 
         assert [first.name, *(each.name for each in second.result(30))] == ["sales", "sales_2"]
 
