@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.failures import QUOTED
+from jobs.parsing import SIGNIFICANT_DIGITS
 from jobs.schema import TableSchema
 
 #: Whole numbers that fit 64 bits and print as they came.
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 #: Decimals that a double holds exactly enough to print the same digits again: 15 of them are.
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?$"
-_SIGNIFICANT_DIGITS = 15
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _DATETIMES = {
     "%Y-%m-%dT%H:%M:%SZ": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
@@ -58,7 +58,7 @@ def _is_number(values: pa.Array) -> bool:
     if not _matches(_NUMBER)(values):
         return False
     digits = pc.utf8_length(pc.replace_substring_regex(values, r"^-?0?\.?0*|\.|-", ""))
-    return bool(pc.all(pc.less_equal(digits, _SIGNIFICANT_DIGITS)).as_py())
+    return bool(pc.all(pc.less_equal(digits, SIGNIFICANT_DIGITS)).as_py())
 
 
 def _parses(pattern: str, kind: pa.DataType) -> Callable[[pa.Array], bool]:
