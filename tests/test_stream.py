@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -607,6 +607,18 @@ def test_what_ended_while_the_page_was_away_is_announced_once(served: Served) ->
 
     with served.stream(HISTORY, snapshot.id) as listener:
         assert toast_of(upload) not in listener.next().data
+
+
+@ONE_DATABASE
+def test_an_end_that_was_committed_late_is_announced_though_something_newer_was_in_the_snapshot(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = served.records.processing()
+    monkeypatch.setattr(uploads, "newest_change", lambda _: datetime.now(UTC) + timedelta(minutes=1))
+    with served.stream(HISTORY) as listener:
+        assert shows(upload) in listener.next().data
+        upload = served.records.complete(upload)
+        assert count_toasts(served, listener, upload) == 1
 
 
 @ONE_DATABASE

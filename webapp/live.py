@@ -41,11 +41,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a client is told first. message: the html alone. moment: it lacks nothing that is not newer than this."""
+    """What a client is told first. message: the html alone. moment: it lacks nothing that is not newer than this, but
+    for the end of an upload that it shows as active, by its id with its seq: a slow transaction commits late."""
 
     html: str
     message: bytes
     moment: str
+    active: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Live:
         self._hub.remember(page.items)
         table = self._fragments.render("_uploads_table.html", self.table_context(view, page))
         html = f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
-        return Snapshot(html, message(html, moment), moment)
+        active = {upload.id: upload.seq for upload in page.items if upload.is_active}
+        return Snapshot(html, message(html, moment), moment, active)
 
     async def detail(self, upload_id: int) -> tuple[Upload, str]:
         """An upload and the part of its page that changes, as a swap. Raises UploadNotFoundError."""

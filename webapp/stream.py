@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -52,16 +53,32 @@ Tell = Callable[[News], Awaitable[bytes]]
 class Known:
     """What a client was told by its snapshot. moment: nothing that is older needs to be told; "" for no such time.
 
-    newest: of the states in `seqs`, when that may be later.
+    newest: of the states in `seqs`, when that may be later. active: seqs of uploads that were shown as not ended.
     """
 
-    def __init__(self, seqs: Mapping[int, int], moment: str = "", newest: str = "") -> None:
+    def __init__(
+        self,
+        seqs: Mapping[int, int],
+        moment: str = "",
+        newest: str = "",
+        active: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self._seqs = seqs
+        self._active = active
         self._newest = max(moment, newest)
         self.moment = moment
 
     def unseen(self, events: Iterable[Event]) -> list[Event]:
         return [event for event in events if event.seq > self._seqs.get(event.file_id, 0)]
+
+    def ends(self, events: Iterable[Event]) -> set[int]:
+        """Uploads of whose end the client was not told."""
+        return {
+            event.file_id
+            for event in self.unseen(events)
+            if event.is_terminal
+            and (event.timestamp > self.moment or event.seq > self._active.get(event.file_id, event.seq))
+        }
 
     def is_behind(self, news: News) -> bool:
         """Whether surely all of it is news to the client, so that it may be told what everybody is."""
@@ -194,16 +211,14 @@ async def history(request: AppRequest) -> Response:
         snapshot = await live.history(view)
         missed = await live.ended_since(since) if since else []
         newest = max((timestamp(upload.updated_at) for upload in missed), default="")
-        known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment, newest)
+        known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment, newest, snapshot.active)
         toasts = "".join(live.toast(upload) for upload in missed)
         return message(snapshot.html + toasts, snapshot.moment) if toasts else snapshot.message, False
 
     async def changed(news: News, known: Known) -> bytes:
         """A row may be shown that the table shows already: a toast that was told may speak of a later state than it."""
         records = await hub.records(dict.fromkeys(news.nudged, 0) | {event.file_id: event.seq for event in news.events})
-        unseen = known.unseen(news.events)
-        ended = {event.file_id for event in unseen if event.is_terminal and event.timestamp > known.moment}
-        html = live.rows(records, insert=view.is_newest, toasts=ended)
+        html = live.rows(records, insert=view.is_newest, toasts=known.ends(news.events))
         return message(html, max(news.newest, known.moment)) if html else b""
 
     def fitting(events: list[Event]) -> bytes:
