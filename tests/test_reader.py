@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import random
 import zipfile
 from collections.abc import Callable
@@ -514,6 +515,25 @@ def test_the_exact_way_of_reading_finds_the_same_as_the_fast_one(
     found = Read.of(written(tmp_path, table.content), table.layout, 1000)
 
     assert (table.rows, table.bad, ROWS) == found.outcome
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_no_short_text_is_read_otherwise_the_fast_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Quotes anywhere, also where no cell begins or ends."""
+    path = tmp_path / "june.csv"
+    texts = ["".join(characters) + end for characters in itertools.product('a",\n', repeat=5)]
+
+    def read(text: str) -> list[tuple[object, ...]]:
+        path.write_text(f"h,k\n{text}", "utf-8")
+        chunks = reader.chunks(path, Layout(",", ["h", "k"], 4, []), start=4, row=1, block_bytes=4096)
+        return [(chunk.rows.values.tolist(), chunk.bad, chunk.count, chunk.next_byte) for chunk in chunks]
+
+    fast = {text: read(text) for text in texts}
+    monkeypatch.setattr(reader, "_fast", lambda *_: None)
+
+    assert fast == {text: read(text) for text in texts}
 
 
 @pytest.mark.parametrize("seed", range(4))
