@@ -16,23 +16,24 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, failures, files, reader, source, uploads, writer
-from jobs.columns import Packed
+from jobs import datasets, failed_rows, files, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
 from jobs.events import Publisher, Ticker
-from jobs.failed_rows import FailedRows
-from jobs.failures import BadRow, Reason
-from jobs.profiler import Profile
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline import failed_rows_writer, reader, source, writer
+from jobs.pipeline.columns import Packed
+from jobs.pipeline.failed_rows_writer import FailedRows
+from jobs.pipeline.profiler import Profile
+from jobs.pipeline.reader import Chunk, Layout
+from jobs.pipeline.source import Limits, Prepared
+from jobs.pipeline.validator import Validated, Validator
+from jobs.pipeline.writer import Collisions, Writer
 from jobs.queue import UploadQueue, stop_requested
-from jobs.reader import Chunk, Layout
 from jobs.reading import Reading
 from jobs.settings import Settings
-from jobs.source import Limits, Prepared
 from jobs.uploads import Claim, Upload
-from jobs.validator import Validated, Validator
-from jobs.writer import Collisions, Writer
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ class _Attempt:
                 next_byte=chunk.source.next_byte,
             )
             room = self._settings.failed_rows_kept - (self._upload.rows_failed - len(bad))
-            failed_rows.record(connection, self._upload.id, bad, room=room)
+            failed_rows_writer.record(connection, self._upload.id, bad, room=room)
 
     def _keep(self) -> None:
         """Between two steps of long work: stay the one who does it, unless somebody asked to stop."""
@@ -213,7 +214,7 @@ class _Attempt:
         if self._upload.rows_success or self._upload.rows_failed < at_least:
             return
         with self._database.reading() as connection:
-            first = failures.counts(connection, self._upload.id, limit=1)
+            first = failed_rows.counts(connection, self._upload.id, limit=1)
         which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "Every row"
         why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
         raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")

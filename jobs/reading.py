@@ -3,8 +3,8 @@
 import codecs
 from dataclasses import dataclass
 
+from jobs.dialect import DELIMITERS
 from jobs.errors import RefusedError
-from jobs.layout import DELIMITERS
 
 UTF_8 = "utf-8"
 #: Codecs of Python that make text of bytes and are no encoding of files.

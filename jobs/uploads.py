@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from jobs import failures
+from jobs import failed_rows
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
 from jobs.files import StoredFile
@@ -337,7 +337,7 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
     upload = _asked(connection, RETRY, upload_id, error=None, finished_at=None, barren_attempts=0, **_UNCLAIMED)
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
-    failures.forget(connection, upload_id)
+    failed_rows.forget(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0, "progress_reported": None}
     return Upload.of(connection.execute(restarted.values(values).returning(uploads)).one())

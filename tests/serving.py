@@ -19,13 +19,14 @@ import sqlalchemy as sa
 import uvicorn
 from httpx_sse import EventSource, ServerSentEvent
 
-from jobs import datasets, failed_rows, reports, uploads
+from jobs import datasets, reports, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
-from jobs.failed_rows import FailedRows
-from jobs.failures import BadRow
+from jobs.failed_rows import BadRow
 from jobs.files import StoredFile
+from jobs.pipeline import failed_rows_writer
+from jobs.pipeline.failed_rows_writer import FailedRows
 from jobs.queue import UploadQueue
 from jobs.reports import Report
 from jobs.schema import TableSchema
@@ -160,7 +161,7 @@ class Records:
             failed = FailedRows.of(bad or [])
             rows: dict[str, int] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
             advanced = uploads.advance(connection, claim_of(upload), lease=LEASE, **rows)
-            failed_rows.record(connection, upload.id, failed, room=KEPT)
+            failed_rows_writer.record(connection, upload.id, failed, room=KEPT)
             return advanced
 
         return self.tell(change)

@@ -11,18 +11,19 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, failures, files, uploads, writer
+from jobs import bulk_upload, datasets, failed_rows, files, uploads
 from jobs.bulk_upload import ahead
-from jobs.columns import Packed
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
-from jobs.failures import BadRow, FailureCount, Reason
+from jobs.failed_rows import BadRow, FailureCount, Reason
+from jobs.pipeline import writer
+from jobs.pipeline.columns import Packed
+from jobs.pipeline.writer import Collisions
 from jobs.queue import UploadQueue, stop_requested
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
-from jobs.writer import Collisions
 from tests.conftest import store
 
 
@@ -81,7 +82,7 @@ def check_whole(database: Database, upload: Upload) -> None:
     assert rows_of(database, str(upload.dataset)) == GOOD
     assert numbers_of(database, str(upload.dataset)) == [int(number) for number, _ in GOOD]
     with database.reading() as connection:
-        bad = failures.rows(connection, upload.id, limit=99)
+        bad = failed_rows.rows(connection, upload.id, limit=99)
     assert [row.number for row in bad] == [51, 151]
 
 
@@ -100,7 +101,7 @@ def test_a_row_with_too_few_cells_fails_and_the_rest_goes_in(settings: Settings,
 
     check_whole(database, upload)
     with database.reading() as connection:
-        first, _ = failures.rows(connection, upload.id, limit=9)
+        first, _ = failed_rows.rows(connection, upload.id, limit=9)
     assert (first.cells, first.reasons) == (["51"], [Reason(None, "has 1 cell, expected 2")])
 
 
@@ -463,14 +464,14 @@ def declared(database: Database, mode: Mode = Mode.INSERT, **name_constraints: A
         return datasets.declare(connection, "people", schema, mode)
 
 
-def failed_rows(database: Database, upload: Upload) -> list[BadRow]:
+def rows_kept(database: Database, upload: Upload) -> list[BadRow]:
     with database.reading() as connection:
-        return failures.rows(connection, upload.id, limit=9_999)
+        return failed_rows.rows(connection, upload.id, limit=9_999)
 
 
 def failure_counts(database: Database, upload: Upload) -> list[FailureCount]:
     with database.reading() as connection:
-        return failures.counts(connection, upload.id)
+        return failed_rows.counts(connection, upload.id)
 
 
 def people(numbers: Iterable[int], name: str = "name") -> str:
@@ -494,10 +495,10 @@ def test_a_row_whose_key_is_there_already_fails_and_says_where_it_is(settings: S
 
     assert (second.status, second.rows_success, second.rows_failed) == (Status.COMPLETED, 50, 50)
     assert rows_of(database, "people") == [[str(n), f"{'name' if n <= 100 else 'other'} {n}"] for n in range(1, 151)]
-    assert [row.sentence for row in failed_rows(database, second)] == [
+    assert [row.sentence for row in rows_kept(database, second)] == [
         f"id: is in the dataset already (upload #{first.id}, row {n})" for n in range(51, 101)
     ]
-    assert [row.cells for row in failed_rows(database, second)] == [[str(n), f"other {n}"] for n in range(51, 101)]
+    assert [row.cells for row in rows_kept(database, second)] == [[str(n), f"other {n}"] for n in range(51, 101)]
     assert failure_counts(database, second) == [FailureCount("id", "is in the dataset already", 50)]
 
 
@@ -508,7 +509,7 @@ def test_a_key_that_is_twice_in_a_file_stays_where_it_is_first(settings: Setting
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 101, 2)
     assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 102)]
     # The one is in the same chunk, the other in an earlier one, which is in the dataset.
-    assert [row.sentence for row in failed_rows(database, upload)] == [
+    assert [row.sentence for row in rows_kept(database, upload)] == [
         "id: “100” is in an earlier row",
         f"id: is in the dataset already (upload #{upload.id}, row 1)",
     ]
@@ -540,7 +541,7 @@ def test_files_of_keys_at_random_leave_what_a_plain_table_of_keys_would(
         rows = [(choice.randrange(150), f"{file}{number}") for number in range(choice.randrange(50, 150))]
         content = "id,name\n" + "".join(f"{id_},{name}\n" for id_, name in rows)
         upload = run(database, recorded(settings, database, content, dataset="people"))
-        failed = [row.cells for row in failed_rows(database, upload)]
+        failed = [row.cells for row in rows_kept(database, upload)]
         if mode is Mode.INSERT:
             fresh = {id_: name for id_, name in reversed(rows) if id_ not in expected}
             assert [[str(id_), name] for id_, name in rows if fresh.get(id_) != name] == failed
@@ -577,7 +578,7 @@ def test_of_two_imports_of_the_same_keys_at_once_each_row_is_in_or_failed(
     waiting = [recorded(settings, database, content, dataset="people") for content in contents]
     left, right = run_at_once(database, *waiting)
     found = rows_of(database, "people")
-    bad = [(row.cells, row.reasons) for upload in (left, right) for row in failed_rows(database, upload)]
+    bad = [(row.cells, row.reasons) for upload in (left, right) for row in rows_kept(database, upload)]
 
     assert (left.rows_processed, right.rows_processed) == (400, 300)
     assert [int(id_) for id_, _ in found] == numbers
@@ -617,7 +618,7 @@ def test_failed_rows_beyond_what_is_kept_are_counted(
     upload = run(database, recorded(settings, database, content, dataset="people"))
 
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 50, 150)
-    assert [row.number for row in failed_rows(database, upload)] == [n for n in range(1, 201) if n % 4 != 2][:30]
+    assert [row.number for row in rows_kept(database, upload)] == [n for n in range(1, 201) if n % 4 != 2][:30]
     assert failure_counts(database, upload) == [
         FailureCount("name", "is longer than 8 characters", 100),
         FailureCount(None, "has 1 cell, expected 2", 50),
@@ -632,7 +633,7 @@ def test_an_upload_may_keep_no_failed_row_or_one(
     upload = imported(settings, database, CONTENT)
 
     assert (upload.status, upload.rows_failed) == (Status.COMPLETED, 2)
-    assert [row.number for row in failed_rows(database, upload)] == [51][:kept]
+    assert [row.number for row in rows_kept(database, upload)] == [51][:kept]
     assert failure_counts(database, upload) == [FailureCount(None, "has 1 cell, expected 2", 2)]
 
 
@@ -700,7 +701,7 @@ def test_a_retry_of_a_file_of_which_every_row_failed_forgets_what_failed(
 
     assert (first.status, again.status, again.rows_failed) == (Status.COMPLETED, Status.FAILED, 1)
     assert (retried.status, retried.rows_success, retried.rows_failed) == (Status.COMPLETED, 1, 0)
-    assert (failed_rows(database, retried), failure_counts(database, retried)) == ([], [])
+    assert (rows_kept(database, retried), failure_counts(database, retried)) == ([], [])
 
 
 def test_progress_goes_by_bytes_where_rows_were_not_counted(

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from jobs import columns
 from jobs.database import Database
+from jobs.pipeline import columns
 from tests.services import PostgresServer
 
 things = sa.Table(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, reader
-from jobs.failures import BadRow, Reason
+from jobs import datasets
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline import reader
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import encoding
 from jobs.errors import UnreadableFileError
+from jobs.pipeline import encoding
 
 #: Tables of a few rows in many languages, and the encodings they come in.
 GERMAN = "Name;Stadt;Straße\nMüller;Köln;Hauptstraße 1\nJörg Weiß;München;Königsallee 3\n"

@@ -2,11 +2,12 @@
 
 import pytest
 
-from jobs import failed_rows, failures, uploads
+from jobs import failed_rows, uploads
 from jobs.database import Database
-from jobs.failed_rows import FailedRows
-from jobs.failures import BadRow, FailureCount, Reason
+from jobs.failed_rows import BadRow, FailureCount, Reason
 from jobs.files import StoredFile
+from jobs.pipeline import failed_rows_writer
+from jobs.pipeline.failed_rows_writer import FailedRows
 
 
 @pytest.mark.parametrize(
@@ -45,17 +46,17 @@ def bad(*numbers: int, rule: str = "is required", column: str | None = "a") -> l
 
 def record(database: Database, upload_id: int, rows: list[BadRow], room: int = 99) -> None:
     with database.transaction() as connection:
-        failed_rows.record(connection, upload_id, FailedRows.of(rows), room=room)
+        failed_rows_writer.record(connection, upload_id, FailedRows.of(rows), room=room)
 
 
 def kept(database: Database, upload_id: int, after: int = 0, limit: int = 99) -> list[BadRow]:
     with database.reading() as connection:
-        return failures.rows(connection, upload_id, after=after, limit=limit)
+        return failed_rows.rows(connection, upload_id, after=after, limit=limit)
 
 
 def counts(database: Database, upload_id: int, limit: int = 99) -> list[FailureCount]:
     with database.reading() as connection:
-        return failures.counts(connection, upload_id, limit=limit)
+        return failed_rows.counts(connection, upload_id, limit=limit)
 
 
 def test_a_row_is_kept_as_it_came_with_every_reason(database: Database) -> None:
@@ -129,7 +130,7 @@ def test_what_failed_is_forgotten_for_one_upload_only(database: Database) -> Non
     record(database, upload_id, bad(1, 2))
     record(database, other, bad(1))
     with database.transaction() as connection:
-        failures.forget(connection, upload_id)
+        failed_rows.forget(connection, upload_id)
     record(database, upload_id, bad(1))
 
     assert counts(database, upload_id) == counts(database, other) == [FailureCount("a", "is required", 1)]

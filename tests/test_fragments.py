@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.failures import BadRow, FailureCount, Reason
+from jobs.failed_rows import BadRow, FailureCount, Reason
 from jobs.queue import Line
 from jobs.uploads import Processor, Status, Upload
 from webapp.fragments import FailedRow, Fragments, UploadView, duration, number, size, when

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from jobs.layout import DELIMITERS, detect_delimiter, find_header, header_of, skipped
+from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, skipped
 
 # Delimiters
 

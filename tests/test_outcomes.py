@@ -12,7 +12,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, failures, uploads
+from jobs import bulk_upload, datasets, failed_rows, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
@@ -61,7 +61,7 @@ class Desk:
         bulk_upload.run(upload.id)
         with self.database.reading() as connection:
             upload = uploads.get(connection, upload.id)
-            found = failures.rows(connection, upload.id, limit=999)
+            found = failed_rows.rows(connection, upload.id, limit=999)
             rows = [] if upload.dataset is None else self._rows(connection, upload)
         assert upload.rows_processed == upload.rows_success + upload.rows_failed
         return Outcome(upload, rows, {row.number: (row.cells, row.sentence) for row in found})

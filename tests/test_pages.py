@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from jobs.failures import BadRow, Reason
+from jobs.failed_rows import BadRow, Reason
 from jobs.settings import Settings
 from tests import serving
 from tests.serving import Served, links

@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.profiler import Profile
+from jobs.pipeline.profiler import Profile
 from jobs.schema import SchemaField
 
 

@@ -12,12 +12,12 @@ from typing import Self
 
 import pytest
 
-from jobs import reader
+from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
-from jobs.layout import DELIMITERS
-from jobs.reader import Layout
+from jobs.pipeline import reader
+from jobs.pipeline.reader import Layout
+from jobs.pipeline.source import EXPECTED
 from jobs.schema import MAX_NAME_BYTES
-from jobs.source import EXPECTED
 
 #: Bytes a chunk: the least that can be set, odd ones that cut anywhere, and one that holds a whole test file.
 BLOCKS = (256, 257, 1000, 4096, 1 << 20)

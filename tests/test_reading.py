@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from jobs.dialect import DELIMITERS
 from jobs.errors import RefusedError
-from jobs.layout import DELIMITERS
 from jobs.reading import Reading, codec_of
 
 

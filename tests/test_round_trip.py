@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import bulk_upload, datasets, failures, reader, uploads
+from jobs import bulk_upload, datasets, failed_rows, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
-from jobs.failures import BadRow, Reason
-from jobs.layout import DELIMITERS
-from jobs.reader import MARKS
+from jobs.dialect import DELIMITERS
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline import reader
+from jobs.pipeline.reader import MARKS
 from jobs.schema import OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
@@ -57,7 +58,7 @@ class Desk:
 
     def bad(self, upload: Upload) -> list[BadRow]:
         with self.database.reading() as connection:
-            return failures.rows(connection, upload.id, limit=999)
+            return failed_rows.rows(connection, upload.id, limit=999)
 
 
 @pytest.fixture(scope="module")

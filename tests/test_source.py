@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 import openpyxl
 import pytest
 
-from jobs import encoding, source
 from jobs.errors import UnreadableFileError
+from jobs.pipeline import encoding, source
+from jobs.pipeline.source import Limits, Prepared, check_is_text, prepare
 from jobs.reading import Reading
-from jobs.source import Limits, Prepared, check_is_text, prepare
 
 TABLE = b"name,city\nM\xc3\xbcller,K\xc3\xb6ln\n"
 WESTERN = TABLE.decode().encode("cp1252")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from jobs import uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL, Event, channel_of, timestamp
-from jobs.failures import BadRow, Reason
+from jobs.failed_rows import BadRow, Reason
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.services import RedisServer

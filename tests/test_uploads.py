@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import failed_rows, failures, tables, uploads
+from jobs import failed_rows, tables, uploads
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failed_rows import FailedRows
-from jobs.failures import BadRow, Reason
+from jobs.failed_rows import BadRow, Reason
 from jobs.files import StoredFile
+from jobs.pipeline import failed_rows_writer
+from jobs.pipeline.failed_rows_writer import FailedRows
 from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Processor, Status, Upload
 
 MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -38,7 +39,7 @@ def claim_of(upload: Upload) -> Claim:
 def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
     rows = [BadRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
     upload = uploads.advance(connection, claim, lease=60, good=good, bad=bad, next_byte=next_byte)
-    failed_rows.record(connection, upload.id, FailedRows.of(rows), room=9)
+    failed_rows_writer.record(connection, upload.id, FailedRows.of(rows), room=9)
     return upload
 
 
@@ -172,7 +173,7 @@ def test_a_transition_leads_where_the_table_says_or_nowhere(
     else:
         assert after is None
         assert before == uploads.get(connection, before.id)
-        assert failures.rows(connection, before.id, limit=9) == []
+        assert failed_rows.rows(connection, before.id, limit=9) == []
 
 
 @pytest.mark.parametrize("name", ["cancel", "retry"])
@@ -302,7 +303,7 @@ def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection
     assert isinstance(outcome, ClaimLostError) == (not name.startswith("hand back"))
     assert outcome is None or str(outcome) == f"Upload #{old.id} is no longer with attempt 1."
     assert new == uploads.get(connection, old.id)
-    assert failures.rows(connection, old.id, limit=9) == []
+    assert failed_rows.rows(connection, old.id, limit=9) == []
 
 
 def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection) -> None:
@@ -404,7 +405,7 @@ def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> Non
     assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (44, 5, 3, 2)
     assert (upload.error, upload.finished_at, upload.attempt) == (None, None, 1)
     assert stopped.seq + 1 == upload.seq
-    assert len(failures.rows(connection, upload.id, limit=9)) == 2
+    assert len(failed_rows.rows(connection, upload.id, limit=9)) == 2
     assert claimed(connection, upload).attempt == 2
 
 
@@ -417,7 +418,7 @@ def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection
     assert (upload.next_byte, upload.rows_processed, upload.rows_success, upload.rows_failed) == (0, 0, 0, 0)
     assert failed.seq + 1 == upload.seq
     assert upload == uploads.get(connection, upload.id)
-    assert failures.rows(connection, upload.id, limit=9) == []
+    assert failed_rows.rows(connection, upload.id, limit=9) == []
 
 
 def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> None:

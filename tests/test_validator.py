@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.failures import Reason
+from jobs.failed_rows import Reason
+from jobs.pipeline.validator import Validated, Validator
 from jobs.schema import SchemaField, TableSchema
-from jobs.validator import Validated, Validator
 
 
 def schema_of(*fields: dict[str, Any], **more: Any) -> TableSchema:

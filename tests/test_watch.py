@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.failures import BadRow, Reason
+from jobs.failed_rows import BadRow, Reason
 from jobs.settings import Settings
 from tests.answering import answering, stream, upload
 from tests.commands import Terminal, begin, run

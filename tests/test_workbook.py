@@ -12,9 +12,9 @@ import pytest
 from openpyxl.chart import BarChart
 from openpyxl.styles import Font
 
-from jobs import workbook
 from jobs.errors import UnreadableFileError
-from jobs.workbook import Problem, Row, Shape, Workbook
+from jobs.pipeline import workbook
+from jobs.pipeline.workbook import Problem, Row, Shape, Workbook
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

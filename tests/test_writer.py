@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, writer
+from jobs import datasets
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import UnreadableFileError
-from jobs.failures import Reason
+from jobs.failed_rows import Reason
+from jobs.pipeline import writer
+from jobs.pipeline.writer import Collisions, Writer
 from jobs.schema import TableSchema
-from jobs.writer import Collisions, Writer
 from tests.waiting import until
 
 #: A column of each kind of value that the validator hands over.

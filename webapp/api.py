@@ -11,9 +11,9 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Position, Row
+from jobs.dialect import header_of
 from jobs.errors import RefusedError
 from jobs.events import timestamp
-from jobs.layout import header_of
 from webapp import actions
 from webapp.downloads import MARKS
 from webapp.history import HistoryView

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import datasets, failures, files, uploads
+from jobs import datasets, failed_rows, files, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
-from jobs.failures import BadRow
+from jobs.failed_rows import BadRow
 from jobs.uploads import Upload
 from webapp.state import AppRequest
 
@@ -52,7 +52,7 @@ def _failed_rows(database: Database, upload: Upload) -> Iterator[str]:
     after = 0
     while True:
         with database.reading() as connection:
-            rows = failures.rows(connection, upload.id, after=after, limit=ROWS_READ)
+            rows = failed_rows.rows(connection, upload.id, after=after, limit=ROWS_READ)
         if not rows:
             return
         yield _lines([_failed_row(row, upload.id, len(header)) for row in rows])

@@ -10,7 +10,7 @@ from typing import Any, Self
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from jobs.failures import BadRow, FailureCount
+from jobs.failed_rows import BadRow, FailureCount
 from jobs.queue import Line
 from jobs.uploads import Status, Upload
 

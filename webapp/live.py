@@ -12,11 +12,11 @@ import anyio.to_thread
 import sqlalchemy as sa
 from sse_starlette import ServerSentEvent
 
-from jobs import failures, uploads
+from jobs import failed_rows, uploads
 from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
-from jobs.failures import BadRow, FailureCount
+from jobs.failed_rows import BadRow, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
@@ -129,8 +129,8 @@ class Live:
             upload = uploads.get(connection, upload_id)
             if not upload.rows_failed:
                 return upload, [], []
-            sample = failures.rows(connection, upload_id, limit=FAILED_SAMPLE)
-            return upload, sample, failures.counts(connection, upload_id, limit=FAILURE_REASONS)
+            sample = failed_rows.rows(connection, upload_id, limit=FAILED_SAMPLE)
+            return upload, sample, failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
 
         upload, sample, counts = await self.read(read)
         return upload, UploadView(upload, self._hub.line, sample, counts)

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.failures import BadRow, Reason
-from jobs.parsing import Mask, in_utc, parse
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline.parsing import Mask, in_utc, parse
 from jobs.schema import SchemaField, TableSchema
 
 #: Bytes of text that may identify a row: PostgreSQL's indexes keep 2,704 with all that is beside it.

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, skipped
 from jobs.errors import UnreadableFileError
-from jobs.failures import BadRow, Reason
-from jobs.layout import SAMPLE_RECORDS, detect_delimiter, find_header, skipped
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline.source import EXPECTED, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
-from jobs.source import EXPECTED, check_is_text
 
 #: Bytes at the head of a file that its layout is read from.
 HEAD_BYTES = 1 << 20

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.failures import QUOTED
-from jobs.parsing import SIGNIFICANT_DIGITS
+from jobs.failed_rows import QUOTED
+from jobs.pipeline.parsing import SIGNIFICANT_DIGITS
 from jobs.schema import TableSchema
 
 #: Whole numbers that fit 64 bits and print as they came.

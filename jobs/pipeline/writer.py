@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from jobs import columns
-from jobs.columns import Packed
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatabaseBusyError, UnreadableFileError
-from jobs.failures import Reason
+from jobs.failed_rows import Reason
+from jobs.pipeline import columns
+from jobs.pipeline.columns import Packed
 
 #: A row's number → why it is not in the table.
 Collisions = dict[int, list[Reason]]

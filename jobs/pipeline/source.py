@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 from uuid import uuid4
 
-from jobs import encoding, workbook
+from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped
 from jobs.errors import UnreadableFileError
-from jobs.layout import SAMPLE_RECORDS, find_header, shortened, skipped
+from jobs.pipeline import encoding, workbook
+from jobs.pipeline.workbook import ARCHIVE_ERRORS, Row, Shape, Workbook
 from jobs.reading import UTF_8, Reading
-from jobs.workbook import ARCHIVE_ERRORS, Row, Shape, Workbook
 
 #: Bytes that are expanded at once.
 PIECE_BYTES = 1 << 20

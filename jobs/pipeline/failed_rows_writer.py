@@ -1,0 +1,62 @@
+"""Failed rows of a chunk → where they are kept, and how many failed for which reason; in the caller's transaction.
+
+Apart from failures.py, which the web process needs too: it does not load what this takes.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from jobs.failed_rows import BadRow
+from jobs.pipeline import columns
+from jobs.tables import failed_rows, failure_counts
+
+
+@dataclass(frozen=True)
+class FailedRows:
+    """columns: a row's number, its cells and its reasons, as they are stored. counts: rows by (column or "", rule)."""
+
+    columns: pa.RecordBatch
+    counts: Counter[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+    @classmethod
+    def of(cls, bad: list[BadRow]) -> Self:
+        """What costs the processor, so that it need not be done while the database is held."""
+        batch = pa.RecordBatch.from_pydict(
+            {
+                "row_number": pa.array([row.number for row in bad], pa.int64()),
+                "cells": pa.array([json.dumps(row.cells) for row in bad], pa.string()),
+                "reasons": pa.array([json.dumps(row.reasons) for row in bad], pa.string()),
+            }
+        )
+        counts = Counter((column or "", rule) for row in bad for column, rule in {each[:2] for each in row.reasons})
+        return cls(batch, counts)
+
+
+def record(connection: sa.Connection, upload_id: int, bad: FailedRows, *, room: int) -> None:
+    """Count failed rows of an upload, and keep the first ones. room: how many more may be kept."""
+    if not bad:
+        return
+    if room > 0:
+        first = bad.columns.slice(0, room)
+        ids = pa.repeat(pa.scalar(upload_id, pa.int64()), first.num_rows)
+        batch = pa.RecordBatch.from_arrays([ids, *first.columns], ["upload_id", *first.schema.names])
+        columns.add(connection, failed_rows, columns.pack(connection.dialect, failed_rows, batch))
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(failure_counts)
+    added = insert.on_conflict_do_update(
+        index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
+    )
+    counted = sorted(bad.counts.items())  # in one order, whoever writes
+    connection.execute(
+        added,
+        [{"upload_id": upload_id, "column": column, "rule": rule, "rows": rows} for (column, rule), rows in counted],
+    )
