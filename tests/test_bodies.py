@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from jobs.errors import TooLargeError
-from webapp import bodies
-from webapp.bodies import BodyError
+from webapp.routes import json_body
+from webapp.routes.json_body import BodyError
 
 
 def read(*parts: bytes, breaks: bool = False) -> Any:
@@ -21,7 +21,7 @@ def read(*parts: bytes, breaks: bool = False) -> Any:
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    return asyncio.run(bodies.read(Request({"type": "http", "headers": []}, receive)))
+    return asyncio.run(json_body.read(Request({"type": "http", "headers": []}, receive)))
 
 
 def test_a_body_may_come_in_parts() -> None:
@@ -51,14 +51,14 @@ def test_a_body_that_broke_off_is_refused_even_if_it_is_json() -> None:
 
 
 def test_a_body_may_be_as_large_as_is_said_and_no_larger() -> None:
-    assert read(b" " * (bodies.MAX_BYTES - 2), b"{}") == {}
+    assert read(b" " * (json_body.MAX_BYTES - 2), b"{}") == {}
     with pytest.raises(TooLargeError, match="1,048,576 bytes"):
-        read(b" " * (bodies.MAX_BYTES - 1), b"{}")
+        read(b" " * (json_body.MAX_BYTES - 1), b"{}")
 
 
 def test_what_is_wrong_is_told_by_its_path() -> None:
     with pytest.raises(BodyError) as refused:
-        bodies.parse(TypeAdapter(list[dict[str, list[int]]]), [{"a": [1]}, {"b": [1, "x"]}, 7])
+        json_body.parse(TypeAdapter(list[dict[str, list[int]]]), [{"a": [1]}, {"b": [1, "x"]}, 7])
 
     assert [path for path, _ in refused.value.problems] == ["[1].b[1]", "[2]"]
     assert str(refused.value).startswith("[1].b[1]: input should be a valid integer")

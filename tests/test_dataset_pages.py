@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from jobs.datasets import Dataset, Mode, Position
 from jobs.settings import Settings
 from tests.serving import Served, links
-from webapp import dataset_pages
-from webapp.dataset_pages import ROWS_SHOWN
+from webapp.routes import dataset_pages
+from webapp.routes.dataset_pages import ROWS_SHOWN
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

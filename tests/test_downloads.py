@@ -17,7 +17,7 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.serving import Served, Worker, links
-from webapp import downloads
+from webapp.routes import downloads
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BOM = b"\xef\xbb\xbf"

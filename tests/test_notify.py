@@ -20,9 +20,9 @@ from jobs.uploads import Processor, Status, Upload
 from tests.commands import run
 from tests.listening import listening
 from tests.serving import Served, Worker
-from webapp import actions
-from webapp.bodies import MAX_BYTES
-from webapp.notify import MAX_REPORTS
+from webapp.routes import actions
+from webapp.routes.json_body import MAX_BYTES
+from webapp.routes.notify import MAX_REPORTS
 
 TOKEN = "s3cret/+=~"
 PATHS = ["/api/v1/internal/notify", "/api/v1/internal/websocket/notify"]

@@ -24,9 +24,9 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
-from webapp.bodies import BodyError
 from webapp.fragments import Fragments
 from webapp.problems import Problems
+from webapp.routes.json_body import BodyError
 
 SECRET = "postgresql://bulk:secret@db/records"
 

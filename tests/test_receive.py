@@ -15,7 +15,7 @@ from jobs.files import StoredFile
 from jobs.settings import Settings
 from tests.serving import Served, Web
 from tests.waiting import until
-from webapp.receive import BATCH_BYTES, FORM_BYTES, FormBody, RawBody
+from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, FormBody, RawBody
 
 BOUNDARY = "----a-boundary"
 LIMIT = 1 << 22

@@ -11,8 +11,8 @@ from jobs.errors import BulkUploadError, ReportError, TransitionError, UploadNot
 from jobs.files import StoredFile
 from jobs.reports import MAX_ERROR, MAX_ROWS, Report
 from jobs.uploads import Processor, Status, Upload
-from webapp import bodies
-from webapp.bodies import BodyError
+from webapp.routes import json_body
+from webapp.routes.json_body import BodyError
 
 EVENTS = {
     "bulk_upload_progress": Status.PROCESSING,
@@ -57,7 +57,7 @@ def refused(connection: sa.Connection, upload: Upload, event: str = "progress", 
 
 def problems(**body: Any) -> list[tuple[str, str]]:
     with pytest.raises(BodyError) as wrong:
-        bodies.parse(TypeAdapter(Report), body)
+        json_body.parse(TypeAdapter(Report), body)
     return list(wrong.value.problems)
 
 
@@ -118,7 +118,7 @@ def test_a_whole_event_is_a_report(event: str, status: Status) -> None:
         "rows_failed": 1, "error": "No disk." if status is Status.FAILED else None, "timestamp": "2026-01-31",
     }  # fmt: skip
 
-    assert status is bodies.parse(TypeAdapter(Report), whole).target
+    assert status is json_body.parse(TypeAdapter(Report), whole).target
 
 
 @pytest.mark.parametrize(

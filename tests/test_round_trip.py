@@ -24,7 +24,7 @@ from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.conftest import store
 from tests.services import RedisServer
-from webapp import downloads
+from webapp.routes import downloads
 
 #: The same examples in every run; no deadline for a machine that has other things to do.
 STEADY = settings(

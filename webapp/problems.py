@@ -20,10 +20,10 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
-from webapp.bodies import BodyError
 from webapp.errors import QueryError, TooManyStreamsError
 from webapp.fragments import Fragments
 from webapp.guard import HEADERS
+from webapp.routes.json_body import BodyError
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
-from webapp import actions
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.hub import ALIVE_EVERY
 from webapp.problems import wants_json
+from webapp.routes import actions
 from webapp.state import AppRequest
 from webapp.stream import EARLIEST
 

@@ -14,9 +14,9 @@ from jobs.datasets import Dataset, Position, Row
 from jobs.dialect import header_of
 from jobs.errors import RefusedError
 from jobs.events import timestamp
-from webapp import actions
-from webapp.downloads import MARKS
 from webapp.history import HistoryView
+from webapp.routes import actions
+from webapp.routes.downloads import MARKS
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500

@@ -15,8 +15,9 @@ from jobs import idempotency, reports
 from jobs.idempotency import Answer
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
-from webapp import actions, bodies, problems
-from webapp.bodies import BodyError
+from webapp import problems
+from webapp.routes import actions, json_body
+from webapp.routes.json_body import BodyError
 from webapp.state import AppRequest, AppState
 
 #: Reports that may come in one call.
@@ -32,9 +33,9 @@ async def notify(request: AppRequest) -> Response:
     """One report, answered with its upload or a problem; or a list, answered with a list of what became of each."""
     _check_token(request)
     key = _key(request)
-    body = await bodies.read(request)
+    body = await json_body.read(request)
     several = isinstance(body, list)
-    found = bodies.parse(_SEVERAL, body) if several else [bodies.parse(_ONE, body)]
+    found = json_body.parse(_SEVERAL, body) if several else [json_body.parse(_ONE, body)]
     answer = await anyio.to_thread.run_sync(_record, request.state, found, several, key, body)
     return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else problems.MEDIA_TYPE)
 

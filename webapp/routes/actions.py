@@ -14,8 +14,8 @@ from jobs.files import StoredFile
 from jobs.reading import Reading
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
-from webapp import bodies
-from webapp.receive import receive
+from webapp.routes import json_body
+from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
 #: Fields of the form, or of the query, that say how a file is to be read.
@@ -74,7 +74,7 @@ _ANNOUNCEMENT = TypeAdapter(Announcement)
 async def announce(request: AppRequest) -> Upload:
     """Record an upload that a script outside imports, from the JSON that the request carries. Raises BodyError,
     RefusedError."""
-    said = bodies.parse(_ANNOUNCEMENT, await bodies.read(request))
+    said = json_body.parse(_ANNOUNCEMENT, await json_body.read(request))
     file = StoredFile(said.filename, stored_as="", size=said.size, sha256="")
 
     def record(connection: sa.Connection) -> Upload:
