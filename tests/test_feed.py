@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.events import Event
-from webapp import feed as feeds
-from webapp.feed import Feed, Mailbox, News
+from webapp.live import feed as feeds
+from webapp.live.feed import Feed, Mailbox, News
 
 T = TypeVar("T")
 

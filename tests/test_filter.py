@@ -7,7 +7,7 @@ from starlette.datastructures import QueryParams
 
 from tests.test_feed import EVENT
 from webapp.errors import QueryError
-from webapp.filter import MAX_UPLOADS, Filter, Filtered
+from webapp.live.event_filter import MAX_UPLOADS, Filter, Filtered
 
 
 @pytest.mark.parametrize(

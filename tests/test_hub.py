@@ -18,9 +18,9 @@ from jobs.uploads import Upload
 from tests.services import RedisServer
 from tests.serving import Records
 from tests.waiting import until
-from webapp import hub as hubs
-from webapp.feed import Mailbox
-from webapp.hub import Hub
+from webapp.live import hub as hubs
+from webapp.live.feed import Mailbox
+from webapp.live.hub import Hub
 
 #: Seconds that a test waits for what has to come.
 PATIENCE = 30.0

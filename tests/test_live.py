@@ -17,11 +17,11 @@ from jobs.queue import Line, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.serving import Records
-from webapp import live as lives
 from webapp.fragments import Fragments
 from webapp.history import HistoryView
-from webapp.hub import Hub
-from webapp.live import Live
+from webapp.live import renderer as lives
+from webapp.live.hub import Hub
+from webapp.live.renderer import Live
 
 
 class Counting(Fragments):

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from webapp.errors import TooManyStreamsError
-from webapp.seats import Seats
+from webapp.live.limiter import Seats
 
 
 def test_a_seat_is_taken_for_the_time_of_its_block() -> None:

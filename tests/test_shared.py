@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from webapp.shared import SharedReads
+from webapp.live.single_flight import SharedReads
 
 
 class Source:

@@ -23,9 +23,9 @@ from jobs.uploads import Upload
 from tests.services import RedisServer
 from tests.serving import TIMEOUT, Records, Served, Stream, Web, stream
 from tests.waiting import until
-from webapp import hub as hubs
-from webapp import stream as streams
-from webapp.live import Live
+from webapp.live import endpoints as streams
+from webapp.live import hub as hubs
+from webapp.live.renderer import Live
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -908,7 +908,7 @@ def test_a_client_that_does_not_read_is_cut(settings: Settings, caplog: pytest.L
 
 
 def is_cut(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "webapp.feed")
+    caplog.set_level("INFO", "webapp.live.feed")
     upload = served.records.processing()
     with socket.socket() as client, served.stream(GENERAL) as listener:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

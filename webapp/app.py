@@ -22,14 +22,14 @@ from jobs.errors import BulkUploadError
 from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
-from webapp import stream
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
-from webapp.hub import Hub
-from webapp.live import Live
+from webapp.live import endpoints
+from webapp.live.hub import Hub
+from webapp.live.limiter import Seats
+from webapp.live.renderer import Live
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
-from webapp.seats import Seats
 from webapp.state import AppState
 from webapp.threads import in_thread
 
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *stream.routes,
+            *endpoints.routes,
             *downloads.routes,
             *pages.routes,
             *dataset_pages.routes,

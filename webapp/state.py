@@ -10,9 +10,9 @@ from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp.fragments import Fragments
-from webapp.hub import Hub
-from webapp.live import Live
-from webapp.seats import Seats
+from webapp.live.hub import Hub
+from webapp.live.limiter import Seats
+from webapp.live.renderer import Live
 
 
 class AppState(TypedDict):

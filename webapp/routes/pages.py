@@ -8,11 +8,11 @@ from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp.history import PAGE_SIZE, HistoryView
-from webapp.hub import ALIVE_EVERY
+from webapp.live.endpoints import EARLIEST
+from webapp.live.hub import ALIVE_EVERY
 from webapp.problems import wants_json
 from webapp.routes import actions
 from webapp.state import AppRequest
-from webapp.stream import EARLIEST
 
 
 async def home(_request: AppRequest) -> Response:

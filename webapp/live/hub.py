@@ -25,8 +25,8 @@ from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL, Event, timestamp
 from jobs.queue import Line, UploadQueue
 from jobs.uploads import Upload
-from webapp.feed import Feed, Mailbox
-from webapp.shared import SharedReads
+from webapp.live.feed import Feed, Mailbox
+from webapp.live.single_flight import SharedReads
 from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from jobs.failed_rows import BadRow, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
-from webapp.hub import Hub
-from webapp.shared import SharedReads
+from webapp.live.hub import Hub
+from webapp.live.single_flight import SharedReads
 
 log = logging.getLogger(__name__)
 

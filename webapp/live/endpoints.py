@@ -23,11 +23,11 @@ from starlette.types import Message, Receive, Scope, Send
 from jobs.events import Event, timestamp
 from jobs.uploads import Status
 from webapp.errors import QueryError
-from webapp.feed import Mailbox, News
-from webapp.filter import Filter, Filtered
 from webapp.history import HistoryView
-from webapp.live import message
-from webapp.seats import Seated
+from webapp.live.event_filter import Filter, Filtered
+from webapp.live.feed import Mailbox, News
+from webapp.live.limiter import Seated
+from webapp.live.renderer import message
 from webapp.state import AppRequest
 
 log = logging.getLogger(__name__)
