@@ -16,7 +16,7 @@ from redis import Redis, RedisError
 
 from tests.parts import require
 from tests.waiting import until
-from webapp import redis_server
+from webapp.supervisor import redis_server
 
 
 class RedisServer:

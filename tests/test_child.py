@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.waiting import until
-from webapp import child
-from webapp.child import Child
+from webapp.supervisor import child
+from webapp.supervisor.child import Child
 
 
 class Nursery:

@@ -14,8 +14,8 @@ import pytest
 from jobs.settings import Settings
 from tests.parts import require
 from tests.waiting import until
-from webapp import data_folder, redis_server
 from webapp.errors import CannotStartError
+from webapp.supervisor import data_folder, redis_server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.supervised import Serve, is_running
 from tests.waiting import until
-from webapp import redis_server
+from webapp.supervisor import redis_server
 
 
 def is_healthy(url: str) -> bool:

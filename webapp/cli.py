@@ -72,7 +72,7 @@ def serve(**flags: object) -> None:
     """Run everything: the web page, the workers and, unless REDIS_URL names one, a private Redis."""
     from jobs.settings import Settings
     from webapp import logs
-    from webapp import serve as supervisor
+    from webapp.supervisor import serve as supervisor
 
     settings = Settings.load(**flags)
     logs.configure(settings, "serve")
@@ -87,8 +87,9 @@ def serve(**flags: object) -> None:
 def web(fd: int | None, lifeline: bool, **flags: object) -> None:
     """Run one web process, beside workers and a Redis that run already."""
     from jobs.settings import Settings
-    from webapp import lifeline as lifeline_
-    from webapp import listener, logs
+    from webapp import logs
+    from webapp.supervisor import lifeline as lifeline_
+    from webapp.supervisor import listener
 
     settings = Settings.load(**flags)
     logs.configure(settings, "web")
@@ -109,8 +110,8 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
 def worker(lifeline: bool, **flags: object) -> None:
     """Run one worker, which imports one upload after the other."""
     from jobs.settings import Settings
-    from webapp import lifeline as lifeline_
     from webapp import logs
+    from webapp.supervisor import lifeline as lifeline_
 
     settings = Settings.load(**flags)
     logs.configure(settings, "worker")
@@ -130,8 +131,8 @@ def worker(lifeline: bool, **flags: object) -> None:
 def migrate(lifeline: bool, **flags: object) -> None:
     """Bring the database to the newest schema; safe to repeat."""
     from jobs.settings import Settings
-    from webapp import lifeline as lifeline_
     from webapp import logs
+    from webapp.supervisor import lifeline as lifeline_
 
     settings = Settings.load(**flags)
     logs.configure(settings, "migrate")
@@ -258,8 +259,8 @@ def _prepare(settings: "Settings") -> None:
     from sqlalchemy.exc import OperationalError
 
     from jobs import database
-    from webapp import banner, data_folder
     from webapp.errors import CannotStartError
+    from webapp.supervisor import banner, data_folder
 
     data_folder.prepare(settings.data)
     try:

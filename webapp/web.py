@@ -11,9 +11,9 @@ from types import FrameType
 import uvicorn
 
 from jobs.settings import Settings
-from webapp import listener
 from webapp.app import create_app
 from webapp.connection import Connection
+from webapp.supervisor import listener
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from jobs.settings import Settings
-from webapp import banner, child, data_folder, listener, redis_server
-from webapp.child import Child
 from webapp.errors import CannotStartError
+from webapp.supervisor import banner, child, data_folder, listener, redis_server
+from webapp.supervisor.child import Child
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobs.settings import Settings
-from webapp import data_folder
 from webapp.errors import CannotStartError
+from webapp.supervisor import data_folder
 
 log = logging.getLogger(__name__)
 
