@@ -5,8 +5,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from tests.test_follower import state
-from webapp.bars import Bars, words
-from webapp.follower import State
+from webapp.client.follower import State
+from webapp.client.progress import Bars, words
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from tests.answering import answering, stream, upload
-from webapp import follower
-from webapp.follower import Follower, State, outcome
-from webapp.remote import Remote, RemoteError, ServerAwayError
+from webapp.client import follower
+from webapp.client.follower import Follower, State, outcome
+from webapp.client.remote import Remote, RemoteError, ServerAwayError
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 
 from jobs.errors import SettingsError
 from jobs.settings import Settings
-from webapp.remote import Remote, RemoteError, server_of
+from webapp.client.remote import Remote, RemoteError, server_of
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", "http://host:port", ""])

@@ -14,8 +14,8 @@ from tests.commands import Terminal, begin, run
 from tests.serving import Records, Served, Web
 from tests.test_follower import state
 from tests.waiting import until
-from webapp.follower import State
-from webapp.watch import line
+from webapp.client.follower import State
+from webapp.client.watch import line
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BAD = BadRow(11, ["x"], [Reason("a", "is not a number", "x")])

@@ -173,8 +173,8 @@ def load(context: click.Context, files: tuple[Path, ...], dataset: str, url: str
     The exit status is 0 when every row of every file is in, 1 when some are not, 2 when a file could not be sent.
     """
     from jobs.settings import Settings
-    from webapp import load as client
-    from webapp import remote
+    from webapp.client import load as client
+    from webapp.client import remote
 
     context.exit(client.run(files, dataset, remote.server_of(url, Settings.load)))
 
@@ -190,8 +190,8 @@ def watch(context: click.Context, upload_id: int | None, url: str | None) -> Non
     in, 1 when it failed, was cancelled or has rows that failed; 2 when there is no such upload or no server.
     """
     from jobs.settings import Settings
-    from webapp import remote
-    from webapp import watch as client
+    from webapp.client import remote
+    from webapp.client import watch as client
 
     context.exit(client.run(upload_id, remote.server_of(url, Settings.load)))
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from webapp.remote import Remote, ServerAwayError
+from webapp.client.remote import Remote, ServerAwayError
 
 #: Seconds to wait for a sign of life on a stream, which the server gives each 15 s: three may be missed.
 STREAM_TIMEOUT = httpx.Timeout(45, connect=5)

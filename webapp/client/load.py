@@ -8,9 +8,9 @@ from typing import Protocol
 import click
 import httpx
 
-from webapp.bars import Bars, on_terminal
-from webapp.follower import Follower, State, outcome
-from webapp.remote import Remote, RemoteError, ServerAwayError
+from webapp.client.follower import Follower, State, outcome
+from webapp.client.progress import Bars, on_terminal
+from webapp.client.remote import Remote, RemoteError, ServerAwayError
 
 #: Bytes that are read from a file and sent at once.
 BATCH_BYTES = 1 << 18

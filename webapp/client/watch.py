@@ -7,9 +7,9 @@ from datetime import datetime
 import click
 import httpx
 
-from webapp.bars import Bars, on_terminal
-from webapp.follower import Follower, State, outcome, rows
-from webapp.remote import Remote, RemoteError
+from webapp.client.follower import Follower, State, outcome, rows
+from webapp.client.progress import Bars, on_terminal
+from webapp.client.remote import Remote, RemoteError
 
 _COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancelled": "yellow"}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from webapp.follower import State, rows
+from webapp.client.follower import State, rows
 
 #: Seconds of an import before its rate says something.
 RATE_AFTER = 0.5
