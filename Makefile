@@ -23,7 +23,7 @@ lint: .venv/dev  # style, types, and which room may import which
 	$(BIN)/lint-imports
 
 demo-data: .venv/dev  # files to try, up to 3.4 million rows
-	@$(BIN)/python -m tests.demo_data
+	@$(BIN)/python -m tests.support.demo_data
 
 bench: .venv/dev  # speed and memory beside what they are measured against, as in: make bench ARGS="--only sqlite"
 	@$(BIN)/python -m tests.benchmarks.importing $(ARGS)
@@ -32,7 +32,7 @@ bench-live: .venv/dev  # what a thousand open pages cost, as in: make bench-live
 	@$(BIN)/python -m tests.benchmarks.streaming $(ARGS)
 
 soak: .venv/dev  # 50 kills on each database, as in: make soak ARGS="--seed 7"
-	@$(BIN)/python -m tests.soak $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.soak $(ARGS)
 
 lock:  # the newest versions of everything; needs uv
 	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock

@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, BrowserContext
 from jobs.database import Database, migrate
 from jobs.files import Arrival, StoredFile
 from jobs.settings import Settings
-from tests.browsing import chromium, window
-from tests.parts import require
-from tests.services import PostgresServer, RedisServer
-from tests.supervised import Serve
+from tests.support.browsing import chromium, window
+from tests.support.parts import require
+from tests.support.services import PostgresServer, RedisServer
+from tests.support.supervised import Serve
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from tests.benchmarks.report import ROOT
+from tests import ROOT
 
 #: One client in so many has the times of its events read.
 SAMPLED = 40

@@ -10,8 +10,8 @@ import httpx
 from tests.benchmarks.data import csv_file
 from tests.benchmarks.latency import CONTENT
 from tests.benchmarks.report import Line, table
-from tests.supervised import Serve
-from tests.waiting import until
+from tests.support.supervised import Serve
+from tests.support.waiting import until
 
 #: Form uploads a second, and seconds of them.
 A_SECOND, SECONDS = 20, 10

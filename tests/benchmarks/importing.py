@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks import forms, latency, memory, peers, throughput
-from tests.services import RedisServer
+from tests.support.services import RedisServer
 
 SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]

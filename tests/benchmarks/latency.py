@@ -11,8 +11,8 @@ import httpx
 
 from jobs.events import Event
 from tests.benchmarks.report import Line, table
-from tests.supervised import Serve
-from tests.waiting import until
+from tests.support.supervised import Serve
+from tests.support.waiting import until
 
 ROWS = 20
 #: Uploads that are measured, and those before that are not: the first ones find nothing in any cache.

@@ -7,7 +7,7 @@ from tests.benchmarks import data
 from tests.benchmarks.ours import Place, Run
 from tests.benchmarks.report import Line, rate, table
 from tests.benchmarks.yardsticks import DurablePostgres
-from tests.services import RedisServer
+from tests.support.services import RedisServer
 
 MB = 1_000_000
 #: Times as long as the first file the second is, and by how much its peak may differ.

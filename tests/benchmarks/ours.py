@@ -15,9 +15,9 @@ from jobs.datasets import Mode
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status
+from tests import ROOT
 from tests.benchmarks import data
 
-ROOT = Path(__file__).parent.parent.parent
 #: Bytes copied at a time when a file is stored.
 PIECE_BYTES = 1 << 20
 DATASET = "sales"

@@ -16,7 +16,7 @@ from statistics import median
 from tests.benchmarks import data
 from tests.benchmarks.ours import Place
 from tests.benchmarks.report import Line, table
-from tests.services import RedisServer
+from tests.support.services import RedisServer
 
 #: How much faster than each peer that validates ours has to be.
 REQUIRED = 10

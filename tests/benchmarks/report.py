@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 #: Where processes of a benchmark begin, so that they find its modules.
-ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass(frozen=True)

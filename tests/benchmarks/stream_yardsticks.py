@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobs.events import GENERAL_CHANNEL
-from tests.benchmarks.report import ROOT
-from tests.waiting import until
+from tests import ROOT
+from tests.support.waiting import until
 
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 

@@ -31,9 +31,9 @@ from tests.benchmarks.crowd import Crowded
 from tests.benchmarks.processes import cpu_seconds, kernel_bytes, resident
 from tests.benchmarks.report import Line, table
 from tests.benchmarks.stream_yardsticks import Nchan, Subscriptions
-from tests.services import RedisServer
-from tests.serving import Records, Web
-from tests.waiting import until
+from tests.support.services import RedisServer
+from tests.support.serving import Records, Web
+from tests.support.waiting import until
 
 SECTIONS = ["cost", "memory", "stalled", "storm"]
 LIBRARIES = ["sse-starlette", "starlette", "uvicorn", "redis"]

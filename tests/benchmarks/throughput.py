@@ -11,7 +11,7 @@ from jobs.datasets import Mode
 from tests.benchmarks import data, yardsticks
 from tests.benchmarks.ours import Place
 from tests.benchmarks.report import Line, rate, table
-from tests.services import RedisServer
+from tests.support.services import RedisServer
 
 #: What was measured → seconds, a round each.
 Rounds = dict[str, list[float]]

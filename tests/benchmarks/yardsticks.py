@@ -14,8 +14,8 @@ from sqlalchemy.schema import CreateTable
 from jobs.datasets import column_type
 from jobs.schema import TableSchema
 from tests.benchmarks import data
-from tests.services import PostgresServer
-from tests.waiting import until
+from tests.support.services import PostgresServer
+from tests.support.waiting import until
 
 TABLE = "plain"
 

@@ -1,0 +1,100 @@
+"""Columns that become rows, by each driver."""
+
+from collections.abc import Iterator
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from jobs.database import Database
+from jobs.pipeline import columns
+from tests.support.services import PostgresServer
+
+things = sa.Table(
+    "things",
+    sa.MetaData(),
+    sa.Column("name", sa.Text),
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("paid", sa.Boolean),
+    sa.Column("weight", sa.Double),
+    sa.Column("day", sa.Date().with_variant(sa.Text(), "sqlite")),
+    sa.Column("moment", sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")),
+    sa.Column("local", sa.DateTime().with_variant(sa.Text(), "sqlite")),
+    sa.Column("clock", sa.Time().with_variant(sa.Text(), "sqlite")),
+)
+MOMENTS: list[tuple[str | None, ...]] = [
+    ("2024-02-29", "2024-02-29T10:00:00Z", "2024-02-29T10:00:00", "10:00:00"),
+    ("0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31T23:59:59.999999", "23:59:59.999999"),
+    (None, None, None, None),
+]
+ROWS: list[tuple[Any, ...]] = [
+    ('a "quoted", é\n', 1, True, 0.1, *MOMENTS[0]),
+    ("", 2, False, -1e300, *MOMENTS[1]),
+    (None, 2**62, None, None, *MOMENTS[2]),
+]
+
+
+@pytest.fixture(params=["sqlite3", "adbc", "postgresql", "postgresql without pgpq"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path / 'things.db'}"
+    if request.param.startswith("postgresql"):
+        if "without" in request.param:
+            monkeypatch.setattr(columns, "pgpq", None)
+        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
+        url = server.create()
+    database = Database(url, bulk=request.param == "adbc")
+    with database.transaction() as connection:
+        things.create(connection)
+    yield database
+    database.close()
+
+
+def packed(database: Database, rows: list[tuple[Any, ...]]) -> columns.Packed:
+    kinds = [pa.string(), pa.int64(), pa.bool_(), pa.float64(), *[pa.string()] * 4]
+    arrays = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    return columns.pack(database.engine.dialect, things, pa.RecordBatch.from_arrays(arrays, things.columns.keys()))
+
+
+def stored(database: Database) -> list[tuple[Any, ...]]:
+    with database.reading() as connection:
+        rows = connection.execute(sa.select(things).order_by(things.c.size))
+        return [tuple(_as_text(value) for value in row) for row in rows]
+
+
+def _as_text(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, date | time) else value
+
+
+def test_each_value_is_what_it_was(database: Database) -> None:
+    rows = packed(database, ROWS)
+    with database.transaction() as connection:
+        columns.add(connection, things, rows)
+
+    assert stored(database) == ROWS
+    assert len(ROWS) == len(rows)
+
+
+def test_columns_are_gone_with_a_transaction_that_fails(database: Database) -> None:
+    def add_and_fail() -> None:
+        with database.transaction() as connection:
+            columns.add(connection, things, packed(database, ROWS))
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        add_and_fail()
+
+    assert stored(database) == []
+
+
+def test_a_row_that_breaks_a_rule_of_the_table_is_an_error(database: Database) -> None:
+    def add_twice() -> None:
+        with database.transaction() as connection:
+            columns.add(connection, things, packed(database, ROWS + ROWS[:1]))
+
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        add_twice()
+
+    assert stored(database) == []

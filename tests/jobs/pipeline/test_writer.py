@@ -1,0 +1,416 @@
+"""Rows that go into their table, on both databases, and those whose keys are there already."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from jobs import datasets
+from jobs.database import Database
+from jobs.datasets import Dataset, Mode
+from jobs.errors import UnreadableFileError
+from jobs.failed_rows import Reason
+from jobs.pipeline import writer
+from jobs.pipeline.writer import Collisions, Writer
+from jobs.schema import TableSchema
+from tests.support.waiting import until
+
+#: A column of each kind of value that the validator hands over.
+FIELDS: list[dict[str, Any]] = [
+    {"name": "text"},
+    {"name": "whole", "type": "integer"},
+    {"name": "decimal", "type": "number"},
+    {"name": "flag", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+    {"name": "day", "type": "date"},
+    {"name": "moment", "type": "datetime"},
+    {"name": "clock", "type": "time"},
+]
+KINDS = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+
+
+def declared(
+    database: Database, *fields: dict[str, Any], mode: Mode = Mode.INSERT, unique: str = "", **more: Any
+) -> Dataset:
+    """A dataset of these fields, with nothing in it. unique: the names of those that are."""
+    with database.transaction() as connection:
+        told = [{**each, "constraints": {"unique": each["name"] in unique.split()}} for each in fields]
+        return datasets.declare(connection, "june", TableSchema.parse({"fields": told, **more}), mode)
+
+
+def rows(dataset: Dataset, *values: tuple[Any, ...], first: int = 1) -> pd.DataFrame:
+    """A chunk as the validator hands it over."""
+    fields = dataset.schema.fields
+    columns = list(zip(*values, strict=True)) or [()] * len(fields)
+    data = {
+        field.name: pd.Series(list(column), dtype=pd.ArrowDtype(KINDS.get(field.type, pa.string())))
+        for field, column in zip(fields, columns, strict=True)
+    }
+    frame = pd.DataFrame(data)
+    frame.index = pd.RangeIndex(first, first + len(frame))
+    return frame
+
+
+def put(connection: sa.Connection, found: Writer, chunk: pd.DataFrame) -> Collisions:
+    return found.write(connection, found.pack(chunk))
+
+
+def write(
+    database: Database, dataset: Dataset, *values: tuple[Any, ...], upload_id: int = 7, first: int = 1
+) -> Collisions:
+    """One chunk of an upload, in a transaction of its own."""
+    with database.transaction() as connection:
+        return put(
+            connection, writer.writer_for(connection.dialect, dataset, upload_id), rows(dataset, *values, first=first)
+        )
+
+
+def stored(database: Database, dataset: Dataset) -> list[tuple[Any, ...]]:
+    """The rows as the dataset's pages read them."""
+    with database.reading() as connection:
+        found = datasets.rows_after(connection, dataset, None, limit=100)
+        return [(row.upload_id, row.row_number, *row.cells) for row in found]
+
+
+def sentences(collisions: Collisions) -> dict[int, list[str]]:
+    return {number: [reason.sentence for reason in reasons] for number, reasons in sorted(collisions.items())}
+
+
+def test_each_kind_of_value_is_written_and_read_again(database: Database) -> None:
+    dataset = declared(database, *FIELDS)
+    values = ("Zoë", 1, 0.1, True, "2024-02-29", "2024-02-29T10:00:00.250000Z", "10:00:00")
+    write(database, dataset, values, first=41)
+
+    assert stored(database, dataset) == [
+        (7, 41, "Zoë", "1", "0.1", "yes", "2024-02-29", "2024-02-29T10:00:00.250000Z", "10:00:00")
+    ]
+
+
+def test_missing_values_are_missing_in_every_kind_of_column(database: Database) -> None:
+    dataset = declared(database, *FIELDS)
+    write(database, dataset, (None,) * 7, ("x", None, None, False, None, None, None), ("", *[None] * 6))
+    table = dataset.table
+    with database.reading() as connection:
+        missing = connection.execute(sa.select(*(table.c[each["name"]].is_(None) for each in FIELDS))).all()
+
+    assert [tuple(map(bool, row)) for row in missing] == [
+        (True,) * 7,
+        (False, True, True, False, True, True, True),
+        (False, *[True] * 6),
+    ]
+
+
+#: What means something to a database, to CSV or to COPY.
+TEXTS = [
+    "a,b", '"', '""', "'", "\\", "\\.", "\\N", "\n\\.\n", "two\nlines", "two\r\nlines", "\r", "\t", " ", "NULL",
+    "\u2028", "%s", ":p", "😀",
+]  # fmt: skip
+
+
+def test_no_text_means_anything_to_the_database(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:1])
+    write(database, dataset, *((text,) for text in TEXTS))
+
+    assert [(7, number, text) for number, text in enumerate(TEXTS, start=1)] == stored(database, dataset)
+
+
+def test_no_text_means_anything_to_the_database_as_a_key_either(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:1], primaryKey="text")
+    first = write(database, dataset, *((text,) for text in TEXTS))
+    second = write(database, dataset, *((text,) for text in TEXTS), upload_id=8)
+
+    assert first == {}
+    assert list(range(1, len(TEXTS) + 1)) == sorted(second)
+    assert sorted(TEXTS) == sorted(text for _, _, text in stored(database, dataset))
+
+
+@pytest.mark.parametrize("key", [[], ["whole"]])
+@pytest.mark.parametrize("mode", Mode)
+def test_no_rows_are_no_work(database: Database, key: list[str], mode: Mode) -> None:
+    if not key and mode is Mode.UPSERT:
+        return
+    dataset = declared(database, *FIELDS, primaryKey=key, mode=mode)
+
+    assert write(database, dataset) == {}
+    assert stored(database, dataset) == []
+
+
+def test_rows_are_written_or_not_with_all_else_in_their_transaction(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole")
+
+    def interrupted() -> None:
+        with database.transaction() as connection:
+            chunk = rows(dataset, ("x", 1))
+            put(connection, writer.writer_for(connection.dialect, dataset, 7), chunk)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
+
+    assert stored(database, dataset) == []
+
+
+def test_a_row_cannot_be_written_twice(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:1])
+    write(database, dataset, ("x",))
+
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        write(database, dataset, ("x",))
+
+    assert len(stored(database, dataset)) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_row_too_wide_for_postgresql_is_refused_with_what_to_do(database: Database) -> None:
+    dataset = declared(database, *({"name": f"c{n}", "type": "integer"} for n in range(1200)))
+
+    with pytest.raises(
+        UnreadableFileError, match=r"too wide for PostgreSQL: .* Split the file into several with fewer"
+    ):
+        write(database, dataset, (1,) * 1200)
+
+    assert stored(database, dataset) == []
+
+
+# What is there already
+
+
+def test_rows_whose_key_is_in_the_dataset_are_told_back_and_the_others_are_in(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole")
+    write(database, dataset, ("a", 1), ("b", 2), first=41)
+    collisions = write(database, dataset, ("x", 2), ("y", 3), ("z", 1), upload_id=8)
+
+    assert sentences(collisions) == {
+        1: ["whole: is in the dataset already (upload #7, row 42)"],
+        3: ["whole: is in the dataset already (upload #7, row 41)"],
+    }
+    assert stored(database, dataset) == [(7, 41, "a", "1"), (7, 42, "b", "2"), (8, 2, "y", "3")]
+
+
+def test_a_key_that_an_earlier_chunk_of_the_same_file_had_is_told_back_too(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole")
+    with database.transaction() as connection:
+        found = writer.writer_for(connection.dialect, dataset, 7)
+        put(connection, found, rows(dataset, ("a", 1)))
+        second = put(connection, found, rows(dataset, ("b", 1), ("c", 2), first=2))
+        third = put(connection, found, rows(dataset, ("d", 2), ("e", 3), first=4))
+
+    assert second == {2: [Reason("whole", "is in the dataset already", detail="upload #7, row 1")]}
+    assert third == {4: [Reason("whole", "is in the dataset already", detail="upload #7, row 3")]}
+    assert [cells for _, _, *cells in stored(database, dataset)] == [["a", "1"], ["c", "2"], ["e", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "taken"),
+    [
+        ("text", ("Zoë",)),
+        ("whole", (2**63 - 1,)),
+        ("decimal", (0.1,)),
+        ("flag", (True,)),
+        ("day", ("2024-02-29",)),
+        ("moment", ("2024-02-29T10:00:00Z",)),
+        ("clock", ("10:00:00",)),
+    ],
+)
+def test_a_key_of_any_type_is_known_again(database: Database, key: str, taken: tuple[Any, ...]) -> None:
+    (field,) = (each for each in FIELDS if each["name"] == key)
+    dataset = declared(database, field, primaryKey=key)
+    write(database, dataset, taken)
+    collisions = write(database, dataset, taken, upload_id=8)
+
+    assert sentences(collisions) == {1: [f"{key}: is in the dataset already (upload #7, row 1)"]}
+
+
+def test_a_key_of_several_columns_is_compared_as_a_whole(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:3], primaryKey=["whole", "text"])
+    write(database, dataset, ("a", 1, 0.5), ("b", 1, 0.5))
+    collisions = write(database, dataset, ("a", 2, 0.5), ("b", 1, 0.7), ("b", 2, 0.5), upload_id=8)
+
+    assert sentences(collisions) == {2: ["whole, text are in the dataset already (upload #7, row 2)"]}
+    assert len(stored(database, dataset)) == 4
+
+
+def test_each_value_that_is_there_already_is_a_reason(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:3], primaryKey="whole", unique="text decimal")
+    write(database, dataset, ("a", 1, 0.5), ("b", 2, None), (None, 3, None))
+    collisions = write(database, dataset, ("b", 1, 0.5), ("c", 4, None), (None, 5, 0.5), (None, 6, None), upload_id=8)
+
+    assert sentences(collisions) == {
+        1: [
+            "whole: is in the dataset already (upload #7, row 1)",
+            "text: is in the dataset already (upload #7, row 2)",
+            "decimal: is in the dataset already (upload #7, row 1)",
+        ],
+        3: ["decimal: is in the dataset already (upload #7, row 1)"],
+    }
+    assert [cells[1] for _, _, *cells in stored(database, dataset)] == ["1", "2", "3", "4", "6"]
+
+
+def test_a_unique_value_needs_no_key(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], unique="text")
+    write(database, dataset, ("a", 1), (None, 2))
+    collisions = write(database, dataset, (None, 3), ("a", 4), ("b", 5), upload_id=8)
+
+    assert sentences(collisions) == {2: ["text: is in the dataset already (upload #7, row 1)"]}
+    assert [cells[1] for _, _, *cells in stored(database, dataset)] == ["1", "2", "3", "5"]
+
+
+# Upserts
+
+
+def test_an_upsert_replaces_the_whole_row_and_where_it_came_from(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:3], primaryKey="whole", mode=Mode.UPSERT)
+    first = write(database, dataset, ("a", 1, 0.5), ("b", 2, 0.5))
+    second = write(database, dataset, ("x", 2, None), ("y", 3, 0.7), upload_id=8)
+
+    assert (first, second) == ({}, {})
+    assert stored(database, dataset) == [(7, 1, "a", "1", "0.5"), (8, 1, "x", "2", ""), (8, 2, "y", "3", "0.7")]
+
+
+def test_an_upsert_goes_by_the_whole_key(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:3], primaryKey=["text", "whole"], mode=Mode.UPSERT)
+    write(database, dataset, ("a", 1, 0.5), ("a", 2, 0.5))
+    write(database, dataset, ("a", 1, 0.7), ("b", 1, 0.7), upload_id=8)
+
+    assert stored(database, dataset) == [
+        (8, 1, "a", "1", "0.7"),
+        (7, 2, "a", "2", "0.5"),
+        (8, 2, "b", "1", "0.7"),
+    ]
+
+
+def test_an_upsert_of_nothing_but_its_key_changes_where_it_came_from(database: Database) -> None:
+    dataset = declared(database, FIELDS[1], primaryKey="whole", mode=Mode.UPSERT)
+    write(database, dataset, (1,))
+    write(database, dataset, (1,), (2,), upload_id=8)
+
+    assert stored(database, dataset) == [(8, 1, "1"), (8, 2, "2")]
+
+
+def test_an_upsert_takes_no_unique_value_from_another_row(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole", unique="text", mode=Mode.UPSERT)
+    write(database, dataset, ("a", 1), ("b", 2))
+    collisions = write(database, dataset, ("a", 1), ("a", 2), ("b", 3), ("c", 4), upload_id=8)
+
+    assert sentences(collisions) == {
+        2: ["text: is in the dataset already (upload #7, row 1)"],
+        3: ["text: is in the dataset already (upload #7, row 2)"],
+    }
+    assert stored(database, dataset) == [(8, 1, "a", "1"), (7, 2, "b", "2"), (8, 4, "c", "4")]
+
+
+def test_an_upsert_may_give_up_a_unique_value_for_a_later_chunk(database: Database) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole", unique="text", mode=Mode.UPSERT)
+    write(database, dataset, ("a", 1))
+    write(database, dataset, ("b", 1), upload_id=8)
+
+    assert write(database, dataset, ("a", 2), upload_id=9) == {}
+    assert stored(database, dataset) == [(8, 1, "b", "1"), (9, 1, "a", "2")]
+
+
+# At once
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+def blocked(database: Database) -> Callable[[], object]:
+    """Whether some session waits for another's transaction."""
+    waits = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def look() -> object:
+        with database.transaction() as connection:
+            return connection.execute(waits).scalar_one()
+
+    return look
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("ends", ["commits", "fails"])
+def test_a_key_that_another_import_is_just_writing_is_waited_for(
+    database: Database, pool: ThreadPoolExecutor, ends: str
+) -> None:
+    dataset = declared(database, *FIELDS[:2], primaryKey="whole")
+
+    def first() -> None:
+        with database.transaction() as connection:
+            put(connection, writer.writer_for(connection.dialect, dataset, 7), rows(dataset, ("a", 1), ("b", 2)))
+            second.append(pool.submit(write, database, dataset, ("x", 2), ("y", 3), upload_id=8))
+            until(blocked(database), "the second to wait for the first")
+            if ends == "fails":
+                raise InterruptedError
+
+    second: list[Future[Collisions]] = []
+    with suppress(InterruptedError):
+        first()
+    collisions = second[0].result(30)
+
+    if ends == "commits":
+        assert sentences(collisions) == {1: ["whole: is in the dataset already (upload #7, row 2)"]}
+        assert stored(database, dataset) == [(7, 1, "a", "1"), (7, 2, "b", "2"), (8, 2, "y", "3")]
+    else:
+        assert collisions == {}
+        assert stored(database, dataset) == [(8, 1, "x", "2"), (8, 2, "y", "3")]
+
+
+#: Before its second row a session waits until two have written their first: each then has what the other wants.
+FACE_TO_FACE = (
+    """
+CREATE FUNCTION face_to_face() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW._row_number = 2 THEN
+        PERFORM pg_advisory_lock_shared(4711);
+        WHILE (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711) < 2 LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+    END IF;
+    RETURN NEW;
+END $$
+""",
+    "CREATE TRIGGER face_to_face BEFORE INSERT ON data_june FOR EACH ROW EXECUTE FUNCTION face_to_face()",
+)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("unique", ["key", "unique"])
+def test_two_chunks_that_want_each_others_keys_both_come_through(
+    database: Database, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, unique: str
+) -> None:
+    more: dict[str, Any] = {"primaryKey": "text"} if unique == "key" else {"unique": "text"}
+    dataset = declared(database, *FIELDS[:1], **more)
+    with database.transaction() as connection:
+        for statement in FACE_TO_FACE:
+            connection.exec_driver_sql(statement)
+    codes: list[str] = []
+    check = writer._check_is_collision
+
+    def noting(error: Exception, keys: Any) -> None:
+        codes.append(getattr(getattr(error, "orig", error), "sqlstate", ""))
+        check(error, keys)
+
+    monkeypatch.setattr(writer, "_check_is_collision", noting)
+    chunks = {7: (("a",), ("b",)), 8: (("b",), ("a",))}
+    running = {
+        upload_id: pool.submit(write, database, dataset, *chunk, upload_id=upload_id)
+        for upload_id, chunk in chunks.items()
+    }
+    collisions = {upload_id: each.result(60) for upload_id, each in running.items()}
+    (winner,) = {upload_id for upload_id, _, _ in stored(database, dataset)}
+    (loser,) = set(chunks) - {winner}
+
+    assert writer.DEADLOCK_DETECTED in codes
+    assert collisions[winner] == {}
+    assert sentences(collisions[loser]) == {
+        1: [f"text: is in the dataset already (upload #{winner}, row 2)"],
+        2: [f"text: is in the dataset already (upload #{winner}, row 1)"],
+    }
+    assert len(stored(database, dataset)) == 2

@@ -1,0 +1,396 @@
+"""The one room that opens the database: drivers, transactions, and whose turn it is to write."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import database as room
+from jobs.database import Database, utc_now
+from jobs.errors import DatabaseBusyError, MixedAccessError
+from jobs.tables import UtcDateTime
+from tests.support.services import PostgresServer
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
+
+
+def count(connection: sa.Connection, name: str = "clicks") -> int:
+    return int(connection.exec_driver_sql(f"SELECT n FROM {name}").scalar_one())
+
+
+def click(connection: sa.Connection, name: str = "clicks") -> None:
+    connection.exec_driver_sql(f"UPDATE {name} SET n = n + 1")
+
+
+@contextmanager
+def opened(url: str, *names: str, bulk: bool = False) -> Iterator[Database]:
+    """A database with a counter of each name, at 0."""
+    database = Database(url, bulk=bulk)
+    try:
+        for name in names:
+            with database.transaction() as connection:
+                connection.exec_driver_sql(f"CREATE TABLE {name} (n INTEGER)")
+                connection.exec_driver_sql(f"INSERT INTO {name} VALUES (0)")
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
+def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('data') / 'bulk_upload.db'}"
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
+        url = server.create()
+    with opened(url, "clicks", bulk=request.param == "adbc") as database:
+        yield database
+
+
+@pytest.fixture
+def clicks(_shared: Database) -> Database:
+    """A database with one counter at 0, opened through each of the drivers."""
+    with _shared.transaction() as connection:
+        connection.exec_driver_sql("UPDATE clicks SET n = 0")
+    return _shared
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_process_may_not_open_one_sqlite_file_through_both_drivers(sqlite_url: str, bulk: bool) -> None:
+    with opened(sqlite_url, bulk=bulk), pytest.raises(MixedAccessError) as refused:
+        Database(sqlite_url, bulk=not bulk)
+
+    driver = "sqlite3" if bulk else "adbc"
+    path = sqlite_url.removeprefix("sqlite:///")
+    assert f"{path} is open in this process through another driver than {driver}." == str(refused.value)
+
+
+def test_another_name_of_the_same_file_does_not_help(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    with opened(sqlite_url), pytest.raises(MixedAccessError):
+        Database("sqlite:///../data/bulk_upload.db", bulk=True)
+
+
+def test_a_file_may_be_opened_often_through_one_driver_and_through_the_other_once_all_are_closed(
+    sqlite_url: str,
+) -> None:
+    first, second = Database(sqlite_url), Database(sqlite_url)
+    first.close()
+    first.close()
+
+    with pytest.raises(MixedAccessError):
+        Database(sqlite_url, bulk=True)
+
+    second.close()
+    Database(sqlite_url, bulk=True).close()
+
+
+def test_two_files_may_each_be_opened_in_their_own_way(sqlite_url: str) -> None:
+    with opened(sqlite_url, "clicks") as web, opened(f"{sqlite_url}-2", "clicks", bulk=True) as bulk:
+        with bulk.transaction() as connection:
+            click(connection)
+        with web.reading() as connection:
+            assert count(connection) == 0
+
+
+def test_what_a_transaction_does_is_there_for_all(clicks: Database) -> None:
+    with clicks.transaction() as connection:
+        click(connection)
+        click(connection)
+    with clicks.reading() as connection:
+        assert count(connection) == 2
+
+
+def test_a_transaction_that_raises_leaves_nothing(clicks: Database) -> None:
+    def interrupted() -> None:
+        with clicks.transaction() as connection:
+            click(connection)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
+    with clicks.transaction() as connection:
+        click(connection)
+    with clicks.reading() as connection:
+        assert count(connection) == 1
+
+
+def test_a_statement_that_fails_leaves_nothing_of_its_transaction(clicks: Database) -> None:
+    def failing() -> None:
+        with clicks.transaction() as connection:
+            click(connection)
+            connection.exec_driver_sql("SELECT * FROM nothing")
+
+    with pytest.raises(sa.exc.DBAPIError):
+        failing()
+    with clicks.reading() as connection:
+        assert count(connection) == 0
+
+
+def test_a_reader_waits_for_no_writer_and_sees_nothing_unfinished(clicks: Database) -> None:
+    with clicks.transaction() as writing, clicks.reading() as reading:
+        click(writing)
+
+        assert count(reading) == 0
+
+
+def test_a_reader_has_one_view_while_others_write(clicks: Database) -> None:
+    with clicks.reading() as reading:
+        before = count(reading)
+        with clicks.transaction() as writing:
+            click(writing)
+
+        assert before == count(reading)
+
+    with clicks.reading() as later:
+        assert before + 1 == count(later)
+
+
+def test_threads_share_a_database(clicks: Database) -> None:
+    def ten_times() -> None:
+        for _ in range(10):
+            with clicks.transaction() as connection:
+                click(connection)
+
+    threads = [threading.Thread(target=ten_times) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with clicks.reading() as connection:
+        assert count(connection) == 40
+
+
+def test_the_clock_is_that_of_the_statement_and_not_of_its_transaction(clicks: Database) -> None:
+    def now() -> str:
+        return str(connection.execute(sa.select(sa.cast(utc_now(), sa.Text))).scalar_one())
+
+    with clicks.transaction() as connection:
+        begin = now()
+        until(lambda: now() > begin, "the clock to go on within the transaction")
+
+
+@pytest.mark.parametrize("seconds", [0, 15, -3600, 0.5])
+def test_the_clock_is_in_utc_and_can_be_put_forward_and_back(clicks: Database, seconds: float) -> None:
+    with clicks.reading() as connection:
+        moment = connection.execute(sa.select(sa.type_coerce(utc_now(seconds), UtcDateTime))).scalar_one()
+
+    assert abs(datetime.now(UTC) + timedelta(seconds=seconds) - moment) < timedelta(seconds=10)
+
+
+#: Writes in a tight loop until it is killed, some 25 ms each time, as a chunk does. Its words: URL, driver, counter.
+BUSY_WRITER = """
+import sys
+from jobs.database import Database
+url, driver, counter = sys.argv[1:]
+database = Database(url, bulk=driver == "adbc")
+work = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) SELECT count(*) FROM c"
+while True:
+    with database.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE {counter} SET n = n + 1")
+        connection.exec_driver_sql(work).all()
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a Python process with a script and its words; none outlives the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(script: str, *words: str) -> subprocess.Popen[bytes]:
+        processes.append(subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_writer_gets_its_turn_among_others_that_never_pause(
+    sqlite_url: str, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    with opened(sqlite_url, "here", "there", "clicks") as database:
+
+        def busy() -> tuple[int, int]:
+            with database.reading() as connection:
+                return count(connection, "here"), count(connection, "there")
+
+        def went_on(before: tuple[int, int]) -> bool:
+            return all(was < now for was, now in zip(before, busy(), strict=True))
+
+        start(BUSY_WRITER, sqlite_url, "sqlite3", "here")
+        start(BUSY_WRITER, sqlite_url, "adbc", "there")
+        until(lambda: min(busy()) > 0, "both writers to be at it")
+        overtaken = []
+        for _ in range(5):
+            before = sum(busy())
+            with database.transaction() as connection:
+                click(connection)
+                overtaken.append(count(connection, "here") + count(connection, "there") - before)
+            until(partial(went_on, busy()), "both to go on")
+
+        # With a line for the turn some two each time, without one dozens.
+        assert sum(overtaken) < 40
+
+
+def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "IMPORT_PATIENCE", 60.0)
+    path = str(tmp_path / "bulk_upload.db")
+    order: list[str] = []
+
+    def write(who: str) -> None:
+        with room._WriteTurn(path, imports=who == "import").taken():
+            order.append(who)
+
+    def waiting(lock: str) -> int:
+        return sum(_leads_to(each) == f"{path}.{lock}" for each in map(int, os.listdir("/proc/self/fd")))
+
+    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
+        for _ in range(5):
+            writers.submit(write, "form")
+        until(lambda: waiting("waiting") == 5, "the forms to wait")
+        writers.submit(write, "import")
+        until(lambda: waiting("imports") == 1, "the import to wait")
+
+    assert order == ["form"] * 5 + ["import"]
+
+
+def test_an_import_does_not_wait_for_others_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "IMPORT_PATIENCE", 0.01)
+    path = str(tmp_path / "bulk_upload.db")
+    descriptor = os.open(f"{path}.waiting", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        with room._WriteTurn(path, imports=True).taken():
+            pass
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer's patience as short as a fast test needs it."""
+    monkeypatch.setattr(room, "WRITE_TURN_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_a_writer_that_is_not_let_in_says_that_the_database_is_busy(sqlite_url: str) -> None:
+    with opened(sqlite_url, "clicks") as database:
+
+        def write() -> None:
+            with database.transaction() as connection:
+                click(connection)
+
+        with database.transaction(), pytest.raises(DatabaseBusyError, match=r"busy with another import for too long\."):
+            write()
+        write()
+
+        with database.reading() as connection:
+            assert count(connection) == 1
+
+
+#: Takes the turn, says so, and keeps it.
+HOLDER = """
+import sys, time
+from jobs.database import Database
+with Database(sys.argv[1], bulk=True).transaction() as connection:
+    connection.exec_driver_sql("UPDATE clicks SET n = 1000")
+    print("mine", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_process_that_is_killed_gives_up_its_turn_and_what_it_had_not_committed(
+    sqlite_url: str, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    with opened(sqlite_url, "clicks") as database:
+        holder = start(HOLDER, sqlite_url)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mine\n"
+        holder.kill()
+        holder.wait()
+        with database.transaction() as connection:
+            click(connection)
+
+            assert count(connection) == 1
+
+
+def test_a_child_process_may_open_the_file_through_the_other_driver(
+    sqlite_url: str, start: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    with opened(sqlite_url, "clicks") as database:
+        other = start(HOLDER.replace("time.sleep(600)", ""), sqlite_url)
+        assert other.wait(30) == 0
+
+        with database.reading() as connection:
+            assert count(connection) == 1000
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_transaction_whose_client_is_frozen_does_not_block_its_successor(database_url: str) -> None:
+    frozen = Database(database_url, bulk=True, idle_timeout=0.2)
+    with opened(database_url, "clicks") as database:
+
+        def freeze_in_the_middle() -> None:
+            with frozen.transaction() as connection:
+                click(connection)
+                with database.transaction() as successor:
+                    click(successor)
+                click(connection)
+
+        with pytest.raises(sa.exc.DBAPIError):
+            freeze_in_the_middle()
+        with database.reading() as connection:
+            assert count(connection) == 1
+    frozen.close()
+
+
+def test_the_lock_files_stay_out_of_children(sqlite_url: str) -> None:
+    with opened(sqlite_url, "clicks") as database, database.transaction():
+        turns = [
+            descriptor
+            for descriptor in map(int, os.listdir("/proc/self/fd"))
+            if _leads_to(descriptor).endswith((".turn", ".line", ".imports", ".waiting"))
+        ]
+
+        assert [_leads_to(each).rpartition(".")[2] for each in turns] == ["turn"]
+        assert [os.get_inheritable(each) for each in turns] == [False]
+
+
+def _leads_to(descriptor: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    return ""
+
+
+def test_a_form_leaves_to_the_imports_what_they_have_written_to_the_log(sqlite_url: str) -> None:
+    def log_pages(bulk: bool) -> int:
+        with opened(sqlite_url, bulk=bulk) as database, database.reading() as connection:
+            return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
+
+    assert log_pages(bulk=True) < log_pages(bulk=False)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_import_may_sort_a_chunk_in_memory(database_url: str) -> None:
+    with opened(database_url, bulk=True) as database, database.reading() as connection:
+        found = [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("work_mem", "temp_buffers")]
+
+    assert found == ["64MB", "64MB"]

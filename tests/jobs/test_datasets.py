@@ -1,0 +1,509 @@
+"""Datasets: their names, their schemas, and the tables that rows land in, on both databases."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import bulk_upload, datasets, uploads
+from jobs.database import Database
+from jobs.datasets import LONGEST_NAME, Dataset, Mode, Position
+from jobs.errors import DatasetExistsError, DatasetNotFoundError, MissingColumnsError, RefusedError, SchemaError
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Claim, Upload
+from tests.conftest import store
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("sales.csv", "sales"),
+        ("Sales June.csv", "sales_june"),
+        ("Ventes d'été 2026.csv", "ventes_d_ete_2026"),
+        ("2026-01-31.csv", "file_2026_01_31"),
+        ("__init__.csv", "init"),
+        ("archive.tar.csv", "archive_tar"),
+        ("売上.csv", "file"),
+        ("---.csv", "file"),
+        (".csv", "file"),
+        ("no ending", "no_ending"),
+        ("", "file"),
+        ("x" * 60 + ".csv", "x" * 48),
+        ("9" * 60 + ".csv", "file_" + "9" * 43),
+        ("a" * 47 + "-b.csv", "a" * 47),
+        ("select.csv", "select"),
+        ('"; DROP TABLE uploads; --.csv', "drop_table_uploads"),
+    ],
+)
+def test_a_dataset_is_named_after_its_file(filename: str, name: str) -> None:
+    assert name == datasets.name_after(filename)
+    assert name == datasets.checked_name(name)
+
+
+@pytest.mark.parametrize(
+    ("wish", "name"),
+    [("", ""), ("  ", ""), ("auto", ""), (" auto ", ""), (" sales_2 ", "sales_2"), ("x" * 48, "x" * 48)],
+)
+def test_a_wish_for_a_name_is_taken_without_spaces_around_it(wish: str, name: str) -> None:
+    assert name == datasets.checked_name(wish)
+
+
+@pytest.mark.parametrize(
+    "wish", ["Sales", "2026", "_sales", "sales june", "sales-june", "été", "x" * 49, 'a"b', "a\nb", "sales\x00", "x²"]
+)
+def test_a_name_that_no_dataset_can_have_is_refused_with_what_it_can(wish: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        datasets.checked_name(wish)
+
+    assert str(refused.value) == (
+        f"“{wish}” cannot be a dataset's name. Use up to 48 small letters, digits and _, beginning with a letter;"
+        " or leave it empty, and it is named after the file."
+    )
+
+
+def test_a_refusal_does_not_repeat_a_whole_book() -> None:
+    with pytest.raises(RefusedError) as refused:
+        datasets.checked_name("x" * 100_000)
+
+    assert len(str(refused.value)) < 300
+
+
+SCHEMA = TableSchema.parse(
+    {
+        "fields": [
+            {"name": "id", "type": "integer", "description": "each of 2 values is a whole number"},
+            {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+            {"name": "seen", "type": "datetime", "format": "%Y-%m-%dT%H:%M:%SZ"},
+        ]
+    }
+)
+
+
+def made(settings: Settings, database: Database, *wanted: str) -> list[Dataset]:
+    """Datasets that want these names, of one upload, each made in a transaction of its own."""
+    with database.transaction() as connection:
+        upload = uploads.create(connection, store(settings, "x"))
+    found = []
+    for name in wanted:
+        with database.transaction() as connection:
+            found.append(datasets.create(connection, name, SCHEMA, upload.id))
+    return found
+
+
+def test_a_name_that_is_taken_gets_the_first_free_number(settings: Settings, database: Database) -> None:
+    wanted = ["sales", "sales_by_day", "sales_3", "sales", "sales", "sales", "sales_3", "salesx", "sale"]
+
+    assert [each.name for each in made(settings, database, *wanted)] == [
+        "sales", "sales_by_day", "sales_3", "sales_2", "sales_4", "sales_5", "sales_3_2", "salesx", "sale",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_two_that_want_one_name_at_the_same_time_get_two(settings: Settings, database: Database) -> None:
+    waits = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as connection:
+            upload = uploads.create(connection, store(settings, "x"))
+            first = datasets.create(connection, "sales", SCHEMA, upload.id)
+            second = pool.submit(made, settings, database, "sales")
+
+            def decided() -> bool:
+                with database.reading() as other:  # anew each time: a transaction sees one state of the sessions
+                    return second.done() or bool(other.execute(waits).scalar_one())
+
+            until(decided, "the second to wait for the first")
+
+        assert [first.name, *(each.name for each in second.result(30))] == ["sales", "sales_2"]
+
+
+def test_an_underscore_in_a_name_stands_for_itself_only(settings: Settings, database: Database) -> None:
+    assert [each.name for each in made(settings, database, "axb", "a_b")] == ["axb", "a_b"]
+
+
+def test_the_longest_name_has_room_for_a_number(settings: Settings, database: Database) -> None:
+    first, second = made(settings, database, "x" * LONGEST_NAME, "x" * LONGEST_NAME)
+
+    assert (first.name, second.name) == ("x" * 48, "x" * 48 + "_2")
+    with database.reading() as connection:
+        tables = sa.inspect(connection).get_table_names()
+    assert {f"data_{'x' * 48}", f"data_{'x' * 48}_2"} <= set(tables)
+
+
+def test_a_dataset_is_found_by_its_name_as_it_was_made(settings: Settings, database: Database) -> None:
+    (dataset,) = made(settings, database, "sales")
+    with database.reading() as connection:
+        found = datasets.get(connection, "sales")
+        exists = [datasets.exists(connection, name) for name in ("sales", "SALES", "sale_")]
+
+    assert dataset == found
+    assert exists == [True, False, False]
+
+
+def test_a_dataset_that_does_not_exist_is_not_found(database: Database) -> None:
+    with database.reading() as connection, pytest.raises(DatasetNotFoundError) as missing:
+        datasets.get(connection, "sales")
+
+    assert str(missing.value) == "There is no dataset called “sales”."
+    assert missing.value.name == "sales"
+
+
+def test_all_datasets_are_listed_by_name_with_their_rows(settings: Settings, database: Database) -> None:
+    made(settings, database, "weather", "sales")
+    with database.transaction() as connection:
+        upload = uploads.claim(connection, uploads.create(connection, store(settings, "x")).id, worker="w", lease=60)
+        assert upload is not None
+        claim = Claim(upload.id, upload.attempt)
+        begin: dict[str, Any] = {"dataset": "sales", "rows_total": 9, "next_byte": 0, "bytes_total": 9}
+        uploads.begin(connection, claim, lease=60, header=["id"], parent=None, notes=[], **begin)
+        uploads.advance(connection, claim, lease=60, good=5, bad=0, next_byte=0)
+        listed = [(each.name, rows) for each, rows in datasets.everything(connection)]
+        counts = [datasets.row_count(connection, datasets.get(connection, name)) for name in ("sales", "weather")]
+        names = datasets.names(connection)
+
+    assert listed == [("sales", 5), ("weather", 0)]
+    assert counts == [5, 0]
+    assert names == ["sales", "weather"]
+
+
+def declared(connection: sa.Connection, name: str = "sales", mode: Mode = Mode.INSERT, **schema: Any) -> Dataset:
+    """A dataset with an id and a name, if no other fields are given."""
+    schema.setdefault("fields", [{"name": "id", "type": "integer"}, {"name": "name"}])
+    return datasets.declare(connection, name, TableSchema.parse(schema), mode)
+
+
+def test_a_declared_dataset_is_there_before_any_file(database: Database) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection, " sales ", Mode.UPSERT, primaryKey="id", title="Sales by day")
+    with database.reading() as connection:
+        found = datasets.get(connection, "sales")
+        rows = datasets.rows_after(connection, found, None, limit=9)
+        count = datasets.row_count(connection, found)
+
+    assert dataset == found
+    assert (found.name, found.mode, found.upload_id) == ("sales", Mode.UPSERT, None)
+    assert found.schema.as_json() == {
+        "fields": [{"name": "id", "type": "integer"}, {"name": "name"}],
+        "primaryKey": ["id"],
+        "title": "Sales by day",
+    }
+    assert (rows, count) == ([], 0)
+
+
+def test_a_name_that_is_taken_is_refused_to_whoever_declares_it(database: Database) -> None:
+    with database.transaction() as connection:
+        declared(connection)
+
+        with pytest.raises(
+            DatasetExistsError, match=r"There is a dataset called “sales” already\. Choose another name"
+        ):
+            declared(connection)
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("", "A dataset needs a name."), ("No Name", "cannot be a dataset's")])
+def test_a_declared_dataset_needs_a_name_that_it_can_have(database: Database, name: str, sentence: str) -> None:
+    with database.transaction() as connection, pytest.raises(RefusedError, match=sentence):
+        declared(connection, name)
+
+
+def test_an_upsert_needs_a_key(database: Database) -> None:
+    with database.transaction() as connection, pytest.raises(SchemaError) as refused:
+        declared(connection, mode=Mode.UPSERT)
+
+    assert refused.value.problems == ("primaryKey: is missing; it says which row an upsert replaces",)
+
+
+def fields(*names: str, **aliases: list[str]) -> TableSchema:
+    """Text fields of these names; those with a star at the end are required."""
+    return TableSchema.parse(
+        {
+            "fields": [
+                {"name": name, "aliases": aliases.get(name, []), "constraints": {"required": bool(star)}}
+                for name, star, _ in (each.partition("*") for each in names)
+            ]
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "header", "sources", "ignored"),
+    [
+        (fields("id", "name"), ["id", "name"], {"id": "id", "name": "name"}, []),
+        (fields("id", "name"), ["name", "id"], {"id": "id", "name": "name"}, []),
+        (fields("unit_price"), ["Unit Price"], {"unit_price": "Unit Price"}, []),
+        (fields("unit price"), ["UNIT-PRICE"], {"unit price": "UNIT-PRICE"}, []),
+        (fields("straße"), ["STRASSE"], {"straße": "STRASSE"}, []),
+        (fields("price", price=["amount", "sum"]), ["x", "Amount"], {"price": "Amount"}, ["x"]),
+        (fields("price", price=["amount", "sum"]), ["sum", "amount"], {"price": "amount"}, ["sum"]),
+        (fields("price", price=["amount"]), ["amount", "Price"], {"price": "Price"}, ["amount"]),
+        (fields("price"), ["Price", "price"], {"price": "price"}, ["Price"]),
+        (fields("a b", "ab"), ["ab"], {"ab": "ab"}, []),
+        (fields("a b", "ab"), ["ab", "A B"], {"a b": "A B", "ab": "ab"}, []),
+        (fields("total", "sum", total=["s_u_m"]), ["sum"], {"sum": "sum"}, []),
+        (fields("total", "a", total=["s u m"]), ["SUM"], {"total": "SUM"}, []),
+        (fields("-", "_x"), ["-", "x"], {"-": "-", "_x": "x"}, []),
+        (fields("id", "name"), ["city"], {}, ["city"]),
+    ],
+)
+def test_columns_match_by_name_then_by_case_and_spaces_then_by_alias(
+    schema: TableSchema, header: list[str], sources: dict[str, str], ignored: list[str]
+) -> None:
+    assert datasets.Match(sources, ignored) == datasets.match(schema, header)
+
+
+def test_all_columns_that_are_missing_are_named_with_those_that_are_there() -> None:
+    with pytest.raises(MissingColumnsError) as missing:
+        datasets.match(fields("id*", "name", "born*"), ["Name", "city"])
+
+    assert missing.value.missing == ("id", "born")
+    assert str(missing.value) == (
+        "The file lacks “id”, “born”, without which no row can be imported. Its columns are “Name”, “city”."
+    )
+
+
+def test_a_key_is_required_whatever_its_constraints_say() -> None:
+    schema = TableSchema.parse({"fields": [{"name": "id"}, {"name": "day"}], "primaryKey": ["id", "day"]})
+
+    with pytest.raises(MissingColumnsError, match="The file lacks “day”"):
+        datasets.match(schema, ["id"])
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (["id", "name"], "sales"),
+        (["NAME", "Id"], "sales"),
+        (["id"], None),
+        (["id", "name", "city"], None),
+        (["a", "b"], None),
+        (["k", "v"], None),
+    ],
+)
+def test_a_dataset_is_proposed_if_it_alone_has_exactly_these_columns(
+    database: Database, header: list[str], found: str | None
+) -> None:
+    with database.transaction() as connection:
+        declared(connection)
+        declared(connection, "a_b", fields=[{"name": "a"}, {"name": "b"}])
+        declared(connection, "b_a", fields=[{"name": "b"}, {"name": "a"}])
+    with database.reading() as connection:
+        assert found == datasets.alike(connection, header)
+
+
+@pytest.mark.parametrize("values", [(3, 17), (0, 0), ("Zoë", -7), ("a/b?c=d&e", 0.1), (True,), ("",)])
+def test_a_position_is_written_as_it_is_read(values: tuple[Any, ...]) -> None:
+    position = Position(values)
+
+    assert position == Position.parse(str(position))
+    assert re.fullmatch(r"[\w-]+", str(position), re.ASCII)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3-17", "x", "=", "é", "AAAA", "eyJhIjoxfQ", "W10", "InRleHQi", "WzEsMl0x", "W1tb" * 9999]
+)
+def test_what_is_no_position_is_read_as_none(text: str) -> None:
+    assert Position.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "values", [(3,), (3, 17, 1), ("x", 1), (10**30, 1), (float("inf"), 1), ([3], 1), (None, 1), ({}, 1)]
+)
+def test_a_position_of_another_dataset_is_refused(database: Database, values: tuple[Any, ...]) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection)
+
+        with pytest.raises(
+            RefusedError, match=r"This is no position in this dataset\. Begin again at its first page\."
+        ):
+            datasets.rows_after(connection, dataset, Position(values), limit=9)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_a_position_of_what_is_no_text_is_refused(database: Database, text: str) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection, fields=[{"name": "name"}], primaryKey="name")
+
+        with pytest.raises(RefusedError, match="no position"):
+            datasets.rows_before(connection, dataset, Position((text,)), limit=9)
+
+
+Importing = Callable[[str], Dataset]
+
+
+@pytest.fixture
+def importing(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upload]:
+    """Runs the whole job on a file; gives its upload afterwards."""
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(content: str, **more: Any) -> Upload:
+        with database.transaction() as connection:
+            upload = uploads.create(connection, store(settings, content), **more)
+        bulk_upload.run(upload.id)
+        with database.reading() as connection:
+            return uploads.get(connection, upload.id)
+
+    return run
+
+
+@pytest.fixture
+def imported(importing: Callable[..., Upload], database: Database) -> Importing:
+    """Runs the whole job on a file; gives the dataset that it became."""
+
+    def run(content: str) -> Dataset:
+        upload = importing(content)
+        with database.reading() as connection:
+            assert upload.dataset is not None
+            return datasets.get(connection, upload.dataset)
+
+    return run
+
+
+def cells_of(database: Database, dataset: Dataset) -> list[list[str]]:
+    with database.reading() as connection:
+        return [row.cells for row in datasets.rows_after(connection, dataset, None, limit=999)]
+
+
+#: Names that a database, a driver or SQLAlchemy could take for something else.
+ODD_NAMES = [
+    "a b", "it's", 'say "hi"', "100%", "%s", "%(x)s", "%%", ":p", "::text", "?", "$1", "a:b", "(a)", "[b]", "{c}",
+    "a.b", "data.june", "a,b", "a;b", "`a`", "\\", "\\n", "--", "/* a */", "#", "été", "売上", "😀", "ß", "select",
+    "ORDER", "Table", "user", "null", "id", "ID", "rowid", "oid", "xmin", "ctid", "_rowid_", "_upload_id",
+    "_row_number", "1", "-1", "x" * 63, "é" * 40, "x" * 70, "",
+]  # fmt: skip
+
+
+def test_columns_of_any_name_hold_their_rows(imported: Importing, database: Database) -> None:
+    file = io.StringIO()
+    rows = [[f"{number} {column}" for column in range(len(ODD_NAMES))] for number in range(2)]
+    csv.writer(file).writerows([ODD_NAMES, *rows])
+    dataset = imported(file.getvalue())
+    names = [each.name for each in dataset.schema.fields]
+    kept = {name for name in ODD_NAMES if name.lower() not in {"id", "xmin", "ctid", "_upload_id", "_row_number", ""}}
+
+    assert rows == cells_of(database, dataset)
+    assert {name for name in kept if len(name.encode()) <= 63} <= set(names)
+    assert len(ODD_NAMES) == len({name.casefold() for name in names})
+
+
+#: Columns by their type, with cells that come back as they are.
+CELLS = [
+    ("string", ["Zoë", "", " ", "007", "+5", "1e3"]),
+    ("string", ["TRUE", "true", "no"]),
+    ("string", ["12345678901234567890", "1"]),
+    ("string", ["2023-02-30", "2023-01-01"]),
+    ("integer", ["0", "", "-7", "999999999999999999", "-999999999999999999"]),
+    ("number", ["0.1", "", "-0.25", "123456789.123456", "0.3"]),
+    ("number", ["0.00001", "0.00000000000001", "-0.000012345"]),
+    ("boolean", ["true", "false", ""]),
+    ("boolean", ["TRUE", "", "FALSE"]),
+    ("boolean", ["False", "True"]),
+    ("date", ["2024-02-29", "", "0001-01-01", "0999-12-31", "9999-12-31"]),
+    ("datetime", ["2024-02-29T23:59:59Z", "", "0001-01-01T00:00:00Z", "0999-12-31T00:00:00Z"]),
+    ("datetime", ["2024-02-29T23:59:59", "", "0001-01-01T00:00:00", "9999-12-31T23:59:59"]),
+    ("datetime", ["2024-02-29 23:59:59", "", "0001-01-01 00:00:00", "0099-12-31 23:59:59"]),
+]
+
+
+def test_cells_are_given_back_as_they_came(imported: Importing, database: Database) -> None:
+    rows = list(zip_longest(*(cells for _, cells in CELLS), fillvalue=""))
+    header = ",".join(f"c{n}" for n in range(len(CELLS)))
+    dataset = imported("\n".join([header, *map(",".join, rows)]))
+
+    assert [type_ for type_, _ in CELLS] == [each.type for each in dataset.schema.fields]
+    assert rows == [tuple(cells) for cells in cells_of(database, dataset)]
+
+
+def test_a_number_keeps_its_value_and_not_the_way_it_was_written(imported: Importing, database: Database) -> None:
+    dataset = imported("n\n1.50\n100000000000000\n2\n0.5\n")
+
+    assert cells_of(database, dataset) == [["1.5"], ["100000000000000"], ["2"], ["0.5"]]
+
+
+def test_rows_are_paged_forth_and_back(imported: Importing, database: Database) -> None:
+    dataset = imported("n\n" + "".join(f"{n}\n" for n in range(1, 8)))
+    with database.reading() as connection:
+        first = datasets.rows_after(connection, dataset, None, limit=3)
+        second = datasets.rows_after(connection, dataset, first[-1].position, limit=3)
+        third = datasets.rows_after(connection, dataset, second[-1].position, limit=3)
+        beyond = datasets.rows_after(connection, dataset, third[-1].position, limit=3)
+        back = datasets.rows_before(connection, dataset, third[0].position, limit=3)
+        near = datasets.rows_before(connection, dataset, second[0].position, limit=9)
+        before = datasets.rows_before(connection, dataset, first[0].position, limit=3)
+
+    assert [[row.cells for row in page] for page in (first, second, third)] == [
+        [["1"], ["2"], ["3"]],
+        [["4"], ["5"], ["6"]],
+        [["7"]],
+    ]
+    assert (second, first, [], []) == (back, near, before, beyond)
+    assert [Position((dataset.upload_id, number)) for number in (1, 2, 3)] == [row.position for row in first]
+    assert [(dataset.upload_id, number) for number in (1, 2, 3)] == [(row.upload_id, row.row_number) for row in first]
+
+
+@pytest.mark.parametrize(
+    ("field", "lower", "higher"),
+    [
+        ({"type": "string"}, "Zoë", "a"),
+        ({"type": "integer"}, "9", "10"),
+        ({"type": "number"}, "-0.25", "1.5"),
+        ({"type": "boolean"}, "false", "true"),
+        ({"type": "date"}, "2025-12-31", "2026-02-01"),
+        ({"type": "date", "format": "%d/%m/%Y"}, "31/12/2025", "01/02/2026"),
+        ({"type": "time"}, "09:30:00", "10:00:00"),
+        ({"type": "datetime"}, "2026-01-31T09:00:00Z", "2026-01-31T10:00:00Z"),
+        ({"type": "datetime", "format": "%Y-%m-%d %H:%M"}, "2026-01-31 09:00", "2026-01-31 10:00"),
+    ],
+)
+def test_rows_of_any_key_are_paged_in_its_order(
+    importing: Callable[..., Upload], database: Database, field: dict[str, Any], lower: str, higher: str
+) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection, fields=[{"name": "key", **field}, {"name": "n"}], primaryKey=["key", "n"])
+    importing(f"key,n\n{higher},1\n{lower},2\n{higher},3\n{lower},4\n", dataset="sales")
+    forth: list[str] = []
+    position: Position | None = None
+    with database.reading() as connection:
+        while page := datasets.rows_after(connection, dataset, position, limit=1):
+            forth += page[0].cells[:1]
+            position = Position.parse(str(page[0].position))
+        assert position is not None
+        back = datasets.rows_before(connection, dataset, position, limit=9)
+
+    assert [lower, lower, higher, higher] == forth
+    assert forth[:3] == [row.cells[0] for row in back]
+
+
+def test_rows_that_were_replaced_are_not_counted_twice(importing: Callable[..., Upload], database: Database) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection, mode=Mode.UPSERT, primaryKey="id")
+    for name in ("Zoë", "Ann"):
+        importing(f"id,name\n1,{name}\n2,{name}\n", dataset="sales")
+    with database.reading() as connection:
+        assert datasets.row_count(connection, dataset) == 2
+        assert datasets.everything(connection) == [(dataset, 2)]
+
+
+def test_a_missing_value_is_written_as_its_dataset_reads_it(
+    importing: Callable[..., Upload], database: Database
+) -> None:
+    fields = [
+        {"name": "id", "type": "integer", "missingValues": ["none", "-"]},
+        {"name": "name"},
+        {"name": "city", "missingValues": ["?", ""]},
+        {"name": "note", "missingValues": []},
+    ]
+    with database.transaction() as connection:
+        dataset = declared(connection, fields=fields, missingValues=["NA"])
+    importing("id,name,city\nnone,NA,?\n1,,\n", dataset="sales")
+
+    assert cells_of(database, dataset) == [["-", "NA", "", ""], ["1", "", "", ""]]

@@ -1,0 +1,61 @@
+"""A headless Chromium, and windows of it whose pages must not complain."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.support.parts import require
+
+#: Of headless Chromium, and so that it does not look for its maker's hosts.
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+#: A page may take its time on a busy machine; it is what it shows in the end that counts.
+expect.set_options(timeout=20_000)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """While it runs, no event loop can run in the same thread."""
+    program = shutil.which("chromium")
+    require(program is not None, "needs a browser: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """One whose pages must not complain: of a script, a style or an address that is not allowed."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text and "htmx:" not in message.text:
+            complaints.append(message.text)
+
+    context.on("console", note)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+    assert complaints == []
+
+
+def open_live(context: BrowserContext, url: str) -> Page:
+    """A page whose stream is open."""
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    return page

@@ -1,0 +1,57 @@
+"""Commands as people run them: their output in pipes, or on a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+
+from tests import ROOT
+
+
+def begin(*words_: object, **variables: str) -> "subprocess.Popen[str]":
+    """The command under way, its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "webapp.cli", *map(str, words_)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*words_: object, **variables: str) -> tuple[int, str, str]:
+    """Exit status, stdout, stderr."""
+    process = begin(*words_, **variables)
+    out, err = process.communicate(timeout=90)
+    return process.returncode, out, err
+
+
+class Terminal:
+    """A command whose output goes to a terminal of 100 columns."""
+
+    def __init__(self, *words_: object) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.cli", *map(str, words_)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.seen = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self.seen += os.read(self._ours, 4096).decode("utf-8", "replace")
+            except OSError:  # the last one on the other side has closed it
+                os.close(self._ours)
+                return
+
+    def status(self) -> int:
+        status = self.process.wait(60)
+        self._reader.join(10)
+        return status

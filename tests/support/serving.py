@@ -1,0 +1,393 @@
+"""The web application run for real: on a uvicorn in a thread of the test, or as the process that people run."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from html import unescape
+from os import environ
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import uvicorn
+from httpx_sse import EventSource, ServerSentEvent
+
+from jobs import datasets, reports, uploads
+from jobs.database import Database, migrate
+from jobs.datasets import Dataset, Mode
+from jobs.events import Publisher
+from jobs.failed_rows import BadRow
+from jobs.files import StoredFile
+from jobs.pipeline import failed_rows_writer
+from jobs.pipeline.failed_rows_writer import FailedRows
+from jobs.queue import UploadQueue
+from jobs.reports import Report
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Claim, Processor, Upload
+from tests import ROOT
+from tests.conftest import store
+from tests.support.services import PostgresServer, RedisServer
+from tests.support.waiting import until
+from webapp.app import create_app
+from webapp.connection import Connection
+
+#: Seconds without a byte after which a client of the tests gives up: streams ping only each 15 s.
+TIMEOUT = 12.0
+#: Seconds of a lease that no test outlives.
+LEASE = 600.0
+#: Failed rows of an upload that are kept: more than any test has.
+KEPT = 1_000_000
+
+
+class Stream:
+    """An open event stream, read by the test as it goes."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        # A comment behind an id makes httpx-sse tell of an event without data, which browsers do not.
+        self._events = (event for event in EventSource(response).iter_sse() if event.data)
+
+    def next(self) -> ServerSentEvent:
+        """The next message that is no ping."""
+        return next(event for event in self._events if event.event != "ping")
+
+    def until(self, condition: Callable[[ServerSentEvent], object]) -> list[ServerSentEvent]:
+        """All messages up to the first of which the condition is true."""
+        found = [self.next()]
+        deadline = time.monotonic() + 60
+        while not condition(found[-1]):
+            assert time.monotonic() < deadline, f"Waited in vain; what came: {found}"
+            found.append(self.next())
+        return found
+
+    def until_seq(self, upload: Upload) -> list[ServerSentEvent]:
+        """All messages of a JSON stream up to the one that shows this state."""
+        return self.until(lambda event: (event.json()["file_id"], event.json()["seq"]) == (upload.id, upload.seq))
+
+    def until_text(self, text: str) -> str:
+        """What an HTML stream says up to the first message that has this text."""
+        return "\n".join(event.data for event in self.until(lambda event: text in event.data))
+
+    def rest(self) -> list[ServerSentEvent]:
+        """All messages until the server ends the stream."""
+        return [event for event in self._events if event.event != "ping"]
+
+
+@contextmanager
+def stream(client: httpx.Client, path: str, last_event_id: str | None = None) -> Iterator[Stream]:
+    """A stream whose answer has begun; nothing of it was read yet."""
+    headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
+    with client.stream("GET", path, headers=headers) as response:
+        yield Stream(response)
+
+
+class Records:
+    """Does to the records what workers do, and tells it, without a file being looked at."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.publisher = Publisher(settings.redis)
+
+    def get(self, upload: Upload) -> Upload:
+        with self.database.reading() as connection:
+            return uploads.get(connection, upload.id)
+
+    def all(self) -> list[Upload]:
+        """Newest first."""
+        with self.database.reading() as connection:
+            return uploads.page(connection, limit=999).items
+
+    def change(self, change: Callable[[sa.Connection], Upload | None]) -> Upload:
+        """Commit a change without a word about it, as a process does that crashes then."""
+        with self.database.transaction() as connection:
+            upload = change(connection)
+        assert upload is not None
+        return upload
+
+    def tell(self, change: Callable[[sa.Connection], Upload | None]) -> Upload:
+        """Commit a change and publish it."""
+        upload = self.change(change)
+        self.publisher.publish(upload)
+        return upload
+
+    def pending(self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n") -> Upload:
+        file = store(self.settings, content, filename)
+        return self.tell(lambda connection: uploads.create(connection, file))
+
+    def external(self, filename: str = "june.csv", **more: Any) -> Upload:
+        """An upload that a script outside imports, which has its file."""
+        file = StoredFile(filename, stored_as="", size=0, sha256="")
+        return self.tell(lambda connection: uploads.create(connection, file, processor=Processor.EXTERNAL, **more))
+
+    def report(self, upload: Upload, event: str = "progress", **said: Any) -> Upload:
+        """What its script says of it: progress, complete, error or cancelled."""
+        report = Report(file_id=upload.id, event=f"bulk_upload_{event}", **said)  # type: ignore[arg-type]  # of the four
+
+        def record(connection: sa.Connection) -> Upload:
+            [outcome] = reports.record(connection, [report])
+            assert isinstance(outcome, Upload), outcome
+            return outcome
+
+        return self.tell(record)
+
+    def claim(self, upload: Upload) -> Upload:
+        return self.tell(lambda connection: uploads.claim(connection, upload.id, worker="a test", lease=LEASE))
+
+    def processing(
+        self,
+        filename: str = "june.csv",
+        rows: int = 100,
+        dataset: str = "june",
+        header: Sequence[str] = ("a", "b"),
+        parent: int | None = None,
+    ) -> Upload:
+        """An upload that a worker has looked through."""
+        upload = self.claim(self.pending(filename))
+        known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "header": list(header), "notes": []}
+        known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
+        return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
+
+    def advance(self, upload: Upload, good: int = 10, bad: list[BadRow] | None = None) -> Upload:
+        def change(connection: sa.Connection) -> Upload:
+            failed = FailedRows.of(bad or [])
+            rows: dict[str, int] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
+            advanced = uploads.advance(connection, claim_of(upload), lease=LEASE, **rows)
+            failed_rows_writer.record(connection, upload.id, failed, room=KEPT)
+            return advanced
+
+        return self.tell(change)
+
+    def complete(self, upload: Upload) -> Upload:
+        return self.tell(lambda connection: uploads.complete(connection, claim_of(upload)))
+
+    def completed(self, filename: str = "june.csv") -> Upload:
+        return self.complete(self.processing(filename))
+
+    def fail(self, upload: Upload, error: str = "The file cannot be read.") -> Upload:
+        return self.tell(lambda connection: uploads.fail(connection, claim_of(upload), error))
+
+    def cancel(self, upload: Upload) -> Upload:
+        return self.tell(lambda connection: uploads.cancel(connection, upload.id))
+
+    def retry(self, upload: Upload) -> Upload:
+        return self.tell(lambda connection: uploads.retry(connection, upload.id))
+
+    def declare(self, name: str, *fields: dict[str, Any], mode: Mode = Mode.INSERT, **properties: Any) -> Dataset:
+        """A dataset that nothing was put into yet."""
+        schema = TableSchema.parse({"fields": list(fields), **properties})
+        with self.database.transaction() as connection:
+            return datasets.declare(connection, name, schema, mode)
+
+    def dataset(self, name: str, rows: Iterable[tuple[int | None, str, bool]] = ()) -> Dataset:
+        """A dataset with the columns id, name and paid, from an upload that is completed."""
+        rows = list(rows)
+        upload = self.advance(self.processing(f"{name}.csv", dataset=name, rows=len(rows)), len(rows))
+        fields = [
+            {"name": "id", "type": "integer", "description": "each is one"},
+            {"name": "name", "type": "string"},
+            {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+        ]
+        with self.database.transaction() as connection:
+            dataset = datasets.create(connection, name, TableSchema.parse({"fields": fields}), upload.id)
+            for number, (id_, text, paid) in enumerate(rows, 1):
+                values = {"_upload_id": upload.id, "_row_number": number, "id": id_, "name": text, "paid": paid}
+                connection.execute(sa.insert(dataset.table), values)
+        self.complete(upload)
+        return dataset
+
+    def close(self) -> None:
+        self.publisher.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def links(html: str, rel: str = "") -> list[str]:
+    """Addresses of the links of a page, of one kind if that is named."""
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>' if not rel else rf'<a [^>]*rel="{rel}" href="([^"]*)"', html)
+    return [unescape(link) for link in found]
+
+
+def claim_of(upload: Upload) -> Claim:
+    return Claim(upload.id, upload.attempt)
+
+
+class Served:
+    """The application on a uvicorn of its own, in a thread: quick to start, and open to a test's monkeypatch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.records = Records(settings)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings),
+                http=Connection,
+                lifespan="on",
+                log_config=None,
+                ws="none",
+                timeout_graceful_shutdown=5,
+                proxy_headers=False,
+            )
+        )
+        self._thread = threading.Thread(target=self._server.run, args=[[self._listening]], name="uvicorn")
+
+    @classmethod
+    def standing(cls, request: pytest.FixtureRequest, folder: Path) -> Self:
+        """For a fixture of a whole module, whose tests leave nothing behind; its parameter names the database."""
+        redis: RedisServer = request.getfixturevalue("_redis_of_session")
+        url = f"sqlite:///{folder / 'data' / 'bulk_upload.db'}"
+        if request.param == "postgresql":
+            postgres: PostgresServer = request.getfixturevalue("_postgres_of_session")
+            url = postgres.create()
+        settings = Settings.load(data=folder / "data", database_url=url, redis_url=redis.url, port=0)
+        migrate(settings)
+        return cls(settings)
+
+    @property
+    def stored(self) -> list[Path]:
+        """What lies in the folder of files."""
+        return sorted(self.settings.files.glob("*"))
+
+    def stream(self, path: str, last_event_id: str | None = None) -> Any:
+        return stream(self.client, path, last_event_id)
+
+    def post(self, content: bytes | str, filename: str = "june.csv", **fields: str) -> httpx.Response:
+        """A raw upload by the API."""
+        return self.client.post("/api/v1/uploads", params={"filename": filename, **fields}, content=content)
+
+    def finished(self) -> Upload:
+        """The newest upload, once it is at its end."""
+        until(lambda: not self.records.all()[0].is_active, "the upload to end")
+        return self.records.all()[0]
+
+    def page(self, path: str, **query: str | int) -> str:
+        """A page that is there."""
+        answer = self.client.get(path, params=query or None)
+
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        return answer.text
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        until(lambda: self._server.started or not self._thread.is_alive(), "uvicorn to start")
+        assert self._server.started
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(30)
+        self._listening.close()
+        self.records.close()
+        assert not self._thread.is_alive(), "uvicorn did not end"
+
+
+class _Command:
+    """A command of the program in a process of its own, its log in a file beside the data folder."""
+
+    command = ""
+
+    def __init__(self, settings: Settings, tweak: str = "") -> None:
+        """tweak: Python that runs first, to shorten intervals."""
+        self._settings = settings
+        self._code = f"{tweak}\nfrom webapp.cli import main\nmain()"
+        self._log = settings.data.parent / f"{self.command}-{time.monotonic_ns()}.log"
+        self.process = self._start()
+
+    def _start(self, **variables: str) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", self._code, self.command],
+                env={**environ, **self._settings.environment(), "PYTHONPATH": str(ROOT), **variables},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def terminate(self) -> int:
+        """In order. Returns the exit status."""
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        finally:
+            self.kill()
+
+
+class Web(_Command):
+    """`bulk-upload web` on a free port."""
+
+    command = "web"
+
+    def __init__(self, settings: Settings, tweak: str = "") -> None:
+        super().__init__(settings, tweak)
+        self.url = self._address()
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+        until(self.is_healthy, "the web process to answer")
+
+    def _address(self) -> str:
+        found = until(
+            lambda: self.process.poll() is not None or re.search(r"Listening on (http://\S+)\.\n", self.log),
+            "the web process to listen",
+        )
+        assert isinstance(found, re.Match), self.log
+        return str(found[1])
+
+    def is_healthy(self) -> bool:
+        try:
+            return self.client.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def restart(self) -> None:
+        """Begin again on the same port; it must have ended."""
+        self.process = self._start(BULK_UPLOAD_PORT=str(httpx.URL(self.url).port))
+        until(self.is_healthy, "the web process to answer again")
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        super().__exit__()
+
+
+class Worker(_Command):
+    """`bulk-upload worker`, ready to take an upload."""
+
+    command = "worker"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        queue = UploadQueue(settings.redis)
+        until(lambda: self.process.poll() is not None or queue.line().workers, "the worker to report")
+        queue.close()
+        assert self.process.poll() is None, self.log

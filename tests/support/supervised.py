@@ -1,0 +1,113 @@
+"""`bulk-upload serve` as a process of its own, for tests to look at, kill and end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.settings import Settings
+from tests import ROOT
+from tests.support.waiting import until
+
+URL = re.compile(r"^  Address +(http://127\.0\.0\.1:\d+)$", re.MULTILINE)
+BORN = re.compile(r"(The private Redis|The web process|Worker \d+) has process id (\d+)\.")
+
+
+class Serve:
+    """One `bulk-upload serve` on a data folder of the test, its output in files in the test's folder."""
+
+    def __init__(self, folder: Path, data: str, *flags: str, port: int = 0, **variables: str) -> None:
+        self.data = folder / data
+        self._log = folder / f"serve-{time.monotonic_ns()}.log"
+        self._out = self._log.with_suffix(".out")
+        words = ["serve", "--data", str(self.data), "--port", str(port), "--workers", "1", *flags]
+        with self._log.open("wb") as log, self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "webapp.cli", *words],
+                env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+            )
+
+    @property
+    def socket(self) -> Path:
+        """The socket of its Redis."""
+        return Settings(data=self.data).redis_socket
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    @property
+    def banner(self) -> str:
+        return self._out.read_text("utf-8")
+
+    @property
+    def children(self) -> dict[str, int]:
+        """The newest process id of each child, by its name in the log."""
+        return {name: int(pid) for name, pid in BORN.findall(self.log)}
+
+    @property
+    def url(self) -> str:
+        """The address in the banner, once it is printed."""
+        until(lambda: self.process.poll() is not None or URL.search(self.banner), f"the banner; the log: {self.log}")
+        found = URL.search(self.banner)
+
+        assert found is not None, self.log
+
+        return found[1]
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """One more worker on the same data folder, inside the block."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.cli", "worker", "--data", str(self.data)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def refusal(self) -> tuple[int, str]:
+        """Exit status and words of a start that does not come about."""
+        return self.process.wait(30), self.log
+
+    def kill_everything(self) -> None:
+        """What a power cut leaves of the processes."""
+        for pid in [self.process.pid, *self.children.values()]:
+            kill(pid)
+        self.process.wait(10)
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is no zombie: one whose parent was killed may wait for a while to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has forked."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
+    except FileNotFoundError:
+        return []

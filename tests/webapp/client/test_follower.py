@@ -1,0 +1,129 @@
+"""The states that a server tells, each once, however often the connection breaks."""
+
+import json
+from itertools import islice
+
+import httpx
+import pytest
+
+from tests.support.answering import answering, stream, upload
+from webapp.client import follower
+from webapp.client.follower import Follower, State, outcome
+from webapp.client.remote import Remote, RemoteError, ServerAwayError
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "PAUSES", (0.0,))
+
+
+def state(status: str = "processing", *, done: int = 0, failed: int = 0, total: int | None = None) -> State:
+    return State(7, 1, "june.csv", status, 0, total, done, failed, None, "2026-01-31T09:00:00.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        (state("completed", done=1_234), ("completed, 1,234 rows", 0)),
+        (state("completed", done=1), ("completed, 1 row", 0)),
+        (
+            state("completed", done=1_234, failed=12),
+            ("completed with errors: 12 of 1,234 rows failed, see http://host/uploads/7", 1),
+        ),
+        (state("cancelled", done=9), ("cancelled after 9 rows, see http://host/uploads/7", 1)),
+        (State(7, 1, "june.csv", "failed", 0, None, 0, 0, "It is a picture.", ""), ("failed: It is a picture.", 1)),
+    ],
+)
+def test_an_outcome_is_a_sentence_and_a_status(of: State, expected: tuple[str, int]) -> None:
+    assert expected == outcome(of, "http://host/uploads/7")
+
+
+AWAY = (503, "application/problem+json", "{}")
+
+
+def test_a_state_that_comes_twice_is_told_once_and_an_old_one_never() -> None:
+    answers = [
+        stream(upload(seq=2), upload(seq=3), upload(seq=3), upload(seq=1), ping="now"),
+        stream(upload(seq=3), upload(seq=4), upload("completed", seq=5), upload(seq=6)),
+    ]
+    with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
+        states = list(Follower(remote, 7).states())
+
+    assert [state.seq for state in states] == [2, 3, 4, 5]
+
+
+def test_who_follows_all_goes_on_behind_an_end_and_from_the_newest_state() -> None:
+    answers = [
+        stream(upload("completed", seq=9), upload(seq=3, file_id=8)),
+        AWAY,
+        stream(upload(seq=10), upload(seq=4, file_id=8)),
+    ]
+    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+        states = list(islice(Follower(remote).states(), 4))
+
+    newest = "2026-01-31T09:00:09.000000Z"
+    assert [(state.file_id, state.seq) for state in states] == [(7, 9), (8, 3), (7, 10), (8, 4)]
+    assert requests == [("/api/v1/events", None), ("/api/v1/events", newest), ("/api/v1/events", newest)]
+
+
+def test_who_was_told_nothing_yet_goes_on_from_the_servers_clock() -> None:
+    answers = [stream(ping="2026-01-31T08:00:00.000000Z"), stream(upload(seq=1))]
+    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+        next(Follower(remote).states())
+
+    assert [last_id for _, last_id in requests] == [None, "2026-01-31T08:00:00.000000Z"]
+
+
+def test_going_away_and_coming_back_are_told_once_each() -> None:
+    told: list[str] = []
+    answers = [stream(upload(seq=1)), AWAY, AWAY, stream(upload(seq=1)), stream(upload("failed", seq=2))]
+    with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
+        follow = Follower(remote, 7, on_open=lambda: told.append("open"), on_away=lambda: told.append("away"))
+        list(follow.states())
+
+    assert told == ["open", "away", "open"]
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_only_who_is_patient_waits_for_ever(patient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "TRIES", 3)
+    answers = [AWAY] * 4 + [stream(upload("completed", seq=1))]
+    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+        follow = Follower(remote, 7, patient=patient)
+        if patient:
+            assert [state.seq for state in follow.states()] == [1]
+        else:
+            with pytest.raises(ServerAwayError, match=f"^{url} answers no more"):
+                list(follow.states())
+
+    assert len(requests) == (5 if patient else 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (
+            (404, "application/problem+json", '{"status": 404, "detail": "There is no upload #7."}'),
+            "There is no upload",
+        ),
+        ((200, "text/html", "<p>Hello"), "Is it the right address?"),
+        ((200, "application/json", upload()), "Is it the right address?"),
+        ((302, "text/html", ""), "answered 302 Found"),
+    ],
+)
+def test_a_server_that_has_no_such_stream_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
+    with (
+        answering(answer) as (url, requests),
+        Remote(httpx.URL(url)) as remote,
+        pytest.raises(RemoteError, match=sentence.replace("?", r"\?")),
+    ):
+        list(Follower(remote, 7, patient=True).states())
+
+    assert len(requests) == 1
+
+
+def test_what_a_state_says_cannot_steer_a_terminal() -> None:
+    data = json.loads(upload("failed", filename="a\x1b]0;b\x07\u202e.csv", error="Row 1:\r\n\x1b[2J gone\0"))
+    told = State.of(data)
+
+    assert (told.filename, told.error) == ("a]0;b.csv", "Row 1: [2J gone")

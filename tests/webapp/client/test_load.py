@@ -1,0 +1,202 @@
+"""`bulk-upload load`: what it says and with which status it ends, against servers that really run."""
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.answering import answering, stream, upload
+from tests.support.commands import Terminal, begin, run
+from tests.support.supervised import Serve, kill
+from tests.support.waiting import until
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    june = written(tmp_path, "june.csv", "id,name\n" + "".join(f"{n},name {n}\n" for n in range(1234)))
+
+    assert run("load", june, "--url", url) == (
+        0,
+        "june.csv: completed, 1,234 rows\n",
+        "june.csv: sending 16,298 bytes\n",
+    )
+
+
+def test_without_a_url_the_server_of_the_settings_is_meant(start: Callable[..., Serve], tmp_path: Path) -> None:
+    port = start().url.rpartition(":")[2]
+    june = written(tmp_path, "june [1].csv", "id,name\n1,Zoë\n")
+    status, out, _ = run("load", june, BULK_UPLOAD_PORT=port, HTTP_PROXY="http://127.0.0.1:1")
+
+    assert (status, out) == (0, "june [1].csv: completed, 1 row\n")
+
+
+def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none_back(
+    start: Callable[..., Serve], tmp_path: Path
+) -> None:
+    url = start().url
+    files = [
+        written(tmp_path, "june.csv", "id,name\n1,Zoë\n"),
+        written(tmp_path, "june.doc", "id,name\n"),
+        written(tmp_path, "empty.csv", ""),
+        written(tmp_path, "july.csv", "id,name\n2,Ann\n3,Bob\n"),
+    ]
+    status, out, err = run("load", *files, "--url", url)
+
+    assert (status, out) == (2, "june.csv: completed, 1 row\njuly.csv: completed, 2 rows\n")
+    assert "june.doc: “june.doc” is not of a kind that can be imported." in err
+    assert "empty.csv: “empty.csv” is empty." in err
+
+
+def test_the_dataset_is_the_one_that_was_asked_for(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    june = written(tmp_path, "june.csv", "id,name\n1,Zoë\n")
+    status, _, err = run("load", june, "--dataset", "sales", "--url", url)
+
+    assert status == 0, err
+    assert httpx.get(f"{url}/api/v1/uploads/1").json()["dataset"] == "sales"
+
+
+def test_failed_rows_are_counted_and_the_page_that_shows_them_named(
+    start: Callable[..., Serve], tmp_path: Path
+) -> None:
+    url = start().url
+    june = written(tmp_path, "june.csv", "id,name\n" + "".join(f"{n},x\n" for n in range(1230)) + "1\n" * 4)
+    status, out, _ = run("load", june, "--url", url + "/")
+
+    assert status == 1
+    assert out == f"june.csv: completed with errors: 4 of 1,234 rows failed, see {url}/uploads/1\n"
+
+
+def test_a_file_that_is_no_table_fails_with_the_reason(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    picture = written(tmp_path, "picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+    status, out, _ = run("load", picture, "--url", url)
+    error = httpx.get(f"{url}/api/v1/uploads/1").json()["error"]
+
+    assert error
+    assert (status, out) == (1, f"picture.csv: failed: {error}\n")
+
+
+def test_an_upload_that_somebody_cancels_ends_with_status_1(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start("--workers", "0").url
+    process = begin("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+    until(lambda: httpx.get(f"{url}/api/v1/uploads").json()["items"], "the upload")
+    httpx.post(f"{url}/api/v1/uploads/1/cancel").raise_for_status()
+    out, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (1, f"june.csv: cancelled after 0 rows, see {url}/uploads/1\n")
+
+
+def test_a_stream_that_is_cut_is_opened_again(start: Callable[..., Serve], tmp_path: Path) -> None:
+    serve = start("--workers", "0")
+    url = serve.url
+    terminal = Terminal("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+    until(lambda: "waiting to begin" in terminal.seen, "the upload to be accepted and told so")
+    web = serve.children["The web process"]
+    kill(web)
+    until(lambda: serve.children["The web process"] != web, "another web process")
+    with serve.worker():
+        assert terminal.status() == 0
+
+    assert "june.csv: completed, 1 row\r\n" in terminal.seen
+
+
+def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    terminal = Terminal("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+
+    assert terminal.status() == 0
+    assert "sending 15 bytes" in terminal.seen
+    assert "june.csv: completed, 1 row\r\n" in terminal.seen
+
+
+def test_ctrl_c_says_that_the_import_goes_on_and_where(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start("--workers", "0").url
+    files = [written(tmp_path, name, "id,name\n1,Zoë\n") for name in ("june.csv", "july.csv")]
+    terminal = Terminal("load", *files, "--url", url)
+    until(lambda: "waiting to begin" in terminal.seen, "the bar")
+    terminal.process.send_signal(signal.SIGINT)
+    status = terminal.status()
+    said = " ".join(terminal.seen.split())
+
+    assert status == 130
+    assert f"june.csv: the import goes on at the server. Watch it, or cancel it, at {url}/uploads/1" in said
+    assert "Not sent: july.csv." in said
+    assert "Traceback" not in said
+
+
+def test_a_server_that_is_away_is_named_and_how_to_start_one(tmp_path: Path) -> None:
+    files = [written(tmp_path, name, "id,name\n1,Zoë\n") for name in ("june.csv", "july.csv")]
+    with socket.socket() as closed:  # bound, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://someone:secret@127.0.0.1:{closed.getsockname()[1]}"
+        status, out, err = run("load", *files, "--url", url)
+
+    assert (status, out) == (2, "")
+    assert err.splitlines()[1:] == [
+        f"june.csv: no server answers at {url.replace('someone:secret@', '')}. Start one with `bulk-upload serve`,"
+        " or say with --url where it is.",
+        "Not sent: july.csv.",
+    ]
+
+
+def test_a_new_stream_goes_on_where_the_old_one_was_cut_and_204_is_the_end(tmp_path: Path) -> None:
+    answers = [
+        (201, "application/json", upload("pending")),
+        stream(upload("processing", 5, seq=2), ping="now"),
+        (503, "application/problem+json", "{}"),
+        (204, "text/event-stream", ""),
+        (200, "application/json", upload("completed", 9, seq=3)),
+    ]
+    with answering(*answers) as (url, requests):
+        status, out, _ = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", f"{url}/behind/a/proxy")
+
+    last_id = "2026-01-31T09:00:02.000000Z"
+    path = "/behind/a/proxy/api/v1/uploads"
+    assert (status, out) == (0, "june.csv: completed, 9 rows\n")
+    assert requests == [
+        (f"{path}?filename=june.csv", None),
+        (f"{path}/7/events", None),
+        (f"{path}/7/events", last_id),
+        (f"{path}/7/events", last_id),
+        (f"{path}/7", None),
+    ]
+
+
+def test_an_upload_that_is_gone_ends_with_the_servers_sentence(tmp_path: Path) -> None:
+    answers = [
+        (201, "application/json", upload("pending")),
+        (404, "application/problem+json", '{"status": 404, "detail": "There is no upload #7."}'),
+    ]
+    with answering(*answers) as (url, _):
+        status, _, err = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", url)
+
+    assert (status, err.splitlines()[-1]) == (2, "june.csv: There is no upload #7.")
+
+
+@pytest.mark.parametrize("answer", [(200, "text/html", "<p>Hello"), (404, "application/json", "[]")])
+def test_a_server_that_is_another_one_is_told_by_what_it_says(answer: tuple[int, str, str], tmp_path: Path) -> None:
+    with answering(answer) as (url, _):
+        status, _, err = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", url)
+
+    assert status == 2
+    assert f"june.csv: {url} answered {answer[0]} " in err
+    assert "Is it the right address?" in err
+
+
+def test_a_file_that_does_not_exist_is_refused_before_any_is_sent(tmp_path: Path) -> None:
+    june = written(tmp_path, "june.csv", "id\n1\n")
+    status, out, err = run("load", june, tmp_path / "july.csv", "--url", "http://127.0.0.1:1")
+
+    assert (status, out) == (2, "")
+    assert "july.csv' does not exist." in err
+    assert "june.csv" not in err.replace("july.csv", "")

@@ -1,0 +1,215 @@
+"""`bulk-upload watch`: what it says and with which status it ends, against servers that really run."""
+
+import re
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.failed_rows import BadRow, Reason
+from jobs.settings import Settings
+from tests.support.answering import answering, stream, upload
+from tests.support.commands import Terminal, begin, run
+from tests.support.serving import Records, Served, Web
+from tests.support.waiting import until
+from tests.webapp.client.test_follower import state
+from webapp.client.follower import State
+from webapp.client.watch import line
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+BAD = BadRow(11, ["x"], [Reason("a", "is not a number", "x")])
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+def without_times(text: str) -> list[str]:
+    """The lines of an output, each of which must begin with a moment."""
+    lines = text.splitlines()
+    for each in lines:
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  #", each), each
+    return [each[21:] for each in lines]
+
+
+class Watcher:
+    """A `watch` under way, read line by line."""
+
+    def __init__(self, *words: object) -> None:
+        self.process = begin("watch", *words)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._out, self._err = self.process.stdout, self.process.stderr
+
+    def says(self, expected: str) -> None:
+        """The next line on stdout, but for its time."""
+        [found] = without_times(self._out.readline())
+
+        assert expected == found
+
+    def warns(self, expected: str) -> None:
+        """The next line on stderr."""
+        assert expected == self._err.readline().rstrip("\n")
+
+    def end(self) -> int:
+        """Its exit status; it must have nothing more to say."""
+        out, err = self.process.communicate(timeout=60)
+
+        assert (out, err) == ("", "")
+        return self.process.returncode
+
+
+@ONE_DATABASE
+def test_every_change_of_every_upload_is_a_line(served: Served) -> None:
+    records = served.records
+    running = records.processing("june.csv", rows=100)
+    watcher = Watcher("--url", served.url)
+    watcher.warns(f"Watching {served.url}. Ctrl-C ends it.")
+    watcher.says("#1 june.csv: processing, 0 %, 0 rows of 100")
+    records.advance(running, 25)
+    watcher.says("#1 june.csv: processing, 25 %, 25 rows of 100")
+    other = records.external("july [1].csv")
+    watcher.says("#2 july [1].csv: pending")
+    records.report(other, "error", error="The disk\nis full.")
+    watcher.says("#2 july [1].csv: failed: The disk is full.")
+    records.complete(running)
+    watcher.says("#1 june.csv: completed, 25 rows")
+    watcher.process.send_signal(signal.SIGINT)
+
+    assert watcher.end() == 130
+
+
+@ONE_DATABASE
+def test_one_upload_is_watched_to_its_end(served: Served) -> None:
+    records = served.records
+    upload, other = records.processing("june.csv", rows=10), records.processing("july.csv")
+    watcher = Watcher(upload.id, "--url", f"{served.url}/")
+    watcher.warns(f"Watching {served.url}. Ctrl-C ends it.")
+    watcher.says("#1 june.csv: processing, 0 %, 0 rows of 10")
+    records.advance(other)
+    records.advance(upload, 10)
+    watcher.says("#1 june.csv: processing, 99 %, 10 rows of 10")
+    records.complete(upload)
+    watcher.says("#1 june.csv: completed, 10 rows")
+
+    assert watcher.end() == 0
+
+
+@ONE_DATABASE
+def test_the_status_tells_whether_every_row_is_in(served: Served) -> None:
+    records = served.records
+    ends = [
+        (records.completed(), 0, "completed, 0 rows"),
+        (
+            records.complete(records.advance(records.processing(), 10, [BAD])),
+            1,
+            f"completed with errors: 1 of 11 rows failed, see {served.url}/uploads/2",
+        ),
+        (records.fail(records.processing()), 1, "failed: The file cannot be read."),
+        (records.cancel(records.processing()), 1, f"cancelled after 0 rows, see {served.url}/uploads/4"),
+    ]
+    for ended, expected, sentence in ends:
+        status, out, _ = run("watch", ended.id, "--url", served.url)
+
+        assert (status, without_times(out)) == (expected, [f"#{ended.id} june.csv: {sentence}"])
+
+
+@ONE_DATABASE
+def test_a_server_that_goes_away_is_waited_for_and_nothing_is_missed(settings: Settings) -> None:
+    records = Records(settings)
+    upload = records.processing("june.csv", rows=10)
+    with Web(settings) as web:
+        watcher = Watcher("--url", web.url)
+        watcher.warns(f"Watching {web.url}. Ctrl-C ends it.")
+        watcher.says("#1 june.csv: processing, 0 %, 0 rows of 10")
+        web.kill()
+        watcher.warns(f"The server at {web.url} is away. It is tried again until it is back.")
+        records.complete(records.advance(upload, 10))
+        web.restart()
+        watcher.warns(f"The server at {web.url} is back.")
+        watcher.says("#1 june.csv: completed, 10 rows")
+        watcher.process.send_signal(signal.SIGINT)
+
+        assert watcher.end() == 130
+    records.close()
+
+
+@ONE_DATABASE
+def test_a_terminal_shows_a_bar_and_then_the_outcome(served: Served) -> None:
+    upload = served.records.advance(served.records.processing("june.csv", rows=10), 5)
+    terminal = Terminal("watch", upload.id, "--url", served.url)
+    until(lambda: "5 rows" in terminal.seen, "the bar")
+    served.records.complete(upload)
+
+    assert terminal.status() == 0
+    assert "june.csv: completed, 5 rows\r\n" in terminal.seen
+    assert "#1" not in terminal.seen
+
+
+@ONE_DATABASE
+def test_ctrl_c_ends_it_in_peace(served: Served) -> None:
+    upload = served.records.advance(served.records.processing("june.csv", rows=10), 5)
+    for words in ([], [upload.id]):
+        terminal = Terminal("watch", *words, "--url", served.url)
+        until(lambda terminal=terminal: "5 rows" in terminal.seen, "a word of the upload")  # type: ignore[misc]  # bound
+        terminal.process.send_signal(signal.SIGINT)
+
+        assert terminal.status() == 130
+        assert "Traceback" not in terminal.seen
+        assert "Aborted" not in terminal.seen
+
+
+@ONE_DATABASE
+def test_an_upload_that_there_is_not_ends_with_the_servers_sentence(served: Served) -> None:
+    assert run("watch", 7, "--url", served.url) == (2, "", "There is no upload #7.\n")
+
+
+@pytest.mark.parametrize("words", [[], ["7"]])
+def test_a_server_that_was_never_there_is_named_and_how_to_start_one(words: list[str]) -> None:
+    with socket.socket() as closed:  # bound, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        status, out, err = run("watch", *words, "--url", url)
+
+    assert (status, out) == (2, "")
+    assert err == f"No server answers at {url}. Start one with `bulk-upload serve`, or say with --url where it is.\n"
+
+
+@pytest.mark.parametrize("words", [["june"], ["0"], ["-1"], ["7", "8"], ["--url", "june"]])
+def test_what_cannot_be_meant_ends_with_status_2(words: list[str]) -> None:
+    status, out, err = run("watch", *words)
+
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+
+
+def test_whoever_stops_reading_ends_it() -> None:
+    answers = [stream(*(upload(seq=seq) for seq in range(1, 50)))] * 999
+    with answering(*answers) as (url, _):
+        process = begin("watch", "--url", url)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        (state("pending"), "pending"),
+        (state(), "processing, 0 %, 0 rows"),
+        (state(done=1), "processing, 0 %, 1 row"),
+        (state(done=100_000, failed=988, total=400_000), "processing, 0 %, 100,000 rows of 400,000, 988 failed"),
+        (state("completed", done=5), "completed, 5 rows"),
+        (state("of a newer server", done=5), "of a newer server, 0 %, 5 rows"),
+    ],
+)
+def test_a_state_is_a_line(of: State, expected: str) -> None:
+    assert without_times(re.sub(r"\x1b\[\d+m", "", line(of, "http://host/uploads/7"))) == [f"#7 june.csv: {expected}"]

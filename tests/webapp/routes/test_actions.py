@@ -1,0 +1,294 @@
+"""What pages and API let people do with uploads: what is recorded, what is told, and who gets to work on it."""
+
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+
+from jobs.queue import UploadQueue
+from jobs.settings import Settings
+from jobs.uploads import Status, Upload
+from tests.support.serving import Served, Worker
+
+#: What the file of an upload has that Records makes.
+CONTENT = b"a,b\n1,2\n"
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """For tests that leave nothing behind."""
+    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
+        yield served
+
+
+def by_page(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
+    """As the page's form sends it."""
+    headers = {"Accept": "application/json"}
+    return served.client.post("/uploads", files={"file": (filename, content)}, data=fields, headers=headers)
+
+
+def by_form(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
+    return served.client.post("/api/v1/uploads", files={"file": (filename, content)}, data=fields)
+
+
+def by_body(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
+    return served.post(content, filename, **fields)
+
+
+ALL_WAYS = pytest.mark.parametrize("send", [by_page, by_form, by_body])
+
+
+def sent(served: Served, answer: httpx.Response) -> Upload:
+    """The upload that was just recorded."""
+    [upload, *_] = served.records.all()
+
+    assert answer.status_code == 201
+    assert answer.json()["id"] == upload.id
+    return upload
+
+
+def ahead(served: Served) -> set[int]:
+    """Uploads that wait for a worker."""
+    queue = UploadQueue(served.settings.redis)
+    found = queue.line().ahead
+    queue.close()
+    return set(found)
+
+
+# Where rows go
+
+
+@ALL_WAYS
+def test_a_dataset_that_exists_is_chosen_and_a_new_name_is_wanted(served: Served, send: Any) -> None:
+    served.records.dataset("sales")
+    for name, expected in [
+        ("sales", ("sales", "sales")),
+        (" sales ", ("sales", "sales")),
+        ("sales_2", (None, "sales_2")),
+        ("auto", (None, "")),
+        ("", (None, "")),
+    ]:
+        upload = sent(served, send(served, dataset=name))
+
+        assert (upload.dataset, upload.dataset_wanted) == expected
+        assert upload.status is Status.PENDING
+
+
+def test_the_form_adds_the_rows_of_a_file_to_a_dataset_that_exists(served: Served) -> None:
+    with Worker(served.settings):
+        by_page(served, b"id,name\n1,one\n2,two\n", "sales.csv")
+        first = served.finished()
+        by_page(served, b"Name;ID\nthree;3\n", "more.csv", dataset="sales", duplicates="hold")
+        second = served.finished()
+    rows = served.client.get("/datasets/sales/rows.csv?provenance=1").text.splitlines()
+
+    assert [(each.status, each.dataset, each.rows_success) for each in (first, second)] == [
+        (Status.COMPLETED, "sales", 2),
+        (Status.COMPLETED, "sales", 1),
+    ]
+    assert rows == [
+        "id,name,_upload_id,_row_number",
+        f"1,one,{first.id},1",
+        f"2,two,{first.id},2",
+        f"3,three,{second.id},1",
+    ]
+    assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 3
+    assert "3 rows, 2 columns" in served.page("/datasets/sales")
+
+
+# The same file again
+
+
+@ALL_WAYS
+def test_a_file_that_was_imported_into_the_same_dataset_is_held_if_that_is_asked(served: Served, send: Any) -> None:
+    earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
+    answer = send(served, dataset="sales", duplicates="hold")
+    upload = sent(served, answer)
+    day = f"{served.records.all()[-1].created_at:%Y-%m-%d}"
+    told = (
+        f"The same file was imported into “sales” on {day} as #{earlier}."
+        " Nothing was imported again; import it anyway if that is meant."
+    )
+
+    assert (upload.status, upload.duplicate_of, upload.error, upload.attempt) == (Status.CANCELLED, earlier, told, 0)
+    assert (
+        answer.json().items()
+        >= {
+            "event": "bulk_upload_cancelled",
+            "status": "cancelled",
+            "dataset": "sales",
+            "duplicate_of": earlier,
+            "error": told,
+        }.items()
+    )
+    assert upload.finished_at is not None
+    assert ahead(served) == set()
+
+
+@ALL_WAYS
+def test_a_file_that_was_imported_before_is_imported_again_and_pointed_out_otherwise(served: Served, send: Any) -> None:
+    earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
+    for fields in ({}, {"duplicates": ""}, {"duplicates": "import"}):
+        upload = sent(served, send(served, dataset="sales", **fields))
+
+        assert (upload.status, upload.duplicate_of, upload.error) == (Status.PENDING, earlier, None)
+        assert upload.id in ahead(served)
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert (
+        f'The same file was imported into this dataset before, as <a href="/uploads/{earlier}">#{earlier}</a>.' in html
+    )
+    assert "Import anyway" not in html
+
+
+def test_only_the_same_bytes_in_the_same_dataset_are_a_duplicate(served: Served) -> None:
+    records = served.records
+    records.dataset("sales", [(1, "one", True)])
+    records.dataset("people", [(1, "one", True)])
+    for name in ("never", "failed", "cancelled"):
+        records.declare(name, {"name": "a"}, {"name": "b"})
+    records.fail(records.processing(dataset="failed"))
+    records.cancel(records.processing(dataset="cancelled"))
+    for content, dataset, expected in (
+        (CONTENT, "sales", Status.CANCELLED),
+        (CONTENT, "people", Status.CANCELLED),
+        (CONTENT + b"3,4\n", "sales", Status.PENDING),
+        (CONTENT, "never", Status.PENDING),
+        (CONTENT, "failed", Status.PENDING),
+        (CONTENT, "cancelled", Status.PENDING),
+        (CONTENT, "a_new_one", Status.PENDING),
+        (CONTENT, "", Status.PENDING),
+    ):
+        upload = sent(served, by_page(served, content, dataset=dataset, duplicates="hold"))
+
+        assert (upload.status, upload.duplicate_of is not None) == (expected, expected is Status.CANCELLED), dataset
+
+
+@ONE_DATABASE
+def test_what_is_held_is_measured_by_what_was_imported_not_by_what_was_held(served: Served) -> None:
+    first = served.records.dataset("sales", [(1, "one", True)]).upload_id
+    for _ in range(2):
+        upload = sent(served, by_page(served, dataset="sales", duplicates="hold"))
+
+        assert upload.duplicate_of == first
+
+
+def test_a_file_that_is_held_is_imported_anyway_when_somebody_says_so(served: Served) -> None:
+    with Worker(served.settings):
+        by_page(served, b"id,name\n1,one\n2,two\n", "sales.csv", duplicates="hold")
+        first = served.finished()
+        by_page(served, b"id,name\n1,one\n2,two\n", "again.csv", dataset="sales", duplicates="hold")
+        held = served.finished()
+        html = served.page(f"/uploads/{held.id}")
+
+        assert (first.status, held.status, held.rows_processed) == (Status.COMPLETED, Status.CANCELLED, 0)
+        assert '<button class="button primary" type="submit">Import anyway</button>' in html
+        assert f"as #{first.id}. Nothing was imported again; import it anyway if that is meant." in unescape(html)
+        assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 2
+
+        answer = served.client.post(f"/uploads/{held.id}/retry")
+        again = served.finished()
+
+    assert answer.headers["location"] == f"/uploads/{held.id}"
+    assert (again.id, again.status, again.rows_success, again.error) == (held.id, Status.COMPLETED, 2, None)
+    assert again.duplicate_of == first.id
+    assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 4
+
+
+@ONE_DATABASE
+def test_a_file_that_is_held_is_told_to_who_listens(served: Served) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    with served.stream("/uploads/events") as html, served.stream("/api/v1/events") as events:
+        html.next()
+        upload = sent(served, by_page(served, dataset="sales", duplicates="hold"))
+        [*_, event] = events.until_seq(upload)
+
+        assert (event.event, event.json()["status"]) == ("bulk_upload_cancelled", "cancelled")
+        assert f'id="upload-{upload.id}"' in html.until_text("Cancelled")
+
+
+# How a file is to be read
+
+
+READ = [
+    ({}, {}),
+    ({"encoding": "", "delimiter": "", "header_row": "", "sheet": "", "types": ""}, {}),
+    ({"encoding": "cp1252"}, {"encoding": "cp1252"}),
+    ({"encoding": "UTF-16"}, {"encoding": "UTF-16"}),
+    ({"delimiter": "comma"}, {"delimiter": ","}),
+    ({"delimiter": "semicolon"}, {"delimiter": ";"}),
+    ({"delimiter": "tab"}, {"delimiter": "\t"}),
+    ({"delimiter": "pipe"}, {"delimiter": "|"}),
+    ({"delimiter": ";"}, {"delimiter": ";"}),
+    ({"delimiter": "\t"}, {"delimiter": "\t"}),
+    ({"header_row": "1"}, {"header_row": 1}),
+    ({"header_row": "999999"}, {"header_row": 999_999}),
+    ({"sheet": "Größe 2"}, {"sheet": "Größe 2"}),
+    ({"types": "text"}, {"types": "text"}),
+    (
+        {"encoding": "utf-8", "delimiter": "pipe", "header_row": "3", "sheet": "Data", "types": "text"},
+        {"encoding": "utf-8", "delimiter": "|", "header_row": 3, "sheet": "Data", "types": "text"},
+    ),
+]
+
+
+@ALL_WAYS
+def test_how_a_file_is_to_be_read_is_recorded(served: Served, send: Any) -> None:
+    for fields, expected in READ:
+        upload = sent(served, send(served, **fields))
+
+        assert upload.reading == expected
+
+
+UNREADABLE = [
+    ({"encoding": "klingon"}, "“klingon” is no known encoding."),
+    ({"encoding": "a\0"}, "“a\0” is no known encoding."),
+    ({"encoding": "rot13"}, "“rot13” is no known encoding."),
+    ({"encoding": "unicode_escape"}, "“unicode_escape” is no known encoding."),
+    ({"delimiter": "x"}, "“x” is no delimiter that can be read."),
+    ({"delimiter": ",,"}, "“,,” is no delimiter that can be read."),
+    ({"delimiter": "Comma"}, "“Comma” is no delimiter that can be read."),
+    ({"header_row": "0"}, "The header cannot be in row 0: the first row is 1."),
+    ({"header_row": "-1"}, "header_row must be the number of the header's line, from 1."),
+    ({"header_row": "1.5"}, "header_row must be the number"),
+    ({"header_row": "first"}, "header_row must be the number"),
+    ({"header_row": "²"}, "header_row must be the number"),
+    ({"header_row": "9" * 5000}, "header_row must be the number"),
+    ({"types": "integer"}, "types must be text, to keep every column as it came, or auto."),
+]
+
+
+@ALL_WAYS
+@pytest.mark.parametrize(("fields", "sentence"), UNREADABLE, ids=[str(each)[:40] for each, _ in UNREADABLE])
+def test_a_way_of_reading_that_there_is_not_is_refused_and_leaves_nothing(
+    standing: Served, send: Any, fields: dict[str, str], sentence: str
+) -> None:
+    answer = send(standing, **fields)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith(sentence)
+    assert (standing.stored, standing.records.all()) == ([], [])
+
+
+@ONE_DATABASE
+def test_what_is_said_about_a_file_is_heeded(served: Served) -> None:
+    content = "made by hand\ncode|größe\n007|1,5\n008|2,5\n".encode("cp1252")
+    said = {"encoding": "cp1252", "delimiter": "pipe", "header_row": "2", "types": "text"}
+    with Worker(served.settings):
+        by_page(served, content, "sales.csv", **said)
+        upload = served.finished()
+    fields = served.client.get("/api/v1/datasets/sales").json()["schema"]["fields"]
+
+    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 2)
+    assert [(field["name"], field["type"]) for field in fields] == [("code", "string"), ("größe", "string")]
+    assert served.client.get("/datasets/sales/rows.csv").text == 'code,größe\r\n007,"1,5"\r\n008,"2,5"\r\n'

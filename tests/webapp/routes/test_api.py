@@ -1,0 +1,546 @@
+"""The JSON API, and what watches over the process asks."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from jobs import database, queue
+from jobs.events import Event, timestamp
+from jobs.settings import Settings
+from tests.support.services import RedisServer
+from tests.support.serving import Served
+from tests.support.waiting import until
+
+CONTENT = b"a,b\n1,2\n"
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """For tests that leave nothing behind."""
+    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
+        yield served
+
+
+def by_form(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
+    return served.client.post("/api/v1/uploads", files={"file": (filename, content)}, data=fields)
+
+
+def by_body(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
+    return served.client.post("/api/v1/uploads", params={"filename": filename, **fields}, content=content)
+
+
+BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
+
+
+def check_problem(answer: httpx.Response, status: int, *words: str) -> None:
+    problem = answer.json()
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem.keys() == {"type", "status", "title", "detail"}
+    assert problem["status"] == status
+    for word in words:
+        assert word in problem["detail"]
+
+
+def check_nothing_is_left(served: Served) -> None:
+    assert served.stored == []
+    assert served.records.all() == []
+
+
+@BOTH_WAYS
+def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) -> None:
+    answer = send(served, dataset="sales")
+    [upload] = served.records.all()
+
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/api/v1/uploads/{upload.id}"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "id": upload.id,
+        "event": "bulk_upload_progress",
+        "file_id": upload.id,
+        "seq": 1,
+        "attempt": 0,
+        "filename": "june.csv",
+        "dataset": None,
+        "status": "pending",
+        "progress": 0,
+        "rows_total": None,
+        "rows_processed": 0,
+        "rows_success": 0,
+        "rows_failed": 0,
+        "error": None,
+        "timestamp": timestamp(upload.updated_at),
+        "processor": "worker",
+        "size": len(CONTENT),
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "created_at": timestamp(upload.created_at),
+        "started_at": None,
+        "finished_at": None,
+        "silent_since": None,
+        "duplicate_of": None,
+        "parent": None,
+        "notes": [],
+        "links": {
+            "self": f"/api/v1/uploads/{upload.id}",
+            "events": f"/api/v1/uploads/{upload.id}/events",
+            "html": f"/uploads/{upload.id}",
+            "original": f"/uploads/{upload.id}/original",
+        },
+    }
+    assert served.client.get(answer.headers["location"]).json() == answer.json()
+    assert upload.dataset_wanted == "sales"
+    assert [path.read_bytes() for path in served.stored] == [CONTENT]
+
+
+@ONE_DATABASE
+def test_an_upload_is_handed_to_the_workers(served: Served) -> None:
+    upload_id = served.post(CONTENT).json()["id"]
+    line = queue.UploadQueue(served.settings.redis)
+
+    assert line.line().ahead == {upload_id: 0}
+
+    line.close()
+
+
+@ONE_DATABASE
+def test_a_name_is_kept_without_its_path(served: Served) -> None:
+    for send in (by_form, by_body):
+        for sent, expected in [("Größe 数.csv", "Größe 数.csv"), ("/home/me/june.csv", "june.csv")]:
+            shown = send(served, filename=sent).json()
+
+            assert shown["filename"] == expected
+            assert served.records.all()[0].filename == expected
+
+
+def no_file(served: Served) -> httpx.Response:
+    return served.client.post("/api/v1/uploads", files={"dataset": (None, b"sales")})
+
+
+def two_files(served: Served) -> httpx.Response:
+    return served.client.post(
+        "/api/v1/uploads", files=[("file", ("june.csv", CONTENT)), ("file", ("july.csv", CONTENT))]
+    )
+
+
+def broken_form(served: Served) -> httpx.Response:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    return served.client.post("/api/v1/uploads", headers=headers, content=CONTENT)
+
+
+def no_boundary(served: Served) -> httpx.Response:
+    return served.client.post("/api/v1/uploads", headers={"Content-Type": "multipart/form-data"}, content=CONTENT)
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "empty": (lambda served: by_form(served, b""), "“june.csv” is empty."),
+    "empty body": (lambda served: by_body(served, b""), "“june.csv” is empty."),
+    "no file": (no_file, "No file was sent."),
+    "no name": (lambda served: by_body(served, filename=""), "No file was sent."),
+    "wrong kind": (lambda served: by_form(served, filename="a.png"), "“a.png” is not of a kind that can be imported."),
+    "wrong kind of body": (lambda served: by_body(served, filename="a.pdf"), "“a.pdf” is not of a kind"),
+    "two files": (two_files, "Send one file at a time."),
+    "broken form": (broken_form, "The form could not be read"),
+    "no boundary": (no_boundary, "Send the file as multipart/form-data"),
+}
+
+
+@pytest.mark.parametrize(("send", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_imported_is_refused_and_leaves_nothing(standing: Served, send: Any, sentence: str) -> None:
+    check_problem(send(standing), 422, sentence)
+    check_nothing_is_left(standing)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    "name", ["Sales", "2026", "_sales", "sales june", "sales-june", "s" * 49, "größe", "a;b", "a\0b"]
+)
+def test_a_name_that_no_dataset_can_have_is_refused(standing: Served, send: Any, name: str) -> None:
+    check_problem(send(standing, dataset=name), 422, "cannot be a dataset's name", "small letters, digits and _")
+    check_nothing_is_left(standing)
+
+
+@ONE_DATABASE
+def test_a_name_for_the_dataset_may_be_given(served: Served) -> None:
+    for send in (by_form, by_body):
+        for sent, kept in [("", ""), ("auto", ""), (" sales ", "sales"), ("s" * 48, "s" * 48)]:
+            assert send(served, dataset=sent).status_code == 201
+            assert served.records.all()[0].dataset_wanted == kept
+
+
+ROWS = [(number * 10, f"<{number}>", number % 2 == 0) for number in range(1, 6)]
+
+
+def test_a_dataset_is_appended_to_only_by_its_very_name(served: Served) -> None:
+    served.records.dataset("sales")
+    for send in (by_form, by_body):
+        for name, expected in [("sales", "sales"), (" sales ", "sales"), ("sales_2", None), ("auto", None), ("", None)]:
+            answer = send(served, filename="sales.csv", dataset=name)
+
+            assert (answer.status_code, answer.json()["dataset"]) == (201, expected)
+            assert answer.json()["links"].get("dataset") == (expected and f"/api/v1/datasets/{expected}")
+
+
+@ONE_DATABASE
+def test_a_busy_database_refuses_and_leaves_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "WRITE_TURN_SECONDS", 0.2)
+    turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    answer = served.post(CONTENT)
+    os.close(turn)
+
+    check_problem(answer, 503, "busy")
+    check_nothing_is_left(served)
+
+
+@pytest.fixture
+def own_redis(settings: Settings) -> Iterator[tuple[RedisServer, Settings]]:
+    server = RedisServer()
+    yield server, settings.model_copy(update={"redis_url": server.url})
+    server.remove()
+
+
+@ONE_DATABASE
+def test_an_upload_is_accepted_without_redis_and_enqueued_once_it_is_back(
+    own_redis: tuple[RedisServer, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOST_AFTER", 0.5)
+    server, settings = own_redis
+    with Served(settings) as served:
+        server.kill()
+        answer = served.post(CONTENT)
+
+        assert (answer.status_code, answer.json()["status"]) == (201, "pending")
+        assert served.client.get("/readyz").json() == {"database": "ok", "redis": "unreachable"}
+        assert served.client.get("/readyz").status_code == 503
+        assert served.client.get("/healthz").status_code == 200
+
+        server.start()
+        line = queue.UploadQueue(settings.redis)
+        until(lambda: line.line().ahead == {answer.json()["id"]: 0}, "the upload to be enqueued")
+        line.close()
+
+        assert served.client.get("/readyz").status_code == 200
+
+
+def test_a_process_that_is_well_says_so(standing: Served) -> None:
+    healthy, ready = standing.client.get("/healthz"), standing.client.get("/readyz")
+
+    assert (healthy.status_code, healthy.text) == (200, "ok\n")
+    assert (ready.status_code, ready.json()) == (200, {"database": "ok", "redis": "ok"})
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_process_whose_database_is_gone_says_so(served: Served) -> None:
+    url = sa.make_url(served.settings.database)
+    elsewhere = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with elsewhere.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+    elsewhere.dispose()
+    ready = served.client.get("/readyz")
+
+    assert (ready.status_code, ready.json()) == (503, {"database": "unreachable", "redis": "ok"})
+    assert served.client.get("/healthz").status_code == 200
+
+
+def test_uploads_are_listed_in_pages_newest_first(served: Served) -> None:
+    ids = [served.records.pending(f"{n}.csv").id for n in range(7)]
+    pages, address = [], "/api/v1/uploads?limit=3"
+    while address:
+        page = served.client.get(address).json()
+        pages.append([item["id"] for item in page["items"]])
+        address = page["links"]["next"]
+
+        assert page.keys() == {"items", "cursor", "links"}
+        assert (page["cursor"] is None) is (address is None)
+
+    assert pages == [ids[6:3:-1], ids[3:0:-1], ids[:1]]
+
+
+@ONE_DATABASE
+def test_a_cursor_leads_to_the_same_place_whatever_is_uploaded_meanwhile(served: Served) -> None:
+    ids = [served.records.pending().id for _ in range(4)]
+    cursor = served.client.get("/api/v1/uploads?limit=2").json()["cursor"]
+    served.records.pending()
+    page = served.client.get("/api/v1/uploads", params={"limit": 2, "cursor": cursor}).json()
+
+    assert [item["id"] for item in page["items"]] == [ids[1], ids[0]]
+
+
+def test_a_list_can_be_narrowed_and_stays_so_on_its_next_page(served: Served) -> None:
+    for name in ("june.csv", "May 50%.csv", "MAY_50%.csv", "may 500.csv"):
+        served.records.fail(served.records.processing(name))
+        served.records.pending(name)
+    query = {"q": "may 50%", "status": "failed", "limit": "1"}
+    first = served.client.get("/api/v1/uploads", params={"q": "may", "status": "failed", "limit": "2"}).json()
+    second = served.client.get(first["links"]["next"]).json()
+
+    assert [item["filename"] for item in first["items"]] == ["may 500.csv", "MAY_50%.csv"]
+    assert [item["filename"] for item in second["items"]] == ["May 50%.csv"]
+    assert {item["status"] for item in first["items"] + second["items"]} == {"failed"}
+    found = served.client.get("/api/v1/uploads", params=query).json()
+    assert [item["filename"] for item in found["items"]] == ["May 50%.csv"]
+
+
+def test_a_search_may_hold_any_character(served: Served) -> None:
+    served.records.pending("june.csv")
+    for text in ("\0", "%", "_", "\\", "'", '"', "数", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):
+        answer = served.client.get("/api/v1/uploads", params={"q": text})
+
+        assert answer.status_code == 200, text
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "1.5", "many", "", "9" * 5000])
+@pytest.mark.parametrize("path", ["/api/v1/uploads", "/api/v1/datasets/sales/rows"])
+def test_a_limit_that_cannot_be_is_refused(standing: Served, path: str, limit: str) -> None:
+    check_problem(standing.client.get(path, params={"limit": limit}), 422, "limit must be a whole number from 1 to 500")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("GET", "/api/v1/uploads/7", "There is no upload #7."),
+        ("GET", "/api/v1/uploads/7/events", "There is no upload #7."),
+        ("POST", "/api/v1/uploads/7/cancel", "There is no upload #7."),
+        ("POST", "/api/v1/uploads/7/retry", "There is no upload #7."),
+        ("GET", "/api/v1/datasets/none", "There is no dataset called “none”."),
+        ("GET", "/api/v1/datasets/none/rows", "There is no dataset called “none”."),
+        ("GET", "/api/v1/datasets/none/rows.csv", "There is no dataset called “none”."),
+        ("GET", "/api/v1/datasets/%00", "There is no dataset called"),
+        ("GET", "/api/v1/uploads/june", "There is nothing at this address."),
+        ("GET", "/api/v1/uploads/-1", "There is nothing at this address."),
+        ("GET", "/api/v1/", "There is nothing at this address."),
+        ("GET", f"/api/v1/uploads/{2**63}", ""),
+        ("POST", f"/api/v1/uploads/{2**63}/cancel", ""),
+        ("GET", f"/api/v1/uploads/{2**63}/events", ""),
+        ("GET", f"/api/v1/uploads/{'9' * 5000}", ""),
+    ],
+)
+def test_what_is_not_there_is_a_problem(standing: Served, method: str, path: str, words: str) -> None:
+    check_problem(standing.client.request(method, path), 404, words)
+
+
+@ONE_DATABASE
+def test_a_method_that_is_not_allowed_is_a_problem(served: Served) -> None:
+    upload = served.records.pending()
+    answer = served.client.get(f"/api/v1/uploads/{upload.id}/cancel")
+
+    check_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+def test_an_upload_is_cancelled_and_retried(served: Served) -> None:
+    path = f"/api/v1/uploads/{served.post(CONTENT).json()['id']}"
+    cancelled = served.client.post(f"{path}/cancel")
+
+    assert cancelled.status_code == 200
+    assert (cancelled.json()["status"], cancelled.json()["event"]) == ("cancelled", "bulk_upload_cancelled")
+    assert cancelled.json()["finished_at"] is not None
+    check_problem(served.client.post(f"{path}/cancel"), 409, "is cancelled, so it cannot be cancelled")
+
+    retried = served.client.post(f"{path}/retry")
+
+    assert retried.status_code == 200
+    assert (retried.json()["status"], retried.json()["finished_at"]) == ("pending", None)
+    check_problem(served.client.post(f"{path}/retry"), 409, "is pending, so it cannot be retried")
+
+
+def test_a_completed_upload_stays_completed(served: Served) -> None:
+    upload = served.records.completed()
+    for action in ("cancel", "retry"):
+        check_problem(served.client.post(f"/api/v1/uploads/{upload.id}/{action}"), 409, "is completed")
+
+    assert served.records.get(upload) == upload
+
+
+def test_an_upload_shows_its_public_state(served: Served) -> None:
+    records = served.records
+    for upload in (
+        records.pending(),
+        records.processing(),
+        records.completed(),
+        records.fail(records.processing()),
+        records.cancel(records.processing()),
+    ):
+        shown = served.client.get(f"/api/v1/uploads/{upload.id}").json()
+
+        assert shown.items() >= vars(Event.of(upload)).items()
+        assert shown["links"].get("dataset") == (f"/api/v1/datasets/{upload.dataset}" if upload.dataset else None)
+        assert shown["started_at"] == (upload.started_at and timestamp(upload.started_at))
+        assert shown["finished_at"] == (upload.finished_at and timestamp(upload.finished_at))
+
+
+def test_datasets_are_listed_with_their_rows(served: Served) -> None:
+    made = [served.records.dataset("sales", ROWS[:3]), served.records.dataset("empty")]
+    listed = served.client.get("/api/v1/datasets").json()
+
+    assert listed.keys() == {"items", "cursor", "links"}
+    assert [(item["name"], item["rows"]) for item in listed["items"]] == [("empty", 0), ("sales", 3)]
+    assert listed["items"][1] == {
+        "name": "sales",
+        "mode": "insert",
+        "rows": 3,
+        "upload_id": made[0].upload_id,
+        "created_at": timestamp(made[0].created_at),
+        "links": {
+            "self": "/api/v1/datasets/sales",
+            "rows": "/api/v1/datasets/sales/rows",
+            "csv": "/api/v1/datasets/sales/rows.csv",
+            "html": "/datasets/sales",
+        },
+    }
+    for link in listed["items"][1]["links"].values():
+        assert served.client.get(link).status_code == 200
+
+
+def test_a_dataset_is_described_by_a_table_schema(served: Served) -> None:
+    served.records.dataset("sales", ROWS[:3])
+    shown = served.client.get("/api/v1/datasets/sales").json()
+
+    assert (shown["name"], shown["rows"]) == ("sales", 3)
+    assert shown["schema"] == {
+        "fields": [
+            {"name": "id", "type": "integer", "description": "each is one"},
+            {"name": "name", "type": "string"},
+            {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+        ]
+    }
+
+
+def test_rows_are_read_in_pages(served: Served) -> None:
+    dataset = served.records.dataset("sales", ROWS)
+    pages, address = [], "/api/v1/datasets/sales/rows?limit=2"
+    while address:
+        page = served.client.get(address).json()
+        pages.append(page["items"])
+        address = page["links"]["next"]
+
+        assert page["columns"] == ["id", "name", "paid"]
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert pages[0][0] == {"upload_id": dataset.upload_id, "row_number": 1, "cells": ["10", "<1>", "no"]}
+    assert [item["row_number"] for page in pages for item in page] == [1, 2, 3, 4, 5]
+
+
+@ONE_DATABASE
+def test_a_cursor_that_is_none_begins_at_the_first_row(served: Served) -> None:
+    served.records.dataset("sales", ROWS[:2])
+    for cursor in ("", "x", "1", "1-", "-1", f"{'9' * 19}-1"):
+        page = served.client.get("/api/v1/datasets/sales/rows", params={"cursor": cursor}).json()
+
+        assert [item["row_number"] for item in page["items"]] == [1, 2], cursor
+
+
+# Which dataset has the columns of a file
+
+
+def matched(served: Served, head: bytes) -> str | None:
+    answer = served.client.post("/api/v1/datasets/match", content=head)
+
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"dataset"}
+    found: str | None = answer.json()["dataset"]
+    return found
+
+
+HEADS = {
+    "the header alone": b"id,name,paid",
+    "a line": b"id,name,paid\n1,one,yes\n",
+    "no line end behind the last line": b"id,name,paid\r\n1,one,yes\r\n2,tw",
+    "a last line that is cut within a quote": b'id,name,paid\n1,one,yes\n2,"tw',
+    "a last line that is cut within a character": b"id,name,paid\n1,one,yes\n2,\xc3",
+    "old line ends": b"id,name,paid\r1,one,yes\r2,two,no\r",
+    "a byte order mark": b"\xef\xbb\xbfid,name,paid\n1,one,yes\n",
+    "semicolons": b"id;name;paid\n1;one;yes\n",
+    "tabs": b"id\tname\tpaid\n1\tone\tyes\n",
+    "pipes": b"id|name|paid\n1|one|yes\n",
+    "semicolons and decimal commas": b"id;name;paid\n1,5;1,5;2,5\n2,5;2,5;3,5\n",
+    "quotes": b'"id","name","paid"\n1,"one, two",yes\n',
+    "another order": b"paid,id,name\nyes,1,one\n",
+    "capitals and spaces": b"ID, Name ,PAID\n1,one,yes\n",
+    "a title above": b"Sales of June\n\nid,name,paid\n1,one,yes\n",
+    "blank lines above": b"\n\nid,name,paid\n1,one,yes\n",
+    "failed rows": b"\xef\xbb\xbfid,name,paid,_upload_id,_row_number,_error\r\nx,one,yes,7,1,id: is no number\r\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+@ONE_DATABASE
+def test_the_dataset_that_has_the_columns_of_a_file_is_found(served: Served, head: bytes) -> None:
+    served.records.dataset("sales")
+    served.records.declare("people", {"name": "id"}, {"name": "name"})
+
+    assert matched(served, head) == "sales"
+
+
+STRANGE = {
+    "nothing": b"",
+    "a line end": b"\n",
+    "a byte order mark only": b"\xef\xbb\xbf",
+    "a column less": b"id,name\n1,one\n",
+    "a column more": b"id,name,paid,more\n1,one,yes,x\n",
+    "a column twice": b"id,name,paid,paid\n1,one,yes,no\n",
+    "another column": b"id,name,free\n1,one,yes\n",
+    "rows without a header": b"1,one,yes\n2,two,no\n",
+    "another order of the marks": b"id,name,paid,_row_number,_upload_id,_error\n1,one,yes,1,1,x\n",
+    "the marks alone": b"_upload_id,_row_number,_error\n1,1,x\n",
+    "UTF-16": "id,name,paid\n1,one,yes\n".encode("utf-16"),
+    "every byte": bytes(range(256)) * 9,
+    "zeros": bytes(9999),
+    "quotes": b'"' * 9999,
+    "an endless line": b"id,name,paid" + b"x" * 200_000,
+    "many columns": b"id,name,paid," * 9_999,
+}
+
+
+@pytest.mark.parametrize("head", STRANGE.values(), ids=STRANGE.keys())
+@ONE_DATABASE
+def test_a_file_with_other_columns_is_like_no_dataset(served: Served, head: bytes) -> None:
+    served.records.dataset("sales")
+
+    assert matched(served, head) is None
+
+
+def test_columns_that_several_datasets_have_are_like_none(served: Served) -> None:
+    head = b"id,name,paid\n1,one,yes\n"
+
+    assert matched(served, head) is None
+
+    served.records.dataset("sales")
+
+    assert matched(served, head) == "sales"
+
+    served.records.dataset("sales_2")
+
+    assert matched(served, head) is None
+
+
+@ONE_DATABASE
+def test_a_body_that_is_too_long_is_answered_from_its_beginning(served: Served) -> None:
+    served.records.dataset("sales")
+    head = b"id,name,paid\n" + b"1,one,yes\n" * 800_000
+
+    assert matched(served, head) == "sales"
+    assert matched(served, b"id,name,paid\n") == "sales"
+
+
+@ONE_DATABASE
+def test_a_dataset_may_be_called_match(served: Served) -> None:
+    served.records.dataset("match", ROWS[:1])
+
+    assert served.client.get("/api/v1/datasets/match").json()["rows"] == 1
+    assert matched(served, b"id,name,paid\n") == "match"

@@ -1,0 +1,191 @@
+"""The HTML pages of datasets."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from itertools import chain
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs.datasets import Dataset, Mode, Position
+from jobs.settings import Settings
+from tests.support.serving import Served, links
+from webapp.routes import dataset_pages
+from webapp.routes.dataset_pages import ROWS_SHOWN
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+def numbers(html: str) -> list[int]:
+    """The rows' numbers in their files."""
+    return [int(each.replace(",", "")) for each in re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html)]
+
+
+def columns(html: str) -> list[tuple[str, ...]]:
+    """The table of columns: name with title, type, rules, evidence."""
+    body = html.rpartition("<tbody>")[2]
+    return [
+        tuple(re.sub(r"<.*?>", " ", cell).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.S))
+        for row in re.findall(r"<tr>(.*?)</tr>", body, re.S)
+    ]
+
+
+def both_ways(served: Served, path: str) -> tuple[list[list[int]], list[list[int]]]:
+    """The numbers on each page, from the first to the last and back."""
+    html = served.page(path)
+    there = [numbers(html)]
+    assert links(html, "prev") == []
+
+    while following := links(html, "next"):
+        html = served.page(f"{path}{following[0]}")
+        there.append(numbers(html))
+    back = [numbers(html)]
+    while following := links(html, "prev"):
+        html = served.page(f"{path}{following[0]}")
+        back.append(numbers(html))
+    return there, back
+
+
+def insert(served: Served, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
+    with served.records.database.transaction() as connection:
+        for number, row in enumerate(rows, 1):
+            connection.execute(sa.insert(dataset.table), {"_upload_id": 1, "_row_number": number, **row})
+
+
+def test_datasets_are_listed(served: Served) -> None:
+    assert "No datasets yet" in served.page("/datasets")
+
+    dataset = served.records.dataset("sales", [(1, "one", True), (None, "", False)])
+    html = served.page("/datasets")
+
+    assert {"/datasets/sales", f"/uploads/{dataset.upload_id}"} <= set(links(html))
+    assert '<td class="num">2</td>' in html
+
+
+def test_a_dataset_shows_its_rows_and_columns(served: Served) -> None:
+    served.records.dataset("sales", [(1, "one", True), (None, "", False)])
+    html = served.page("/datasets/sales")
+
+    assert re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html) == ["1", "2"]
+    assert re.findall(r'<span class="(?:value|none)"[^>]*>(.*?)</span>', html) == [
+        "1", "one", "yes", "empty", "empty", "no"
+    ]  # fmt: skip
+    assert "each is one" in html
+    assert "2 rows, 3 columns" in html
+    assert "/datasets/sales/rows.csv" in links(html)
+
+
+@ONE_DATABASE
+def test_a_dataset_has_pages_both_ways(served: Served) -> None:
+    served.records.dataset("sales", [(n, "x", True) for n in range(2 * ROWS_SHOWN + 3)])
+    there, back = both_ways(served, "/datasets/sales")
+
+    assert [len(each) for each in there] == [ROWS_SHOWN, ROWS_SHOWN, 3]
+    assert [*chain(*there)] == list(range(1, 2 * ROWS_SHOWN + 4))
+    assert [*chain(*back[::-1])] == list(range(1, 2 * ROWS_SHOWN + 4))
+
+
+def test_a_dataset_without_rows_says_so(served: Served) -> None:
+    served.records.declare("sales", {"name": "id"})
+    html = served.page("/datasets/sales")
+
+    assert "0 rows, 1 column<" in html
+    assert "No rows yet" in html
+    assert "a row whose key is there already replaces it" not in html
+
+
+@ONE_DATABASE
+def test_a_dataset_says_what_its_columns_must_be(served: Served) -> None:
+    served.records.declare(
+        "sales",
+        {"name": "sku", "title": "Article", "constraints": {"pattern": "[A-Z]+", "maxLength": 9}},
+        {"name": "sum", "type": "number", "constraints": {"required": True, "minimum": 0}},
+        {"name": "day", "type": "date", "format": "%d.%m.%Y", "description": "Of the sale"},
+        {"name": "kind", "constraints": {"enum": ["a", "<b>"], "unique": True}},
+        {"name": "note"},
+        primaryKey="sku",
+        mode=Mode.UPSERT,
+    )
+    html = served.page("/datasets/sales")
+
+    assert "0 rows, 5 columns; a row whose key is there already replaces it" in html
+    assert columns(html) == [
+        ("sku  Article", "string", "required; the key; 9 characters or less; like [A-Z]+", ""),
+        ("sum", "number", "required; at least 0", ""),
+        ("day", "date", "written %d.%m.%Y", "Of the sale"),
+        ("kind", "string", "unique; one of a, &lt;b&gt;", ""),
+        ("note", "string", "", ""),
+    ]
+
+
+KEYS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "whole numbers": (
+        [{"name": "id", "type": "integer"}],
+        [{"id": n} for n in (-(2**63), -1, 0, 1, 7, 10, 2**53 + 1, 2**63 - 1)],
+    ),
+    "numbers": (
+        [{"name": "id", "type": "number"}],
+        [{"id": n} for n in (-1e300, -0.1, 0.0, 1e-300, 0.1, 0.30000000000000004, 1e15, 1e300)],
+    ),
+    "text": ([{"name": "id"}], [{"id": text} for text in ("", "1", "10", "9", "a&b=c", "a'b", "a/b", "aa")]),
+    "dates": (
+        [{"name": "id", "type": "date", "format": "%d.%m.%Y"}],
+        [{"id": date(2026, month, 1)} for month in range(1, 9)],
+    ),
+    "several": (
+        [{"name": "id"}, {"name": "n", "type": "integer"}],
+        [{"id": text, "n": n} for text in ("a", "b") for n in (1, 2, 3, 10)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "rows"), KEYS.values(), ids=KEYS.keys())
+def test_a_dataset_with_a_key_has_pages_in_its_order(
+    served: Served, monkeypatch: pytest.MonkeyPatch, fields: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    key = [field["name"] for field in fields]
+    dataset = served.records.declare("sales", *fields, primaryKey=key, mode=Mode.UPSERT)
+    if served.records.database.engine.dialect.name == "sqlite":
+        rows = [{name: str(v) if isinstance(v, date) else v for name, v in row.items()} for row in rows]
+    insert(served, dataset, rows)
+    there, back = both_ways(served, "/datasets/sales")
+
+    assert there == [[1, 2, 3], [4, 5, 6], [7, 8]]
+    assert [*chain(*back[::-1])] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("text", ["x", "1", "1-1", "W10", "e30", "bnVsbA", "\0", "ü", "%", "A" * 5000, "=" * 99, "/+"])
+@pytest.mark.parametrize("direction", ["after", "before"])
+@ONE_DATABASE
+def test_what_is_no_position_means_the_first_page(served: Served, direction: str, text: str) -> None:
+    served.records.dataset("sales", [(1, "one", True), (2, "two", True)])
+
+    assert numbers(served.page("/datasets/sales", **{direction: text})) == [1, 2]
+
+
+ELSEWHERE = [
+    Position([1]),
+    Position([1, 2, 3]),
+    Position(["one", "two"]),
+    Position([1, "two"]),
+    Position([1, ""]),
+]
+
+
+@pytest.mark.parametrize("position", ELSEWHERE, ids=repr)
+def test_a_position_of_another_dataset_is_refused_with_a_way_out(served: Served, position: Position) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    for path in ("/datasets/sales?after=", "/datasets/sales?before=", "/api/v1/datasets/sales/rows?cursor="):
+        answer = served.client.get(f"{path}{position}")
+
+        assert answer.status_code == 422
+        assert "This is no position in this dataset. Begin again at its first page." in answer.text

@@ -1,0 +1,317 @@
+"""Files to take away: an upload as it came, its failed rows, a dataset's rows, an empty template."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import datasets
+from jobs.failed_rows import BadRow, Reason
+from jobs.pipeline import reader
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Status, Upload
+from tests.support.serving import Served, Worker, links
+from webapp.routes import downloads
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+BOM = b"\xef\xbb\xbf"
+CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+def as_csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def with_failed(served: Served, header: list[str], bad: list[BadRow], dataset: str = "june") -> Upload:
+    """An upload, completed, of which these rows failed."""
+    records = served.records
+    upload = records.processing(rows=len(bad) + 1, header=header, dataset=dataset)
+    return records.complete(records.advance(upload, 1, bad))
+
+
+def failed_rows(served: Served, upload: Upload) -> list[list[str]]:
+    """The download, as a spreadsheet reads it."""
+    answer = served.client.get(f"/uploads/{upload.id}/failed-rows.csv")
+
+    assert answer.status_code == 200
+    assert answer.content.startswith(BOM)
+    return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+
+
+# The original
+
+
+def test_the_original_comes_back_as_it_was(served: Served) -> None:
+    for name, expected in (
+        ("june.csv", 'filename="june.csv"'),
+        ("Größe 数.csv", "filename*=utf-8''Gr%C3%B6%C3%9Fe%20"),
+    ):
+        path = f"/uploads/{served.post(CONTENT, name).json()['id']}/original"
+        answer = served.client.get(path)
+
+        assert answer.content == CONTENT
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["content-disposition"].startswith(f"attachment; {expected}")
+        assert served.client.head(path).headers["content-length"] == str(len(CONTENT))
+
+    for stored in served.stored:
+        stored.unlink()
+
+    assert served.client.get(path).status_code == 404
+
+
+# Failed rows
+
+
+def test_failed_rows_come_as_they_were_with_whose_they_are_and_why_they_failed(served: Served) -> None:
+    bad = [
+        BadRow(2, ["x", "Zoë 数"], [Reason("id", "is not a whole number", "x"), Reason("name", "is unknown")]),
+        BadRow(17, ["", 'say "hello",\r\nyou'], [Reason("id", "is empty")]),
+    ]
+    upload = with_failed(served, ["id", "Größe, cm"], bad)
+    answer = served.client.get(f"/uploads/{upload.id}/failed-rows.csv")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="upload-{upload.id}-failed-rows.csv"'
+    assert answer.content == BOM + as_csv(
+        [
+            ["id", "Größe, cm", "_upload_id", "_row_number", "_error"],
+            ["x", "Zoë 数", str(upload.id), "2", "id: “x” is not a whole number; name: is unknown"],
+            ["", 'say "hello",\r\nyou', str(upload.id), "17", "id: is empty"],
+        ]
+    )
+
+
+@ONE_DATABASE
+def test_a_row_with_too_few_or_too_many_cells_leaves_the_marks_in_their_columns(served: Served) -> None:
+    bad = [
+        BadRow(1, [], [Reason(None, "has 0 cells, expected 2")]),
+        BadRow(2, ["1"], [Reason(None, "has 1 cell, expected 2")]),
+        BadRow(3, ["1", "2", "3", "=4"], [Reason(None, "has 4 cells, expected 2")]),
+    ]
+    upload = with_failed(served, ["a", "b"], bad)
+    number = str(upload.id)
+
+    assert failed_rows(served, upload)[1:] == [
+        ["", "", number, "1", "has 0 cells, expected 2"],
+        ["1", "", number, "2", "has 1 cell, expected 2"],
+        ["1", "2", number, "3", "has 4 cells, expected 2; beyond its last column: 3, =4"],
+    ]
+
+
+def test_failed_rows_are_read_in_several_goes_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "ROWS_READ", 4)
+    for count in (3, 4, 5, 8, 13):
+        numbers = [n + n // 7 for n in range(1, count + 1)]
+        upload = with_failed(served, ["a"], [BadRow(n, [f"cell {n}"], [Reason("a", "is wrong")]) for n in numbers])
+
+        assert failed_rows(served, upload)[1:] == [
+            [f"cell {n}", str(upload.id), str(n), "a: is wrong"] for n in numbers
+        ]
+
+
+@ONE_DATABASE
+def test_each_upload_has_its_own_failed_rows(served: Served) -> None:
+    first, second = (with_failed(served, ["a"], [BadRow(1, [name], [Reason("a", "is wrong")])]) for name in "xy")
+
+    assert failed_rows(served, first)[1:] == [["x", str(first.id), "1", "a: is wrong"]]
+    assert failed_rows(served, second)[1:] == [["y", str(second.id), "1", "a: is wrong"]]
+
+
+@ONE_DATABASE
+def test_an_upload_of_which_nothing_failed_has_a_header_only(served: Served) -> None:
+    marks = ["_upload_id", "_row_number", "_error"]
+
+    assert failed_rows(served, served.records.completed()) == [["a", "b", *marks]]
+    assert failed_rows(served, served.records.pending()) == [marks]
+
+
+def test_the_marks_are_those_that_the_reader_looks_for() -> None:
+    assert downloads.MARKS == reader.MARKS
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("=1+1", "'=1+1"),
+        ("=cmd|'/c calc'!A1", "'=cmd|'/c calc'!A1"),
+        ("+49 30 1234", "'+49 30 1234"),
+        ("-2+3", "'-2+3"),
+        ("-", "'-"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("'=1", "''=1"),
+        ("''=1", "'''=1"),
+        ("-5", "-5"),
+        ("+5", "+5"),
+        ("-1.234,56", "-1.234,56"),
+        ("", ""),
+        ("a=b", "a=b"),
+        (" =1", " =1"),
+        ("'", "'"),
+        ("'tis", "'tis"),
+        ("007", "007"),
+    ],
+)
+def test_what_a_spreadsheet_would_run_is_defused(cell: str, expected: str) -> None:
+    assert downloads.defused(cell) == expected
+
+
+FORMULAS = [
+    "=1+1", "+49 30 1234", "-2+3", "-", "@SUM(1)", "\t=1", "\r=1", "'=1", "''@a", "'-5",
+    "-5", "+5.0", "a=b", " =1", "'", "'tis", "",
+]  # fmt: skip
+
+
+@ONE_DATABASE
+def test_defused_cells_come_back_as_they_were(served: Served, tmp_path: Path) -> None:
+    bad = [BadRow(n, [cell, "x"], [Reason("b", "is wrong", "x")]) for n, cell in enumerate(FORMULAS, 1)]
+    upload = with_failed(served, ["a", "b"], bad)
+    path = tmp_path / "failed-rows.csv"
+    path.write_bytes(served.client.get(f"/uploads/{upload.id}/failed-rows.csv").content)
+    layout = reader.inspect(path)
+    [chunk] = reader.chunks(path, layout, start=layout.first_byte, row=1, block_bytes=1 << 20)
+
+    assert (layout.names, layout.parent) == (["a", "b"], upload.id)
+    assert (chunk.rows["a"].tolist(), chunk.bad) == (FORMULAS, [])
+
+
+@ONE_DATABASE
+def test_a_reason_is_defused_too(served: Served) -> None:
+    upload = with_failed(served, ["=a"], [BadRow(1, ["x"], [Reason("=a", "is wrong")])])
+
+    assert failed_rows(served, upload)[1] == ["x", str(upload.id), "1", "'=a: is wrong"]
+
+
+NUMBERS: list[dict[str, Any]] = [
+    {"name": "id", "type": "integer", "constraints": {"required": True}},
+    {"name": "note"},
+]
+FAULTY = [["id", "note"], ["1", "one"], ["two", "=2+2"], ["", "-3"], ["four", "@4"], ["5", "five"]]
+
+
+def test_failed_rows_are_corrected_uploaded_as_they_are_and_known_as_corrections(served: Served) -> None:
+    served.records.declare("sums", *NUMBERS)
+    with Worker(served.settings):
+        served.post(as_csv(FAULTY), "sums.csv", dataset="sums")
+        parent = served.finished()
+        download = served.client.get(f"/uploads/{parent.id}/failed-rows.csv").content
+        corrected = download.replace(b"\ntwo,", b"\n2,").replace(b"\n,", b"\n3,").replace(b"\nfour,", b"\n4,")
+        served.post(corrected, "corrected.csv", dataset="sums")
+        child = served.finished()
+    rows = served.client.get("/datasets/sums/rows.csv?provenance=1").text.splitlines()
+
+    assert (parent.rows_success, parent.rows_failed) == (2, 3)
+    assert (child.status, child.rows_success, child.rows_failed) == (Status.COMPLETED, 3, 0)
+    assert (child.parent, child.header) == (parent.id, ["id", "note"])
+    assert sorted(rows[1:]) == sorted(
+        [
+            f"1,one,{parent.id},1",
+            f"2,=2+2,{child.id},1",
+            f"3,-3,{child.id},2",
+            f"4,@4,{child.id},3",
+            f"5,five,{parent.id},5",
+        ]
+    )
+    assert served.client.get(f"/api/v1/uploads/{child.id}").json()["parent"] == parent.id
+    assert f'Corrections of</dt><dd><a href="/uploads/{parent.id}">' in served.page(f"/uploads/{child.id}")
+
+
+# Templates
+
+
+def test_a_template_has_the_columns_of_the_dataset_for_a_spreadsheet(served: Served) -> None:
+    fields = [{"name": name} for name in ("id", "Größe, cm", 'say "hello"')]
+    served.records.declare("sales", *fields)
+    answer = served.client.get("/datasets/sales/template.csv")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="sales-template.csv"'
+    assert answer.content == BOM + 'id,"Größe, cm","say ""hello"""\r\n'.encode()
+    assert "/datasets/sales/template.csv" in links(served.page("/datasets/sales"))
+
+
+@ONE_DATABASE
+def test_a_template_that_is_filled_in_can_be_uploaded(served: Served) -> None:
+    served.records.declare("sums", *NUMBERS)
+    filled = served.client.get("/datasets/sums/template.csv").content + b"1,one\r\n2,two\r\n"
+    with Worker(served.settings):
+        served.post(filled, "sums-template.csv", dataset="sums")
+        served.finished()
+
+    assert served.client.get("/datasets/sums/rows.csv").text == "id,note\r\n1,one\r\n2,two\r\n"
+
+
+# Rows
+
+
+ROUND_TRIP = [
+    ["id", "name", "born", "seen", "paid", "share", "Größe"],
+    ["1", 'say "hello", you', "1999-12-31", "2026-01-31T09:00:00Z", "true", "0.5", "007"],
+    ["2", "two\nlines", "", "", "", "", ""],
+    ["-3", "Zoë 数", "2000-02-29", "2026-01-31T23:59:59Z", "false", "-12.25", "+5"],
+]
+
+
+def test_what_was_uploaded_can_be_downloaded_as_it_was(served: Served) -> None:
+    with Worker(served.settings):
+        upload_id = served.post(as_csv(ROUND_TRIP), "people.csv").json()["id"]
+        upload = served.finished()
+    plain = served.client.get("/api/v1/datasets/people/rows.csv")
+    told = served.client.get("/datasets/people/rows.csv?provenance=1")
+    header, *rows = ROUND_TRIP
+
+    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 3)
+    assert plain.headers["content-type"] == "text/csv; charset=utf-8"
+    assert plain.headers["content-disposition"] == 'attachment; filename="people.csv"'
+    assert plain.content == as_csv(ROUND_TRIP)
+    assert told.content == as_csv(
+        [[*header, "_upload_id", "_row_number"], *([*row, str(upload_id), str(n)] for n, row in enumerate(rows, 1))]
+    )
+
+
+def test_rows_are_read_in_several_goes_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "ROWS_READ", 4)
+    for count in (0, 3, 4, 5, 8, 13):
+        served.records.dataset(f"sales_{count}", [(n, "x", True) for n in range(count)])
+        lines = served.client.get(f"/datasets/sales_{count}/rows.csv").text.splitlines()
+
+        assert lines == ["id,name,paid", *(f"{n},x,yes" for n in range(count))]
+
+
+def test_rows_of_a_dataset_with_a_key_come_in_its_order(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "ROWS_READ", 2)
+    fields = [{"name": "code"}, {"name": "day", "type": "date"}, {"name": "sum", "type": "number"}]
+    schema = TableSchema.parse({"fields": fields, "primaryKey": ["day", "code"]})
+    with served.records.database.transaction() as connection:
+        dataset = datasets.declare(connection, "sales", schema, datasets.Mode.UPSERT)
+        for number, (code, day) in enumerate([("b", 2), ("a", 3), ("a", 2), ("ü", 1), ("a,", 1)], 1):
+            text = f"2026-01-0{day}"
+            moment = text if connection.dialect.name == "sqlite" else date.fromisoformat(text)
+            values = {"_upload_id": 7, "_row_number": number, "code": code, "day": moment, "sum": number / 2}
+            connection.execute(sa.insert(dataset.table), values)
+    rows = list(csv.reader(io.StringIO(served.client.get("/datasets/sales/rows.csv").text)))
+
+    assert [row[1] for row in rows] == ["day", "2026-01-01", "2026-01-01", "2026-01-02", "2026-01-02", "2026-01-03"]
+    assert sorted(map(tuple, rows[1:])) == [
+        ("a", "2026-01-02", "1.5"),
+        ("a", "2026-01-03", "1"),
+        ("a,", "2026-01-01", "2.5"),
+        ("b", "2026-01-02", "0.5"),
+        ("ü", "2026-01-01", "2"),
+    ]

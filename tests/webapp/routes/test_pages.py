@@ -1,0 +1,466 @@
+"""The HTML pages, with and without JavaScript."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from jobs.failed_rows import BadRow, Reason
+from jobs.settings import Settings
+from tests.support import serving
+from tests.support.serving import Served, links
+from webapp.history import PAGE_SIZE
+from webapp.live.renderer import FAILURE_REASONS
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
+EVIL = "<img src=x onerror=alert('&')>"
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """For tests that leave nothing behind."""
+    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
+        yield served
+
+
+def submit(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **more: Any) -> httpx.Response:
+    """The form, as a browser without JavaScript sends it."""
+    headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    return served.client.post(
+        "/uploads", files={"file": (filename, content)}, **{"data": {"dataset": ""}, "headers": headers, **more}
+    )
+
+
+def row_ids(html: str) -> list[int]:
+    return [int(each) for each in re.findall(r'<tr id="upload-(\d+)"', html)]
+
+
+# The form
+
+
+def test_the_form_leads_to_the_page_of_the_upload(served: Served) -> None:
+    answer = submit(served, data={"dataset": "sales"})
+    [upload] = served.records.all()
+
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/uploads/{upload.id}"
+    assert (upload.filename, upload.dataset_wanted, upload.size) == ("june.csv", "sales", len(CONTENT))
+    assert "june.csv" in served.page(answer.headers["location"])
+
+
+@ONE_DATABASE
+def test_the_form_with_javascript_is_told_where_to_go(served: Served) -> None:
+    answer = submit(served, headers={"Accept": "application/json"})
+
+    assert answer.status_code == 201
+    assert answer.json()["links"]["html"] == f"/uploads/{answer.json()['id']}"
+    assert answer.headers["location"] == f"/api/v1/uploads/{answer.json()['id']}"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no file chosen": ({"filename": "", "content": b""}, "No file was sent. Choose a CSV file and try again."),
+    "an empty file": ({"content": b""}, "“june.csv” is empty."),
+    "another kind": ({"filename": "june.png"}, "“june.png” is not of a kind that can be imported."),
+    "a name that cannot be": ({"data": {"dataset": "Größe!"}}, "“Größe!” cannot be a dataset's name."),
+    "no form": ({"files": None, "data": None, "params": {"filename": "a.csv"}}, "Send the file as multipart/form-data"),
+}
+
+
+@pytest.mark.parametrize(("sent", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_refused_is_explained_on_a_page(standing: Served, sent: dict[str, Any], sentence: str) -> None:
+    if "files" in sent:
+        answer = standing.client.post("/uploads", params=sent["params"], content=CONTENT)
+        problem = standing.client.post(
+            "/uploads", params=sent["params"], content=CONTENT, headers={"Accept": "application/json"}
+        )
+    else:
+        answer, problem = submit(standing, **sent), submit(standing, **sent, headers={"Accept": "application/json"})
+
+    assert (answer.status_code, problem.status_code) == (422, 422)
+    assert "<h1>This upload was not accepted</h1>" in answer.text
+    assert sentence in unescape(answer.text)
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json()["detail"].startswith(sentence)
+    assert standing.stored == []
+    assert standing.records.all() == []
+
+
+@ONE_DATABASE
+def test_a_file_that_is_too_large_is_explained_before_and_after(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"max_upload_bytes": 1000})) as served:
+        html = served.page("/uploads")
+        answer = submit(served, b"x" * 1001)
+
+        assert "up to 1.0 kB" in html
+        assert 'data-max-bytes="1000"' in html
+        assert answer.status_code == 413
+        assert "1,000 bytes" in answer.text
+        assert served.stored == []
+
+
+@ONE_DATABASE
+def test_the_buttons_lead_back_to_the_page(served: Served) -> None:
+    upload = served.records.processing()
+    path = f"/uploads/{upload.id}"
+    for action, status in (("cancel", "cancelled"), ("retry", "pending")):
+        assert f'action="{path}/{action}"' in served.page(path)
+
+        answer = served.client.post(f"{path}/{action}")
+
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
+        assert served.records.get(upload).status == status
+
+    refused = served.client.post(f"{path}/retry")
+
+    assert refused.status_code == 409
+    assert f"Upload #{upload.id} is pending, so it cannot be retried." in refused.text
+
+
+# History
+
+
+@ONE_DATABASE
+def test_the_way_in_is_the_history(served: Served) -> None:
+    answer = served.client.get("/")
+
+    assert answer.is_redirect
+    assert answer.headers["location"] == "/uploads"
+
+
+def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None:
+    records = served.records
+    done = records.complete(records.advance(records.processing("june.csv", rows=12_345), 12_345))
+    failed = records.fail(records.processing("july.csv"))
+    waiting = records.pending("august.csv")
+    html = served.page("/uploads")
+
+    assert row_ids(html) == [waiting.id, failed.id, done.id]
+    assert "12,345" in html
+    for words in ("Completed", "Failed", "Pending", "june.csv", "no worker is running"):
+        assert words in html
+    assert {f"/uploads/{each.id}" for each in (done, failed, waiting)} <= set(links(html))
+    assert "/datasets/june" in links(html)
+
+
+def test_a_history_without_uploads_says_so(standing: Served) -> None:
+    assert "No uploads yet" in standing.page("/uploads")
+    assert "No upload has “june” in its name and is failed." in standing.page("/uploads", q="june", status="failed")
+
+
+def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
+    records = served.records
+    june, july = records.pending("June 50%.csv"), records.fail(records.processing("july 500.csv", dataset="sums"))
+
+    assert row_ids(served.page("/uploads", q="50%")) == [june.id]
+    assert row_ids(served.page("/uploads", q="JUNE")) == [june.id]
+    assert row_ids(served.page("/uploads", q="sum")) == [july.id]
+    assert row_ids(served.page("/uploads", status="failed")) == [july.id]
+    assert row_ids(served.page("/uploads", q="june", status="failed")) == []
+    assert row_ids(served.page("/uploads", q="\0")) == [july.id, june.id]
+    assert row_ids(served.page("/uploads", cursor=june.id)) == [june.id]
+
+
+@ONE_DATABASE
+def test_search_and_filter_keep_each_other(served: Served) -> None:
+    html = served.page("/uploads", q="50% & more", status="failed")
+
+    assert '<input type="hidden" name="status" value="failed">' in html
+    assert 'name="q" value="50% &amp; more"' in html
+    for link in links(html):
+        if link.startswith("/uploads?") and "status" in link:
+            assert httpx.URL(link).params["q"] == "50% & more"
+    assert re.findall(r'aria-current="true">(\w+)<', html) == ["Failed"]
+
+
+def test_the_history_has_pages_both_ways(served: Served) -> None:
+    ids = [served.records.pending(f"{n}.csv").id for n in range(2 * PAGE_SIZE + 3)][::-1]
+    expected = [ids[:PAGE_SIZE], ids[PAGE_SIZE : 2 * PAGE_SIZE], ids[2 * PAGE_SIZE :]]
+    html, seen = served.page("/uploads"), []
+    assert links(html, "prev") == []
+
+    seen.append(row_ids(html))
+    while following := links(html, "next"):
+        html = served.page(following[0])
+        seen.append(row_ids(html))
+    back = [row_ids(html)]
+    while following := links(html, "prev"):
+        html = served.page(following[0])
+        back.append(row_ids(html))
+
+    assert seen == expected
+    assert back == expected[::-1]
+
+
+@ONE_DATABASE
+def test_the_history_listens_to_what_it_shows(served: Served) -> None:
+    served.records.fail(served.records.processing("june.csv"))
+    html = served.page("/uploads", q="june", status="failed")
+    address = unescape(re.findall(r'hx-sse:connect="([^"]*)"', html)[0])
+    with served.stream(address) as stream:
+        table = stream.next().data
+
+    assert httpx.URL(address).params["q"] == "june"
+    assert httpx.URL(address).params["status"] == "failed"
+    assert re.findall(r'<section id="uploads".*</section>', table, re.S)[0] in html
+
+
+@ONE_DATABASE
+def test_a_page_with_a_filter_has_a_link_to_itself_for_what_it_will_announce(served: Served) -> None:
+    for query in ({"status": "failed"}, {"q": "june & july"}, {"q": "june", "status": "pending", "cursor": "9"}):
+        html = served.page("/uploads", **query)
+        found = re.findall(r'<p id="changes"[^>]*><a class="[^"]*" href="([^"]*)" hidden></a></p>', html)
+
+        assert [dict(httpx.URL(unescape(address)).params) for address in found] == [query]
+        assert "/static/changes.js" in html
+
+    for query in ({}, {"cursor": "9"}):
+        html = served.page("/uploads", **query)
+
+        assert 'id="changes"' not in html
+        assert "/static/changes.js" not in html
+
+
+# An upload
+
+
+def test_an_upload_shows_how_far_it_is(served: Served) -> None:
+    upload = served.records.advance(served.records.processing(rows=4000), 1000)
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert '<progress class="progress large" max="100" value="25"' in html
+    assert "of 4,000" in html
+    assert "Processing" in html
+    assert 'http-equiv="refresh"' in html
+    assert f"/uploads/{upload.id}/original" in links(html)
+
+
+def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
+    records = served.records
+    bad = [
+        BadRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
+        for n in range(1, 31)
+    ]
+    upload = records.fail(records.advance(records.processing(), 0, bad), "Every row failed.")
+    path = f"/uploads/{upload.id}"
+    html = served.page(path)
+
+    assert re.findall(r'<td class="why">(.*?)</td>', html) == [
+        f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
+    ]
+    assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
+        '<span class="raw">cell 1</span><span class="raw none">empty</span>'
+    ]
+    assert '<h2>Rows that failed <span class="quiet">30</span></h2>' in html
+    assert "<h3>The first 20</h3>" in html
+    assert f"{path}/failed-rows.csv" in links(html)
+    assert "Every row failed." in html
+    assert "Try again" in html
+
+
+def reasons(html: str) -> list[tuple[str, str, str]]:
+    """The table of reasons: column, rule, rows."""
+    table = re.findall(r'<table id="upload-reasons".*?</table>', html, re.S)
+    cells = r'<tr><td><b class="name">(.*?)</b></td><td>(.*?)</td><td class="num">(.*?)</td></tr>'
+    return [row for each in table for row in re.findall(cells, each)]
+
+
+def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -> None:
+    records = served.records
+    date, empty, ragged = Reason("born", "is no date", "x"), Reason("name", "is empty"), Reason(None, "has 2 cells")
+    kinds = [[date], [date, empty], [date, date], [ragged]]
+    bad = [BadRow(n, ["x"], kinds[n % 4]) for n in range(1, 2001)]
+    upload = records.advance(records.advance(records.processing(), 5, bad[:900]), 5, bad[900:])
+
+    assert reasons(served.page(f"/uploads/{upload.id}")) == [
+        ("born", "is no date", "1,500"),
+        ("the row", "has 2 cells", "500"),
+        ("name", "is empty", "500"),
+    ]
+
+
+@ONE_DATABASE
+def test_the_most_frequent_reasons_are_shown(served: Served) -> None:
+    bad = [BadRow(100 * n + m, [], [Reason("a", f"rule {n}")]) for n in range(25) for m in range(n + 1)]
+    upload = served.records.advance(served.records.processing(), 1, bad)
+
+    assert reasons(served.page(f"/uploads/{upload.id}")) == [
+        ("a", f"rule {n}", str(n + 1)) for n in range(24, 24 - FAILURE_REASONS, -1)
+    ]
+
+
+@ONE_DATABASE
+def test_reasons_are_shown_also_where_no_failed_row_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "KEPT", 0)
+    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert reasons(html) == [("a", "is wrong", "1")]
+    assert "failed-rows.csv" not in html
+    assert "As it came" not in html
+
+
+def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> None:
+    upload = served.records.completed()
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert reasons(html) == []
+    assert "failed-rows.csv" not in html
+    assert "Rows that failed" not in html
+
+
+def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
+    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+
+    assert "<h3>All of them</h3>" in served.page(f"/uploads/{upload.id}")
+
+
+@ONE_DATABASE
+def test_an_upload_listens_until_nothing_can_follow(served: Served) -> None:
+    records = served.records
+    for upload, listens in (
+        (records.pending(), True),
+        (records.processing(), True),
+        (records.fail(records.processing()), True),
+        (records.cancel(records.processing()), True),
+        (records.completed(), False),
+    ):
+        html = served.page(f"/uploads/{upload.id}")
+
+        assert (f'hx-sse:connect="/uploads/{upload.id}/events?since=' in html) is listens
+        assert ('http-equiv="refresh"' in html) is upload.is_active
+
+
+@ONE_DATABASE
+def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
+    upload = served.records.fail(served.records.processing())
+    with served.stream(f"/uploads/{upload.id}/events") as stream:
+        progress = stream.next().data
+
+    assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in served.page(f"/uploads/{upload.id}")
+
+
+# All pages
+
+
+@ONE_DATABASE
+def test_nothing_of_a_file_becomes_markup(served: Served) -> None:
+    records = served.records
+    upload = records.processing(f"{EVIL}.csv", dataset="sales")
+    bad = [BadRow(1, [EVIL, EVIL * 3], [Reason(EVIL, EVIL, EVIL)])]
+    upload = records.fail(records.advance(upload, 0, bad), EVIL)
+    records.dataset("people", [(1, EVIL, True), (2, EVIL * 3, False)])
+    for path in ("/uploads", f"/uploads?q={quote(EVIL)}&status=failed", f"/uploads/{upload.id}", "/datasets/people"):
+        html = served.page(path)
+
+        assert "<img" not in html, path
+        assert "alert('" not in html, path
+        assert "&lt;img" in html, path
+    for path in ("/uploads/events", f"/uploads/{upload.id}/events"):
+        with served.stream(path, "2020-01-01T00:00:00.000000Z") as stream:
+            html = stream.next().data
+
+            assert "<img" not in html
+            assert "&lt;img" in html
+    refused = submit(served, filename=f"{EVIL}.png")
+
+    assert refused.status_code == 422
+    assert "<img" not in refused.text
+
+
+ERRORS = [
+    ("GET", "/uploads/7", 404, "There is no upload #7."),
+    ("GET", "/uploads/7/events", 404, "There is no upload #7."),
+    ("GET", "/uploads/7/original", 404, "There is no upload #7."),
+    ("GET", "/uploads/7/failed-rows.csv", 404, "There is no upload #7."),
+    ("POST", "/uploads/7/cancel", 404, "There is no upload #7."),
+    ("POST", "/uploads/7/retry", 404, "There is no upload #7."),
+    ("GET", "/datasets/none", 404, "There is no dataset called “none”."),
+    ("GET", "/datasets/none/rows.csv", 404, "There is no dataset called “none”."),
+    ("GET", "/datasets/none/template.csv", 404, "There is no dataset called “none”."),
+    ("GET", "/datasets/%00", 404, ""),
+    ("GET", "/uploads/june", 404, "There is nothing at this address."),
+    ("GET", "/nothing", 404, "There is nothing at this address."),
+    ("GET", "/static/nothing.css", 404, "There is nothing at this address."),
+    ("GET", "/static/../webapp/app.py", 404, "There is nothing at this address."),
+    ("GET", "/static/%2e%2e/webapp/app.py", 404, "There is nothing at this address."),
+    ("GET", f"/uploads/{2**63}", 404, ""),
+    ("GET", f"/uploads/{2**63}/events", 404, ""),
+    ("DELETE", "/uploads", 405, "Method Not Allowed"),
+    ("GET", "/uploads/7/cancel", 405, "Method Not Allowed"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status", "sentence"), ERRORS)
+def test_an_error_is_a_page_without_a_traceback(
+    standing: Served, method: str, path: str, status: int, sentence: str
+) -> None:
+    answer = standing.client.request(method, path)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert sentence in answer.text
+    assert "Back to uploads" in answer.text
+    for word in ("Traceback", "Error(", "sqlalchemy", "SELECT"):
+        assert word not in answer.text
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("path", ["/uploads/1", "/api/v1/uploads", "/uploads", "/datasets", "/api/v1/datasets/sales"])
+def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> None:
+    served.records.dataset("sales")
+    with served.records.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE uploads SET status = 'nonsense'")
+        connection.exec_driver_sql("UPDATE datasets SET mode = 'nonsense'")
+    answer = served.client.get(path)
+
+    assert answer.status_code == 500
+    assert "not your doing" in answer.text
+    for word in ("Traceback", "nonsense", "ValueError", "SELECT"):
+        assert word not in answer.text
+
+
+@ONE_DATABASE
+def test_everything_a_page_names_is_there(served: Served) -> None:
+    records = served.records
+    failed = records.fail(records.advance(records.processing(), 1, [BadRow(1, ["x"], [Reason("a", "is wrong")])]))
+    dataset = records.dataset("sales", [(1, "one", True)])
+    records.dataset("june")
+    submitted = submit(served).headers["location"]
+    for path in ("/uploads", f"/uploads/{failed.id}", submitted, "/datasets", "/datasets/sales", "/nothing"):
+        html = served.client.get(path).text
+        files = re.findall(r'(?:src|href)="(/static/[^"]+)"', html)
+
+        assert len(files) > 5
+        assert dataset.name == "sales"
+        for file in files:
+            answer = served.client.get(file)
+
+            assert answer.status_code == 200, file
+            assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        for link in links(html):
+            if not link.startswith("#"):
+                assert served.client.get(link, follow_redirects=True).status_code == 200, link
+        for stream in re.findall(r'hx-sse:connect="([^"]*)"', html):
+            assert served.client.head(unescape(stream)).status_code == 200
+
+
+@ONE_DATABASE
+def test_every_page_can_be_asked_for_its_head(served: Served) -> None:
+    upload = f"/uploads/{served.records.dataset('sales', [(1, 'one', True)]).upload_id}"
+    pages = ["/uploads", upload, f"{upload}/original", f"{upload}/failed-rows.csv", "/datasets", "/datasets/sales"]
+    files = ["/datasets/sales/rows.csv", "/datasets/sales/template.csv", "/static/style.css"]
+    for path in [*pages, *files, "/api/v1/uploads", "/healthz", "/readyz"]:
+        answer = served.client.head(path)
+
+        assert (answer.status_code, answer.content) == (200, b""), path

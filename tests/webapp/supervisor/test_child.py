@@ -1,0 +1,104 @@
+"""A child: started again when it dies, ended when asked."""
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.waiting import until
+from webapp.supervisor import child
+from webapp.supervisor.child import Child
+
+
+class Nursery:
+    """Spawns processes that run the given Python, and ends what is left of them."""
+
+    def __init__(self) -> None:
+        self.spawned: list[subprocess.Popen[bytes]] = []
+
+    def child(self, code: str) -> Child:
+        def spawn() -> "subprocess.Popen[bytes]":
+            self.spawned.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE))
+            return self.spawned[-1]
+
+        return Child("The thing", spawn)
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    nursery = Nursery()
+    yield nursery
+    for process in nursery.spawned:
+        process.kill()
+        process.communicate()
+
+
+def test_a_child_that_keeps_dying_is_started_after_a_pause_that_grows(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child, "PAUSES", (0.0, 0.01, 0.02))
+    thing = nursery.child("raise SystemExit(3)")
+    thing.start()
+
+    def fourth_start() -> bool:
+        thing.tend()
+        return len(nursery.spawned) == 5
+
+    until(fourth_start, "four more starts")
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    assert said == [
+        f"The thing (process {process.pid}) ended with exit status 3. It is started again {when}."
+        for process, when in zip(
+            nursery.spawned, ["at once", "in 0.01 seconds", "in 0.02 seconds", "in 0.02 seconds"], strict=False
+        )
+    ]
+
+
+def test_a_child_that_lived_long_is_started_again_at_once(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child, "SETTLED_SECONDS", 0.0)
+    thing = nursery.child("")
+    thing.start()
+
+    def third_start() -> bool:
+        thing.tend()
+        return len(nursery.spawned) == 4
+
+    until(third_start, "three more starts")
+
+    assert caplog.text.count("It is started again at once.") == 3
+
+
+def test_a_child_that_will_not_end_is_killed(nursery: Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    deaf = nursery.child("import signal, time; signal.signal(15, lambda *_: None); print(flush=True); time.sleep(60)")
+    deaf.start()
+    (process,) = nursery.spawned
+
+    assert process.stdout is not None
+
+    process.stdout.readline()  # it is deaf from here on
+    child.end([deaf], 0.1)
+
+    assert process.returncode == -9
+    assert f"The thing (process {process.pid}) did not end in time and is killed." in caplog.text
+
+
+def test_children_end_together(nursery: Nursery) -> None:
+    slow = "signal.signal(15, lambda *_: (time.sleep(0.5), exit(0)))"
+    children = [nursery.child(f"import signal, time; {slow}; print(flush=True); time.sleep(60)") for _ in range(3)]
+    for each in children:
+        each.start()
+    for process in nursery.spawned:
+        assert process.stdout is not None
+
+        process.stdout.readline()
+    began = time.monotonic()
+    child.end(children, 30)
+
+    assert [process.returncode for process in nursery.spawned] == [0, 0, 0]
+    assert time.monotonic() - began < 1.4

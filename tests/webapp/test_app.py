@@ -1,0 +1,137 @@
+"""The application as a whole: what starts and ends with it, and what it loads."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from jobs import files, queue, uploads
+from jobs.database import Database
+from jobs.events import GENERAL_CHANNEL, Publisher
+from jobs.queue import UploadQueue
+from jobs.settings import Settings
+from jobs.uploads import Status, Upload
+from tests import ROOT
+from tests.conftest import store
+from tests.support.serving import Served
+from tests.support.waiting import until
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+def test_the_application_never_loads_what_only_workers_need() -> None:
+    heavy = {"pandas", "pyarrow", "numpy", "jobs.pipeline"}
+    code = f"import sys, webapp.app; print(sorted({heavy} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "[]\n"
+
+
+@ONE_DATABASE
+def test_any_host_may_be_named_where_that_was_asked_for(settings: Settings) -> None:
+    for changes, expected in (({}, 403), ({"open": True}, 200), ({"host": "0.0.0.0", "open": True}, 200)):
+        with Served(settings.model_copy(update=changes)) as served:
+            assert served.client.get("/uploads", headers={"Host": "imports.example"}).status_code == expected
+
+
+@ONE_DATABASE
+def test_only_a_file_with_its_version_is_kept_for_good(served: Served) -> None:
+    versioned, plain = served.client.get("/static/style.css?v=1"), served.client.get("/static/style.css")
+    again = served.client.get("/static/style.css", headers={"If-None-Match": plain.headers["etag"]})
+    missing = served.client.get("/static/nothing.css?v=1")
+
+    assert versioned.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert "cache-control" not in plain.headers
+    assert again.status_code == 304
+    assert "immutable" not in missing.headers.get("cache-control", "")
+
+
+@ONE_DATABASE
+def test_what_never_finished_arriving_is_removed_at_the_start(settings: Settings) -> None:
+    kept = settings.files / store(settings, "a\n1\n").stored_as
+    old, young = settings.files / "old.part", settings.files / "young.part"
+    for path in (old, young):
+        path.write_bytes(b"a")
+    long_ago = old.stat().st_mtime - files.ABANDONED_AFTER - 60
+    for path in (old, kept):
+        os.utime(path, (long_ago, long_ago))
+    with Served(settings) as served:
+        assert served.stored == sorted([kept, young])
+
+
+def lost(settings: Settings) -> Upload:
+    """A pending upload that no queue knows."""
+    database = Database(settings.database)
+    file = store(settings, "a\n1\n")
+    with database.transaction() as connection:
+        upload = uploads.create(connection, file)
+    database.close()
+    return upload
+
+
+def test_an_upload_that_no_queue_knows_is_enqueued(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "LOST_AFTER", 0.1)
+    upload = lost(settings)
+    with Served(settings):
+        line = UploadQueue(settings.redis)
+        until(lambda: upload.id in line.line().ahead, "the upload to be enqueued")
+        line.close()
+
+
+def test_an_upload_whose_worker_went_silent_is_taken_back_and_pages_are_told(served: Served) -> None:
+    records = served.records
+    upload = records.pending()
+    with served.stream("/api/v1/events") as stream:
+        upload = records.tell(lambda connection: uploads.claim(connection, upload.id, worker="gone", lease=0.3))
+        events = stream.until(lambda event: event.json()["status"] == "pending" and event.json()["attempt"] == 1)
+
+    assert events[-1].json()["seq"] == upload.seq + 1
+    assert records.get(upload).status is Status.PENDING
+
+
+@ONE_DATABASE
+def test_a_sweep_that_stumbles_is_made_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeps: list[str] = []
+
+    def sweep(_self: UploadQueue, _database: Database, _publisher: Publisher) -> None:
+        sweeps.append("sweep")
+        raise OSError("no such luck")
+
+    monkeypatch.setattr(UploadQueue, "sweep", sweep)
+    with Served(settings) as served:
+        until(lambda: len(sweeps) > 1, "a second sweep")
+
+        assert served.client.get("/healthz").status_code == 200
+
+    assert "The sweep for lost uploads stumbled and will be tried again." in caplog.text
+
+
+@ONE_DATABASE
+def test_an_application_that_ends_leaves_no_connection_behind(settings: Settings) -> None:
+    with Redis.from_url(settings.redis) as redis:
+        before = {client["id"] for client in redis.client_list()}
+        with Served(settings) as served:
+            until(lambda: redis.pubsub_numsub(GENERAL_CHANNEL)[0][1] == 1, "the hub to listen")
+            served.client.get("/uploads")
+        until(lambda: {client["id"] for client in redis.client_list()} <= before, "its connections to be closed")
+
+
+def test_every_process_tells_of_what_another_did(settings: Settings) -> None:
+    with Served(settings) as one, Served(settings) as other, other.stream("/uploads/events") as stream:
+        stream.next()
+        upload_id = one.post("a\n1\n").json()["id"]
+
+        stream.until_text(f'id="upload-{upload_id}"')
+        one.client.post(f"/api/v1/uploads/{upload_id}/cancel")
+        stream.until_text(f'id="toast-{upload_id}-0"')

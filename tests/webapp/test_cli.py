@@ -1,0 +1,109 @@
+"""The command line: what it understands, what it refuses, what it loads."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests import ROOT
+from webapp.cli import main
+
+
+def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "webapp.cli", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_command() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+
+    assert result.exit_code == 0
+    assert re.findall(r"^  (\w+)  ", result.output.partition("Commands:\n")[2], re.MULTILINE) == [
+        "dataset",
+        "load",
+        "migrate",
+        "retry",
+        "serve",
+        "watch",
+        "web",
+        "worker",
+    ]
+
+
+def test_what_only_the_supervisor_uses_is_not_shown() -> None:
+    result = CliRunner().invoke(main, ["web", "--help"])
+
+    assert "--lifeline" not in result.output
+    assert "--fd" not in result.output
+
+
+def test_each_wrong_setting_is_named_on_a_line_of_its_own() -> None:
+    result = run("serve", "--port", "70000", BULK_UPLOAD_WORKERS="many")
+
+    assert result.returncode == 2
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["PORT", "WORKERS"]
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    result = run("serve", "--port", "70000", BULK_UPLOAD_PORT="8000")
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("PORT:")
+
+
+@pytest.mark.parametrize("command", ["serve", "web"])
+def test_an_address_that_others_can_reach_is_refused(command: str, tmp_path: Path) -> None:
+    result = run(command, "--data", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
+
+    assert result.returncode == 2
+    assert "--open" in result.stderr
+
+
+def test_an_unknown_host_is_refused(tmp_path: Path) -> None:
+    result = run("serve", "--data", str(tmp_path), "--host", "no such host")
+
+    assert result.returncode == 2
+    assert result.stderr == "HOST: no such host is not an address or a name that this machine knows.\n"
+
+
+def test_migrate_makes_the_database_and_can_be_repeated(tmp_path: Path) -> None:
+    results = [run("migrate", "--data", str(tmp_path / "data")) for _ in range(2)]
+
+    assert [result.returncode for result in results] == [0, 0], results
+    assert (tmp_path / "data" / "bulk_upload.db").exists()
+
+
+def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(tmp_path: Path) -> None:
+    url = "postgresql://someone:secret@127.0.0.1:1/nowhere"
+    result = run("migrate", "--data", str(tmp_path / "data"), DATABASE_URL=url)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("The database (PostgreSQL 127.0.0.1:1/nowhere) cannot be used: ")
+    assert "Traceback" not in result.stderr
+    assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize("module", ["webapp.cli", "webapp.supervisor.serve", "webapp.web"])
+def test_no_process_but_the_worker_loads_pandas(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'pandas', 'pyarrow', 'numpy'}} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "[]\n"
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    heavy = {"pydantic", "sqlalchemy", "starlette", "uvicorn", "rq", "httpx", "rich"}
+    code = f"import sys, webapp.cli; print(sorted({heavy} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "[]\n"

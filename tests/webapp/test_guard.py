@@ -1,0 +1,219 @@
+"""Who may send a request, and what browsers are told about the answer."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from jobs.settings import Settings
+from tests.support.serving import Served
+from webapp.guard import Guard, is_loopback
+
+HEADERS = {"content-security-policy", "x-content-type-options", "referrer-policy"}
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    with Served(settings) as served:
+        yield served
+
+
+async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("hello", headers={"Referrer-Policy": "no-referrer"})(scope, receive, send)
+
+
+def ask(method: str, host: str, headers: dict[str, str], *, loopback_only: bool = True) -> httpx.Response:
+    """What a guarded application answers."""
+
+    async def request() -> httpx.Response:
+        transport = httpx.ASGITransport(Guard(_hello, loopback_only=loopback_only), raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport) as client:
+            return await client.request(method, "http://127.0.0.1:8000/uploads", headers={"Host": host, **headers})
+
+    return asyncio.run(request())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:8000"},
+        {"Sec-Fetch-Site": "something new"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:9000"},
+        {"Origin": "http://localhost:8000"},
+        {"Origin": "http://127.0.0.1:8000.evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://["},
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_a_page_of_another_site_may_change_nothing(method: str, headers: dict[str, str]) -> None:
+    answer = ask(method, "127.0.0.1:8000", headers)
+
+    assert answer.status_code == 403
+    assert answer.text == "This request was sent by a page of another site, which is not allowed."
+    assert answer.headers.keys() >= HEADERS
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8000"},
+        {"Origin": "http://127.0.0.1:8000"},
+    ],
+)
+def test_our_own_pages_and_programs_may(headers: dict[str, str]) -> None:
+    answer = ask("POST", "127.0.0.1:8000", headers)
+
+    assert (answer.status_code, answer.text) == (200, "hello")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_links_from_other_sites_lead_here(method: str) -> None:
+    answer = ask(method, "127.0.0.1:8000", {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.7:8000", "", "[", "localhost@evil"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_name_that_is_not_this_machines_is_refused(method: str, host: str) -> None:
+    answer = ask(method, host, {})
+
+    assert answer.status_code == 403
+    assert "localhost only" in answer.text
+    assert host in answer.text
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "LOCALHOST:8000", "127.0.0.1:8000", "127.0.0.2:8000", "[::1]:8000"]
+)
+def test_this_machines_names_are_allowed(host: str) -> None:
+    assert ask("GET", host, {}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.7", False),
+        ("imports.example", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_what_only_this_machine_can_reach(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_any_name_is_allowed_where_others_may_come_in() -> None:
+    assert ask("GET", "imports.example", {}, loopback_only=False).status_code == 200
+    assert ask("POST", "imports.example", {"Origin": "https://imports.example"}, loopback_only=False).status_code == 200
+    assert ask("POST", "imports.example", {"Origin": "https://evil.example"}, loopback_only=False).status_code == 403
+
+
+def test_an_answer_with_a_header_of_its_own_keeps_it() -> None:
+    assert ask("GET", "localhost", {}).headers["referrer-policy"] == "no-referrer"
+
+
+def test_a_body_passes_as_it_comes() -> None:
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        sizes = [len(part) async for part in Request(scope, receive).stream() if part]
+        await PlainTextResponse(f"{len(sizes)} parts, {sum(sizes)} bytes")(scope, receive, send)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 10
+
+    async def request() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(Guard(count, loopback_only=True))) as client:
+            return (await client.post("http://localhost/", content=parts())).text
+
+    assert asyncio.run(request()) == "3 parts, 30 bytes"
+
+
+PATHS = [
+    "/",
+    "/uploads",
+    "/uploads/1",
+    "/uploads/2",
+    "/uploads/1/original",
+    "/uploads/events",
+    "/uploads/1/events",
+    "/uploads/2/events",
+    "/datasets",
+    "/datasets/none",
+    "/nothing/here",
+    "/api/v1/uploads",
+    "/api/v1/uploads/1",
+    "/api/v1/uploads/2",
+    "/api/v1/events",
+    "/api/v1/uploads/1/events",
+    "/api/v1/nothing",
+    "/static/style.css",
+    "/static/vendor/htmx/htmx.min.js",
+    "/static/nothing.js",
+    "/healthz",
+    "/readyz",
+]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
+    served.records.pending()
+    for path in PATHS:
+        with served.client.stream("GET", path) as answer:
+            assert answer.status_code < 500, path
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';"), path
+            assert answer.headers["x-content-type-options"] == "nosniff", path
+            assert answer.headers["referrer-policy"] == "same-origin", path
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_defect_says_it_too(served: Served) -> None:
+    upload = served.records.pending()
+    with served.records.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE uploads SET status = 'nonsense'")
+    answer = served.client.get(f"/uploads/{upload.id}")
+
+    assert answer.status_code == 500
+    assert answer.headers.keys() >= HEADERS
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_forms_of_the_pages_are_guarded(served: Served) -> None:
+    upload = served.records.pending()
+    paths = ["/uploads", f"/uploads/{upload.id}/cancel", f"/uploads/{upload.id}/retry", "/api/v1/uploads"]
+    statuses = [served.client.post(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code for path in paths]
+
+    assert statuses == [403] * 4
+    assert served.records.get(upload) == upload
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_pages_keep_within_their_own_policy(served: Served) -> None:
+    """No script or style inside the page, no handler in an attribute, nothing from elsewhere."""
+    upload = served.records.fail(served.records.processing())
+    for path in ("/uploads", f"/uploads/{upload.id}", "/datasets", "/nothing"):
+        html = served.client.get(path).text
+
+        assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|hx-on|js:|javascript:", html) == []
+        assert re.findall(r'(?:src|href|action)="(?:https?:)?//', html) == []

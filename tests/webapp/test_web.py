@@ -1,0 +1,110 @@
+"""The web process on its own, as it runs beside others in production."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import ROOT
+from tests.support.parts import require
+from tests.support.waiting import until
+
+
+@contextmanager
+def web(folder: Path, **variables: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path, str]]:
+    """A web process on a free port: the process, its log, its address."""
+    log = folder / "web.log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.cli", "web", "--data", str(folder / "data"), "--port", "0"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+            stdin=subprocess.DEVNULL,
+            stderr=written,
+        )
+    with process:
+        try:
+            found = until(lambda: re.search(r"Listening on (http://\S+)\.\n", log.read_text("utf-8")), "the address")
+            yield process, log, found[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with web(tmp_path) as (process, log, url):
+        answer = httpx.get(f"{url}/healthz", timeout=30)
+
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+
+        process.send_signal(number)
+
+        assert process.wait(20) == 0
+        assert "Traceback" not in log.read_text("utf-8")
+
+
+def test_it_lets_as_many_pages_be_open_as_it_may(tmp_path: Path) -> None:
+    require(Path("/proc/self/limits").exists(), "needs /proc to look at limits")
+    with web(tmp_path) as (process, _, _):
+        limits = Path(f"/proc/{process.pid}/limits").read_text("utf-8")
+        found = re.search(r"^Max open files +(\w+) +(\w+)", limits, re.MULTILINE)
+
+    assert found is not None
+    assert found[1] == found[2]
+
+
+def test_it_takes_no_more_streams_than_files_may_be_open(tmp_path: Path) -> None:
+    with web(tmp_path, BULK_UPLOAD_STREAMS="1000000000") as (_, log, _):
+        assert re.search(r"takes \d+ event streams at once, not 1000000000: raise `ulimit -n`", log.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "status"),
+    [
+        ("", "10.0.0.2", 503),
+        ("10.1.2.3", "10.0.0.2", 503),
+        ("127.0.0.1", "10.0.0.2", 200),
+        ("127.0.0.0/8", "10.0.0.2", 200),
+        ("127.0.0.1", "10.0.0.1", 503),
+        ("127.0.0.1", "10.0.0.2, 10.0.0.1", 503),
+    ],
+)
+def test_a_client_is_who_the_connection_says_unless_a_trusted_proxy_says_another(
+    tmp_path: Path, trusted: str, forwarded: str, status: int
+) -> None:
+    variables = {"BULK_UPLOAD_TRUSTED_PROXIES": trusted, "BULK_UPLOAD_STREAMS_PER_ADDRESS": "1"}
+    with web(tmp_path, **variables) as (_, _, url):
+        answers = [
+            asked_for(f"{url}/api/v1/events", "10.0.0.1"),
+            asked_for(f"{url}/api/v1/events", forwarded),
+        ]
+        with answers[0] as first, answers[1] as second:
+            assert (first.status_code, second.status_code) == (200, status)
+
+
+def asked_for(url: str, forwarded: str) -> AbstractContextManager[httpx.Response]:
+    return httpx.stream("GET", url, headers={"X-Forwarded-For": forwarded}, timeout=30)
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = subprocess.run(
+            [sys.executable, "-m", "webapp.cli", "web", "--data", str(tmp_path), "--port", port],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Port {port} on 127.0.0.1 is already in use by another program. ")
