@@ -1,45 +1,41 @@
-"""The job: one upload, from its claim to its end.
+"""The job: imports one upload, from its claim to its end.
 
 A chunk's rows, its failed rows, the counters and the checkpoint commit together under the claim, so wherever a process
-dies, the next attempt goes on behind the last chunk and no row lands twice.
+dies, the next attempt continues behind the last chunk and no row lands twice.
 """
 
 import itertools
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import Full, Queue
-from typing import TypeVar
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, files, uploads
+from jobs import datasets, failed_rows, files, shutdown, uploads
+from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
-from jobs.events import Publisher, Ticker
-from jobs.failed_rows import BadRow, Reason
+from jobs.events import Ticker
+from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import failed_rows_writer, reader, source, writer
 from jobs.pipeline.columns import Packed
-from jobs.pipeline.failed_rows_writer import FailedRows
+from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.pipeline.prefetch import prefetch
+from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
-from jobs.pipeline.reader import Chunk, Layout
-from jobs.pipeline.source import Limits, Prepared
+from jobs.pipeline.reader import Chunk
+from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
-from jobs.queue import UploadQueue, stop_requested
-from jobs.reading import Reading
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: Rows that may fail, with none that succeeds, before the rest is not tried any more.
+#: Rows that may fail, with none that succeeds, before the import stops: the rest would most likely fail too.
 HOPELESS_AFTER = 10_000
 
 
@@ -48,41 +44,37 @@ class StopRequestedError(Exception):
 
 
 def run(upload_id: int) -> None:
-    """Import an upload, if it is still to be had. What RQ calls, in a process of its own."""
+    """Import an upload, if it is still pending. RQ calls this by its name, in a process of its own."""
     settings = Settings.load()
     database = Database(settings.database, bulk=True, idle_timeout=settings.lease / 2)
-    publisher = Publisher(settings.redis)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
-        with database.transaction() as connection:
-            upload = uploads.claim(
-                connection, upload_id, worker=f"{socket.gethostname()}:{os.getpid()}", lease=settings.lease
-            )
-        if upload is None:
-            log.info("Upload %d is not waiting any more: nothing to do.", upload_id)
-            return
-        log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-        _Attempt(settings, database, publisher, upload).run()
+        with Changes.opened(settings, database) as changes:
+            upload = changes.make(lambda c: uploads.claim(c, upload_id, worker=worker, lease=settings.lease))
+            if upload is None:
+                log.info("Upload %d is no longer pending; nothing to do.", upload_id)
+                return
+            log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
+            _Attempt(settings, changes, upload).run()
     finally:
-        publisher.close()
         database.close()
 
 
 class _Attempt:
     """One claim on one upload."""
 
-    def __init__(self, settings: Settings, database: Database, publisher: Publisher, upload: Upload) -> None:
+    def __init__(self, settings: Settings, changes: Changes, upload: Upload) -> None:
         self._settings = settings
-        self._database = database
-        self._publisher = publisher
+        self._changes = changes
+        self._database = changes.database
         self._upload = upload
         self._claim = Claim(upload.id, upload.attempt)
-        database.claim = str(self._claim)
+        self._database.claim = str(self._claim)
         self._path = files.path_of(settings.files, upload.stored_as)
-        self._progress = Ticker(publisher.publish)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
 
     def run(self) -> None:
-        """Whatever happens is recorded and told; what nobody foresaw is raised again, for the log."""
+        """Import. Every outcome is recorded and published; an unexpected error is raised again, for the log."""
         try:
             self._import()
         except ClaimLostError as lost:
@@ -96,112 +88,113 @@ class _Attempt:
             raise
 
     def _import(self) -> None:
-        self._publisher.publish(self._upload)
-        reading = Reading(**{name: value for name, value in self._upload.reading.items() if name != "types"})
-        prepared = source.prepare(self._path, self._upload.filename, reading, limits=self._limits, tick=self._keep)
-        layout = reader.inspect(prepared.path, prepared.delimiter, prepared.header_row)
-        dataset = self._dataset(prepared, layout)
+        text = source.prepare(
+            self._path, self._upload.filename, self._upload.options, limits=self._limits, tick=self._keep_claim
+        )
+        table = reader.inspect(text)
+        dataset = self._dataset(table)
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
-        for chunk in ahead(self._validated(prepared, layout, dataset, rows)):
+        for chunk in prefetch(self._validated(table, dataset, rows)):
             self._commit(rows, chunk)
-            self._progress.tick(self._upload)
             self._stop_if_hopeless(at_least=HOPELESS_AFTER)
-            self._stop_if_asked()
+            self._stop_if_requested()
         self._stop_if_hopeless(at_least=1)
-        with self._database.transaction() as connection:
-            self._upload = uploads.complete(connection, self._claim)
-        self._publisher.publish(self._upload)
+        self._upload = self._changes.make(lambda connection: uploads.complete(connection, self._claim))
         source.discard(self._path)
 
-    def _dataset(self, prepared: Prepared, layout: Layout) -> Dataset:
-        """Of an earlier attempt, or the one that was chosen, or a new one from a look through the whole file."""
+    def _dataset(self, table: PreparedTable) -> Dataset:
+        """The dataset of an earlier attempt, or the one that was chosen, or a new one, inferred from the whole file."""
         if self._upload.dataset is not None:
             with self._database.reading() as connection:
                 dataset = datasets.get(connection, self._upload.dataset)
-            ignored = datasets.match(dataset.schema, layout.names).ignored
+            ignored = datasets.match(dataset.schema, table.names).ignored
             if self._upload.bytes_total is None:
-                self._begin(prepared, layout, lambda _: dataset, ignored=ignored)
+                self._begin(table, lambda _: dataset, ignored=ignored)
             return dataset
-        profile = self._profile(prepared, layout)
+        profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_after(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
-        return self._begin(prepared, layout, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
+        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
 
     def _begin(
         self,
-        prepared: Prepared,
-        layout: Layout,
+        table: PreparedTable,
         dataset_of: Callable[[sa.Connection], Dataset],
         rows_total: int | None = None,
         ignored: Sequence[str] = (),
     ) -> Dataset:
         """Record how the file is read and where its rows go."""
-        notes = [*prepared.notes, *layout.notes]
+        notes = list(table.notes)
         if ignored:
             notes.append(f"Not in the dataset, and ignored: {', '.join(f'“{name}”' for name in ignored[:20])}.")
-        with self._database.transaction() as connection:
+        chosen: list[Dataset] = []
+
+        def begin(connection: sa.Connection) -> Upload:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
-            dataset = dataset_of(connection)
-            self._upload = uploads.begin(
+            chosen.append(dataset_of(connection))
+            return uploads.begin(
                 connection,
                 self._claim,
                 lease=self._settings.lease,
-                dataset=dataset.name,
+                dataset=chosen[0].name,
                 rows_total=rows_total,
-                next_byte=layout.first_byte,
-                bytes_total=prepared.path.stat().st_size,
-                header=layout.names,
-                parent=layout.parent,
+                next_byte=table.first_byte,
+                bytes_total=table.bytes_total,
+                header=table.names,
+                parent=table.parent,
                 notes=notes,
             )
-        self._publisher.publish(self._upload)
-        return dataset
 
-    def _profile(self, prepared: Prepared, layout: Layout) -> Profile:
-        profile = Profile(layout.names, text_only=self._upload.reading.get("types") == "text")
-        for chunk in ahead(self._chunks(prepared, layout, layout.first_byte, 1)):
+        self._upload = self._changes.make(begin)
+        return chosen[0]
+
+    def _profile(self, table: PreparedTable) -> Profile:
+        profile = Profile(table.names, text_only=not self._upload.options.infers_types)
+        for chunk in prefetch(self._chunks(table, table.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
-            self._keep()
+            self._keep_claim()
         return profile
 
-    def _chunks(self, prepared: Prepared, layout: Layout, start: int, row: int) -> Iterator[Chunk]:
-        found = reader.chunks(prepared.path, layout, start=start, row=row, block_bytes=self._settings.block_bytes)
-        return (chunk.without(prepared.bad) for chunk in found) if prepared.bad else found
+    def _chunks(self, table: PreparedTable, start: int, row: int) -> Iterator[Chunk]:
+        return reader.chunks(table, start=start, row=row, chunk_bytes=self._settings.chunk_bytes)
 
-    def _validated(
-        self, prepared: Prepared, layout: Layout, dataset: Dataset, rows: Writer
-    ) -> Iterator["ValidatedChunk"]:
-        sources = datasets.match(dataset.schema, layout.names).sources
+    def _validated(self, table: PreparedTable, dataset: Dataset, rows: Writer) -> Iterator["ValidatedChunk"]:
+        sources = datasets.match(dataset.schema, table.names).sources
         validator = Validator(dataset.schema, sources, upsert=dataset.mode is Mode.UPSERT)
-        start = max(self._upload.next_byte, layout.first_byte)
-        for chunk in self._chunks(prepared, layout, start, self._upload.rows_processed + 1):
+        start = max(self._upload.next_byte, table.first_byte)
+        for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
-            bad = FailedRows.of(_in_order(chunk.bad, validated.bad))
-            yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), bad)
+            failed = PackedFailedRows.pack(_in_order(chunk.failed, validated.failed))
+            yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
-        """All that a chunk changes, or nothing; the guard first, which on SQLite is also what takes the lock."""
-        with self._database.transaction() as connection:
+        """All that a chunk changes, or nothing; the guard first, which on SQLite also takes the lock."""
+
+        def write(connection: sa.Connection) -> Upload:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
             collisions = rows.write(connection, chunk.to_write)
-            bad = chunk.failed(collisions)
-            self._upload = uploads.advance(
+            failed = chunk.failed_with(collisions)
+            upload = uploads.advance(
                 connection,
                 self._claim,
                 lease=self._settings.lease,
                 good=len(chunk.validated.good) - len(collisions),
-                bad=len(bad),
+                bad=len(failed),
                 next_byte=chunk.source.next_byte,
             )
-            room = self._settings.failed_rows_kept - (self._upload.rows_failed - len(bad))
-            failed_rows_writer.record(connection, self._upload.id, bad, room=room)
+            room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
+            failed_rows_writer.record(connection, upload.id, failed, room=room)
+            return upload
 
-    def _keep(self) -> None:
-        """Between two steps of long work: stay the one who does it, unless somebody asked to stop."""
-        self._stop_if_asked()
+        self._upload = self._changes.progress(write)
+
+    def _keep_claim(self) -> None:
+        """Renew the claim between two steps of long work, and stop if the worker shuts down."""
+        self._stop_if_requested()
         self._renewal.tick(self._upload)
 
     def _renew(self, _upload: Upload) -> None:
+        """A renewed lease is nothing that a page shows, so nothing is published."""
         with self._database.transaction() as connection:
             self._upload = uploads.renew(connection, self._claim, lease=self._settings.lease)
 
@@ -210,7 +203,7 @@ class _Attempt:
         return Limits(ratio=self._settings.max_expansion_ratio, total=self._settings.max_expanded_bytes)
 
     def _stop_if_hopeless(self, *, at_least: int) -> None:
-        """Raises UnreadableFileError when so many rows, or more, have failed and none has succeeded."""
+        """Raises UnreadableFileError when at least so many rows have failed and none has succeeded."""
         if self._upload.rows_success or self._upload.rows_failed < at_least:
             return
         with self._database.reading() as connection:
@@ -219,12 +212,13 @@ class _Attempt:
         why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
         raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")
 
-    def _stop_if_asked(self) -> None:
-        if stop_requested.is_set():
+    def _stop_if_requested(self) -> None:
+        if shutdown.requested.is_set():
             raise StopRequestedError
 
     def _fail(self, error: Exception) -> None:
-        sentence = "The stored file is gone from the server." if isinstance(error, FileNotFoundError) else str(error)
+        is_gone = isinstance(error, FileNotFoundError)
+        sentence = "The uploaded file is no longer stored on the server." if is_gone else str(error)
         self._end(lambda connection: uploads.fail(connection, self._claim, sentence))
 
     def _hand_back(self, because: str, *, willingly: bool = False) -> None:
@@ -235,74 +229,30 @@ class _Attempt:
             log.info(
                 "Upload %d: attempt %d ends at row %d: %s.", upload.id, upload.attempt, upload.rows_processed, because
             )
-            queue = UploadQueue(self._settings.redis)
-            queue.enqueue(upload)
-            queue.close()
 
-    def _end(self, change: Callable[..., Upload | None]) -> Upload | None:
-        with self._database.transaction() as connection:
-            try:
-                upload = change(connection)
-            except ClaimLostError:
-                return None
-        if upload is not None:
-            self._publisher.publish(upload)
-        return upload
+    def _end(self, change: Callable[[sa.Connection], Upload | None]) -> Upload | None:
+        try:
+            return self._changes.make(change)
+        except ClaimLostError:
+            return None
 
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """A chunk and what became of its rows. to_write, bad: as the database takes them."""
+    """A chunk and the outcome of its rows. to_write, failed: as the database takes them."""
 
     source: Chunk
     validated: Validated
     to_write: Packed
-    bad: FailedRows
+    failed: PackedFailedRows
 
-    def failed(self, collisions: Collisions) -> FailedRows:
-        """All that failed, those whose keys the database had already included."""
+    def failed_with(self, collisions: Collisions) -> PackedFailedRows:
+        """All failed rows, including those whose keys the database has already."""
         if not collisions:
-            return self.bad
-        collided = [BadRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
-        return FailedRows.of(_in_order(self.source.bad, self.validated.bad, collided))
+            return self.failed
+        collided = [FailedRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
+        return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
 
 
-def _in_order(*bad: list[BadRow]) -> list[BadRow]:
-    return sorted(itertools.chain(*bad), key=lambda row: row.number)
-
-
-def ahead(source: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in another thread while the one before it is in use: Arrow and the databases' drivers
-    let go of the interpreter while they work. An error of the source is raised here, in its place."""
-    done = object()
-    over = threading.Event()
-    waiting: Queue[T | BaseException | object] = Queue(maxsize=1)
-
-    def hand_over(item: T | BaseException | object) -> bool:
-        while not over.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-            except Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
-        try:
-            for item in source:
-                if not hand_over(item):
-                    return
-            hand_over(done)
-        except BaseException as error:
-            hand_over(error)
-
-    thread = threading.Thread(target=produce, name="reader", daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get()) is not done:
-            if isinstance(item, BaseException):
-                raise item
-            yield item  # type: ignore[misc]  # neither an error nor the end: one of the source's
-    finally:
-        over.set()
-        thread.join()
+def _in_order(*failed: list[FailedRow]) -> list[FailedRow]:
+    return sorted(itertools.chain(*failed), key=lambda row: row.row_number)

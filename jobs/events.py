@@ -72,7 +72,7 @@ class Event:
     timestamp: str
 
     @classmethod
-    def of(cls, upload: Upload) -> Self:
+    def from_upload(cls, upload: Upload) -> Self:
         return cls(
             event=_NAMES[upload.status],
             file_id=upload.id,
@@ -116,7 +116,7 @@ class Publisher:
 
     def publish(self, upload: Upload) -> None:
         """Publish the state that was just committed. Never fails: a page that missed it reads the database."""
-        event = Event.of(upload)
+        event = Event.from_upload(upload)
         data = event.json()
         try:
             with self._redis.pipeline(transaction=False) as pipeline:

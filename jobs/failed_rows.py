@@ -32,10 +32,13 @@ class Reason(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BadRow:
-    """A row that was not imported: its cells as they came. number: 1 is the first below the header."""
+class FailedRow:
+    """A row that was not imported, from the validator to the page.
 
-    number: int
+    row_number: 1 is the first below the header. cells: the original values. reasons: each rule that the row breaks.
+    """
+
+    row_number: int
     cells: list[str]
     reasons: list[Reason]
 
@@ -58,11 +61,11 @@ def forget(connection: sa.Connection, upload_id: int) -> None:
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
 
 
-def rows(connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int) -> list[BadRow]:
+def rows(connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int) -> list[FailedRow]:
     """Failed rows that were kept, behind a row number, in order."""
     statement = sa.select(failed_rows).where(failed_rows.c.upload_id == upload_id, failed_rows.c.row_number > after)
     found = connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit))
-    return [BadRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons]) for row in found]
+    return [FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons]) for row in found]
 
 
 def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> list[FailureCount]:

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
     lease: Annotated[float, Field(ge=1, description="Seconds a silent worker keeps an upload.")] = 15.0
     sweep: Annotated[float, Field(ge=0.1, description="Seconds between two looks for abandoned uploads.")] = 3.0
-    block_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that are imported in one transaction.")] = (
+    chunk_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that are imported in one transaction.")] = (
         4 * 1024 * 1024
     )
     failed_rows_kept: Annotated[int, Field(ge=0, description="Failed rows of an upload that are kept at most.")] = (
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     notify_token: str | None = Field(
         default=None, repr=False, description="Secret with which scripts outside report on their uploads."
     )
-    external_silence: Annotated[
+    external_timeout: Annotated[
         float, Field(ge=1, description="Seconds without a report after which an external upload is failed.")
     ] = 3600.0
     streams: Annotated[int, Field(ge=1, description="Event streams that a web process holds open at most.")] = 5_000

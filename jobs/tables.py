@@ -31,15 +31,15 @@ uploads = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     #: Attempts in a row that committed no row.
-    sa.Column("barren_attempts", sa.Integer, nullable=False),
+    sa.Column("attempts_without_progress", sa.Integer, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
     #: The name that was asked for; empty: named after the file.
     sa.Column("dataset_wanted", sa.Text, nullable=False),
     #: The dataset that the rows go into: known from the start, or once the file's columns are.
     sa.Column("dataset", sa.Text),
-    #: What somebody said about how the file is to be read (source.Reading), as JSON.
-    sa.Column("reading", sa.JSON, nullable=False),
+    #: How the file is to be read, as far as the sender said so (import_options.ImportOptions), as JSON.
+    sa.Column("options", sa.JSON, nullable=False),
     #: The upload whose failed rows this one brings back, corrected.
     sa.Column("parent", sa.ForeignKey("uploads.id")),
     #: The earlier upload of the same bytes into the same dataset.

@@ -16,10 +16,11 @@ from jobs import failed_rows
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
 from jobs.files import StoredFile
+from jobs.import_options import ImportOptions
 from jobs.tables import uploads
 
 #: Attempts in a row that commit no row before an upload is given up.
-MAX_BARREN_ATTEMPTS = 5
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 
 
 class Status(StrEnum):
@@ -82,12 +83,12 @@ class Upload:
     id: int
     seq: int
     attempt: int
-    barren_attempts: int
+    attempts_without_progress: int
     status: Status
     filename: str
     dataset_wanted: str
     dataset: str | None
-    reading: dict[str, Any]
+    options: ImportOptions
     parent: int | None
     duplicate_of: int | None
     header: list[str] | None
@@ -115,9 +116,12 @@ class Upload:
     silent_since: datetime | None
 
     @classmethod
-    def of(cls, row: sa.Row[Any]) -> Self:
+    def from_row(cls, row: sa.Row[Any]) -> Self:
         values = row._asdict()
-        return cls(**{**values, "status": Status(values["status"]), "processor": Processor(values["processor"])})
+        values["status"] = Status(values["status"])
+        values["processor"] = Processor(values["processor"])
+        values["options"] = ImportOptions.from_json(values["options"])
+        return cls(**values)
 
     @property
     def is_active(self) -> bool:
@@ -169,7 +173,7 @@ def create(
     *,
     dataset: str | None = None,
     dataset_wanted: str = "",
-    reading: Mapping[str, Any] | None = None,
+    options: ImportOptions | None = None,
     processor: Processor = Processor.WORKER,
     rows_total: int | None = None,
 ) -> Upload:
@@ -181,7 +185,7 @@ def create(
     statement = sa.insert(uploads).values(
         seq=1,
         attempt=0,
-        barren_attempts=0,
+        attempts_without_progress=0,
         status=Status.PENDING,
         filename=file.filename,
         dataset_wanted=dataset_wanted,
@@ -190,7 +194,7 @@ def create(
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.dataset == dataset, _earlier.c.rows_success > 0)
         .where(_earlier.c.sha256 != "")
         .scalar_subquery(),
-        reading=dict(reading or {}),
+        options=(options or ImportOptions()).as_json(),
         stored_as=file.stored_as,
         size=file.size,
         sha256=file.sha256,
@@ -205,7 +209,7 @@ def create(
         updated_at=utc_now(),
         processor=processor,
     )
-    return Upload.of(connection.execute(statement.returning(uploads)).one())
+    return Upload.from_row(connection.execute(statement.returning(uploads)).one())
 
 
 def hold(connection: sa.Connection, upload: Upload) -> Upload:
@@ -225,7 +229,7 @@ def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: floa
         CLAIM,
         upload_id,
         attempt=uploads.c.attempt + 1,
-        barren_attempts=uploads.c.barren_attempts + 1,
+        attempts_without_progress=uploads.c.attempts_without_progress + 1,
         worker=worker,
         lease_until=utc_now(lease),
         counting_since=utc_now(),
@@ -283,7 +287,7 @@ def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int,
         ADVANCE,
         claim,
         lease_until=utc_now(lease),
-        barren_attempts=0,
+        attempts_without_progress=0,
         next_byte=next_byte,
         rows_processed=uploads.c.rows_processed + good + bad,
         rows_success=uploads.c.rows_success + good,
@@ -311,12 +315,12 @@ def hand_back(
     """
     lease = uploads.c.lease_until < utc_now() if expired else sa.true()
     if willingly:
-        spared = sa.case((uploads.c.barren_attempts > 0, uploads.c.barren_attempts - 1), else_=0)
+        spared = sa.case((uploads.c.attempts_without_progress > 0, uploads.c.attempts_without_progress - 1), else_=0)
         return _change(
-            connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, barren_attempts=spared
+            connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, attempts_without_progress=spared
         )
-    given_up = uploads.c.barren_attempts >= MAX_BARREN_ATTEMPTS
-    error = f"Given up after {MAX_BARREN_ATTEMPTS} attempts in a row that imported nothing. The last time, {because}."
+    given_up = uploads.c.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
+    error = f"Stopped after {MAX_ATTEMPTS_WITHOUT_PROGRESS} attempts without progress. The last time, {because}."
     return _change(
         connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED, error=error
     ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
@@ -334,19 +338,21 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _asked(connection, RETRY, upload_id, error=None, finished_at=None, barren_attempts=0, **_UNCLAIMED)
+    upload = _asked(
+        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, **_UNCLAIMED
+    )
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
     failed_rows.forget(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0, "progress_reported": None}
-    return Upload.of(connection.execute(restarted.values(values).returning(uploads)).one())
+    return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
 
 
 def locked(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
     """Those of these uploads that exist, by id. Nobody else changes them before this transaction ends."""
     statement = sa.select(uploads).where(uploads.c.id.in_(set(upload_ids))).order_by(uploads.c.id).with_for_update()
-    return {row.id: Upload.of(row) for row in connection.execute(statement)}
+    return {row.id: Upload.from_row(row) for row in connection.execute(statement)}
 
 
 def report(
@@ -395,7 +401,7 @@ def silent(connection: sa.Connection, *, for_seconds: float) -> list[Upload]:
     statement = sa.select(uploads).where(
         uploads.c.processor == Processor.EXTERNAL, uploads.c.status.in_(ACTIVE), _heard < utc_now(-for_seconds)
     )
-    return [Upload.of(row) for row in connection.execute(statement.order_by(uploads.c.id))]
+    return [Upload.from_row(row) for row in connection.execute(statement.order_by(uploads.c.id))]
 
 
 def fall_silent(connection: sa.Connection, upload_id: int, *, for_seconds: float) -> Upload | None:
@@ -441,7 +447,7 @@ def _change(
         values["status"] = transition.target
     statement = statement.values(seq=uploads.c.seq + 1, updated_at=utc_now(), **values)
     row = connection.execute(statement.returning(uploads)).one_or_none()
-    return None if row is None else Upload.of(row)
+    return None if row is None else Upload.from_row(row)
 
 
 def _owned(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
@@ -463,38 +469,40 @@ def get(connection: sa.Connection, upload_id: int) -> Upload:
     row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
     if row is None:
         raise UploadNotFoundError(upload_id)
-    return Upload.of(row)
+    return Upload.from_row(row)
 
 
 def among(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
     """Those of these uploads that exist, oldest first."""
     statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
-    return [Upload.of(row) for row in connection.execute(statement)]
+    return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def active(connection: sa.Connection) -> list[Upload]:
     """All uploads that are not at an end, oldest first."""
     statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)
-    return [Upload.of(row) for row in connection.execute(statement)]
+    return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def changed_since(connection: sa.Connection, moment: datetime) -> list[Upload]:
     """Uploads that are active, or changed at or after a moment; in the order of their changes."""
     condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= moment)
     statement = sa.select(uploads).where(condition).order_by(uploads.c.updated_at, uploads.c.id)
-    return [Upload.of(row) for row in connection.execute(statement)]
+    return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
     """Uploads that are active, or changed in the last so many seconds by the database's clock."""
     condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= utc_now(-seconds))
-    return [Upload.of(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))]
+    return [
+        Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
+    ]
 
 
 def abandoned(connection: sa.Connection) -> list[Upload]:
     """Uploads in process whose lease is over: their worker is dead, frozen, or cut off from the database."""
     statement = sa.select(uploads).where(uploads.c.status == Status.PROCESSING, uploads.c.lease_until < utc_now())
-    return [Upload.of(row) for row in connection.execute(statement)]
+    return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload]:
@@ -504,7 +512,9 @@ def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload
         uploads.c.processor == Processor.WORKER,
         uploads.c.updated_at <= utc_now(-for_seconds),
     )
-    return [Upload.of(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))]
+    return [
+        Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
+    ]
 
 
 def page(
@@ -524,7 +534,7 @@ def page(
             uploads.c.filename.icontains(search, autoescape=True) | uploads.c.dataset.icontains(search, autoescape=True)
         )
     upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
-    found = [Upload.of(row) for row in connection.execute(upto.limit(limit + 1))]
+    found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
     newer = _newer(connection, statement, limit, cursor) if cursor is not None else None
     return Page(found[:limit], newer, found[limit].id if len(found) > limit else None)
 
@@ -540,7 +550,7 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> l
     """The last uploads that came to an end after a moment, in that order."""
     statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment)
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
-    return [Upload.of(row) for row in reversed(rows)]
+    return [Upload.from_row(row) for row in reversed(rows)]
 
 
 def newest_change(connection: sa.Connection) -> datetime | None:

@@ -16,12 +16,14 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from jobs import files, silence
+from jobs import files
+from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
+from jobs.sweeper import Sweeper
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
@@ -47,14 +49,15 @@ def create_app(settings: Settings) -> Starlette:
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
         hub = Hub(database, queue, settings.redis, tick=settings.stream_tick, stall=settings.stream_stall)
         await in_thread(partial(files.remove_abandoned, settings.files))
-        sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
+        changes = Changes(database, publisher, queue)
+        sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
         try:
             async with hub.running():
                 yield {
                     "settings": settings,
                     "database": database,
                     "queue": queue,
-                    "publisher": publisher,
+                    "changes": changes,
                     "hub": hub,
                     "fragments": fragments,
                     "live": Live(database, hub, fragments),
@@ -88,15 +91,15 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-async def _sweep(settings: Settings, database: Database, queue: UploadQueue, publisher: Publisher) -> None:
-    """Every few seconds, not all processes at once, bring back uploads that got lost."""
+async def _sweep(settings: Settings, changes: Changes) -> None:
+    """Sweep every few seconds, at random moments so that several processes take turns."""
+    sweeper = Sweeper(changes, external_timeout=settings.external_timeout)
     while True:
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
         try:
-            await in_thread(partial(queue.sweep, database, publisher))
-            await in_thread(partial(silence.sweep, database, publisher, patience=settings.external_silence))
+            await in_thread(sweeper.sweep)
         except Exception:
-            log.exception("The sweep for lost uploads stumbled and will be tried again.")
+            log.exception("The sweep for lost uploads failed; trying again in %g s.", settings.sweep)
 
 
 class VersionedFiles(StaticFiles):

@@ -120,9 +120,9 @@ def worker(lifeline: bool, **flags: object) -> None:
     else:
         _prepare(settings)
 
-    from jobs import queue
+    from jobs.worker import work
 
-    queue.work(settings)
+    work(settings)
 
 
 @main.command()
@@ -147,16 +147,13 @@ def migrate(lifeline: bool, **flags: object) -> None:
 def retry(upload_id: int, **flags: object) -> None:
     """Import an upload that failed or was cancelled again, from where it stopped."""
     from jobs import uploads
-    from jobs.events import Publisher
-    from jobs.queue import UploadQueue
+    from jobs.changes import Changes
     from jobs.settings import Settings
 
     settings = Settings.load(**flags)
-    with _database(settings) as database, database.transaction() as connection:
-        upload = uploads.retry(connection, upload_id)
-    Publisher(settings.redis).publish(upload)
-    UploadQueue(settings.redis).enqueue(upload)
-    whom = "the reports of its script" if upload.is_external else "a worker"
+    with _database(settings) as database, Changes.opened(settings, database) as changes:
+        upload = changes.make(lambda connection: uploads.retry(connection, upload_id))
+    whom = "reports of its script" if upload.is_external else "a worker"
     click.echo(f"Upload #{upload.id} ({upload.filename}) waits for {whom} again.")
 
 

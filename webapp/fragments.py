@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from jobs.failed_rows import BadRow, FailureCount
+from jobs.failed_rows import FailedRow, FailureCount
 from jobs.queue import Line
 from jobs.uploads import Status, Upload
 
@@ -26,17 +25,6 @@ _LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class FailedRow:
-    row_number: int
-    reason: str
-    cells: list[str]
-
-    @classmethod
-    def of(cls, row: BadRow) -> Self:
-        return cls(row.number, row.sentence, row.cells)
-
-
 class UploadView:
     """An upload as people see it: its record, and the numbers and words that are made from it.
 
@@ -47,13 +35,13 @@ class UploadView:
         self,
         upload: Upload,
         line: Line,
-        failed_sample: Sequence[BadRow] = (),
+        failed_sample: Sequence[FailedRow] = (),
         failure_counts: Sequence[FailureCount] = (),
     ) -> None:
         self._upload = upload
         self.failure_counts = failure_counts
         self.waiting = _waiting(upload, line)
-        self.failed_sample = [FailedRow.of(row) for row in failed_sample]
+        self.failed_sample = failed_sample
         self.label, self.tone = _LABELS[upload.status]
         if upload.status is Status.COMPLETED and upload.rows_failed:
             self.label, self.tone = "Completed with errors", "warn"

@@ -5,8 +5,8 @@ from typing import TypedDict
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
+from jobs.changes import Changes
 from jobs.database import Database
-from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp.fragments import Fragments
@@ -19,7 +19,7 @@ class AppState(TypedDict):
     settings: Settings
     database: Database
     queue: UploadQueue
-    publisher: Publisher
+    changes: Changes
     hub: Hub
     fragments: Fragments
     live: Live

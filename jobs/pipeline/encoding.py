@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.errors import UnreadableFileError
-from jobs.reading import UTF_8, codec_of
+from jobs.import_options import UTF_8, codec_of
 
 #: Bytes that are looked at or transcoded at once: some 20 ms of work.
-BLOCK_BYTES = 4 << 20
+CHUNK_BYTES = 4 << 20
 #: Bytes at a file's beginning in which text is told from what is none.
 HEAD_BYTES = 1 << 16
 #: Bytes of lines that are kept as the sample which decides on an encoding other than UTF-8.
@@ -164,7 +164,7 @@ def transcode(source: BinaryIO, target: BinaryIO, codec: str, tick: Tick) -> Non
     """
     errors = _KEEP_WHOLE if codec.startswith(_WIDE) else _KEEP_BYTE
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    while block := source.read(BLOCK_BYTES):
+    while block := source.read(CHUNK_BYTES):
         target.write(decoder.decode(block).encode("utf-8", "surrogateescape"))
         tick()
     target.write(decoder.decode(b"", final=True).encode("utf-8", "surrogateescape"))
@@ -230,7 +230,7 @@ def _reads_as_text(head: bytes, codec: str) -> bool:
 
 def _is_all_utf8(file: BinaryIO, tick: Tick) -> bool:
     """A character that a block's end has cut is read again with the next one: no block is copied."""
-    while block := file.read(BLOCK_BYTES):
+    while block := file.read(CHUNK_BYTES):
         end = _end_of_characters(block) or len(block)
         if not _is_utf8(block, end):
             return False
@@ -242,7 +242,7 @@ def _is_all_utf8(file: BinaryIO, tick: Tick) -> bool:
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
     """A file in blocks that end with a line, or at least with a whole character of UTF-8."""
     rest = b""
-    while block := file.read(BLOCK_BYTES):
+    while block := file.read(CHUNK_BYTES):
         block = rest + block
         end = block.rfind(b"\n") + 1 or _end_of_characters(block)
         rest = block[end:]

@@ -12,13 +12,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from jobs.failed_rows import BadRow
+from jobs.failed_rows import FailedRow
 from jobs.pipeline import columns
 from jobs.tables import failed_rows, failure_counts
 
 
 @dataclass(frozen=True)
-class FailedRows:
+class PackedFailedRows:
     """columns: a row's number, its cells and its reasons, as they are stored. counts: rows by (column or "", rule)."""
 
     columns: pa.RecordBatch
@@ -28,11 +28,11 @@ class FailedRows:
         return int(self.columns.num_rows)
 
     @classmethod
-    def of(cls, bad: list[BadRow]) -> Self:
+    def pack(cls, bad: list[FailedRow]) -> Self:
         """What costs the processor, so that it need not be done while the database is held."""
         batch = pa.RecordBatch.from_pydict(
             {
-                "row_number": pa.array([row.number for row in bad], pa.int64()),
+                "row_number": pa.array([row.row_number for row in bad], pa.int64()),
                 "cells": pa.array([json.dumps(row.cells) for row in bad], pa.string()),
                 "reasons": pa.array([json.dumps(row.reasons) for row in bad], pa.string()),
             }
@@ -41,7 +41,7 @@ class FailedRows:
         return cls(batch, counts)
 
 
-def record(connection: sa.Connection, upload_id: int, bad: FailedRows, *, room: int) -> None:
+def record(connection: sa.Connection, upload_id: int, bad: PackedFailedRows, *, room: int) -> None:
     """Count failed rows of an upload, and keep the first ones. room: how many more may be kept."""
     if not bad:
         return

@@ -1,4 +1,4 @@
-"""A CSV file → its layout, then chunks of text with exact row numbers and byte offsets.
+"""A text file → a prepared table, then chunks of text with exact row numbers and byte offsets.
 
 The fast path cuts a block of bytes behind the last record that is whole and parses it with Arrow. It is taken only
 when every quote in the block stands where RFC 4180 puts it, which is checked. Everything else (a stray or unclosed
@@ -8,10 +8,8 @@ quote, bytes that are not UTF-8) goes through Python's csv module, record by rec
 import csv
 import io
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -21,22 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from jobs import corrections
 from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, skipped
 from jobs.errors import UnreadableFileError
-from jobs.failed_rows import BadRow, Reason
-from jobs.pipeline.source import EXPECTED, check_is_text
+from jobs.failed_rows import FailedRow, Reason
+from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
+from jobs.pipeline.source import EXPECTED, TextFile, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
 
-#: Bytes at the head of a file that its layout is read from.
+#: Bytes at the head of a file that its dialect and header are detected from.
 HEAD_BYTES = 1 << 20
 #: Bytes one record may have: a quote that is never closed would otherwise swallow the rest of the file.
 MAX_RECORD_BYTES = 1 << 20
-
-#: The columns behind the file's own in a file of failed rows: whose they are, which they are, why they failed.
-MARKS = ("_upload_id", "_row_number", "_error")
-#: A cell that a spreadsheet would run as a formula, and one that looks like such a cell afterwards, is written with an
-#: apostrophe before it (failures of an upload).
-_REFUSED = re.compile(r"^'('*[=+\-@\t\r])")
 
 UTF8_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"\n\r'
@@ -45,35 +39,15 @@ csv.field_size_limit(2 * MAX_RECORD_BYTES)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a file is to be read.
-
-    first_byte: where the first record below the header begins. notes: for people. marks: columns behind the others by
-    which a file of failed rows is known; they are no data. parent: the upload whose failed rows these are.
-    """
-
-    delimiter: str
-    names: list[str]
-    first_byte: int
-    notes: list[str]
-    marks: int = 0
-    parent: int | None = None
-
-    @property
-    def width(self) -> int:
-        return len(self.names) + self.marks
-
-
-@dataclass(frozen=True)
 class Chunk:
     """A stretch of a file.
 
     rows: one text column a field, empty cells are "", index = row number (1 is the first below the header).
-    bad: the rows that are not tabular. count: rows in all, blank lines excluded. next_byte: behind the stretch.
+    failed: the rows that are not tabular. count: rows in all, blank lines excluded. next_byte: behind the stretch.
     """
 
     rows: pd.DataFrame
-    bad: list[BadRow]
+    failed: list[FailedRow]
     count: int
     next_byte: int
 
@@ -81,69 +55,70 @@ class Chunk:
         """One of its rows, as it came."""
         return [str(cell) for cell in self.rows.loc[number]]
 
-    def without(self, known_bad: Mapping[int, list[tuple[int, str]]]) -> "Chunk":
-        """With rows of which something bad is known already among the bad ones. known_bad: (place of a cell, rule)."""
-        numbers = [number for number in self.rows.index if number in known_bad]
+    def without(self, problems: KnownProblems) -> "Chunk":
+        """With rows of which something bad is known already among the bad ones. problems: (place of a cell, rule)."""
+        numbers = [number for number in self.rows.index if number in problems]
         if not numbers:
             return self
         names = list(self.rows.columns)
         found = [
-            BadRow(number, self.cells(number), [Reason(names[place], rule) for place, rule in known_bad[number]])
+            FailedRow(number, self.cells(number), [Reason(names[place], rule) for place, rule in problems[number]])
             for number in numbers
         ]
-        bad = sorted([*self.bad, *found], key=lambda row: row.number)
-        return replace(self, rows=self.rows.drop(index=numbers), bad=bad)
+        failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
+        return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
 
 
-def inspect(path: Path, delimiter: str | None = None, header_row: int | None = None) -> Layout:
-    """Find out how a file is laid out. Raises UnreadableFileError, saying what it seems to be.
-
-    delimiter, header_row: what somebody knows better. header_row: as an editor counts, from 1.
-    """
-    with path.open("rb") as file:
+def inspect(text: TextFile) -> PreparedTable:
+    """Detect how a text is laid out. Raises UnreadableFileError, saying what the file seems to be."""
+    with text.path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     check_is_text(head)
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
+    delimiter = text.delimiter
     if delimiter is None:
         delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
     sample = _sample(head, start, delimiter)
-    place = header_row - 1 if header_row is not None else find_header([record.cells for record in sample])
+    place = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
     if place >= len(sample) or not any(sample[place].cells):
-        raise UnreadableFileError(f"The file has no header line{_where(header_row)}. {EXPECTED}")
+        raise UnreadableFileError(f"The file has no header line{_where(text.header_row)}. {EXPECTED}")
     header = sample[place]
     if header.problem:
         raise UnreadableFileError(f"The header line cannot be read: {header.problem.sentence}. {EXPECTED}")
-    marks = len(MARKS) if tuple(header.cells[-len(MARKS) :]) == MARKS and len(header.cells) > len(MARKS) else 0
-    names, notes = _unique_names(header.cells[: len(header.cells) - marks])
-    parent = next((_parent(record.cells) for record in sample[place + 1 :] if record.cells), None) if marks else None
+    marks = corrections.marks_of(header.cells)
+    names, notes = _unique_names(corrections.without_marks(header.cells))
+    first = next((record.cells for record in sample[place + 1 :] if record.cells), [])
     above = [record.cells for record in sample[:place]]
-    notes = [*([skipped(above, place)] if any(map(any, above)) else []), _layout_note(delimiter, names), *notes]
-    return Layout(delimiter, names, header.end, notes, marks, parent)
+    skipped_lines = [skipped(above, place)] if any(map(any, above)) else []
+    return PreparedTable(
+        path=text.path,
+        delimiter=delimiter,
+        names=names,
+        first_byte=header.end,
+        notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
+        marks=marks,
+        parent=corrections.parent_of(first) if marks else None,
+        problems=text.problems,
+    )
 
 
 def _where(header_row: int | None) -> str:
     return "" if header_row is None else f" in line {header_row:,}"
 
 
-def _parent(cells: list[str]) -> int | None:
-    """Of a file of failed rows, the upload whose rows they are."""
-    upload_id = cells[-len(MARKS)] if len(cells) >= len(MARKS) else ""
-    return int(upload_id) if upload_id.isdecimal() and len(upload_id) < 19 else None
-
-
-def chunks(path: Path, layout: Layout, *, start: int, row: int, block_bytes: int) -> Iterator[Chunk]:
-    """The file from a byte on, in order. start: a record's first byte. row: its number. block_bytes: a chunk's size."""
-    with path.open("rb") as file:
+def chunks(table: PreparedTable, *, start: int, row: int, chunk_bytes: int) -> Iterator[Chunk]:
+    """The rows from a byte on. start: a record's first byte. row: its number. chunk_bytes: size of a chunk."""
+    with table.path.open("rb") as file:
         while True:
             file.seek(start)
-            block = file.read(block_bytes)
+            block = file.read(chunk_bytes)
             if not block:
                 return
-            chunk = _fast(block, len(block) < block_bytes, layout, start, row) or _exact(
-                file, layout, start, row, block_bytes
+            chunk = _fast(block, len(block) < chunk_bytes, table, start, row) or _exact(
+                file, table, start, row, chunk_bytes
             )
             start, row = chunk.next_byte, row + chunk.count
-            yield chunk
+            yield chunk.without(table.problems) if table.problems else chunk
 
 
 def _sample(head: bytes, start: int, delimiter: str) -> list["_Record"]:
@@ -180,16 +155,16 @@ def _shortened(name: str, spare: int = 0) -> str:
     return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore").rstrip()
 
 
-def _layout_note(delimiter: str, names: list[str]) -> str:
+def _columns_note(delimiter: str, names: list[str]) -> str:
     if len(names) == 1:
         return "One column."
     called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
     return f"{len(names):,} columns, separated by {called}."
 
 
-def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Chunk | None:
+def _fast(block: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:
     """The block's whole records through Arrow, or None when that could be inexact."""
-    end = _end_of_records(block, final, layout.delimiter)
+    end = _end_of_records(block, final, table.delimiter)
     # Arrow would take a byte order mark for one of the whole file, where it is a part of the first cell.
     if not end or b"\0" in block or block.startswith(UTF8_BOM) or _has_long_line(block, end):
         return None
@@ -199,17 +174,17 @@ def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Ch
         skipped.append((invalid.number, invalid.text))
         return "skip"
 
-    width = layout.width
+    width = table.width
     try:
         # Checked at once, and first: Arrow's handler of odd rows would print an error of its own about such bytes.
         pa.array([block[:end]], pa.binary()).cast(pa.string())
-        table = pa_csv.read_csv(
+        parsed = pa_csv.read_csv(
             pa.BufferReader(pa.py_buffer(block).slice(0, end)),
             read_options=pa_csv.ReadOptions(
                 use_threads=False, block_size=end + 1, column_names=[str(n) for n in range(width)]
             ),
             parse_options=pa_csv.ParseOptions(
-                delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=note
+                delimiter=table.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=note
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types={str(n): pa.string() for n in range(width)}, strings_can_be_null=False, check_utf8=False
@@ -217,10 +192,10 @@ def _fast(block: bytes, final: bool, layout: Layout, start: int, row: int) -> Ch
         )
     except pa.ArrowInvalid:
         return None
-    count = table.num_rows + len(skipped)
+    count = parsed.num_rows + len(skipped)
     numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in skipped], assume_unique=True)
-    odd = [(row - 1 + number, next(csv.reader([text], delimiter=layout.delimiter), [])) for number, text in skipped]
-    return _chunk(layout, table, numbers + (row - 1), odd, [], count, start + end)
+    odd = [(row - 1 + number, next(csv.reader([text], delimiter=table.delimiter), [])) for number, text in skipped]
+    return _chunk(table, parsed, numbers + (row - 1), odd, [], count, start + end)
 
 
 def _end_of_records(block: bytes, final: bool, delimiter: str) -> int:
@@ -375,32 +350,32 @@ def _problem(cells: list[str]) -> Reason | None:
     return None
 
 
-def _exact(file: BinaryIO, layout: Layout, start: int, row: int, block_bytes: int) -> Chunk:
+def _exact(file: BinaryIO, table: PreparedTable, start: int, row: int, chunk_bytes: int) -> Chunk:
     """About a block of records, one by one."""
     good: list[tuple[int, list[str]]] = []
     odd: list[tuple[int, list[str]]] = []
-    bad: list[BadRow] = []
+    bad: list[FailedRow] = []
     number, end = row, start
-    for record in _records(file, start, layout.delimiter):
+    for record in _records(file, start, table.delimiter):
         end = record.end
         if record.problem:
-            bad.append(BadRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
-        elif len(record.cells) == layout.width:
+            bad.append(FailedRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
+        elif len(record.cells) == table.width:
             good.append((number, record.cells))
         elif record.cells:
             odd.append((number, record.cells))
         number += bool(record.cells)
-        if end - start >= block_bytes:
+        if end - start >= chunk_bytes:
             break
-    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in range(layout.width))
-    table = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(layout.width)])
+    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in range(table.width))
+    parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(table.width)])
     numbers = np.array([position for position, _ in good], dtype=np.int64)
-    return _chunk(layout, table, numbers, odd, bad, number - row, end)
+    return _chunk(table, parsed, numbers, odd, bad, number - row, end)
 
 
-def _refused(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Cells of a file of failed rows without the apostrophe that kept a spreadsheet from running them."""
-    return pc.replace_substring_regex(column, _REFUSED.pattern, r"\1")
+    return pc.replace_substring_regex(column, corrections.ESCAPED, corrections.UNESCAPED)
 
 
 def _shown(cell: str) -> str:
@@ -409,29 +384,29 @@ def _shown(cell: str) -> str:
 
 
 def _chunk(
-    layout: Layout,
-    table: pa.Table,
+    table: PreparedTable,
+    parsed: pa.Table,
     numbers: npt.NDArray[np.int64],
     odd: Iterable[tuple[int, list[str]]],
-    bad: list[BadRow],
+    bad: list[FailedRow],
     count: int,
     next_byte: int,
 ) -> Chunk:
     """odd: rows with another number of cells than the header; empty ones too many at the end are forgiven."""
-    width, forgiven = layout.width, []
+    width, forgiven = table.width, []
     for number, cells in odd:
         if len(cells) > width and not any(cells[width:]):
             forgiven.append((number, cells[:width]))
         else:
             reason = f"has {len(cells):,} {'cell' if len(cells) == 1 else 'cells'}, expected {width:,}"
-            bad.append(BadRow(number, cells, [Reason(None, reason)]))
+            bad.append(FailedRow(number, cells, [Reason(None, reason)]))
     if forgiven:
         extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in forgiven), strict=True)]
-        table = pa.concat_tables([table, pa.table(extra, table.column_names)])
+        parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
         numbers = np.concatenate([numbers, [number for number, _ in forgiven]])
-    if layout.marks:
-        table = pa.table([_refused(column) for column in table.columns[: len(layout.names)]], layout.names)
-        bad = [replace(row, cells=[_REFUSED.sub(r"\1", cell) for cell in row.cells]) for row in bad]
-    rows = table.rename_columns(layout.names).to_pandas(types_mapper=pd.ArrowDtype)
+    if table.marks:
+        parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
+        bad = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in bad]
+    rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
-    return Chunk(rows, sorted(bad, key=lambda each: each.number), count, next_byte)
+    return Chunk(rows, sorted(bad, key=lambda each: each.row_number), count, next_byte)

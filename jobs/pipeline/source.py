@@ -17,16 +17,17 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 from uuid import uuid4
 
 from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped
 from jobs.errors import UnreadableFileError
+from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
+from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import ARCHIVE_ERRORS, Row, Shape, Workbook
-from jobs.reading import UTF_8, Reading
 
 #: Bytes that are expanded at once.
 PIECE_BYTES = 1 << 20
@@ -35,7 +36,7 @@ SMALL_BYTES = 10_000_000
 #: Members of an archive that are named in a sentence.
 NAMED_MEMBERS = 5
 #: Raised with every change to what a spool holds, so that an older one is made again.
-SPOOL_VERSION = 1
+SPOOL_VERSION = 2
 
 EXPECTED = "Expected is a table: CSV, also as .gz or .zip, or an Excel workbook (.xlsx)."
 
@@ -92,30 +93,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A table that the reader can read. path: UTF-8 text, with or without a byte order mark: the upload, or a spool.
+class TextFile:
+    """A table of UTF-8 text, with or without a byte order mark, for the reader to inspect.
 
-    notes: sentences for people about what was detected. delimiter, header_row: known or asked for; None: for the reader
-    to detect. bad: row number (1 is the first below the header, blank rows not counted) → (place of the cell, from 0,
-    and what is wrong with it), for rows that are in the table and must fail.
+    path: the upload itself, or a spool. notes: sentences for people about what was detected. delimiter, header_row:
+    known or asked for; None: for the reader to detect. problems: of rows that are in the text and must fail.
     """
 
     path: Path
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
     delimiter: str | None = None
     header_row: int | None = None
-    bad: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    problems: KnownProblems = field(default_factory=dict)
 
 
-def prepare(path: Path, filename: str, reading: Reading, *, limits: Limits, tick: Tick) -> Prepared:
+def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
     """Make a table of an uploaded file, or take the one that an earlier attempt made in the same reading.
 
     filename: as people call it. tick: called at least every second; what it raises is passed on, and no half spool is
     left. Raises UnreadableFileError, saying what is wrong and what to do.
     """
-    spool = _Spool(path, reading)
+    spool = _Spool(path, options)
     try:
-        return spool.kept() or _Preparation(path, filename, reading, limits, tick, spool).table()
+        return spool.kept() or _Preparation(path, filename, options, limits, tick, spool).table()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -147,13 +147,14 @@ def check_is_text(head: bytes) -> None:
 class _Spool:
     """The table made of an upload in one reading: beside it, whole, with a word about it in a file of its own."""
 
-    def __init__(self, upload: Path, reading: Reading) -> None:
-        asked = json.dumps(asdict(reading), sort_keys=True)
-        suffix = f"-{hashlib.sha256(asked.encode()).hexdigest()[:12]}" if reading != Reading() else ""
+    def __init__(self, upload: Path, options: ImportOptions) -> None:
+        asked = {name: value for name, value in options.as_json().items() if name != "types"}  # not of the text's
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        suffix = f"-{digest[:12]}" if asked else ""
         self.path = upload.with_name(f"{upload.name}.table{suffix}")
         self._about = self.path.with_name(f"{self.path.name}.json")
 
-    def kept(self) -> Prepared | None:
+    def kept(self) -> TextFile | None:
         """What an earlier attempt made. Written last, the word about a table says that it is whole."""
         try:
             about = json.loads(self._about.read_bytes())
@@ -161,17 +162,17 @@ class _Spool:
                 return None
         except (FileNotFoundError, ValueError):
             return None
-        bad = {int(row): [(place, reason) for place, reason in cells] for row, cells in about["bad"].items()}
-        return Prepared(self.path, about["notes"], about["delimiter"], about["header_row"], bad)
+        problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in about["problems"].items()}
+        return TextFile(self.path, about["notes"], about["delimiter"], about["header_row"], problems)
 
-    def keep(self, prepared: Prepared) -> Prepared:
+    def keep(self, text: TextFile) -> TextFile:
         """Say that the table is whole, and what there is to know about it."""
-        about = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "notes": prepared.notes}
-        about |= {"delimiter": prepared.delimiter, "header_row": prepared.header_row, "bad": prepared.bad}
+        about = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "notes": text.notes}
+        about |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
         with _Part(self._about) as part:
             part.file.write(json.dumps(about).encode())
             part.keep()
-        return prepared
+        return text
 
 
 class _Part:
@@ -210,12 +211,12 @@ class _Preparation:
 
     path: Path
     filename: str
-    reading: Reading
+    options: ImportOptions
     limits: Limits
     tick: Tick
     spool: _Spool
 
-    def table(self) -> Prepared:
+    def table(self) -> TextFile:
         """What the file is, is told by how it begins, whatever it is called."""
         with self.path.open("rb") as file:
             head = file.read(encoding.HEAD_BYTES)
@@ -228,14 +229,14 @@ class _Preparation:
                 return self._from_archive(member, "Unpacked from gzip.")
         return self._from_text()
 
-    def _from_text(self) -> Prepared:
+    def _from_text(self) -> TextFile:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
-            return Prepared(self.path, [found.note], self.reading.delimiter, self.reading.header_row)
+            return TextFile(self.path, [found.note], self.options.delimiter, self.options.header_row)
         self._transcode(self.path, found.codec)
         return self._kept([found.note])
 
-    def _from_zip(self) -> Prepared:
+    def _from_zip(self) -> TextFile:
         """A workbook, or the one text in an archive."""
         with _opened(zipfile.ZipFile, self.path) as archive:
             members = [info for info in archive.infolist() if not _NO_MEMBERS.search(info.filename)]
@@ -247,7 +248,7 @@ class _Preparation:
             with _opened(archive.open, only) as member:
                 return self._from_archive(member, f"Unpacked “{shortened(only.filename)}” from a ZIP archive.")
 
-    def _from_archive(self, member: _Readable, note: str) -> Prepared:
+    def _from_archive(self, member: _Readable, note: str) -> TextFile:
         """The text inside an archive. member: expands as it is read."""
         with _Part(self.spool.path, self.tick) as expanded:
             self._expand(member, expanded.file)
@@ -259,25 +260,25 @@ class _Preparation:
                 self._transcode(expanded.path, found.codec)
         return self._kept([note, found.note])
 
-    def _from_workbook(self) -> Prepared:
+    def _from_workbook(self) -> TextFile:
         """One sheet of a workbook, from its header on."""
-        with Workbook(self.path, sheet=self.reading.sheet, tick=self.tick) as book:
-            above, notes = _above_header(book, self.reading.header_row)
+        with Workbook(self.path, sheet=self.options.sheet, tick=self.tick) as book:
+            above, notes = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
-                bad = _write(part.file, book.rows(above=above, timed=shape.timed), shape)
+                problems = _write(part.file, book.rows(above=above, timed=shape.timed), shape)
                 part.keep()
-        return self.spool.keep(Prepared(self.spool.path, [*book.notes, *notes], ",", 1, bad))
+        return self.spool.keep(TextFile(self.spool.path, [*book.notes, *notes], ",", 1, problems))
 
-    def _kept(self, notes: list[str]) -> Prepared:
+    def _kept(self, notes: list[str]) -> TextFile:
         """The spool of a text, of which the reader finds out the rest."""
-        return self.spool.keep(Prepared(self.spool.path, notes, self.reading.delimiter, self.reading.header_row))
+        return self.spool.keep(TextFile(self.spool.path, notes, self.options.delimiter, self.options.header_row))
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:
             check_is_text(file.read(encoding.HEAD_BYTES))
-        if self.reading.encoding is not None:
-            return encoding.as_asked(self.reading.encoding)
+        if self.options.encoding is not None:
+            return encoding.as_asked(self.options.encoding)
         return encoding.detect(path, self.tick)
 
     def _transcode(self, path: Path, codec: str) -> None:
@@ -403,9 +404,9 @@ def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
         last = row.number
 
 
-def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape) -> dict[int, list[tuple[int, str]]]:
-    """Write a table as CSV. rows: the header first. Returns Prepared's bad."""
-    bad: dict[int, list[tuple[int, str]]] = {}
+def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape) -> KnownProblems:
+    """Write a table as CSV. rows: the header first. Returns the problems of its rows."""
+    problems: KnownProblems = {}
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone it leaves a CR inside a cell without quotes
     width = 0
@@ -414,6 +415,6 @@ def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape) -> dict[int, list[
         width = width or max(len(cells), shape.width - shape.first)
         writer.writerow(cells + [""] * (width - len(cells)))
         if number and row.problems:
-            bad[number] = [(column - shape.first, problem.reason) for column, problem in sorted(row.problems.items())]
+            problems[number] = [(column - shape.first, each.reason) for column, each in sorted(row.problems.items())]
     text.detach()
-    return bad
+    return problems

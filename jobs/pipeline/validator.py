@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.parsing import Mask, in_utc, parse
 from jobs.schema import SchemaField, TableSchema
 
@@ -26,12 +26,12 @@ MAX_KEY_BYTES = 2_000
 class Validated:
     """A chunk, each of its rows in one of two places.
 
-    good: one column a field in its type, index = row number. bad: with every reason. superseded: rows of `good` that a
-    later one with the same key replaces (mode upsert), so that they count as imported and need not be written.
+    good: one column a field in its type, index = row number. failed: with every reason. superseded: rows of `good`
+    that a later one with the same key replaces (mode upsert); they count as imported and need not be written.
     """
 
     good: pd.DataFrame
-    bad: list[BadRow]
+    failed: list[FailedRow]
     superseded: Mask
 
     @property
@@ -81,14 +81,14 @@ class Validator:
         wrong = _any([complaint.rows for complaint in complaints], len(rows))
         complaints += self._repeated(columns, ~wrong)
         wrong = _any([complaint.rows for complaint in complaints], len(rows))
-        bad = self._bad_rows(rows, wrong, complaints) if wrong.any() else []
+        failed = self._failed_rows(rows, wrong, complaints) if wrong.any() else []
         typed = {
             field.name: pd.Series(pd.arrays.ArrowExtensionArray(column.values), rows.index)
             for field, column in zip(self._schema.fields, columns, strict=True)
         }
         good = pd.DataFrame(typed, copy=False)
         good = good[~wrong] if wrong.any() else good
-        return Validated(good, bad, self._superseded(good))
+        return Validated(good, failed, self._superseded(good))
 
     def _column(self, field: SchemaField, rows: pd.DataFrame) -> _Column:
         source = self._sources.get(field.name)
@@ -139,7 +139,7 @@ class Validator:
                 right = right & ~repeated
         return found
 
-    def _bad_rows(self, rows: pd.DataFrame, wrong: Mask, complaints: list[_Complaint]) -> list[BadRow]:
+    def _failed_rows(self, rows: pd.DataFrame, wrong: Mask, complaints: list[_Complaint]) -> list[FailedRow]:
         """The wrong rows as they came, each with all that is said of it."""
         places = np.flatnonzero(wrong)
         cells = rows.iloc[places].to_numpy(dtype=object).tolist()
@@ -151,7 +151,7 @@ class Validator:
                 value = None if source is None else cells[position][source]
                 reasons[position].append(Reason(complaint.column, complaint.rule, value))
         numbers = rows.index.to_numpy()[places].tolist()
-        return [BadRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
+        return [FailedRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
 
     def _superseded(self, good: pd.DataFrame) -> Mask:
         if not self._upsert:

@@ -27,12 +27,14 @@ import sqlalchemy as sa
 from redis import Redis
 
 from jobs import datasets, files, uploads
+from jobs.changes import Changes
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.events import GENERAL_CHANNEL, Event, Publisher, channel_of
 from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
+from jobs.sweeper import Sweeper
 from jobs.tables import failed_rows, failure_counts
 from jobs.uploads import Status, Upload
 from tests import ROOT
@@ -147,7 +149,7 @@ class Soak:
     """Imports on one database until a plan of kills is carried out. `kills` counts them, `violations` are sentences."""
 
     def __init__(self, settings: Settings, *, rows: int, seed: int) -> None:
-        """settings: of a migrated database; block_bytes small enough that one import outlives several kills."""
+        """settings: of a migrated database; chunk_bytes small enough that one import outlives several kills."""
         self._settings = settings
         self._rows = rows
         self._random = random.Random(seed)
@@ -156,6 +158,7 @@ class Soak:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._workers = Workers(settings, settings.data / "workers.log")
         self._queue, self._publisher = UploadQueue(settings.redis), Publisher(settings.redis)
+        self._changes = Changes(self._database, self._publisher, self._queue)
         self._ear = Ear(settings.redis)
         self._frozen: set[tuple[int, int]] = set()
         self.imported: list[Upload] = []
@@ -165,7 +168,7 @@ class Soak:
     def run(self, plan: Sequence[Kill]) -> None:
         """The plan is carried out in order, over as many imports as it takes."""
         left = list(reversed(plan))
-        sweeping = Repeating(lambda: self._queue.sweep(self._database, self._publisher), SWEEP)
+        sweeping = Repeating(Sweeper(self._changes, external_timeout=3600).sweep, SWEEP)
         staffing, hearing = Repeating(self._workers.keep_running, SWEEP), Repeating(self._ear.listen, 0)
         self._workers.keep_running()
         try:
@@ -399,10 +402,10 @@ def plan_of(kills: int, seed: int) -> list[Kill]:
     return [*kinds[: kills // 2], Kill.FREEZE, *kinds[kills // 2 :]]
 
 
-def prepared(folder: Path, redis: RedisServer, database_url: str | None, *, block_bytes: int) -> Settings:
+def prepared(folder: Path, redis: RedisServer, database_url: str | None, *, chunk_bytes: int) -> Settings:
     """The settings of a system on a migrated database of its own."""
     settings = Settings(
-        data=folder, redis_url=redis.url, database_url=database_url, lease=LEASE, sweep=SWEEP, block_bytes=block_bytes
+        data=folder, redis_url=redis.url, database_url=database_url, lease=LEASE, sweep=SWEEP, chunk_bytes=chunk_bytes
     )
     migrate(settings)
     return settings
@@ -414,7 +417,7 @@ def _soak(name: str, words: argparse.Namespace) -> bool:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bulk-soak-") as folder:
         url = server.create() if server else None
-        soak = Soak(prepared(Path(folder), redis, url, block_bytes=words.block_bytes), rows=words.rows, seed=words.seed)
+        soak = Soak(prepared(Path(folder), redis, url, chunk_bytes=words.chunk_bytes), rows=words.rows, seed=words.seed)
         try:
             soak.run(plan_of(words.kills, words.seed))
         finally:

@@ -3,7 +3,7 @@
 import logging
 import random
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, failed_rows, files, uploads
-from jobs.bulk_upload import ahead
+import jobs.changes
+from jobs import bulk_upload, datasets, failed_rows, files, shutdown, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
-from jobs.failed_rows import BadRow, FailureCount, Reason
+from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.pipeline import writer
 from jobs.pipeline.columns import Packed
 from jobs.pipeline.writer import Collisions
-from jobs.queue import UploadQueue, stop_requested
+from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
@@ -30,7 +30,7 @@ from tests.conftest import store
 @pytest.fixture
 def database(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """A job that is run reads the settings of the test. A chunk holds a few dozen short rows."""
-    for name, value in settings.model_copy(update={"block_bytes": 256}).environment().items():
+    for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
     return database
 
@@ -83,7 +83,7 @@ def check_whole(database: Database, upload: Upload) -> None:
     assert numbers_of(database, str(upload.dataset)) == [int(number) for number, _ in GOOD]
     with database.reading() as connection:
         bad = failed_rows.rows(connection, upload.id, limit=99)
-    assert [row.number for row in bad] == [51, 151]
+    assert [row.row_number for row in bad] == [51, 151]
 
 
 def test_a_file_becomes_a_dataset_with_every_row(settings: Settings, database: Database) -> None:
@@ -166,7 +166,7 @@ def test_a_stored_file_that_is_gone_ends_with_a_sentence_for_people(settings: Se
     files.path_of(settings.files, upload.stored_as).unlink()
     failed = run(database, upload)
 
-    assert (failed.status, failed.error) == (Status.FAILED, "The stored file is gone from the server.")
+    assert (failed.status, failed.error) == (Status.FAILED, "The uploaded file is no longer stored on the server.")
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -216,7 +216,7 @@ def between_chunks(monkeypatch: pytest.MonkeyPatch) -> Between:
                     happened.append(value)
                     happen(value)
 
-        monkeypatch.setattr(bulk_upload, "Ticker", Interrupting)
+        monkeypatch.setattr(jobs.changes, "Ticker", Interrupting)
 
     return arrange
 
@@ -364,7 +364,7 @@ def test_an_import_that_breaks_goes_on_behind_its_last_chunk(
     breaking(0)
     whole = run(database, upload)
 
-    assert (broken.status, broken.attempt, broken.barren_attempts) == (Status.PENDING, 1, 0)
+    assert (broken.status, broken.attempt, broken.attempts_without_progress) == (Status.PENDING, 1, 0)
     assert 50 < broken.rows_processed < 150
     assert broken.rows_processed == whole.counting_from
     assert whole.attempt == 2
@@ -400,8 +400,7 @@ def test_an_upload_whose_import_always_breaks_is_given_up(
 
     assert [state.status for state in states] == [*[Status.PENDING] * 4, Status.FAILED]
     assert states[-1].error == (
-        "Given up after 5 attempts in a row that imported nothing."
-        " The last time, an unexpected error came up (OSError)."
+        "Stopped after 5 attempts without progress. The last time, an unexpected error came up (OSError)."
     )
     assert rows_of(database, "june") == []
 
@@ -422,19 +421,19 @@ def test_what_broke_is_enqueued_for_the_next_attempt(
 @pytest.fixture
 def _stop_is_taken_back() -> Iterator[None]:
     yield
-    stop_requested.clear()
+    shutdown.requested.clear()
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
 def test_a_worker_that_shuts_down_hands_back_after_the_running_chunk(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
-    between_chunks(lambda _: stop_requested.set())
+    between_chunks(lambda _: shutdown.requested.set())
     handed_back = imported(settings, database, CONTENT)
-    stop_requested.clear()
+    shutdown.requested.clear()
     whole = run(database, handed_back)
 
-    assert (handed_back.status, handed_back.worker, handed_back.barren_attempts) == (Status.PENDING, None, 0)
+    assert (handed_back.status, handed_back.worker, handed_back.attempts_without_progress) == (Status.PENDING, None, 0)
     assert 60 < handed_back.rows_processed < 150
     assert whole.counting_from == handed_back.rows_processed
     check_whole(database, whole)
@@ -444,11 +443,11 @@ def test_a_worker_that_shuts_down_hands_back_after_the_running_chunk(
 def test_a_worker_that_shuts_down_while_it_looks_through_a_file_hands_it_back_uncounted(
     settings: Settings, database: Database
 ) -> None:
-    stop_requested.set()
+    shutdown.requested.set()
     handed_back = imported(settings, database, CONTENT)
-    stop_requested.clear()
+    shutdown.requested.clear()
 
-    assert (handed_back.status, handed_back.barren_attempts) == (Status.PENDING, 0)
+    assert (handed_back.status, handed_back.attempts_without_progress) == (Status.PENDING, 0)
     assert (handed_back.dataset, handed_back.rows_processed) == (None, 0)
     check_whole(database, run(database, handed_back))
 
@@ -464,7 +463,7 @@ def declared(database: Database, mode: Mode = Mode.INSERT, **name_constraints: A
         return datasets.declare(connection, "people", schema, mode)
 
 
-def rows_kept(database: Database, upload: Upload) -> list[BadRow]:
+def rows_kept(database: Database, upload: Upload) -> list[FailedRow]:
     with database.reading() as connection:
         return failed_rows.rows(connection, upload.id, limit=9_999)
 
@@ -618,7 +617,7 @@ def test_failed_rows_beyond_what_is_kept_are_counted(
     upload = run(database, recorded(settings, database, content, dataset="people"))
 
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 50, 150)
-    assert [row.number for row in rows_kept(database, upload)] == [n for n in range(1, 201) if n % 4 != 2][:30]
+    assert [row.row_number for row in rows_kept(database, upload)] == [n for n in range(1, 201) if n % 4 != 2][:30]
     assert failure_counts(database, upload) == [
         FailureCount("name", "is longer than 8 characters", 100),
         FailureCount(None, "has 1 cell, expected 2", 50),
@@ -633,7 +632,7 @@ def test_an_upload_may_keep_no_failed_row_or_one(
     upload = imported(settings, database, CONTENT)
 
     assert (upload.status, upload.rows_failed) == (Status.COMPLETED, 2)
-    assert [row.number for row in rows_kept(database, upload)] == [51][:kept]
+    assert [row.row_number for row in rows_kept(database, upload)] == [51][:kept]
     assert failure_counts(database, upload) == [FailureCount(None, "has 1 cell, expected 2", 2)]
 
 
@@ -717,53 +716,3 @@ def test_progress_goes_by_bytes_where_rows_were_not_counted(
     assert (half.rows_total, half.bytes_total, upload.rows_total) == (None, len(content), 200)
     assert half.progress == half.next_byte * 100 // len(content)
     assert 30 <= half.progress < 60
-
-
-# What is made ahead
-
-
-def close(items: Iterator[int]) -> None:
-    """What leaving a loop over the items does."""
-    assert isinstance(items, Generator)
-    items.close()
-
-
-def test_items_made_ahead_come_in_order() -> None:
-    assert list(ahead(iter(range(100)))) == list(range(100))
-    assert list(ahead(iter([]))) == []
-
-
-def test_an_error_while_making_items_comes_behind_those_before_it() -> None:
-    def source() -> Iterator[int]:
-        yield 1
-        raise LookupError("the second")
-
-    items = ahead(source())
-
-    assert next(items) == 1
-    with pytest.raises(LookupError, match="the second"):
-        next(items)
-
-
-def test_the_next_item_is_made_while_one_is_in_use() -> None:
-    made = threading.Semaphore(0)
-
-    def source() -> Iterator[int]:
-        for number in range(9):
-            yield number
-            made.release()
-
-    items = ahead(source())
-    next(items)
-
-    assert made.acquire(timeout=10)
-    close(items)
-
-
-def test_no_thread_is_left_when_the_rest_is_not_wanted() -> None:
-    before = threading.active_count()
-    items = ahead(iter(range(1000)))
-    next(items)
-    close(items)
-
-    assert threading.active_count() == before

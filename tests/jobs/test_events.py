@@ -11,9 +11,10 @@ import pytest
 from redis import Redis
 from redis.client import PubSub
 
-from jobs import bulk_upload, events, uploads
+from jobs import bulk_upload, changes, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
+from jobs.import_options import ImportOptions
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
 from tests.conftest import store
@@ -24,12 +25,12 @@ UPLOAD = Upload(
     id=123,
     seq=17,
     attempt=1,
-    barren_attempts=0,
+    attempts_without_progress=0,
     status=Status.PROCESSING,
     filename="Ventes été.csv",
     dataset_wanted="",
     dataset="sales",
-    reading={},
+    options=ImportOptions(),
     parent=None,
     duplicate_of=None,
     header=["a", "b"],
@@ -59,7 +60,7 @@ UPLOAD = Upload(
 
 
 def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
-    payload = json.loads(Event.of(UPLOAD).json())
+    payload = json.loads(Event.from_upload(UPLOAD).json())
 
     assert list(payload.items()) == [
         ("event", "bulk_upload_progress"),
@@ -80,7 +81,7 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
 
 
 def test_an_event_is_one_line_of_text_as_it_is() -> None:
-    text = Event.of(replace(UPLOAD, filename="two\nlines ひ.csv")).json()
+    text = Event.from_upload(replace(UPLOAD, filename="two\nlines ひ.csv")).json()
 
     assert "\n" not in text
     assert "ひ" in text
@@ -88,7 +89,7 @@ def test_an_event_is_one_line_of_text_as_it_is() -> None:
 
 @pytest.mark.parametrize("form", [str, str.encode])
 def test_an_event_survives_its_way(form: Callable[[str], str | bytes]) -> None:
-    event = Event.of(UPLOAD)
+    event = Event.from_upload(UPLOAD)
 
     assert event == Event.parse(form(event.json()))
 
@@ -110,7 +111,7 @@ def test_what_is_no_event_is_refused(data: str | bytes) -> None:
     ],
 )
 def test_each_status_has_its_event(status: Status, name: str, is_terminal: bool) -> None:
-    event = Event.of(replace(UPLOAD, status=status))
+    event = Event.from_upload(replace(UPLOAD, status=status))
 
     assert (name, status.value, is_terminal) == (event.event, event.status, event.is_terminal)
 
@@ -200,9 +201,10 @@ def imported(settings: Settings, database: Database, content: bytes) -> tuple[li
 @pytest.fixture
 def _every_chunk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks, and none withheld because the one before it was told just now."""
-    for name, value in settings.model_copy(update={"block_bytes": 256}).environment().items():
+    for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(bulk_upload, "Ticker", lambda callback, interval=0.0: Ticker(callback, 0.0))
+    for room in (bulk_upload, changes):
+        monkeypatch.setattr(room, "Ticker", lambda callback, interval=0.0: Ticker(callback, 0.0))
 
 
 ROWS = b"id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(200)) + b"1\n"
@@ -299,7 +301,7 @@ def test_a_publisher_finds_a_redis_that_is_back(redis_of_its_own: RedisServer) -
     general, own = listener.heard()
     listener.close()
 
-    assert [Event.of(UPLOAD)] == general == own
+    assert [Event.from_upload(UPLOAD)] == general == own
 
 
 def test_an_import_goes_on_while_redis_is_away(

@@ -4,10 +4,10 @@ import pytest
 
 from jobs import failed_rows, uploads
 from jobs.database import Database
-from jobs.failed_rows import BadRow, FailureCount, Reason
+from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.files import StoredFile
 from jobs.pipeline import failed_rows_writer
-from jobs.pipeline.failed_rows_writer import FailedRows
+from jobs.pipeline.failed_rows_writer import PackedFailedRows
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_reason_is_a_sentence(reason: Reason, sentence: str) -> None:
 
 
 def test_all_reasons_of_a_row_are_one_sentence() -> None:
-    row = BadRow(1, ["", "x"], [Reason("a", "is required"), Reason("b", "is not a number", "x")])
+    row = FailedRow(1, ["", "x"], [Reason("a", "is required"), Reason("b", "is not a number", "x")])
 
     assert row.sentence == "a: is required; b: “x” is not a number"
 
@@ -40,16 +40,16 @@ def upload_of(database: Database) -> int:
         return uploads.create(connection, StoredFile("june.csv", "00ff", 8, "beef")).id
 
 
-def bad(*numbers: int, rule: str = "is required", column: str | None = "a") -> list[BadRow]:
-    return [BadRow(number, [f"cell {number}", ""], [Reason(column, rule)]) for number in numbers]
+def bad(*numbers: int, rule: str = "is required", column: str | None = "a") -> list[FailedRow]:
+    return [FailedRow(number, [f"cell {number}", ""], [Reason(column, rule)]) for number in numbers]
 
 
-def record(database: Database, upload_id: int, rows: list[BadRow], room: int = 99) -> None:
+def record(database: Database, upload_id: int, rows: list[FailedRow], room: int = 99) -> None:
     with database.transaction() as connection:
-        failed_rows_writer.record(connection, upload_id, FailedRows.of(rows), room=room)
+        failed_rows_writer.record(connection, upload_id, PackedFailedRows.pack(rows), room=room)
 
 
-def kept(database: Database, upload_id: int, after: int = 0, limit: int = 99) -> list[BadRow]:
+def kept(database: Database, upload_id: int, after: int = 0, limit: int = 99) -> list[FailedRow]:
     with database.reading() as connection:
         return failed_rows.rows(connection, upload_id, after=after, limit=limit)
 
@@ -61,7 +61,7 @@ def counts(database: Database, upload_id: int, limit: int = 99) -> list[FailureC
 
 def test_a_row_is_kept_as_it_came_with_every_reason(database: Database) -> None:
     upload_id = upload_of(database)
-    row = BadRow(
+    row = FailedRow(
         7,
         ["Zoë", "", "\ufffd", '"', "😀\n"],
         [Reason("price", "is not a number", "12,5x"), Reason(None, "is odd", None, "at the end"), Reason("id", "is -")],
@@ -77,10 +77,10 @@ def test_rows_are_read_in_pages_in_the_order_of_the_file(database: Database) -> 
     record(database, upload_id, bad(12, 9))
     record(database, other, bad(5))
     first = kept(database, upload_id, limit=3)
-    rest = kept(database, upload_id, after=first[-1].number)
+    rest = kept(database, upload_id, after=first[-1].row_number)
 
-    assert [[row.number for row in page] for page in (first, rest)] == [[3, 7, 9], [12]]
-    assert [row.number for row in kept(database, other)] == [5]
+    assert [[row.row_number for row in page] for page in (first, rest)] == [[3, 7, 9], [12]]
+    assert [row.row_number for row in kept(database, other)] == [5]
 
 
 @pytest.mark.parametrize(("room", "numbers"), [(-5, []), (0, []), (1, [3]), (2, [3, 7]), (99, [3, 7, 9])])
@@ -88,7 +88,7 @@ def test_what_there_is_no_room_for_is_counted(database: Database, room: int, num
     upload_id = upload_of(database)
     record(database, upload_id, bad(3, 7, 9), room=room)
 
-    assert numbers == [row.number for row in kept(database, upload_id)]
+    assert numbers == [row.row_number for row in kept(database, upload_id)]
     assert counts(database, upload_id) == [FailureCount("a", "is required", 3)]
 
 
@@ -113,7 +113,7 @@ def test_reasons_are_counted_over_all_chunks_the_most_frequent_first(database: D
 def test_a_row_counts_once_for_each_of_its_reasons(database: Database) -> None:
     upload_id = upload_of(database)
     twice = [Reason("a", "is taken", detail="row 1"), Reason("a", "is taken", detail="row 2"), Reason("b", "is taken")]
-    record(database, upload_id, [BadRow(1, ["x"], twice)])
+    record(database, upload_id, [FailedRow(1, ["x"], twice)])
 
     assert counts(database, upload_id) == [FailureCount("a", "is taken", 1), FailureCount("b", "is taken", 1)]
 
@@ -134,4 +134,4 @@ def test_what_failed_is_forgotten_for_one_upload_only(database: Database) -> Non
     record(database, upload_id, bad(1))
 
     assert counts(database, upload_id) == counts(database, other) == [FailureCount("a", "is required", 1)]
-    assert [row.number for row in kept(database, upload_id)] == [1]
+    assert [row.row_number for row in kept(database, upload_id)] == [1]

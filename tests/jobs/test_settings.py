@@ -46,7 +46,7 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("BULK_UPLOAD_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8", "trusted_proxies", "127.0.0.1,10.0.0.0/8"),
         ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("BULK_UPLOAD_NOTIFY_TOKEN", "s3cret/+=~", "notify_token", "s3cret/+=~"),
-        ("BULK_UPLOAD_EXTERNAL_SILENCE", "90", "external_silence", 90.0),
+        ("BULK_UPLOAD_EXTERNAL_TIMEOUT", "90", "external_timeout", 90.0),
         ("REDIS_URL", "redis://cache/3", "redis_url", "redis://cache/3"),
         ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
     ],
@@ -84,7 +84,7 @@ def test_settings_do_not_change() -> None:
         ),
         ("BULK_UPLOAD_LOG_LEVEL", "LOUD", "LOG_LEVEL: Value error, use DEBUG, INFO, WARNING or ERROR"),
         ("BULK_UPLOAD_PORT", "70000", "PORT: Input should be less than or equal to 65535"),
-        ("BULK_UPLOAD_EXTERNAL_SILENCE", "0", "EXTERNAL_SILENCE: Input should be greater than or equal to 1"),
+        ("BULK_UPLOAD_EXTERNAL_TIMEOUT", "0", "EXTERNAL_TIMEOUT: Input should be greater than or equal to 1"),
         *(
             (
                 "BULK_UPLOAD_NOTIFY_TOKEN",
@@ -94,7 +94,7 @@ def test_settings_do_not_change() -> None:
             for token in ("two words", "schlüssel", "a\tb", " ")
         ),
         ("BULK_UPLOAD_LEASE", "0.5", "LEASE: Input should be greater than or equal to 1"),
-        ("BULK_UPLOAD_BLOCK_BYTES", "255", "BLOCK_BYTES: Input should be greater than or equal to 256"),
+        ("BULK_UPLOAD_CHUNK_BYTES", "255", "CHUNK_BYTES: Input should be greater than or equal to 256"),
         ("BULK_UPLOAD_FAILED_ROWS_KEPT", "-1", "FAILED_ROWS_KEPT: Input should be greater than or equal to 0"),
         ("BULK_UPLOAD_STREAMS", "0", "STREAMS: Input should be greater than or equal to 1"),
         ("BULK_UPLOAD_STREAM_TICK", "0", "STREAM_TICK: Input should be greater than or equal to 0.001"),
@@ -177,7 +177,7 @@ def test_the_socket_of_a_long_data_path_has_a_short_one_of_its_own() -> None:
         {},
         {"data": "/srv/bulk", "port": 0, "workers": 3, "open": True, "lease": 2.5, "log_level": "DEBUG"},
         {"redis_url": "unix:///run/redis.sock", "database_url": "postgresql://me:secret@db/bulk"},
-        {"notify_token": "s3cret/+=~", "external_silence": 90},
+        {"notify_token": "s3cret/+=~", "external_timeout": 90},
     ],
 )
 def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, given: dict[str, object]) -> None:

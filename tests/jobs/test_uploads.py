@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from jobs import failed_rows, tables, uploads
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
 from jobs.files import StoredFile
+from jobs.import_options import ImportOptions
 from jobs.pipeline import failed_rows_writer
-from jobs.pipeline.failed_rows_writer import FailedRows
-from jobs.uploads import ACTIVE, MAX_BARREN_ATTEMPTS, TERMINAL, Claim, Processor, Status, Upload
+from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.uploads import ACTIVE, MAX_ATTEMPTS_WITHOUT_PROGRESS, TERMINAL, Claim, Processor, Status, Upload
 
 MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
@@ -37,9 +38,9 @@ def claim_of(upload: Upload) -> Claim:
 
 
 def advanced(connection: sa.Connection, claim: Claim, good: int = 1, bad: int = 0, *, next_byte: int = 4) -> Upload:
-    rows = [BadRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
+    rows = [FailedRow(number, ["x"], [Reason(None, "has 1 cell, expected 2")]) for number in range(1, bad + 1)]
     upload = uploads.advance(connection, claim, lease=60, good=good, bad=bad, next_byte=next_byte)
-    failed_rows_writer.record(connection, upload.id, FailedRows.of(rows), room=9)
+    failed_rows_writer.record(connection, upload.id, PackedFailedRows.pack(rows), room=9)
     return upload
 
 
@@ -197,7 +198,7 @@ def test_an_upload_that_does_not_exist_is_not_found(
 
 
 def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None:
-    upload = created(connection, "sales.csv", dataset_wanted="sales", reading={"encoding": "cp1252"})
+    upload = created(connection, "sales.csv", dataset_wanted="sales", options=ImportOptions(encoding="cp1252"))
 
     assert (upload.status, upload.seq, upload.attempt) == (Status.PENDING, 1, 0)
     assert (upload.filename, upload.dataset_wanted, upload.dataset) == ("sales.csv", "sales", None)
@@ -205,7 +206,7 @@ def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None
     assert (upload.rows_processed, upload.rows_success, upload.rows_failed, upload.rows_total) == (0, 0, 0, None)
     assert (upload.next_byte, upload.bytes_total, upload.notes, upload.header) == (0, None, [], None)
     assert (upload.error, upload.started_at, upload.parent, upload.duplicate_of) == (None, None, None, None)
-    assert upload.reading == {"encoding": "cp1252"}
+    assert upload.options == ImportOptions(encoding="cp1252")
     assert upload.created_at <= upload.updated_at
     assert abs(datetime.now(UTC) - upload.created_at) < timedelta(minutes=1)
 
@@ -213,7 +214,7 @@ def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None
 def test_an_upload_may_go_into_a_dataset_that_exists(connection: sa.Connection) -> None:
     upload = created(connection, dataset="sales")
 
-    assert (upload.dataset, upload.dataset_wanted, upload.reading) == ("sales", "", {})
+    assert (upload.dataset, upload.dataset_wanted, upload.options) == ("sales", "", ImportOptions())
 
 
 def succeeded(connection: sa.Connection, **more: Any) -> Upload:
@@ -368,31 +369,31 @@ def attempted(connection: sa.Connection, upload: Upload, times: int, **how: bool
 def test_an_upload_is_given_up_after_five_attempts_that_imported_nothing(
     connection: sa.Connection, expired: bool
 ) -> None:
-    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS - 1)
+    upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS - 1)
     last = hand_back(connection, claim_of(claimed(connection, upload, lease=-1)), expired=expired)
 
     assert last is not None
     assert (last.status, last.attempt) == (Status.FAILED, 5)
-    assert last.error == ("Given up after 5 attempts in a row that imported nothing. The last time, its process ended.")
+    assert last.error == ("Stopped after 5 attempts without progress. The last time, its process ended.")
     assert last.finished_at is not None
 
 
 def test_an_attempt_that_imported_something_begins_the_count_anew(connection: sa.Connection) -> None:
-    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS - 1)
+    upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS - 1)
     claim = claim_of(claimed(connection, upload))
     advanced(connection, claim)
     upload_again = hand_back(connection, claim)
 
     assert upload_again is not None
     assert upload_again.status is Status.PENDING
-    assert attempted(connection, upload, MAX_BARREN_ATTEMPTS - 1).status is Status.PENDING
+    assert attempted(connection, upload, MAX_ATTEMPTS_WITHOUT_PROGRESS - 1).status is Status.PENDING
     assert attempted(connection, upload, 1).status is Status.FAILED
 
 
 def test_a_worker_that_hands_back_willingly_is_not_held_against_the_upload(connection: sa.Connection) -> None:
     upload = attempted(connection, created(connection), 20, willingly=True)
 
-    assert (upload.status, upload.attempt, upload.barren_attempts) == (Status.PENDING, 20, 0)
+    assert (upload.status, upload.attempt, upload.attempts_without_progress) == (Status.PENDING, 20, 0)
 
 
 def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> None:
@@ -422,10 +423,10 @@ def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection
 
 
 def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> None:
-    upload = attempted(connection, created(connection), MAX_BARREN_ATTEMPTS)
+    upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS)
     upload = uploads.retry(connection, upload.id)
 
-    assert attempted(connection, upload, MAX_BARREN_ATTEMPTS - 1).status is Status.PENDING
+    assert attempted(connection, upload, MAX_ATTEMPTS_WITHOUT_PROGRESS - 1).status is Status.PENDING
 
 
 def test_a_retry_after_a_failure_before_the_first_row_keeps_the_dataset(connection: sa.Connection) -> None:

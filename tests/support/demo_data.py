@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 #: Bytes copied at a time.
-BLOCK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 #: How often flights-tenfold.csv repeats the rows of flights.csv.
 TENFOLD = 10
 
@@ -31,7 +31,7 @@ def write(folder: Path) -> dict[str, int]:
 
 def _copy(source: str, target: Path) -> int:
     with _opened(_package() / source) as opened, target.open("wb") as written:
-        shutil.copyfileobj(opened, written, BLOCK_BYTES)
+        shutil.copyfileobj(opened, written, CHUNK_BYTES)
     return _rows(target)
 
 
@@ -42,14 +42,14 @@ def _repeat(source: Path, target: Path) -> int:
         start = opened.tell()
         for _ in range(TENFOLD):
             opened.seek(start)
-            shutil.copyfileobj(opened, written, BLOCK_BYTES)
+            shutil.copyfileobj(opened, written, CHUNK_BYTES)
     return _rows(target)
 
 
 def _rows(path: Path) -> int:
     """Lines below the header; no cell of these files holds a line break."""
     with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b"")) - 1
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(CHUNK_BYTES), b"")) - 1
 
 
 @contextmanager

@@ -23,10 +23,10 @@ from jobs import datasets, reports, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
-from jobs.failed_rows import BadRow
+from jobs.failed_rows import FailedRow
 from jobs.files import StoredFile
 from jobs.pipeline import failed_rows_writer
-from jobs.pipeline.failed_rows_writer import FailedRows
+from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.queue import UploadQueue
 from jobs.reports import Report
 from jobs.schema import TableSchema
@@ -156,9 +156,9 @@ class Records:
         known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
         return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
 
-    def advance(self, upload: Upload, good: int = 10, bad: list[BadRow] | None = None) -> Upload:
+    def advance(self, upload: Upload, good: int = 10, bad: list[FailedRow] | None = None) -> Upload:
         def change(connection: sa.Connection) -> Upload:
-            failed = FailedRows.of(bad or [])
+            failed = PackedFailedRows.pack(bad or [])
             rows: dict[str, int] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
             advanced = uploads.advance(connection, claim_of(upload), lease=LEASE, **rows)
             failed_rows_writer.record(connection, upload.id, failed, room=KEPT)

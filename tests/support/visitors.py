@@ -263,7 +263,7 @@ class Script(Visitor):
 
     def differs(self, uploads: Mapping[int, Upload]) -> str:
         for upload in self._concerned(uploads):
-            expected, actual = vars(Event.of(upload)), self.known.get(upload.id)
+            expected, actual = vars(Event.from_upload(upload)), self.known.get(upload.id)
             if actual != expected:
                 return f"{self.name} knows {actual}, not {expected}"
             if self.told.get(upload.id, upload.seq) != upload.seq:

@@ -22,7 +22,7 @@ FLIGHTS = 336_776
 WINTER = 80_000
 
 #: A chunk of these many bytes takes milliseconds, so that a file of 8 MB is in process for seconds.
-SMALL_BLOCKS = {"BULK_UPLOAD_BLOCK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
+SMALL_BLOCKS = {"BULK_UPLOAD_CHUNK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
 
 PERCENT = "document.querySelector('{} progress')?.getAttribute('value')"
 
@@ -100,7 +100,7 @@ def a_file(folder: Path, name: str, content: str) -> Path:
 def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecomer(
     start: Callable[..., Serve], context: BrowserContext, browser: Browser, flights: Path
 ) -> None:
-    url = start(BULK_UPLOAD_BLOCK_BYTES="262144").url
+    url = start(BULK_UPLOAD_CHUNK_BYTES="262144").url
     history = open_live(context, f"{url}/uploads")
     page = context.new_page()
     page.goto(f"{url}/uploads")

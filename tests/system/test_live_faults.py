@@ -27,7 +27,7 @@ MANY = 8
 #: Seconds that Redis stands still.
 FROZEN = 20.0
 #: Rows of a file for the real worker, in chunks of so many bytes: it is in process for seconds.
-ROWS, BLOCK_BYTES = 40_000, 4 * 1024
+ROWS, CHUNK_BYTES = 40_000, 4 * 1024
 #: Long, so that the messages are, and who reads none is soon full of them.
 NAME = "sales of the second quarter, corrected, from the office in the old town, " * 3
 #: Of those who may know something, the share that has to be there and know it before the next fault.
@@ -159,7 +159,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
     settings: Settings, redis: RedisServer
 ) -> None:
     print(f"The seed is {SEED}.")
-    changed = {"redis_url": redis.url, "block_bytes": BLOCK_BYTES, "stream_stall": 2.5, "stream_life": 15.0}
+    changed = {"redis_url": redis.url, "chunk_bytes": CHUNK_BYTES, "stream_stall": 2.5, "stream_life": 15.0}
     with ExitStack() as stack:
         scene = Scene(settings.model_copy(update=changed), redis, stack, ONLY_RESYNCS)
         imports, visitors = scene.imports, scene.visitors

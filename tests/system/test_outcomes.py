@@ -16,6 +16,7 @@ from jobs import bulk_upload, datasets, failed_rows, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
+from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
@@ -53,18 +54,18 @@ class Desk:
         self.database = Database(settings.database, bulk=True)
 
     def __call__(
-        self, content: bytes | str, filename: str = "june.csv", dataset: str | None = None, **reading: Any
+        self, content: bytes | str, filename: str = "june.csv", dataset: str | None = None, **options: Any
     ) -> Outcome:
         with self.database.transaction() as connection:
             file = store(self.settings, content, filename)
-            upload = uploads.create(connection, file, dataset=dataset, reading=reading)
+            upload = uploads.create(connection, file, dataset=dataset, options=ImportOptions(**options))
         bulk_upload.run(upload.id)
         with self.database.reading() as connection:
             upload = uploads.get(connection, upload.id)
             found = failed_rows.rows(connection, upload.id, limit=999)
             rows = [] if upload.dataset is None else self._rows(connection, upload)
         assert upload.rows_processed == upload.rows_success + upload.rows_failed
-        return Outcome(upload, rows, {row.number: (row.cells, row.sentence) for row in found})
+        return Outcome(upload, rows, {row.row_number: (row.cells, row.sentence) for row in found})
 
     def _rows(self, connection: sa.Connection, upload: Upload) -> list[list[str]]:
         dataset = datasets.get(connection, str(upload.dataset))

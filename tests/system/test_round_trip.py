@@ -12,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import bulk_upload, datasets, failed_rows, uploads
+from jobs import bulk_upload, corrections, datasets, failed_rows, uploads
+from jobs.corrections import MARKS
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.dialect import DELIMITERS
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
+from jobs.import_options import ImportOptions
 from jobs.pipeline import reader
-from jobs.pipeline.reader import MARKS
+from jobs.pipeline.source import TextFile
 from jobs.schema import OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
@@ -40,12 +42,14 @@ class Desk:
         self.database = Database(settings.database, bulk=True)
         self._numbers = count(1)
 
-    def send(self, content: str, dataset: str | None = None, **reading: Any) -> Upload:
+    def send(self, content: str, dataset: str | None = None, **options: Any) -> Upload:
         """The upload after its job has run. Without a dataset, into one of its own."""
         wanted = "" if dataset else f"table_{next(self._numbers)}"
         with self.database.transaction() as connection:
             file = store(self.settings, content)
-            upload = uploads.create(connection, file, dataset=dataset, dataset_wanted=wanted, reading=reading)
+            upload = uploads.create(
+                connection, file, dataset=dataset, dataset_wanted=wanted, options=ImportOptions(**options)
+            )
         bulk_upload.run(upload.id)
         with self.database.reading() as connection:
             return uploads.get(connection, upload.id)
@@ -56,7 +60,7 @@ class Desk:
             dataset = datasets.get(connection, str(upload.dataset))
             return [row.cells for row in datasets.rows_after(connection, dataset, None, limit=999)]
 
-    def bad(self, upload: Upload) -> list[BadRow]:
+    def bad(self, upload: Upload) -> list[FailedRow]:
         with self.database.reading() as connection:
             return failed_rows.rows(connection, upload.id, limit=999)
 
@@ -64,7 +68,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, _redis_of_session: RedisServer) -> Iterator[Desk]:
     settings = Settings.load(
-        data=tmp_path_factory.mktemp("data"), database_url=None, redis_url=_redis_of_session.url, block_bytes=256
+        data=tmp_path_factory.mktemp("data"), database_url=None, redis_url=_redis_of_session.url, chunk_bytes=256
     )
     migrate(settings)
     desk = Desk(settings)
@@ -210,16 +214,16 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]
 ) -> None:
     header, *rows = table
-    bad = [BadRow(n, cells, [Reason(header[0], "is wrong", cells[0])]) for n, cells in enumerate(rows, start=5)]
-    lines = [[*header, *MARKS], *(downloads._failed_row(row, 77, len(header)) for row in bad)]
+    failed = [FailedRow(n, cells, [Reason(header[0], "is wrong", cells[0])]) for n, cells in enumerate(rows, start=5)]
+    lines = [corrections.header(header), *(corrections.record(row, 77, len(header)) for row in failed)]
     path = tmp_path_factory.getbasetemp() / "failed-rows.csv"
     path.write_bytes((downloads.BOM + downloads._lines(lines)).encode())
-    layout = reader.inspect(path)
-    chunks = list(reader.chunks(path, layout, start=layout.first_byte, row=1, block_bytes=256))
+    prepared = reader.inspect(TextFile(path))
+    chunks = list(reader.chunks(prepared, start=prepared.first_byte, row=1, chunk_bytes=256))
 
-    assert header == layout.names
-    assert (layout.parent, layout.marks) == (77 if rows else None, 3)
-    assert [row for chunk in chunks for row in chunk.bad] == []
+    assert header == prepared.names
+    assert (prepared.parent, prepared.marks) == (77 if rows else None, 3)
+    assert [row for chunk in chunks for row in chunk.failed] == []
     assert rows == [cells for chunk in chunks for cells in chunk.rows.to_numpy().tolist()]
 
 
@@ -294,7 +298,7 @@ def test_rows_whose_cells_are_too_many_keep_them_in_the_reason(desk: Desk) -> No
 
     assert download(desk, upload)[1:] == [
         ["1", "Ann", "", str(upload.id), "1", "has 2 cells, expected 3"],
-        ["2", "Bob", "", str(upload.id), "2", "has 5 cells, expected 3; beyond its last column: more, =1"],
+        ["2", "Bob", "", str(upload.id), "2", "has 5 cells, expected 3; surplus cells: more, =1"],
     ]
 
 

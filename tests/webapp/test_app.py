@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from jobs import files, queue, uploads
+from jobs import files, sweeper, uploads
 from jobs.database import Database
-from jobs.events import GENERAL_CHANNEL, Publisher
+from jobs.events import GENERAL_CHANNEL
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
+from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
 from tests import ROOT
 from tests.conftest import store
@@ -79,7 +80,7 @@ def lost(settings: Settings) -> Upload:
 
 
 def test_an_upload_that_no_queue_knows_is_enqueued(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(sweeper, "LOST_AFTER", 0.1)
     upload = lost(settings)
     with Served(settings):
         line = UploadQueue(settings.redis)
@@ -99,22 +100,22 @@ def test_an_upload_whose_worker_went_silent_is_taken_back_and_pages_are_told(ser
 
 
 @ONE_DATABASE
-def test_a_sweep_that_stumbles_is_made_again(
+def test_a_sweep_that_fails_is_tried_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sweeps: list[str] = []
 
-    def sweep(_self: UploadQueue, _database: Database, _publisher: Publisher) -> None:
+    def sweep(_self: Sweeper) -> None:
         sweeps.append("sweep")
         raise OSError("no such luck")
 
-    monkeypatch.setattr(UploadQueue, "sweep", sweep)
+    monkeypatch.setattr(Sweeper, "sweep", sweep)
     with Served(settings) as served:
         until(lambda: len(sweeps) > 1, "a second sweep")
 
         assert served.client.get("/healthz").status_code == 200
 
-    assert "The sweep for lost uploads stumbled and will be tried again." in caplog.text
+    assert "The sweep for lost uploads failed; trying again in 0.2 s." in caplog.text
 
 
 @ONE_DATABASE

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from jobs.failed_rows import BadRow, FailureCount, Reason
+from jobs.failed_rows import FailedRow, FailureCount, Reason
+from jobs.import_options import ImportOptions
 from jobs.queue import Line
 from jobs.uploads import Processor, Status, Upload
-from webapp.fragments import FailedRow, Fragments, UploadView, duration, number, size, when
+from webapp.fragments import Fragments, UploadView, duration, number, size, when
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 IDLE = Line(reachable=True, workers=2)
 
 PENDING = Upload(
-    id=7, seq=1, attempt=0, barren_attempts=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
-    dataset=None, reading={}, parent=None, duplicate_of=None, header=None, stored_as="0" * 32, size=1234,
+    id=7, seq=1, attempt=0, attempts_without_progress=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
+    dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None, stored_as="0" * 32, size=1234,
     sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0, rows_success=0, rows_failed=0,
     error=None, notes=[], worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
@@ -186,9 +187,9 @@ def test_what_it_took_ends_with_the_upload(values: dict[str, Any], expected: tup
 
 
 def test_a_failed_row_names_each_column_and_its_reason() -> None:
-    row = FailedRow.of(BadRow(12, ["x", ""], [Reason("born", "is no date", "x"), Reason(None, "has 2 cells")]))
+    row = FailedRow(12, ["x", ""], [Reason("born", "is no date", "x"), Reason(None, "has 2 cells")])
 
-    assert row == FailedRow(12, "born: “x” is no date; has 2 cells", ["x", ""])
+    assert row.sentence == "born: “x” is no date; has 2 cells"
 
 
 def test_attributes_of_the_record_are_there_under_their_own_names() -> None:
@@ -242,7 +243,7 @@ def test_nothing_of_a_file_becomes_markup(template: str) -> None:
     upload = replace(
         PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1
     )
-    sample = [BadRow(1, [evil, f"{evil} and longer than thirty characters"], [Reason(evil, evil, evil)])]
+    sample = [FailedRow(1, [evil, f"{evil} and longer than thirty characters"], [Reason(evil, evil, evil)])]
     view = UploadView(upload, IDLE, sample, [FailureCount(evil, evil, 1)])
     html = Fragments().render(template, {"upload": view})
 

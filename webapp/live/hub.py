@@ -217,7 +217,7 @@ class Hub:
         self.remember(found)
         for upload in found:
             for feed in self._feeds(upload.id):
-                self._deliver(feed, Event.of(upload))
+                self._deliver(feed, Event.from_upload(upload))
 
     def _feeds(self, upload_id: int) -> list[Feed]:
         """Those that hear of an upload."""

@@ -16,7 +16,7 @@ from jobs import failed_rows, uploads
 from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
-from jobs.failed_rows import BadRow, FailureCount
+from jobs.failed_rows import FailedRow, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
@@ -125,7 +125,7 @@ class Live:
     async def view(self, upload_id: int) -> tuple[Upload, UploadView]:
         """An upload and all that its page says of it. Raises UploadNotFoundError."""
 
-        def read(connection: sa.Connection) -> tuple[Upload, list[BadRow], list[FailureCount]]:
+        def read(connection: sa.Connection) -> tuple[Upload, list[FailedRow], list[FailureCount]]:
             upload = uploads.get(connection, upload_id)
             if not upload.rows_failed:
                 return upload, [], []
@@ -207,7 +207,7 @@ class Live:
         return self._as_states(found)
 
     def _as_states(self, found: list[Upload]) -> States:
-        events = [Event.of(upload) for upload in found]
+        events = [Event.from_upload(upload) for upload in found]
         newest = max((event.timestamp for event in events), default="")
         return States(events, self.joined(events), {event.file_id: event.seq for event in events}, newest)
 

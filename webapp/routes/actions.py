@@ -11,15 +11,12 @@ from jobs import datasets, files, uploads
 from jobs.errors import BulkUploadError, RefusedError
 from jobs.events import Event, timestamp
 from jobs.files import StoredFile
-from jobs.reading import Reading
+from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp.routes import json_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
-
-#: Fields of the form, or of the query, that say how a file is to be read.
-READING = ("encoding", "delimiter", "header_row", "sheet", "types")
 
 
 async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
@@ -32,10 +29,10 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
 
     def record(connection: sa.Connection) -> Upload:
-        processor = _processor(fields)
+        processor, options = _processor(fields), ImportOptions.from_fields(fields)
         chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
         upload = uploads.create(
-            connection, file, dataset=chosen, dataset_wanted=name, reading=_reading(fields), processor=processor
+            connection, file, dataset=chosen, dataset_wanted=name, options=options, processor=processor
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.hold(connection, upload)
@@ -107,22 +104,6 @@ def _dataset(connection: sa.Connection, said: str, processor: Processor) -> tupl
     return None, name
 
 
-def _reading(fields: Mapping[str, str]) -> dict[str, Any]:
-    """What the sender said about how the file is to be read, checked. Raises RefusedError."""
-    said: dict[str, Any] = {name: value for name in READING if (value := fields.get(name, ""))}
-    if (row := said.get("header_row")) is not None:
-        if not row.isdecimal() or len(row) > 6:
-            raise RefusedError("header_row must be the number of the header's line, from 1.")
-        said["header_row"] = int(row)
-    if said.get("types", "text") not in ("text", "auto"):
-        raise RefusedError("types must be text, to keep every column as it came, or auto.")
-    said["delimiter"] = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}.get(
-        said.get("delimiter", ""), said.get("delimiter")
-    )
-    Reading(**{name: value for name, value in said.items() if name != "types"})
-    return {name: value for name, value in said.items() if value is not None}
-
-
 def _forget(state: AppState, file: StoredFile) -> None:
     (state["settings"].files / file.stored_as).unlink(missing_ok=True)
 
@@ -140,17 +121,8 @@ async def retry(request: AppRequest) -> Upload:
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
-    """Commit, then publish, then enqueue what now waits."""
-
-    def run() -> Upload:
-        with state["database"].transaction() as connection:
-            upload = change(connection)
-        state["publisher"].publish(upload)
-        if upload.status is uploads.Status.PENDING:
-            state["queue"].enqueue(upload)
-        return upload
-
-    return await anyio.to_thread.run_sync(run)
+    """Make a change off the event loop."""
+    return await anyio.to_thread.run_sync(state["changes"].make, change)
 
 
 def as_json(upload: Upload) -> dict[str, Any]:
@@ -173,7 +145,7 @@ def as_json(upload: Upload) -> dict[str, Any]:
         links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
     return {
         "id": upload.id,
-        **vars(Event.of(upload)),
+        **vars(Event.from_upload(upload)),
         "processor": upload.processor,
         "size": upload.size or None,
         "sha256": upload.sha256 or None,

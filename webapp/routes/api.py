@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from jobs import datasets, uploads
+from jobs import corrections, datasets, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Position, Row
 from jobs.dialect import header_of
@@ -16,7 +16,6 @@ from jobs.errors import RefusedError
 from jobs.events import timestamp
 from webapp.history import HistoryView
 from webapp.routes import actions
-from webapp.routes.downloads import MARKS
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
@@ -110,7 +109,7 @@ async def match(request: AppRequest) -> Response:
             break
     text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
-    names = header[: -len(MARKS)] if tuple(header[-len(MARKS) :]) == MARKS else header
+    names = corrections.without_marks(header)
     found = await request.state["live"].read(lambda connection: datasets.alike(connection, names))
     return JSONResponse({"dataset": found})
 

@@ -2,17 +2,15 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import datasets, failed_rows, files, uploads
+from jobs import corrections, datasets, failed_rows, files, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
-from jobs.failed_rows import BadRow
 from jobs.uploads import Upload
 from webapp.state import AppRequest
 
@@ -20,11 +18,8 @@ from webapp.state import AppRequest
 ROWS_READ = 5_000
 #: Spreadsheets take a file for UTF-8 that begins with this.
 BOM = "\ufeff"
-#: The columns behind the file's own by which reader.py knows a file of failed rows.
-MARKS = ("_upload_id", "_row_number", "_error")
-#: What a spreadsheet would run, and what only looks like it. reader.py takes the apostrophe away again.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-][0-9.,]+")
+#: Columns that say where a row came from.
+PROVENANCE = ("_upload_id", "_row_number")
 
 
 async def original(request: AppRequest) -> Response:
@@ -48,28 +43,15 @@ async def failed_rows_csv(request: AppRequest) -> Response:
 
 def _failed_rows(database: Database, upload: Upload) -> Iterator[str]:
     header = upload.header or []
-    yield BOM + _lines([[*header, *MARKS]])
+    yield BOM + _lines([corrections.header(header)])
     after = 0
     while True:
         with database.reading() as connection:
             rows = failed_rows.rows(connection, upload.id, after=after, limit=ROWS_READ)
         if not rows:
             return
-        yield _lines([_failed_row(row, upload.id, len(header)) for row in rows])
-        after = rows[-1].number
-
-
-def _failed_row(row: BadRow, upload_id: int, width: int) -> list[str]:
-    """Cells that are too many would move the marks: they are quoted in the reason."""
-    surplus = row.cells[width:]
-    error = row.sentence + (f"; beyond its last column: {', '.join(surplus)}" if surplus else "")
-    cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
-    return [*map(defused, cells), str(upload_id), str(row.number), defused(error)]
-
-
-def defused(cell: str) -> str:
-    """A cell that no spreadsheet runs as a formula."""
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+        yield _lines([corrections.record(row, upload.id, len(header)) for row in rows])
+        after = rows[-1].row_number
 
 
 async def template_csv(request: AppRequest) -> Response:
@@ -87,7 +69,7 @@ async def rows_csv(request: AppRequest) -> Response:
 
 
 def _rows(database: Database, found: Dataset, provenance: bool) -> Iterator[str]:
-    yield _lines([[*found.schema.names, *MARKS[:2]] if provenance else found.schema.names])
+    yield _lines([[*found.schema.names, *PROVENANCE] if provenance else found.schema.names])
     position: Position | None = None
     while True:
         with database.reading() as connection:

@@ -49,11 +49,11 @@ def _record(state: AppState, found: Sequence[Report], several: bool, key: str | 
         recorded.extend(outcome for outcome in outcomes if isinstance(outcome, Upload))
         return _several(found, outcomes) if several else _one(outcomes[0])
 
-    with state["database"].transaction() as connection:
+    def record(connection: sa.Connection) -> tuple[Answer, list[Upload]]:
         given = idempotency.once(connection, key, body, lambda: answer(connection)) if key else answer(connection)
-    for upload in recorded:
-        state["publisher"].publish(upload)
-    return given
+        return given, recorded
+
+    return state["changes"].make_several(record)
 
 
 def _one(outcome: Upload | Refusal) -> Answer:

@@ -141,7 +141,7 @@ def test_a_few_rows_in_utf8_do_not_make_windows_1252_utf8_but_are_told(tmp_path:
 
 
 def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 64)
     monkeypatch.setattr(encoding, "MAX_STRETCHES", 3)
     for place in range(0, 3_000, 97):
         content = bytearray(("é," * 1_500).encode())
@@ -152,7 +152,7 @@ def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.
 
 def test_letters_cut_by_the_end_of_a_block_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in range(4, 12):
-        monkeypatch.setattr(encoding, "BLOCK_BYTES", size)
+        monkeypatch.setattr(encoding, "CHUNK_BYTES", size)
 
         assert detected(tmp_path, "aé€😀bö".encode() * 20).note == "Read as UTF-8."
 
@@ -174,7 +174,7 @@ def test_a_few_nul_bytes_are_the_fault_of_their_rows(tmp_path: Path) -> None:
 
 
 def test_a_tick_is_felt_in_every_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 10)
     ticks: list[None] = []
 
     encoding.detect(written(tmp_path, b"a,b\n" * 100), lambda: ticks.append(None))
@@ -186,7 +186,7 @@ def test_a_tick_is_felt_in_every_block(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "utf-8"])
 @pytest.mark.parametrize("block", [1, 3, 4096])
 def test_text_comes_through_whatever_the_blocks_cut(codec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "BLOCK_BYTES", block)
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", block)
 
     assert GERMAN.encode() == transcoded(GERMAN.encode(codec), codec)
 

@@ -1,4 +1,4 @@
-"""A file's layout and its chunks."""
+"""A file made ready to read, and its chunks."""
 
 import gzip
 import io
@@ -15,8 +15,8 @@ import pytest
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
 from jobs.pipeline import reader
-from jobs.pipeline.reader import Layout
-from jobs.pipeline.source import EXPECTED
+from jobs.pipeline.prepared_table import PreparedTable
+from jobs.pipeline.source import EXPECTED, TextFile
 from jobs.schema import MAX_NAME_BYTES
 
 #: Bytes a chunk: the least that can be set, odd ones that cut anywhere, and one that holds a whole test file.
@@ -25,31 +25,31 @@ BLOCKS = (256, 257, 1000, 4096, 1 << 20)
 
 @dataclass
 class Read:
-    """What was read. rows: number → cells. bad: number → (cells, reason). checkpoints: (next byte, next row)."""
+    """What was read. rows: number → cells. failed: number → (cells, reason). checkpoints: (next byte, next row)."""
 
     rows: dict[int, list[str]] = field(default_factory=dict)
-    bad: dict[int, tuple[list[str], str]] = field(default_factory=dict)
+    failed: dict[int, tuple[list[str], str]] = field(default_factory=dict)
     count: int = 0
     checkpoints: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, layout: Layout, block_bytes: int = 1 << 20, start: int = 0, row: int = 1) -> Self:
+    def of(cls, table: PreparedTable, chunk_bytes: int = 1 << 20, start: int = 0, row: int = 1) -> Self:
         """Read from the first row on, or from a byte at which the record with this number begins."""
         read = cls()
-        for chunk in reader.chunks(path, layout, start=start or layout.first_byte, row=row, block_bytes=block_bytes):
-            assert layout.names == list(chunk.rows.columns)
-            assert chunk.count == len(chunk.rows) + len(chunk.bad)
+        for chunk in reader.chunks(table, start=start or table.first_byte, row=row, chunk_bytes=chunk_bytes):
+            assert table.names == list(chunk.rows.columns)
+            assert chunk.count == len(chunk.rows) + len(chunk.failed)
             read.rows.update(zip(chunk.rows.index.tolist(), chunk.rows.to_numpy().tolist(), strict=True))
-            read.bad.update({bad.number: (bad.cells, bad.sentence) for bad in chunk.bad})
+            read.failed.update({bad.row_number: (bad.cells, bad.sentence) for bad in chunk.failed})
             read.count += chunk.count
             read.checkpoints.append((chunk.next_byte, row + read.count))
-        assert list(range(row, row + read.count)) == sorted([*read.rows, *read.bad])
+        assert list(range(row, row + read.count)) == sorted([*read.rows, *read.failed])
         return read
 
     @property
     def outcome(self) -> tuple[dict[int, list[str]], dict[int, tuple[list[str], str]], int]:
         """All but the checkpoints, which depend on the size of the blocks."""
-        return self.rows, self.bad, self.count
+        return self.rows, self.failed, self.count
 
 
 def written(folder: Path, content: str | bytes) -> Path:
@@ -59,27 +59,27 @@ def written(folder: Path, content: str | bytes) -> Path:
 
 
 @pytest.fixture(params=BLOCKS)
-def block_bytes(request: pytest.FixtureRequest) -> int:
+def chunk_bytes(request: pytest.FixtureRequest) -> int:
     size: int = request.param
     return size
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Read]:
-    def read(content: str | bytes, block_bytes: int = 1 << 20) -> Read:
+    def read(content: str | bytes, chunk_bytes: int = 1 << 20) -> Read:
         path = written(tmp_path, content)
-        return Read.of(path, reader.inspect(path), block_bytes)
+        return Read.of(reader.inspect(TextFile(path)), chunk_bytes)
 
     return read
 
 
 @pytest.fixture
-def inspected(tmp_path: Path) -> Callable[[str | bytes], Layout]:
-    return lambda content: reader.inspect(written(tmp_path, content))
+def inspected(tmp_path: Path) -> Callable[[str | bytes], PreparedTable]:
+    return lambda content: reader.inspect(TextFile(written(tmp_path, content)))
 
 
-Reading = Callable[..., Read]
-Inspecting = Callable[[str | bytes], Layout]
+Reader = Callable[..., Read]
+Inspecting = Callable[[str | bytes], PreparedTable]
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_cells_and_lines_may_end_in_any_of_the_usual_ways(
 ) -> None:
     lines = [["id", "name"], ["1", "Zoë"], ["2", "a b"], ["", ""]]
     path = written(tmp_path, newline.join(delimiter.join(cells) for cells in lines) + newline)
-    layout = reader.inspect(path)
+    table = reader.inspect(TextFile(path))
 
-    assert delimiter == layout.delimiter
-    assert [f"2 columns, separated by {called}."] == layout.notes
-    assert dict(enumerate(lines[1:], start=1)) == Read.of(path, layout).rows
+    assert delimiter == table.delimiter
+    assert [f"2 columns, separated by {called}."] == table.notes
+    assert dict(enumerate(lines[1:], start=1)) == Read.of(table).rows
 
 
 def test_a_comma_inside_numbers_does_not_make_commas_the_delimiter(inspected: Inspecting) -> None:
@@ -108,86 +108,86 @@ def test_a_delimiter_inside_a_quoted_header_is_part_of_the_name(inspected: Inspe
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeffid,name\n1,Zoë\n".encode())
-    layout = reader.inspect(path)
+    table = reader.inspect(TextFile(path))
 
-    assert layout.names == ["id", "name"]
-    assert layout.notes == ["2 columns, separated by commas."]
-    assert Read.of(path, layout).rows == {1: ["1", "Zoë"]}
+    assert table.names == ["id", "name"]
+    assert table.notes == ["2 columns, separated by commas."]
+    assert Read.of(table).rows == {1: ["1", "Zoë"]}
 
 
 def test_a_byte_order_mark_before_a_quoted_header_does_not_hide_the_quote(inspected: Inspecting) -> None:
     assert inspected('\ufeff"a,b",c\n'.encode()).names == ["a,b", "c"]
 
 
-def test_a_byte_order_mark_below_the_header_is_part_of_its_cell(read: Reading, block_bytes: int) -> None:
-    found = read("a\n\ufeffx\n" + "\ufeff\n" * 200, block_bytes)
+def test_a_byte_order_mark_below_the_header_is_part_of_its_cell(read: Reader, chunk_bytes: int) -> None:
+    found = read("a\n\ufeffx\n" + "\ufeff\n" * 200, chunk_bytes)
 
     assert {1: ["\ufeffx"], **{n: ["\ufeff"] for n in range(2, 202)}} == found.rows
 
 
-def test_the_last_line_needs_no_end(read: Reading, block_bytes: int) -> None:
-    assert read("a,b\n1,2\n3,4", block_bytes).rows == {1: ["1", "2"], 2: ["3", "4"]}
+def test_the_last_line_needs_no_end(read: Reader, chunk_bytes: int) -> None:
+    assert read("a,b\n1,2\n3,4", chunk_bytes).rows == {1: ["1", "2"], 2: ["3", "4"]}
 
 
-def test_a_quoted_cell_keeps_its_delimiters_quotes_and_lines(read: Reading) -> None:
+def test_a_quoted_cell_keeps_its_delimiters_quotes_and_lines(read: Reader) -> None:
     found = read('a,b\n"1,5","say ""hi"""\n"two\nlines","two\r\nmore"\n"",""\n')
 
     assert found.rows == {1: ["1,5", 'say "hi"'], 2: ["two\nlines", "two\r\nmore"], 3: ["", ""]}
 
 
-def test_a_quoted_cell_may_cross_any_number_of_blocks(read: Reading, block_bytes: int) -> None:
+def test_a_quoted_cell_may_cross_any_number_of_blocks(read: Reader, chunk_bytes: int) -> None:
     long = '""\n'.join(["line"] * 500)
-    found = read(f'a,b\n1,"{long}"\n2,"x"\n', block_bytes)
+    found = read(f'a,b\n1,"{long}"\n2,"x"\n', chunk_bytes)
 
     assert found.rows == {1: ["1", long.replace('""', '"')], 2: ["2", "x"]}
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_blank_lines_are_neither_rows_nor_counted(read: Reading, block_bytes: int, newline: str) -> None:
-    found = read(newline.join(["", "a,b", "", "", "1,2", *[""] * 300, "3,4", ""]), block_bytes)
+def test_blank_lines_are_neither_rows_nor_counted(read: Reader, chunk_bytes: int, newline: str) -> None:
+    found = read(newline.join(["", "a,b", "", "", "1,2", *[""] * 300, "3,4", ""]), chunk_bytes)
 
     assert found.outcome == ({1: ["1", "2"], 2: ["3", "4"]}, {}, 2)
 
 
-def test_a_blank_line_of_a_single_column_is_no_row_but_an_empty_quoted_cell_is(read: Reading, block_bytes: int) -> None:
-    assert read('a\n1\n\n""\n\n\n2\n', block_bytes).rows == {1: ["1"], 2: [""], 3: ["2"]}
+def test_a_blank_line_of_a_single_column_is_no_row_but_an_empty_quoted_cell_is(read: Reader, chunk_bytes: int) -> None:
+    assert read('a\n1\n\n""\n\n\n2\n', chunk_bytes).rows == {1: ["1"], 2: [""], 3: ["2"]}
 
 
 @pytest.mark.parametrize("content", ["a,b", "a,b\n", "a,b\r\n", "\ufeffa,b\n", "a,b\n\n\n"])
-def test_a_header_alone_is_a_table_without_rows(read: Reading, content: str) -> None:
+def test_a_header_alone_is_a_table_without_rows(read: Reader, content: str) -> None:
     assert read(content).outcome == ({}, {}, 0)
 
 
-def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(read: Reading, block_bytes: int) -> None:
-    found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10""",\n11,"12\n",x,\n13,14\n', block_bytes)
+def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(read: Reader, chunk_bytes: int) -> None:
+    found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10""",\n11,"12\n",x,\n13,14\n', chunk_bytes)
 
     assert found.rows == {1: ["1", "2"], 4: ["7\n8", '9, "10"'], 6: ["13", "14"]}
-    assert found.bad == {
+    assert found.failed == {
         2: (["3"], "has 1 cell, expected 2"),
         3: (["4", "5", "6"], "has 3 cells, expected 2"),
         5: (["11", "12\n", "x", ""], "has 4 cells, expected 2"),
     }
 
 
-def test_seven_cells_of_eight_are_said_to_be_seven(read: Reading) -> None:
+def test_seven_cells_of_eight_are_said_to_be_seven(read: Reader) -> None:
     found = read("a,b,c,d,e,f,g,h\n1,2,3,4,5,6,7\n")
 
-    assert found.bad == {1: (["1", "2", "3", "4", "5", "6", "7"], "has 7 cells, expected 8")}
+    assert found.failed == {1: (["1", "2", "3", "4", "5", "6", "7"], "has 7 cells, expected 8")}
 
 
-def test_empty_cells_too_many_at_the_end_are_forgiven(read: Reading, block_bytes: int) -> None:
-    found = read('a,b\n1,2,\n3,4,,,\n5,6,""\n7,8\n9,,\n,,,\n', block_bytes)
+def test_empty_cells_too_many_at_the_end_are_forgiven(read: Reader, chunk_bytes: int) -> None:
+    found = read('a,b\n1,2,\n3,4,,,\n5,6,""\n7,8\n9,,\n,,,\n', chunk_bytes)
 
-    assert found.bad == {}
+    assert found.failed == {}
     assert found.rows == {1: ["1", "2"], 2: ["3", "4"], 3: ["5", "6"], 4: ["7", "8"], 5: ["9", ""], 6: ["", ""]}
 
 
-def test_a_line_of_spaces_is_a_row(read: Reading) -> None:
-    assert read("a,b\n  \n1,2\n").bad == {1: (["  "], "has 1 cell, expected 2")}
+def test_a_line_of_spaces_is_a_row(read: Reader) -> None:
+    assert read("a,b\n  \n1,2\n").failed == {1: (["  "], "has 1 cell, expected 2")}
 
 
-def test_a_stray_quote_is_text(read: Reading, block_bytes: int) -> None:
-    found = read('a,b\n5" pipe,2\nO"Neill"s,"3"\nx,"4"\n', block_bytes)
+def test_a_stray_quote_is_text(read: Reader, chunk_bytes: int) -> None:
+    found = read('a,b\n5" pipe,2\nO"Neill"s,"3"\nx,"4"\n', chunk_bytes)
 
     assert found.rows == {1: ['5" pipe', "2"], 2: ['O"Neill"s', "3"], 3: ["x", "4"]}
 
@@ -197,33 +197,33 @@ UNCLOSED = "a quote is opened and never closed"
 
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_quote_that_is_never_closed_fails_its_line_and_reading_goes_on(
-    read: Reading, block_bytes: int, end: str
+    read: Reader, chunk_bytes: int, end: str
 ) -> None:
-    found = read(f'a,b\n1,2\n3,"open\n5,6\n\n7{end}', block_bytes)
+    found = read(f'a,b\n1,2\n3,"open\n5,6\n\n7{end}', chunk_bytes)
 
     assert found.rows == {1: ["1", "2"], 3: ["5", "6"]}
-    assert found.bad == {2: (['3,"open'], UNCLOSED), 4: (["7"], "has 1 cell, expected 2")}
+    assert found.failed == {2: (['3,"open'], UNCLOSED), 4: (["7"], "has 1 cell, expected 2")}
 
 
 def test_a_quote_that_is_never_closed_does_not_take_rows_with_it_up_to_the_next_quoted_cell(
-    read: Reading, block_bytes: int
+    read: Reader, chunk_bytes: int
 ) -> None:
-    found = read('id,name\n1,"Smith"\n2,"Miller\n3,"Jones"\n4,"Brown, ""Bob"""\n', block_bytes)
+    found = read('id,name\n1,"Smith"\n2,"Miller\n3,"Jones"\n4,"Brown, ""Bob"""\n', chunk_bytes)
 
-    assert found.bad == {2: (['2,"Miller'], UNCLOSED)}
+    assert found.failed == {2: (['2,"Miller'], UNCLOSED)}
     assert found.rows == {1: ["1", "Smith"], 3: ["3", "Jones"], 4: ["4", 'Brown, "Bob"']}
 
 
-def test_an_unclosed_quote_behind_a_stray_one_fails_its_line_too(read: Reading) -> None:
+def test_an_unclosed_quote_behind_a_stray_one_fails_its_line_too(read: Reader) -> None:
     found = read('a,b\n"x"y,"open\n1,2\n')
 
     assert found.outcome == ({2: ["1", "2"]}, {1: (['"x"y,"open'], UNCLOSED)}, 2)
 
 
-def test_each_of_many_unclosed_quotes_fails_one_line(read: Reading, block_bytes: int) -> None:
-    found = read("a,b\n" + "".join(f'{n},"x\n{n},y\n' for n in range(50)), block_bytes)
+def test_each_of_many_unclosed_quotes_fails_one_line(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "".join(f'{n},"x\n{n},y\n' for n in range(50)), chunk_bytes)
 
-    assert dict.fromkeys(range(1, 100, 2), UNCLOSED) == {number: reason for number, (_, reason) in found.bad.items()}
+    assert dict.fromkeys(range(1, 100, 2), UNCLOSED) == {number: reason for number, (_, reason) in found.failed.items()}
     assert {2 * n + 2: [str(n), "y"] for n in range(50)} == found.rows
 
 
@@ -247,11 +247,11 @@ def test_each_of_many_unclosed_quotes_fails_one_line(read: Reading, block_bytes:
     ],
 )
 def test_bytes_that_are_no_text_fail_their_row_and_are_named(
-    read: Reading, block_bytes: int, line: bytes, cells: list[str], reason: str
+    read: Reader, chunk_bytes: int, line: bytes, cells: list[str], reason: str
 ) -> None:
-    found = read(b"name,n\n" + b"x,1\n" * 200 + line + b"\n3,4\n", block_bytes)
+    found = read(b"name,n\n" + b"x,1\n" * 200 + line + b"\n3,4\n", chunk_bytes)
 
-    assert {201: (cells, reason)} == found.bad
+    assert {201: (cells, reason)} == found.failed
     assert found.rows == {**{n: ["x", "1"] for n in range(1, 201)}, 202: ["3", "4"]}
 
 
@@ -280,17 +280,17 @@ def test_bytes_that_are_no_text_fail_their_row_and_are_named(
 def test_names_that_a_table_cannot_have_are_made_unique_and_reported(
     inspected: Inspecting, header: str, names: list[str], notes: list[str]
 ) -> None:
-    layout = inspected(f"{header}\n")
+    table = inspected(f"{header}\n")
 
-    assert names == layout.names
-    assert notes == layout.notes[1:]
+    assert names == table.names
+    assert notes == table.notes[1:]
 
 
 def test_names_longer_than_a_database_takes_are_cut_between_characters_and_stay_unique(inspected: Inspecting) -> None:
-    layout = inspected(f"{'é' * 40},{'é' * 40},{'x' * 63},{'x' * 64}\n")
+    table = inspected(f"{'é' * 40},{'é' * 40},{'x' * 63},{'x' * 64}\n")
 
-    assert ["é" * 31, f"{'é' * 29}_2", "x" * 63, f"{'x' * 58}_2"] == layout.names
-    assert max(len(name.encode()) for name in layout.names) <= MAX_NAME_BYTES
+    assert ["é" * 31, f"{'é' * 29}_2", "x" * 63, f"{'x' * 58}_2"] == table.names
+    assert max(len(name.encode()) for name in table.names) <= MAX_NAME_BYTES
 
 
 def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected: Inspecting) -> None:
@@ -338,11 +338,11 @@ def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
 
 def test_what_somebody_says_about_delimiter_and_header_is_done(tmp_path: Path) -> None:
     path = written(tmp_path, "a;b,c;d\n\n1;2,3;4\n5;6,7;8\n")
-    layout = reader.inspect(path, delimiter=";", header_row=3)
+    table = reader.inspect(TextFile(path, delimiter=";", header_row=3))
 
-    assert (layout.delimiter, layout.names) == (";", ["1", "2,3", "4"])
-    assert layout.notes == ["Skipped 2 lines above the header: “a b,c d”.", "3 columns, separated by semicolons."]
-    assert Read.of(path, layout).rows == {1: ["5", "6,7", "8"]}
+    assert (table.delimiter, table.names) == (";", ["1", "2,3", "4"])
+    assert table.notes == ["Skipped 2 lines above the header: “a b,c d”.", "3 columns, separated by semicolons."]
+    assert Read.of(table).rows == {1: ["5", "6,7", "8"]}
 
 
 @pytest.mark.parametrize("row", [2, 4, 99])
@@ -350,10 +350,10 @@ def test_a_header_said_to_be_where_none_is_is_refused(tmp_path: Path, row: int) 
     path = written(tmp_path, "a,b\n\n1,2\n")
 
     with pytest.raises(UnreadableFileError, match=rf"The file has no header line in line {row}\. Expected"):
-        reader.inspect(path, header_row=row)
+        reader.inspect(TextFile(path, header_row=row))
 
 
-def test_lines_above_the_header_are_no_rows_and_are_told(read: Reading, inspected: Inspecting) -> None:
+def test_lines_above_the_header_are_no_rows_and_are_told(read: Reader, inspected: Inspecting) -> None:
     content = "Report for June\n\nid,name\n1,x\n2,y\n"
 
     assert inspected(content).notes[0] == "Skipped 2 lines above the header: “Report for June”."
@@ -363,14 +363,14 @@ def test_lines_above_the_header_are_no_rows_and_are_told(read: Reading, inspecte
 MARKED = "id,name,_upload_id,_row_number,_error\n"
 
 
-def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, block_bytes: int) -> None:
+def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, chunk_bytes: int) -> None:
     path = written(tmp_path, MARKED + "1,'=x,77,5,why\n2,'y,77,6,\"why, then\"\n3,z\n4,'5\" ''+,77,8,why\n")
-    layout = reader.inspect(path)
-    found = Read.of(path, layout, block_bytes)
+    table = reader.inspect(TextFile(path))
+    found = Read.of(table, chunk_bytes)
 
-    assert (layout.names, layout.marks, layout.width, layout.parent) == (["id", "name"], 3, 5, 77)
+    assert (table.names, table.marks, table.width, table.parent) == (["id", "name"], 3, 5, 77)
     assert found.rows == {1: ["1", "=x"], 2: ["2", "'y"], 4: ["4", "'5\" ''+"]}
-    assert found.bad == {3: (["3", "z"], "has 2 cells, expected 5")}
+    assert found.failed == {3: (["3", "z"], "has 2 cells, expected 5")}
 
 
 @pytest.mark.parametrize(
@@ -387,9 +387,9 @@ def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, bloc
 def test_whose_failed_rows_they_are_stands_in_the_first(
     inspected: Inspecting, content: str, parent: int | None
 ) -> None:
-    layout = inspected(content)
+    table = inspected(content)
 
-    assert (layout.marks, layout.parent) == (3, parent)
+    assert (table.marks, table.parent) == (3, parent)
 
 
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
@@ -399,12 +399,12 @@ def test_other_columns_of_these_names_are_no_marks(inspected: Inspecting, header
 
 def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b\n1,x\n2,y\n3\n4,z\n")
-    layout = reader.inspect(path)
-    (chunk,) = reader.chunks(path, layout, start=layout.first_byte, row=1, block_bytes=4096)
+    table = reader.inspect(TextFile(path))
+    (chunk,) = reader.chunks(table, start=table.first_byte, row=1, chunk_bytes=4096)
     without = chunk.without({2: [(1, "is the error #N/A"), (0, "is odd")], 9: [(0, "is not here")]})
 
     assert without.rows.index.tolist() == [1, 4]
-    assert [(row.number, row.cells, row.sentence) for row in without.bad] == [
+    assert [(row.row_number, row.cells, row.sentence) for row in without.failed] == [
         (2, ["2", "y"], "b: is the error #N/A; a: is odd"),
         (3, ["3"], "has 1 cell, expected 2"),
     ]
@@ -420,33 +420,33 @@ def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_records_of_1000_bytes")
 @pytest.mark.parametrize("length", [996, 997, 998, 1500, 3000, 9000])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("block_bytes", [256, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [256, 1 << 20])
 def test_a_line_that_is_too_long_fails_as_one_row_and_the_next_is_read(
-    read: Reading, length: int, newline: str, block_bytes: int
+    read: Reader, length: int, newline: str, chunk_bytes: int
 ) -> None:
-    found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), block_bytes)
+    found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), chunk_bytes)
 
     if length + 2 + len(newline) <= 1000:
         assert found.outcome == ({1: ["1", "z" * length], 2: ["2", "3"]}, {}, 2)
     else:
-        assert {number: reason for number, (_, reason) in found.bad.items()} == {1: "is longer than 1,000 bytes"}
+        assert {number: reason for number, (_, reason) in found.failed.items()} == {1: "is longer than 1,000 bytes"}
         assert found.rows == {2: ["2", "3"]}
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
-def test_an_unclosed_quote_is_not_looked_for_beyond_the_longest_record(read: Reading) -> None:
+def test_an_unclosed_quote_is_not_looked_for_beyond_the_longest_record(read: Reader) -> None:
     found = read('a,b\n1,"open\n' + "2,3\n" * 400 + '4,"5"\n', 256)
 
-    assert found.bad == {1: (['1,"open'], UNCLOSED)}
+    assert found.failed == {1: (['1,"open'], UNCLOSED)}
     assert {**{n: ["2", "3"] for n in range(2, 402)}, 402: ["4", "5"]} == found.rows
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
-def test_lines_that_end_in_a_carriage_return_are_not_cut_where_a_look_into_the_file_ends(read: Reading) -> None:
+def test_lines_that_end_in_a_carriage_return_are_not_cut_where_a_look_into_the_file_ends(read: Reader) -> None:
     # A quote that is out of place has the block read record by record, by looks of MAX_RECORD_BYTES.
     found = read("a,b\r" + "".join(f'{n},5"\r' for n in range(1000)))
 
-    assert found.bad == {}
+    assert found.failed == {}
     assert {n + 1: [str(n), '5"'] for n in range(1000)} == found.rows
 
 
@@ -458,10 +458,12 @@ ROWS = 300
 class Table:
     """A file made at random, and what reading it must give."""
 
-    layout: Layout
+    delimiter: str
+    names: list[str]
+    first_byte: int
     content: bytes
     rows: dict[int, list[str]]
-    bad: dict[int, tuple[list[str], str]]
+    failed: dict[int, tuple[list[str], str]]
 
     @classmethod
     def random(cls, seed: int) -> Self:
@@ -471,8 +473,8 @@ class Table:
         newline, start = choice.choice(["\n", "\r\n", "\r"]), choice.choice(["", "\ufeff"])
         names = [f"name {n}" for n in range(width)]
         always = choice.random() < 0.3
-        table = cls(Layout(delimiter, names, 0, []), (start + delimiter.join(names) + newline).encode(), {}, {})
-        table.layout = Layout(delimiter, names, len(table.content), [])
+        header = (start + delimiter.join(names) + newline).encode()
+        table = cls(delimiter, names, len(header), header, {}, {})
         for number in range(1, ROWS + 1):
             cells = ["".join(choice.choices(PIECES, WEIGHTS, k=choice.randint(0, 6))) for _ in range(width)]
             found = width if choice.random() < 0.9 else choice.randint(1, width + 2)
@@ -482,8 +484,12 @@ class Table:
             if found == width or (found > width and not any(cells[width:])):
                 table.rows[number] = cells[:width]
             else:
-                table.bad[number] = cells, f"has {found} {'cell' if found == 1 else 'cells'}, expected {width}"
+                table.failed[number] = cells, f"has {found} {'cell' if found == 1 else 'cells'}, expected {width}"
         return table
+
+    def prepared(self, folder: Path) -> PreparedTable:
+        """The file in a folder, ready to read."""
+        return PreparedTable(written(folder, self.content), self.delimiter, self.names, self.first_byte)
 
 
 #: What cells are made of, and how often.
@@ -498,11 +504,11 @@ def quoted(cell: str, always: bool, delimiter: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_rows_and_numbers_do_not_depend_on_where_the_file_is_cut(tmp_path: Path, seed: int, block_bytes: int) -> None:
+def test_rows_and_numbers_do_not_depend_on_where_the_file_is_cut(tmp_path: Path, seed: int, chunk_bytes: int) -> None:
     table = Table.random(seed)
-    found = Read.of(written(tmp_path, table.content), table.layout, block_bytes)
+    found = Read.of(table.prepared(tmp_path), chunk_bytes)
 
-    assert (table.rows, table.bad, ROWS) == found.outcome
+    assert (table.rows, table.failed, ROWS) == found.outcome
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -512,9 +518,9 @@ def test_the_exact_way_of_reading_finds_the_same_as_the_fast_one(
     table = Table.random(seed)
     # Which way is taken shows nowhere outside: only without the fast one can the other be seen on such a file.
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
-    found = Read.of(written(tmp_path, table.content), table.layout, 1000)
+    found = Read.of(table.prepared(tmp_path), 1000)
 
-    assert (table.rows, table.bad, ROWS) == found.outcome
+    assert (table.rows, table.failed, ROWS) == found.outcome
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -527,8 +533,8 @@ def test_no_short_text_is_read_otherwise_the_fast_way(
 
     def read(text: str) -> list[tuple[object, ...]]:
         path.write_text(f"h,k\n{text}", "utf-8")
-        chunks = reader.chunks(path, Layout(",", ["h", "k"], 4, []), start=4, row=1, block_bytes=4096)
-        return [(chunk.rows.values.tolist(), chunk.bad, chunk.count, chunk.next_byte) for chunk in chunks]
+        chunks = reader.chunks(PreparedTable(path, ",", ["h", "k"], 4), start=4, row=1, chunk_bytes=4096)
+        return [(chunk.rows.values.tolist(), chunk.failed, chunk.count, chunk.next_byte) for chunk in chunks]
 
     fast = {text: read(text) for text in texts}
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
@@ -544,7 +550,7 @@ def test_a_plain_file_is_read_the_fast_way_only(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(reader, "_exact", refuse)
     table = Table.random(seed)
 
-    assert Read.of(written(tmp_path, table.content), table.layout).count == ROWS
+    assert Read.of(table.prepared(tmp_path)).count == ROWS
 
 
 #: What a broken file is made of: every byte that means something, and some that may not be there.
@@ -558,26 +564,26 @@ def test_a_broken_file_is_read_alike_however_it_is_cut(
     choice = random.Random(seed)
     weights = [choice.random() ** 2 for _ in SOUP]
     path = written(tmp_path, b"a,b\n" + b"".join(choice.choices(SOUP, weights, k=1500)))
-    layout = Layout(",", ["a", "b"], 4, [])
-    found = [Read.of(path, layout, block_bytes).outcome for block_bytes in BLOCKS]
+    table = PreparedTable(path, ",", ["a", "b"], 4)
+    found = [Read.of(table, chunk_bytes).outcome for chunk_bytes in BLOCKS]
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
 
-    assert [Read.of(path, layout).outcome] * len(BLOCKS) == found
+    assert [Read.of(table).outcome] * len(BLOCKS) == found
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_reading_goes_on_from_the_end_of_any_chunk(tmp_path: Path, seed: int) -> None:
     table = Table.random(seed)
-    path = written(tmp_path, table.content)
-    checkpoints = Read.of(path, table.layout, 256).checkpoints
-    rests = [Read.of(path, table.layout, start=start, row=row) for start, row in checkpoints]
+    prepared = table.prepared(tmp_path)
+    checkpoints = Read.of(prepared, 256).checkpoints
+    rests = [Read.of(prepared, start=start, row=row) for start, row in checkpoints]
 
     assert len(checkpoints) > 8
     assert (len(table.content), ROWS + 1) == checkpoints[-1]
     assert [
-        ({n: cells for n, cells in table.rows.items() if n >= row}, {n: b for n, b in table.bad.items() if n >= row})
+        ({n: cells for n, cells in table.rows.items() if n >= row}, {n: b for n, b in table.failed.items() if n >= row})
         for _, row in checkpoints
-    ] == [(rest.rows, rest.bad) for rest in rests]
+    ] == [(rest.rows, rest.failed) for rest in rests]
 
 
 def test_a_file_of_one_column_is_said_to_have_one(inspected: Inspecting) -> None:

@@ -18,9 +18,9 @@ import openpyxl
 import pytest
 
 from jobs.errors import UnreadableFileError
+from jobs.import_options import ImportOptions
 from jobs.pipeline import encoding, source
-from jobs.pipeline.source import Limits, Prepared, check_is_text, prepare
-from jobs.reading import Reading
+from jobs.pipeline.source import Limits, TextFile, check_is_text, prepare
 
 TABLE = b"name,city\nM\xc3\xbcller,K\xc3\xb6ln\n"
 WESTERN = TABLE.decode().encode("cp1252")
@@ -33,20 +33,20 @@ def nothing() -> None:
 def prepared(
     folder: Path,
     content: bytes,
-    reading: Reading | None = None,
+    options: ImportOptions | None = None,
     *,
     limits: Limits | None = None,
     name: str = "june.csv",
-) -> Prepared:
+) -> TextFile:
     path = folder / "upload"
     path.write_bytes(content)
-    return prepare(path, name, reading or Reading(), limits=limits or Limits(), tick=nothing)
+    return prepare(path, name, options or ImportOptions(), limits=limits or Limits(), tick=nothing)
 
 
-def refusal(folder: Path, content: bytes, reading: Reading | None = None, **more: Any) -> str:
+def refusal(folder: Path, content: bytes, options: ImportOptions | None = None, **more: Any) -> str:
     """The sentence with which a file is refused. Nothing may be left of it."""
     with pytest.raises(UnreadableFileError) as caught:
-        prepared(folder, content, reading, **more)
+        prepared(folder, content, options, **more)
     assert os.listdir(folder) == ["upload"]
     return str(caught.value)
 
@@ -70,7 +70,7 @@ def workbook(rows: list[list[Any]], **more: list[list[Any]]) -> bytes:
     return target.getvalue()
 
 
-def table(result: Prepared) -> list[list[str]]:
+def table(result: TextFile) -> list[list[str]]:
     with result.path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
@@ -79,7 +79,7 @@ def table(result: Prepared) -> list[list[str]]:
 
 
 def test_utf8_is_read_where_it_lies(tmp_path: Path) -> None:
-    assert prepared(tmp_path, TABLE) == Prepared(tmp_path / "upload", ["Read as UTF-8."])
+    assert prepared(tmp_path, TABLE) == TextFile(tmp_path / "upload", ["Read as UTF-8."])
     assert os.listdir(tmp_path) == ["upload"]
 
 
@@ -100,9 +100,9 @@ def test_another_encoding_goes_into_a_spool_in_utf8(tmp_path: Path, codec: str) 
 
 
 def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
-    reading = Reading(encoding="windows-1250", delimiter=";", header_row=3)
+    options = ImportOptions(encoding="windows-1250", delimiter=";", header_row=3)
 
-    result = prepared(tmp_path, "a;b\nŁódź;1\n".encode("cp1250"), reading)
+    result = prepared(tmp_path, "a;b\nŁódź;1\n".encode("cp1250"), options)
 
     assert result.path.read_text(encoding="utf-8") == "a;b\nŁódź;1\n"
     assert (result.delimiter, result.header_row) == (";", 3)
@@ -110,9 +110,9 @@ def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
 
 
 def test_utf8_that_was_asked_for_is_read_where_it_lies(tmp_path: Path) -> None:
-    result = prepared(tmp_path, WESTERN, Reading(encoding="utf8"))
+    result = prepared(tmp_path, WESTERN, ImportOptions(encoding="utf8"))
 
-    assert result == Prepared(tmp_path / "upload", ["Read as UTF-8, as asked."])
+    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as asked."])
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Müller, Ann", "2026-01-31", "1.5", 'said "x"'],
         ["Bob", "", "2", ""],
     ]
-    assert result == Prepared(tmp_path / "upload.table", ["Read the sheet “June”."], ",", 1, {})
+    assert result == TextFile(tmp_path / "upload.table", ["Read the sheet “June”."], ",", 1, {})
 
 
 def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:
@@ -312,9 +312,9 @@ def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path
 
     assert table(result) == [["name", "amount"], ["Ann", "1"], ["#REF!", "=1+1"], ["Bob", "#N/A"]]
     assert result.notes[1] == "Skipped 2 rows above the header: “Report”."
-    assert list(result.bad) == [2, 3]
-    assert result.bad[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
-    assert [(place, reason[:28]) for place, reason in result.bad[2]] == [
+    assert list(result.problems) == [2, 3]
+    assert result.problems[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
+    assert [(place, reason[:28]) for place, reason in result.problems[2]] == [
         (0, "is the error #REF! in the wo"),
         (1, "is a formula whose result is"),
     ]
@@ -323,7 +323,7 @@ def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path
 def test_a_sheet_and_the_row_of_its_header_may_be_named(tmp_path: Path) -> None:
     content = workbook([["a"]], July=[["x", "y"], ["name", "city"], ["Ann", "Rome"]])
 
-    result = prepared(tmp_path, content, Reading(sheet="July", header_row=2))
+    result = prepared(tmp_path, content, ImportOptions(sheet="July", header_row=2))
 
     assert table(result) == [["name", "city"], ["Ann", "Rome"]]
     assert result.notes == ["Read the sheet “July”, and not “June”.", "The header is row 2, as asked."]
@@ -333,10 +333,12 @@ def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
     content = workbook([["a"], [], ["b"]])
 
     assert (
-        refusal(tmp_path, content, Reading(header_row=2)) == "Row 2 of the sheet “June” is empty, so it is no header."
+        refusal(tmp_path, content, ImportOptions(header_row=2))
+        == "Row 2 of the sheet “June” is empty, so it is no header."
     )
     assert (
-        refusal(tmp_path, content, Reading(header_row=4)) == "Row 4 of the sheet “June” is empty, so it is no header."
+        refusal(tmp_path, content, ImportOptions(header_row=4))
+        == "Row 4 of the sheet “June” is empty, so it is no header."
     )
 
 
@@ -386,13 +388,13 @@ def test_a_workbook_cut_off_is_refused(tmp_path: Path) -> None:
 def test_a_spool_is_made_once_for_each_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = workbook([["a", "b"], ["#N/A", 1]], July=[["c"], [1]])
     first = prepared(tmp_path, content)
-    july = prepared(tmp_path, content, Reading(sheet="July"))
+    july = prepared(tmp_path, content, ImportOptions(sheet="July"))
     monkeypatch.setattr(source, "_Preparation", None)
 
     assert first == prepared(tmp_path, content)
-    assert july == prepared(tmp_path, content, Reading(sheet="July"))
+    assert july == prepared(tmp_path, content, ImportOptions(sheet="July"))
     assert first.path != july.path
-    assert list(first.bad) == [1]
+    assert list(first.problems) == [1]
 
 
 @pytest.mark.parametrize("harm", ["table gone", "table short", "word gone", "word damaged", "word old"])
@@ -441,7 +443,7 @@ def test_whenever_a_tick_says_stop_no_half_spool_is_left(tmp_path: Path, kind: s
                 raise StopError
 
         try:
-            prepare(path, "june.csv", Reading(), limits=Limits(), tick=tick)
+            prepare(path, "june.csv", ImportOptions(), limits=Limits(), tick=tick)
         except StopError:
             stops += 1
             assert os.listdir(tmp_path) == ["upload"]
@@ -465,8 +467,8 @@ def test_what_a_kill_leaves_is_removed_with_other_files_that_never_finished(tmp_
 
 def test_what_was_made_of_an_upload_can_be_discarded(tmp_path: Path) -> None:
     content = workbook([["a"], [1]])
-    for reading in (Reading(), Reading(header_row=1)):
-        prepared(tmp_path, content, reading)
+    for options in (ImportOptions(), ImportOptions(header_row=1)):
+        prepared(tmp_path, content, options)
     (tmp_path / "upload2.table").touch()
 
     source.discard(tmp_path / "upload")

@@ -43,7 +43,7 @@ def values_of(good: pd.DataFrame, name: str = "a") -> list[Any]:
 
 def sentences(found: Validated) -> dict[int, list[str]]:
     """Every reason of every bad row."""
-    return {row.number: [reason.sentence for reason in row.reasons] for row in found.bad}
+    return {row.row_number: [reason.sentence for reason in row.reasons] for row in found.failed}
 
 
 YES_OR_NO = {"trueValues": ["yes", "y"], "falseValues": ["no"]}
@@ -105,7 +105,7 @@ def test_cells_become_values_of_their_columns_type_and_empty_ones_are_missing(
 ) -> None:
     found = validated(schema_of(field), cells)
 
-    assert found.bad == []
+    assert found.failed == []
     assert pd.ArrowDtype(kind) == found.good["a"].dtype
     assert values == values_of(found.good)
 
@@ -168,9 +168,9 @@ WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
 def test_a_cell_that_is_not_of_its_type_fails_its_row_and_no_other(field: dict[str, Any], rule: str, cell: str) -> None:
     found = validated(schema_of({}, field), ["x", "y", "z"], ["", cell, ""])
 
-    assert [reason for row in found.bad for reason in row.reasons] == [Reason("b", rule, cell)]
-    assert [row.number for row in found.bad] == [2]
-    assert found.bad[0].cells == ["y", cell]
+    assert [reason for row in found.failed for reason in row.reasons] == [Reason("b", rule, cell)]
+    assert [row.row_number for row in found.failed] == [2]
+    assert found.failed[0].cells == ["y", cell]
     assert values_of(found.good) == ["x", "z"]
 
 
@@ -268,14 +268,14 @@ def test_a_constraint_fails_the_rows_that_violate_it_and_no_empty_cell(
 ) -> None:
     found = validated(schema_of({}, field), ["x"] * (len(right) + len(wrong) + 1), [*right, *wrong, ""])
 
-    assert [Reason("b", rule, cell) for cell in wrong] == [reason for row in found.bad for reason in row.reasons]
-    assert list(range(len(right) + 1, len(right) + len(wrong) + 1)) == [row.number for row in found.bad]
+    assert [Reason("b", rule, cell) for cell in wrong] == [reason for row in found.failed for reason in row.reasons]
+    assert list(range(len(right) + 1, len(right) + len(wrong) + 1)) == [row.row_number for row in found.failed]
 
 
 def test_a_missing_value_fails_where_one_is_required_and_is_not_quoted() -> None:
     found = validated(schema_of({}, {"constraints": {"required": True}}), ["1", "2", "3"], ["x", "", "y"])
 
-    assert [row.reasons for row in found.bad] == [[Reason("b", "is required")]]
+    assert [row.reasons for row in found.failed] == [[Reason("b", "is required")]]
     assert sentences(found) == {2: ["b: is required"]}
 
 
@@ -295,7 +295,7 @@ def test_what_stands_for_a_missing_value_can_be_said(
     schema = schema_of({}, missingValues=missing) if where == "schema" else schema_of({"missingValues": missing})
     found = validated(schema, cells)
 
-    assert (values, []) == (values_of(found.good), found.bad)
+    assert (values, []) == (values_of(found.good), found.failed)
 
 
 def test_the_missing_values_of_a_field_are_instead_of_those_of_the_schema() -> None:
@@ -313,7 +313,7 @@ def test_a_missing_value_breaks_no_constraint_but_required() -> None:
     rules = {"minLength": 3, "pattern": "x+", "enum": ["xxx"], "unique": True}
     found = validated(schema_of({"constraints": rules}), ["", "", "xxx"])
 
-    assert found.bad == []
+    assert found.failed == []
 
 
 def test_every_reason_of_a_row_is_told_in_the_order_of_its_columns() -> None:
@@ -336,7 +336,7 @@ def test_every_reason_of_a_row_is_told_in_the_order_of_its_columns() -> None:
             "d: “soon” is not a date like 2026-01-31",
         ]
     }
-    assert found.bad[0].sentence == "; ".join(sentences(found)[1])
+    assert found.failed[0].sentence == "; ".join(sentences(found)[1])
     assert found.good.index.tolist() == [2]
 
 
@@ -418,7 +418,7 @@ def test_an_upsert_keeps_the_last_of_a_key_and_counts_all() -> None:
     schema = schema_of({"type": "integer"}, {}, primaryKey="a")
     found = validated(schema, ["1", "2", "1", "1"], list("wxyz"), upsert=True)
 
-    assert found.bad == []
+    assert found.failed == []
     assert found.superseded.tolist() == [True, False, True, False]
     assert (found.good.index.tolist(), found.to_write.index.tolist()) == ([1, 2, 3, 4], [2, 4])
     assert values_of(found.to_write, "b") == ["x", "z"]
@@ -439,7 +439,7 @@ def test_rows_keep_their_numbers_and_columns_the_order_of_the_schema() -> None:
 
     assert list(found.good.columns) == ["a", "b"]
     assert found.good.index.tolist() == [41, 43]
-    assert [(row.number, row.cells) for row in found.bad] == [(42, ["x", "b"])]
+    assert [(row.row_number, row.cells) for row in found.failed] == [(42, ["x", "b"])]
 
 
 def test_a_field_is_read_from_the_column_it_was_matched_with() -> None:
@@ -448,7 +448,7 @@ def test_a_field_is_read_from_the_column_it_was_matched_with() -> None:
     found = Validator(schema, {"amount": "a", "name": "b"}, upsert=False).validate(rows)
 
     assert [values_of(found.good, name) for name in schema.names] == [[1], ["x"], [None]]
-    assert found.bad[0].reasons == [Reason("amount", "is not a whole number", "no")]
+    assert found.failed[0].reasons == [Reason("amount", "is not a whole number", "no")]
 
 
 def test_no_rows_stay_no_rows_of_the_right_types() -> None:
@@ -467,7 +467,7 @@ def test_no_rows_stay_no_rows_of_the_right_types() -> None:
     assert [pa.int64(), pa.bool_(), pa.string(), pa.float64(), *[pa.string()] * 3] == [
         kind.pyarrow_dtype for kind in found.good.dtypes
     ]
-    assert (len(found.good), found.bad, len(found.superseded)) == (0, [], 0)
+    assert (len(found.good), found.failed, len(found.superseded)) == (0, [], 0)
 
 
 @pytest.mark.parametrize("type_", ["string", "integer", "number", "boolean", "date", "time", "datetime"])
@@ -487,7 +487,7 @@ class Reference:
     schema: TableSchema
     upsert: bool
     good: dict[int, list[Any]] = field(default_factory=dict)
-    bad: dict[int, list[Reason]] = field(default_factory=dict)
+    failed: dict[int, list[Reason]] = field(default_factory=dict)
 
     def see(self, rows: dict[int, list[str]]) -> None:
         for number, cells in rows.items():
@@ -497,7 +497,7 @@ class Reference:
                 values.append(value)
                 reasons += found
             if reasons:
-                self.bad[number] = reasons
+                self.failed[number] = reasons
             else:
                 self.good[number] = values
         unique = [[each.name] for each in self.schema.fields if each.constraints.unique]
@@ -525,7 +525,7 @@ class Reference:
                 del self.good[number]
                 column = names[0] if len(names) == 1 else None
                 rule = "is in an earlier row" if column else f"{', '.join(names)} are together in an earlier row"
-                self.bad[number] = [Reason(column, rule, rows[number][places[0]] if column else None)]
+                self.failed[number] = [Reason(column, rule, rows[number][places[0]] if column else None)]
             seen.add(key)
 
     @property
@@ -655,9 +655,9 @@ def test_rows_made_at_random_come_out_as_a_plain_reference_says(seed: int) -> No
     frame = chunk(*map(list, zip(*rows.values(), strict=True)), names=schema.names, first=7)
     found = Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(frame)
 
-    assert sorted(reference.bad) == [row.number for row in found.bad]
-    assert reference.bad == {row.number: row.reasons for row in found.bad}
-    assert all(rows[row.number] == row.cells for row in found.bad)
+    assert sorted(reference.failed) == [row.row_number for row in found.failed]
+    assert reference.failed == {row.row_number: row.reasons for row in found.failed}
+    assert all(rows[row.row_number] == row.cells for row in found.failed)
     assert list(reference.good) == found.good.index.tolist()
     columns = [values_of(found.to_write, name) for name in schema.names]
     assert reference.written == dict(

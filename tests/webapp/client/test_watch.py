@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from tests.support.answering import answering, stream, upload
 from tests.support.commands import Terminal, begin, run
@@ -18,7 +18,7 @@ from webapp.client.follower import State
 from webapp.client.watch import line
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-BAD = BadRow(11, ["x"], [Reason("a", "is not a number", "x")])
+BAD = FailedRow(11, ["x"], [Reason("a", "is not a number", "x")])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from jobs import uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL, Event, channel_of, timestamp
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.services import RedisServer
@@ -96,7 +96,7 @@ def test_an_uploads_stream_begins_with_its_state(served: Served) -> None:
     upload = served.records.advance(served.records.processing(), 7)
     for _ in range(2):
         with served.stream(of(upload)) as listener:
-            assert listener.next().json() == vars(Event.of(upload))
+            assert listener.next().json() == vars(Event.from_upload(upload))
 
 
 def test_the_history_begins_with_its_table(served: Served) -> None:
@@ -187,7 +187,7 @@ def test_each_event_has_its_name_its_id_and_its_whole_state(served: Served) -> N
             assert event.event == name
             assert event.id == timestamp(upload.updated_at)
             assert event.retry == 2000
-            assert event.data == Event.of(upload).json()
+            assert event.data == Event.from_upload(upload).json()
 
 
 @ONE_DATABASE
@@ -207,7 +207,7 @@ def test_lines_end_with_a_line_feed_on_every_stream(served: Served) -> None:
 def forge(redis: Any, upload: Upload, seq: int, *channels: str) -> None:
     """Publish a state by hand: a seq that no record has, on the channels given."""
     for channel in channels:
-        redis.publish(channel, replace(Event.of(upload), seq=seq).json())
+        redis.publish(channel, replace(Event.from_upload(upload), seq=seq).json())
 
 
 @ONE_DATABASE
@@ -663,7 +663,7 @@ def test_an_uploads_page_follows_it_to_its_end_and_lets_go(served: Served) -> No
     upload = served.records.processing()
     with served.stream(page_of(upload)) as listener:
         listener.next()
-        upload = served.records.advance(upload, 7, [BadRow(3, ["x"], [Reason("a", "is no number")])])
+        upload = served.records.advance(upload, 7, [FailedRow(3, ["x"], [Reason("a", "is no number")])])
         text = listener.until_text(shows(upload))
 
         assert "is no number" in text

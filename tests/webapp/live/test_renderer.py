@@ -183,7 +183,7 @@ def test_a_toast_says_how_it_ended(scene: Scene, status: Status, rows_failed: in
 
 
 def test_an_event_is_encoded_once_with_line_feeds(scene: Scene) -> None:
-    event = Event.of(scene.records.fail(scene.records.processing(), "Line 1\r\nLine 2"))
+    event = Event.from_upload(scene.records.fail(scene.records.processing(), "Line 1\r\nLine 2"))
     first, second = scene.live.json(event), scene.live.json(event)
 
     assert first == second

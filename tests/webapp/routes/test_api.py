@@ -10,7 +10,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import database, queue
+from jobs import database, queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
 from tests.support.services import RedisServer
@@ -218,7 +218,7 @@ def own_redis(settings: Settings) -> Iterator[tuple[RedisServer, Settings]]:
 def test_an_upload_is_accepted_without_redis_and_enqueued_once_it_is_back(
     own_redis: tuple[RedisServer, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "LOST_AFTER", 0.5)
+    monkeypatch.setattr(sweeper, "LOST_AFTER", 0.5)
     server, settings = own_redis
     with Served(settings) as served:
         server.kill()
@@ -378,7 +378,7 @@ def test_an_upload_shows_its_public_state(served: Served) -> None:
     ):
         shown = served.client.get(f"/api/v1/uploads/{upload.id}").json()
 
-        assert shown.items() >= vars(Event.of(upload)).items()
+        assert shown.items() >= vars(Event.from_upload(upload)).items()
         assert shown["links"].get("dataset") == (f"/api/v1/datasets/{upload.dataset}" if upload.dataset else None)
         assert shown["started_at"] == (upload.started_at and timestamp(upload.started_at))
         assert shown["finished_at"] == (upload.finished_at and timestamp(upload.finished_at))

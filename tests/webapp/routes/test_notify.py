@@ -11,11 +11,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-import jobs.queue
+import jobs.sweeper
 from jobs import tables
+from jobs.changes import Changes
 from jobs.events import Event, channels
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
+from jobs.sweeper import Sweeper
 from jobs.uploads import Processor, Status, Upload
 from tests.support.commands import run
 from tests.support.listening import listening
@@ -95,7 +97,7 @@ def test_an_upload_is_announced_for_a_script_outside(served: Served) -> None:
     shown = answer.json()
 
     assert (answer.status_code, answer.headers["location"]) == (201, f"/api/v1/uploads/{upload.id}")
-    assert shown.items() >= vars(Event.of(upload)).items()
+    assert shown.items() >= vars(Event.from_upload(upload)).items()
     assert shown.items() >= {
         "id": upload.id, "processor": "external", "status": "pending", "filename": "june.parquet", "dataset": "sales",
         "size": 1234, "sha256": None, "rows_total": 100, "silent_since": None, "duplicate_of": None,
@@ -186,17 +188,15 @@ def test_a_file_that_stayed_outside_cannot_be_downloaded(served: Served) -> None
 
 
 def test_no_worker_and_no_sweep_takes_an_external_upload(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.queue, "LOST_AFTER", 0)
+    monkeypatch.setattr(jobs.sweeper, "LOST_AFTER", 0)
     untouched = [announced(served), served.records.all()[0]]
     by_form(served, processor="external")
     untouched = [untouched[0], served.records.all()[0]]
-    queue = UploadQueue(served.settings.redis)
-    with Worker(served.settings):
-        queue.sweep(served.records.database, served.records.publisher)
-        queue.enqueue(untouched[1])
+    with Changes.opened(served.settings, served.records.database) as changes, Worker(served.settings):
+        Sweeper(changes, external_timeout=3600).sweep()
+        changes.queue.enqueue(untouched[1])
         served.post(b"a,b\n1,2\n")
         served.finished()
-    queue.close()
 
     assert untouched == [served.records.get(upload) for upload in untouched]
 
@@ -436,7 +436,7 @@ def test_every_open_page_and_stream_hears_of_it(served: Served, event: str, said
         notify(served, report(upload, event, **said))
         after = served.records.get(upload)
 
-        assert general.until_seq(after)[-1].json() == own.until_seq(after)[-1].json() == vars(Event.of(after))
+        assert general.until_seq(after)[-1].json() == own.until_seq(after)[-1].json() == vars(Event.from_upload(after))
         for page in (history, detail):
             assert "<script" not in page.until_text(label)
 
@@ -506,14 +506,14 @@ def test_who_falls_silent_is_shown_so_until_the_next_word(served: Served) -> Non
 
 
 def test_who_stays_silent_is_failed_and_every_page_told(settings: Settings) -> None:
-    with Served(settings.model_copy(update={"external_silence": 1800.0})) as served:
+    with Served(settings.model_copy(update={"external_timeout": 1800.0})) as served:
         upload = announced(served)
         with served.stream(f"/api/v1/uploads/{upload.id}/events") as stream:
             aged(served, upload, 1801)
             last = stream.rest()[-1]
 
         assert (last.event, last.json()["status"]) == ("bulk_upload_error", "failed")
-        assert last.json()["error"].startswith("No word came from its script for 30 minutes")
+        assert last.json()["error"].startswith("The script sent no report for 30 minutes")
         check_problem(notify(served, report(upload)), 409, "is failed, so it cannot be reported on")
 
 
@@ -535,7 +535,7 @@ def test_an_upload_that_is_cancelled_tells_its_script_so(served: Served, begun: 
 def test_an_upload_that_is_tried_again_waits_for_its_script_and_for_no_worker(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.queue, "LOST_AFTER", 0)
+    monkeypatch.setattr(jobs.sweeper, "LOST_AFTER", 0)
     upload = announced(served)
     notify(served, report(upload, "error", rows_success=5, error="The disk is full."))
     retried = served.client.post(f"/api/v1/uploads/{upload.id}/retry").json()
@@ -553,6 +553,6 @@ def test_the_command_line_has_it_wait_for_its_script_too(served: Served) -> None
     upload = served.records.cancel(announced(served))
     status, out, _ = run("retry", upload.id, **served.settings.environment())
 
-    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) waits for the reports of its script again.\n")
+    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) waits for reports of its script again.\n")
     assert waiting(served) == set()
     assert served.records.get(upload).status is Status.PENDING

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from jobs.failed_rows import BadRow, Reason
+from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from tests.support import serving
 from tests.support.serving import Served, links
@@ -248,7 +248,7 @@ def test_an_upload_shows_how_far_it_is(served: Served) -> None:
 def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
     records = served.records
     bad = [
-        BadRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
+        FailedRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
         for n in range(1, 31)
     ]
     upload = records.fail(records.advance(records.processing(), 0, bad), "Every row failed.")
@@ -279,7 +279,7 @@ def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -
     records = served.records
     date, empty, ragged = Reason("born", "is no date", "x"), Reason("name", "is empty"), Reason(None, "has 2 cells")
     kinds = [[date], [date, empty], [date, date], [ragged]]
-    bad = [BadRow(n, ["x"], kinds[n % 4]) for n in range(1, 2001)]
+    bad = [FailedRow(n, ["x"], kinds[n % 4]) for n in range(1, 2001)]
     upload = records.advance(records.advance(records.processing(), 5, bad[:900]), 5, bad[900:])
 
     assert reasons(served.page(f"/uploads/{upload.id}")) == [
@@ -291,7 +291,7 @@ def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -
 
 @ONE_DATABASE
 def test_the_most_frequent_reasons_are_shown(served: Served) -> None:
-    bad = [BadRow(100 * n + m, [], [Reason("a", f"rule {n}")]) for n in range(25) for m in range(n + 1)]
+    bad = [FailedRow(100 * n + m, [], [Reason("a", f"rule {n}")]) for n in range(25) for m in range(n + 1)]
     upload = served.records.advance(served.records.processing(), 1, bad)
 
     assert reasons(served.page(f"/uploads/{upload.id}")) == [
@@ -302,7 +302,7 @@ def test_the_most_frequent_reasons_are_shown(served: Served) -> None:
 @ONE_DATABASE
 def test_reasons_are_shown_also_where_no_failed_row_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "KEPT", 0)
-    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+    upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
     html = served.page(f"/uploads/{upload.id}")
 
     assert reasons(html) == [("a", "is wrong", "1")]
@@ -320,7 +320,7 @@ def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> N
 
 
 def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
-    upload = served.records.advance(served.records.processing(), 1, [BadRow(2, ["x"], [Reason("a", "is wrong")])])
+    upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
 
     assert "<h3>All of them</h3>" in served.page(f"/uploads/{upload.id}")
 
@@ -357,7 +357,7 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
 def test_nothing_of_a_file_becomes_markup(served: Served) -> None:
     records = served.records
     upload = records.processing(f"{EVIL}.csv", dataset="sales")
-    bad = [BadRow(1, [EVIL, EVIL * 3], [Reason(EVIL, EVIL, EVIL)])]
+    bad = [FailedRow(1, [EVIL, EVIL * 3], [Reason(EVIL, EVIL, EVIL)])]
     upload = records.fail(records.advance(upload, 0, bad), EVIL)
     records.dataset("people", [(1, EVIL, True), (2, EVIL * 3, False)])
     for path in ("/uploads", f"/uploads?q={quote(EVIL)}&status=failed", f"/uploads/{upload.id}", "/datasets/people"):
@@ -433,7 +433,7 @@ def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> No
 @ONE_DATABASE
 def test_everything_a_page_names_is_there(served: Served) -> None:
     records = served.records
-    failed = records.fail(records.advance(records.processing(), 1, [BadRow(1, ["x"], [Reason("a", "is wrong")])]))
+    failed = records.fail(records.advance(records.processing(), 1, [FailedRow(1, ["x"], [Reason("a", "is wrong")])]))
     dataset = records.dataset("sales", [(1, "one", True)])
     records.dataset("june")
     submitted = submit(served).headers["location"]

@@ -6,38 +6,38 @@ import pytest
 
 from jobs.dialect import DELIMITERS
 from jobs.errors import RefusedError
-from jobs.reading import Reading, codec_of
+from jobs.import_options import ImportOptions, codec_of
 
 
 @pytest.mark.parametrize(
-    ("reading", "sentence"),
+    ("options", "sentence"),
     [
-        ({"encoding": "klingon"}, "“klingon” is no known encoding."),
-        ({"encoding": ""}, "“” is no known encoding."),
-        ({"delimiter": "x"}, "“x” is no delimiter that can be read. Use one of , ; | or a tab."),
-        ({"delimiter": ""}, "“” is no delimiter that can be read."),
-        ({"header_row": 0}, "The header cannot be in row 0: the first row is 1."),
-        ({"header_row": -3}, "The header cannot be in row -3: the first row is 1."),
+        ({"encoding": "klingon"}, "Unknown encoding “klingon”."),
+        ({"encoding": ""}, "Unknown encoding “”."),
+        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; | or a tab."),
+        ({"delimiter": ""}, "Unsupported delimiter “”."),
+        ({"header_row": 0}, "header_row cannot be 0: the first line is 1."),
+        ({"header_row": -3}, "header_row cannot be -3: the first line is 1."),
     ],
 )
-def test_a_reading_that_cannot_be_is_refused(reading: dict[str, Any], sentence: str) -> None:
+def test_a_reading_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        Reading(**reading)
+        ImportOptions(**options)
 
     assert str(refused.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
 def test_any_delimiter_that_is_looked_for_may_be_said(delimiter: str) -> None:
-    assert delimiter == Reading(delimiter=delimiter).delimiter
+    assert delimiter == ImportOptions(delimiter=delimiter).delimiter
 
 
 def test_nothing_said_is_all_to_be_detected() -> None:
-    assert Reading() == Reading(encoding=None, delimiter=None, header_row=None, sheet=None)
+    assert ImportOptions() == ImportOptions(encoding=None, delimiter=None, header_row=None, sheet=None)
 
 
 def test_everything_may_be_said_at_once() -> None:
-    said = Reading(encoding="latin1", delimiter=";", header_row=3, sheet="June")
+    said = ImportOptions(encoding="latin1", delimiter=";", header_row=3, sheet="June")
 
     assert (said.encoding, said.delimiter, said.header_row, said.sheet) == ("latin1", ";", 3, "June")
 
@@ -60,5 +60,5 @@ def test_an_encoding_has_many_names(name: str, codec: str) -> None:
     "name", ["", "windows-1", "base64", "rot13", "zip", "idna", "unicode_escape", "a\0b", "undefined"]
 )
 def test_what_is_no_encoding_is_refused(name: str) -> None:
-    with pytest.raises(RefusedError, match="is no known encoding"):
+    with pytest.raises(RefusedError, match="Unknown encoding"):
         codec_of(name)

@@ -1,0 +1,88 @@
+"""How a file is to be read, as far as the sender says so; whatever is not said is detected (pipeline/source.py)."""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+from jobs.dialect import DELIMITERS
+from jobs.errors import RefusedError
+
+UTF_8 = "utf-8"
+#: Codecs of Python that turn bytes into text and are not encodings of files.
+_NOT_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
+#: Words for delimiters that are awkward to type into a form or a query.
+_DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+#: Digits that a header row may have: no file has its header below line 999,999.
+_MAX_ROW_DIGITS = 6
+
+
+def codec_of(name: str) -> str:
+    """Python's name of an encoding. Raises RefusedError if Python knows no encoding of this name."""
+    try:
+        codec = codecs.lookup(name).name.replace("_", "-")
+        "".encode(codec)
+    except (LookupError, ValueError):  # ValueError: a codec that does not turn text into bytes, or a NUL in the name
+        codec = ""
+    if not codec or codec in _NOT_ENCODINGS:
+        raise RefusedError(
+            f"Unknown encoding “{name}”. Use a name such as utf-8, cp1252, cp1250, utf-16 or gb18030, or leave it out."
+        )
+    return UTF_8 if codec in ("ascii", "utf-8-sig") else codec
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the sender says about a file; None: detect it. Raises RefusedError for a value that is not possible.
+
+    encoding: a name that Python knows. header_row: line of the header, from 1, as an editor or Excel counts.
+    types: of the columns of a new dataset: inferred from the file ("auto"), or text for every column.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header_row: int | None = None
+    sheet: str | None = None
+    types: Literal["auto", "text"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            codec_of(self.encoding)
+        if self.delimiter is not None and self.delimiter not in DELIMITERS:
+            raise RefusedError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
+        if self.header_row is not None and self.header_row < 1:
+            raise RefusedError(f"header_row cannot be {self.header_row}: the first line is 1.")
+        if self.types not in ("auto", "text"):
+            raise RefusedError("types must be auto (infer them from the file) or text (keep every column as text).")
+
+    @classmethod
+    def from_fields(cls, given: Mapping[str, str]) -> Self:
+        """From the fields of a form or of a query, where an empty one says nothing. Raises RefusedError."""
+        said: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
+        if (row := said.get("header_row")) is not None:
+            if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
+                raise RefusedError("header_row must be the line number of the header: 1 or more.")
+            said["header_row"] = int(row)
+        if "delimiter" in said:
+            said["delimiter"] = _DELIMITER_NAMES.get(said["delimiter"], said["delimiter"])
+        return cls(**said)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all options."""
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What `as_json` made."""
+        return cls(**stored)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the sender said, without what is left to detection."""
+        default = type(self)()
+        return {name: value for name in self.names() if (value := getattr(self, name)) != getattr(default, name)}
+
+    @property
+    def infers_types(self) -> bool:
+        """Whether the columns of a new dataset get types from the file."""
+        return self.types == "auto"

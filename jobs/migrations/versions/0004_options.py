@@ -1,0 +1,11 @@
+"""Columns take the names of what they hold: import options, and attempts without progress."""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE uploads RENAME COLUMN reading TO options")
+    op.execute("ALTER TABLE uploads RENAME COLUMN barren_attempts TO attempts_without_progress")

@@ -1,0 +1,227 @@
+"""The sweep: uploads that were left, lost or forgotten, on both databases."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+import jobs.queue
+from jobs import tables, uploads
+from jobs.changes import Changes
+from jobs.database import Database
+from jobs.events import channels
+from jobs.queue import UploadQueue
+from jobs.settings import Settings
+from jobs.sweeper import SILENT_AFTER, Sweeper
+from jobs.uploads import Processor, Status, Upload
+from tests.support.listening import listening
+from tests.support.queueing import NOWHERE, claimed, now, on_sqlite, recorded, waiting_jobs, without_redis
+from tests.support.serving import Records
+
+
+@pytest.fixture
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pending upload counts as lost at once."""
+    monkeypatch.setattr(jobs.sweeper, "LOST_AFTER", 0)
+
+
+@pytest.mark.usefixtures("_nobody_waits")
+def test_a_pending_upload_that_nobody_queues_is_enqueued(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes
+) -> None:
+    lost, queued = recorded(settings, database), recorded(settings, database)
+    queue.enqueue(queued)
+    Sweeper(changes, external_timeout=HOUR).sweep()
+    Sweeper(changes, external_timeout=HOUR).sweep()
+
+    assert waiting_jobs(settings) == [f"{queued.id}-1", f"{lost.id}-1"]
+    assert lost == now(database, lost)
+
+
+@on_sqlite
+def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes
+) -> None:
+    recorded(settings, database)
+    Sweeper(changes, external_timeout=HOUR).sweep()
+
+    assert waiting_jobs(settings) == []
+
+
+@on_sqlite
+@pytest.mark.usefixtures("_nobody_waits")
+def test_an_upload_that_was_recorded_while_redis_was_away_is_enqueued_once_it_is_back(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes
+) -> None:
+    upload = recorded(settings, database)
+    nowhere = UploadQueue(NOWHERE)
+    nowhere.enqueue(upload)
+    with Changes.opened(without_redis(settings), database) as unheard:
+        Sweeper(unheard, external_timeout=HOUR).sweep()
+    nowhere.close()
+    Sweeper(changes, external_timeout=HOUR).sweep()
+
+    assert waiting_jobs(settings) == [f"{upload.id}-1"]
+
+
+def test_an_upload_whose_lease_is_over_is_taken_back_and_enqueued(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = claimed(database, recorded(settings, database), lease=-1)
+    alive = claimed(database, recorded(settings, database), lease=60)
+    Sweeper(changes, external_timeout=HOUR).sweep()
+    taken = now(database, silent)
+
+    assert (taken.status, taken.attempt, taken.worker) == (Status.PENDING, 1, None)
+    assert alive == now(database, alive)
+    assert waiting_jobs(settings) == [f"{silent.id}-2"]
+    assert f"Took upload {silent.id} back from attempt 1: its worker stopped responding." in caplog.messages
+
+
+@on_sqlite
+def test_an_upload_whose_workers_always_go_silent_is_given_up(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes
+) -> None:
+    upload = recorded(settings, database)
+    for _ in range(uploads.MAX_ATTEMPTS_WITHOUT_PROGRESS):
+        claimed(database, upload, lease=-1)
+        Sweeper(changes, external_timeout=HOUR).sweep()
+    given_up = now(database, upload)
+
+    assert given_up.status is Status.FAILED
+    assert str(given_up.error).endswith("The last time, its worker stopped responding.")
+    assert f"{upload.id}-6" not in waiting_jobs(settings)
+
+
+@on_sqlite
+def test_a_lease_that_is_over_is_taken_back_although_redis_is_away(settings: Settings, database: Database) -> None:
+    silent = claimed(database, recorded(settings, database), lease=-1)
+    with Changes.opened(without_redis(settings), database) as changes:
+        Sweeper(changes, external_timeout=HOUR).sweep()
+
+    assert now(database, silent).status is Status.PENDING
+
+
+@pytest.mark.usefixtures("_nobody_waits")
+def test_several_may_sweep_at_once(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes
+) -> None:
+    silent = [claimed(database, recorded(settings, database), lease=-1) for _ in range(3)]
+    lost = [recorded(settings, database) for _ in range(3)]
+    sweepers = 4
+    at_once = threading.Barrier(sweepers)
+
+    def sweep() -> None:
+        at_once.wait(30)
+        Sweeper(changes, external_timeout=HOUR).sweep()
+
+    with ThreadPoolExecutor(sweepers) as pool:
+        for sweeping in [pool.submit(sweep) for _ in range(sweepers)]:
+            sweeping.result(30)
+
+    assert [upload.seq + 1 for upload in silent] == [now(database, upload).seq for upload in silent]
+    assert lost == [now(database, upload) for upload in lost]
+    jobs_wanted = {*(f"{upload.id}-2" for upload in silent), *(f"{upload.id}-1" for upload in lost)}
+    assert jobs_wanted == set(waiting_jobs(settings))
+
+
+# External uploads
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def records(settings: Settings) -> Iterator[Records]:
+    records = Records(settings)
+    yield records
+    records.close()
+
+
+def quiet(records: Records, upload: Upload, seconds: float) -> Upload:
+    """The upload as if it had not changed for so many seconds."""
+    moment = datetime.now(UTC) - timedelta(seconds=seconds)
+    with records.database.transaction() as connection:
+        table = tables.uploads
+        connection.execute(sa.update(table).where(table.c.id == upload.id).values(updated_at=moment))
+    return records.get(upload)
+
+
+def sweep(records: Records, patience: float = HOUR) -> None:
+    with Changes.opened(records.settings, records.database) as changes:
+        Sweeper(changes, external_timeout=patience).sweep()
+
+
+def test_who_has_said_nothing_for_a_minute_is_shown_as_silent(records: Records) -> None:
+    silent = quiet(records, records.external(), SILENT_AFTER + 1)
+    talking = quiet(records, records.external(), SILENT_AFTER - 10)
+    for _ in range(2):
+        sweep(records)
+    noted = records.get(silent)
+
+    assert (noted.status, noted.seq, noted.silent_since) == (Status.PENDING, silent.seq + 1, silent.updated_at)
+    assert talking == records.get(talking)
+
+
+def test_who_stays_silent_is_failed_with_the_reason(records: Records) -> None:
+    upload = quiet(records, records.report(records.external(), rows_success=5), HOUR - 10)
+    sweep(records)
+    noted = records.get(upload)
+    sweep(records, HOUR - 20)
+    failed = records.get(upload)
+
+    assert noted.status is Status.PROCESSING
+    assert (failed.status, failed.seq, failed.rows_success) == (Status.FAILED, upload.seq + 2, 5)
+    assert failed.error == (
+        "The script sent no report for 3,580 seconds, so the upload failed. Is the script still running?"
+    )
+    assert failed.finished_at is not None
+    assert failed.silent_since is None
+
+
+def test_a_short_patience_fails_without_a_note_first(records: Records) -> None:
+    upload = quiet(records, records.external(), 3)
+    sweep(records, 2)
+
+    assert (records.get(upload).status, records.get(upload).seq) == (Status.FAILED, upload.seq + 1)
+
+
+@pytest.mark.parametrize("processor", Processor)
+def test_what_is_a_workers_or_at_an_end_is_left_alone(records: Records, processor: Processor) -> None:
+    if processor is Processor.WORKER:
+        found = [records.pending(), records.processing(), records.completed()]
+    else:
+        found = [records.report(records.external(), "complete"), records.cancel(records.external())]
+    found = [quiet(records, upload, 9 * HOUR) for upload in found]
+    sweep(records)
+
+    assert found == [records.get(upload) for upload in found]
+
+
+@pytest.mark.parametrize(
+    ("patience", "words"),
+    [(1, "1 second"), (90, "90 seconds"), (60, "1 minute"), (1800, "30 minutes"), (3600, "1 hour"), (86400, "24 hours"),
+     (2.5, "2.5 seconds")],
+)  # fmt: skip
+def test_the_patience_is_told_as_people_say_it(records: Records, patience: float, words: str) -> None:
+    upload = quiet(records, records.external(), 9 * 86400)
+    sweep(records, patience)
+
+    assert f"for {words}, so" in str(records.get(upload).error)
+
+
+def test_silence_is_told_on_both_channels(records: Records) -> None:
+    upload = quiet(records, records.external(), HOUR - 10)
+    with listening(records.settings, upload) as heard:
+        sweep(records)
+        sweep(records)
+        sweep(records, HOUR - 20)
+
+    general, own = channels(upload.id)
+    assert [(event.event, event.seq) for event in heard[own]] == [
+        ("bulk_upload_progress", upload.seq + 1),
+        ("bulk_upload_error", upload.seq + 2),
+    ]
+    assert heard[general] == heard[own]

@@ -1,0 +1,272 @@
+"""Real workers with real work horses, on both databases."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from redis import Redis
+from rq.utils import utcformat
+
+import jobs.queue
+from jobs import shutdown
+from jobs.changes import Changes
+from jobs.database import Database
+from jobs.queue import Line, UploadQueue
+from jobs.settings import Settings
+from jobs.sweeper import Sweeper
+from jobs.uploads import Status, Upload
+from jobs.worker import ImportWorker
+from tests.support.parts import require
+from tests.support.queueing import now, on_sqlite, recorded
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def _stop_is_taken_back() -> Iterator[None]:
+    """A worker of the test's own process, told to stop, leaves the process itself as it was."""
+    yield
+    shutdown.requested.clear()
+
+
+@pytest.mark.usefixtures("_stop_is_taken_back")
+@on_sqlite
+def test_a_worker_asked_to_stop_just_when_its_horse_has_ended_stops_in_peace(settings: Settings) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with Redis.from_url(settings.redis) as client:
+        worker = ImportWorker(["bulk_upload"], connection=client)
+        worker._horse_pid = ended.pid  # as it is for a moment after every job
+
+        worker.handle_warm_shutdown_request()
+
+
+#: What a worker process runs.
+WORK = "from jobs.worker import work; from jobs.settings import Settings; work(Settings.load())"
+
+#: The same, told to stop when it has taken its first job and is about to fork the horse for it.
+WORK_STOPPED_BEFORE_THE_FORK = f"""
+import os, signal
+from jobs.worker import ImportWorker
+fork = ImportWorker.fork_work_horse
+def stopped(*words):
+    os.kill(os.getpid(), signal.SIGTERM)
+    fork(*words)
+ImportWorker.fork_work_horse = stopped
+{WORK}
+"""
+
+
+class WorkerProcess:
+    """One worker, as `bulk-upload worker` is one, with its output in a file."""
+
+    def __init__(self, settings: Settings, log: Path, script: str) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", script],
+                env={**os.environ, **settings.environment()},
+                stdout=output,
+                stderr=output,
+            )
+        self._horses: set[int] = set()
+
+    @property
+    def horse(self) -> int | None:
+        """The process that imports, if there is one now."""
+        with suppress(FileNotFoundError):
+            found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            self._horses.update(map(int, found))
+            return int(found[0]) if found else None
+        return None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def kill(self) -> None:
+        """End the worker, and a horse of it that was seen."""
+        self.process.kill()
+        self.process.wait(10)
+        for pid in self._horses:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker that imports in chunks of so many bytes; at the end of the test none is left."""
+    require(Path("/proc/self/task").exists(), "needs /proc to find a worker's children")
+    workers: list[WorkerProcess] = []
+
+    def start(chunk_bytes: int = 1 << 20, script: str = WORK) -> WorkerProcess:
+        changed = settings.model_copy(update={"chunk_bytes": chunk_bytes})
+        workers.append(WorkerProcess(changed, tmp_path / f"worker-{len(workers)}.log", script))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+
+
+#: Rows of a file that takes its time: in chunks of 2 kB, a second or so.
+MANY = 40_000
+
+
+def long_import(settings: Settings, database: Database, queue: UploadQueue) -> Upload:
+    """A file that is long under way, in the line."""
+    upload = recorded(settings, database, "n\n" + "".join(f"{n}\n" for n in range(1, MANY + 1)))
+    queue.enqueue(upload)
+    return upload
+
+
+def under_way(database: Database, upload: Upload) -> Upload:
+    """The upload once some of its rows are in."""
+
+    def some_rows() -> Upload | None:
+        found = now(database, upload)
+        return found if found.rows_processed else None
+
+    found = until(some_rows, "the first rows")
+    assert found.status is Status.PROCESSING
+    return found
+
+
+def ended(database: Database, upload: Upload) -> Upload:
+    def at_its_end() -> Upload | None:
+        found = now(database, upload)
+        return None if found.is_active else found
+
+    return until(at_its_end, "the upload's end")
+
+
+def check_whole(database: Database, upload: Upload) -> None:
+    """That each of the file's rows is in, once."""
+    assert (upload.status, upload.error) == (Status.COMPLETED, None)
+    assert (upload.rows_success, upload.rows_failed, upload.rows_total) == (MANY, 0, MANY)
+    columns = 'count(*), count(DISTINCT "_row_number"), sum("_row_number"), sum(n), min(n), max(n)'
+    with database.reading() as connection:
+        found = tuple(map(int, connection.execute(sa.text(f"SELECT {columns} FROM data_june")).one()))
+    assert found == (MANY, MANY, MANY * (MANY + 1) // 2, MANY * (MANY + 1) // 2, 1, MANY)
+
+
+def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    worker = start()
+    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    upload = recorded(settings, database)
+    queue.enqueue(upload)
+    done = ended(database, upload)
+    worker.process.terminate()
+
+    assert (done.status, done.rows_success, done.attempt) == (Status.COMPLETED, 1, 1)
+    assert worker.process.wait(30) == 0
+    assert Line(True, 0, {}) == queue.line()
+    assert "Traceback" not in worker.log
+
+
+@on_sqlite
+def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue: UploadQueue, start: Start) -> None:
+    worker = start()
+    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    worker.kill()
+    long_ago = datetime.now(UTC) - timedelta(seconds=jobs.queue.GONE_AFTER_SECONDS + 1)
+    with Redis.from_url(settings.redis) as client:
+        (key,) = client.smembers("rq:workers:bulk_upload")
+        client.hset(key, "last_heartbeat", utcformat(long_ago))
+
+    assert queue.line().workers == 0
+
+
+def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    worker = start(chunk_bytes=2048)
+    upload = long_import(settings, database, queue)
+    under_way(database, upload)
+    horse = worker.horse
+    assert horse is not None
+    os.kill(horse, signal.SIGKILL)
+    whole = ended(database, upload)
+
+    check_whole(database, whole)
+    assert (whole.attempt, worker.process.poll()) == (2, None)
+    assert 0 < whole.counting_from < MANY
+    assert f"Took upload {upload.id} back from attempt 1: its process ended by signal 9." in worker.log
+
+
+def test_a_worker_asked_to_stop_hands_back_after_the_running_chunk_and_another_goes_on(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    worker = start(chunk_bytes=2048)
+    upload = long_import(settings, database, queue)
+    under_way(database, upload)
+    worker.process.terminate()
+    status = worker.process.wait(30)
+    handed_back = now(database, upload)
+    start()
+    whole = ended(database, upload)
+
+    assert (status, handed_back.status, handed_back.attempts_without_progress) == (0, Status.PENDING, 0)
+    assert 0 < handed_back.rows_processed < MANY
+    assert (whole.attempt, whole.counting_from) == (2, handed_back.rows_processed)
+    check_whole(database, whole)
+
+
+@on_sqlite
+def test_a_worker_asked_to_stop_before_its_horse_is_born_does_not_wait_for_the_whole_file(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    upload = long_import(settings, database, queue)
+    worker = start(2048, WORK_STOPPED_BEFORE_THE_FORK)
+    status = worker.process.wait(30)
+    handed_back = now(database, upload)
+
+    assert (status, handed_back.status, handed_back.rows_processed) == (0, Status.PENDING, 0)
+
+
+def test_an_upload_whose_worker_and_horse_are_killed_is_gone_on_with_after_its_lease(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    worker = start(chunk_bytes=2048)
+    upload = long_import(settings, database, queue)
+    under_way(database, upload)
+    assert worker.horse is not None
+    worker.kill()
+
+    def swept() -> bool:
+        Sweeper(changes, external_timeout=3600).sweep()
+        return now(database, upload).status is Status.PENDING
+
+    until(swept, "the lease to run out")
+    left = now(database, upload)
+    start()
+    whole = ended(database, upload)
+
+    assert (whole.attempt, whole.counting_from) == (2, left.rows_processed)
+    check_whole(database, whole)
+
+
+@on_sqlite
+def test_a_horse_whose_worker_is_killed_finishes_its_upload(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    worker = start(chunk_bytes=2048)
+    upload = long_import(settings, database, queue)
+    under_way(database, upload)
+    assert worker.horse is not None
+    worker.process.kill()
+    whole = ended(database, upload)
+
+    assert whole.attempt == 1
+    check_whole(database, whole)

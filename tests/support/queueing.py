@@ -1,0 +1,47 @@
+"""Uploads on their way through the queue, as tests of the queue, the worker and the sweeper need them."""
+
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobs import uploads
+from jobs.database import Database
+from jobs.settings import Settings
+from jobs.uploads import Upload
+from tests.conftest import store
+
+#: For what has nothing to do with the kind of database.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+#: A Redis that is not there.
+NOWHERE = "unix:///nowhere/redis.sock"
+
+
+def without_redis(settings: Settings) -> Settings:
+    """The same settings with a Redis that is not there."""
+    return settings.model_copy(update={"redis_url": NOWHERE})
+
+
+def recorded(settings: Settings, database: Database, content: str = "a\n1\n") -> Upload:
+    with database.transaction() as connection:
+        return uploads.create(connection, store(settings, content))
+
+
+def claimed(database: Database, upload: Upload, *, lease: float) -> Upload:
+    with database.transaction() as connection:
+        claimed = uploads.claim(connection, upload.id, worker="elsewhere:1", lease=lease)
+    assert claimed is not None
+    return claimed
+
+
+def now(database: Database, upload: Upload) -> Upload:
+    with database.reading() as connection:
+        return uploads.get(connection, upload.id)
+
+
+def waiting_jobs(settings: Settings) -> list[str]:
+    """What is in RQ's list, by the names it has there."""
+    with Redis.from_url(settings.redis) as client:
+        found: Any = client.lrange("rq:queue:bulk_upload", 0, -1)
+        return [each.decode() for each in found]
