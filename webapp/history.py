@@ -6,6 +6,7 @@ from typing import Self
 from urllib.parse import urlencode
 
 from jobs.events import Event
+from jobs.history_query import HistoryQuery
 from jobs.uploads import Status
 
 #: Uploads on a page of the history.
@@ -13,11 +14,9 @@ PAGE_SIZE = 25
 
 
 @dataclass(frozen=True)
-class HistoryView:
-    """search: part of a name. status: only these. cursor: the newest id on the page, None for the newest there are."""
+class HistoryView(HistoryQuery):
+    """A query, and where its page begins. cursor: the newest id on the page, None for the newest there are."""
 
-    search: str = ""
-    status: Status | None = None
     cursor: int | None = None
 
     @classmethod
@@ -42,12 +41,8 @@ class HistoryView:
 
     def fits(self, event: Event) -> bool:
         """Whether the upload belongs to it now: on this page, or behind it if that is full."""
-        words = self.search.lower()
-        return (
-            (self.status is None or event.status == self.status)
-            and (self.cursor is None or event.file_id <= self.cursor)
-            and (words in event.filename.lower() or words in (event.dataset or "").lower())
-        )
+        is_behind = self.cursor is None or event.file_id <= self.cursor
+        return is_behind and self.matches(event.filename, event.dataset, event.status)
 
     def at(self, cursor: int | None) -> "HistoryView":
         return replace(self, cursor=cursor)

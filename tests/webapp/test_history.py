@@ -118,3 +118,9 @@ def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: b
         event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
 
         assert view.fits(event) is (expected and (dataset is not None or view.search != "sale"))
+
+
+def test_a_name_fits_in_any_case_of_any_script() -> None:
+    event = Event("bulk_upload_error", 7, 3, 1, "Ärger.csv", None, "failed", 0, None, 0, 0, 0, "No.", "")
+
+    assert HistoryView(search="a\u0308RGER").fits(event)

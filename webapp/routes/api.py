@@ -38,9 +38,7 @@ async def create(request: AppRequest) -> Response:
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.of(request.query_params), _limit(request)
     page = await request.state["live"].read(
-        lambda connection: uploads.page(
-            connection, limit=limit, cursor=view.cursor, status=view.status, search=view.search
-        )
+        lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor)
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
     return _page([actions.as_json(upload) for upload in page.items], page.older, following)

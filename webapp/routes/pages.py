@@ -24,7 +24,7 @@ async def history(request: AppRequest) -> Response:
     watermark = await state["live"].watermark() or timestamp(EARLIEST)  # what ends next is news even on an empty page
 
     def read(connection: sa.Connection) -> tuple[Page, list[str]]:
-        page = uploads.page(connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search)
+        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
         return page, datasets.names(connection)
 
     page, names = await state["live"].read(read)

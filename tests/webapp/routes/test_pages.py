@@ -160,10 +160,11 @@ def test_a_history_without_uploads_says_so(standing: Served) -> None:
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     records = served.records
-    june, july = records.pending("June 50%.csv"), records.fail(records.processing("july 500.csv", dataset="sums"))
+    june, july = records.pending("June 50%.csv"), records.fail(records.processing("ärger 500.csv", dataset="sums"))
 
     assert row_ids(served.page("/uploads", q="50%")) == [june.id]
     assert row_ids(served.page("/uploads", q="JUNE")) == [june.id]
+    assert row_ids(served.page("/uploads", q="ÄRGER")) == [july.id]
     assert row_ids(served.page("/uploads", q="sum")) == [july.id]
     assert row_ids(served.page("/uploads", status="failed")) == [july.id]
     assert row_ids(served.page("/uploads", q="june", status="failed")) == []
