@@ -4,7 +4,7 @@ import codecs
 from dataclasses import dataclass
 
 from jobs.dialect import DELIMITERS
-from jobs.errors import RefusedError
+from jobs.errors import InvalidImportOptionError
 
 UTF_8 = "utf-8"
 #: Codecs of Python that make text of bytes and are no encoding of files.
@@ -12,20 +12,22 @@ _NO_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "un
 
 
 def codec_of(name: str) -> str:
-    """Python's name of an encoding. Raises RefusedError if there is none of this name."""
+    """Python's name of an encoding. Raises InvalidImportOptionError if there is none of this name."""
     try:
         codec = codecs.lookup(name).name.replace("_", "-")
         "".encode(codec)
     except (LookupError, ValueError):  # the second: a codec that turns no text into bytes, or a NUL in the name
         codec = ""
     if not codec or codec in _NO_ENCODINGS:
-        raise RefusedError(f"“{name}” is no known encoding. Use for instance utf-8, cp1252, cp1250, utf-16 or gb18030.")
+        raise InvalidImportOptionError(
+            f"Unknown encoding “{name}”. Use a name such as utf-8, cp1252, cp1250, utf-16 or gb18030, or leave it out."
+        )
     return UTF_8 if codec in ("ascii", "utf-8-sig") else codec
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a person says about a file; None: to be detected. Raises RefusedError if it cannot be.
+    """What a person says about a file; None: to be detected. Raises InvalidImportOptionError if it cannot be.
 
     encoding: a name of one that Python knows. header_row: of the header, as an editor or Excel counts, from 1.
     """
@@ -39,6 +41,6 @@ class Reading:
         if self.encoding is not None:
             codec_of(self.encoding)
         if self.delimiter is not None and self.delimiter not in DELIMITERS:
-            raise RefusedError(f"“{self.delimiter}” is no delimiter that can be read. Use one of , ; | or a tab.")
+            raise InvalidImportOptionError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
         if self.header_row is not None and self.header_row < 1:
-            raise RefusedError(f"The header cannot be in row {self.header_row}: the first row is 1.")
+            raise InvalidImportOptionError(f"header_row cannot be {self.header_row}: the first line is 1.")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from jobs.events import Event
 from jobs.history_query import HistoryQuery
 from jobs.uploads import Status
+from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
@@ -21,12 +22,16 @@ class HistoryView(HistoryQuery):
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Self:
-        """What cannot be understood is as if it were not there."""
-        status, cursor = query.get("status", ""), query.get("cursor", "")
+        """From `q`, `status` and `cursor`; others are not looked at. Raises InvalidQueryError."""
+        status, cursor = query.get("status"), query.get("cursor")
+        if status is not None and status not in list(Status):
+            raise InvalidQueryError("status", f"must be one of {', '.join(Status)}.")
+        if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
+            raise InvalidQueryError("cursor", "must be the number of an upload.")
         return cls(
             search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL takes no NUL
-            status=Status(status) if status in list(Status) else None,
-            cursor=int(cursor) if cursor.isdecimal() and len(cursor) < 19 else None,
+            status=None if status is None else Status(status),
+            cursor=None if cursor is None else int(cursor),
         )
 
     @property

@@ -5,23 +5,23 @@ from typing import Any
 import pytest
 
 from jobs.dialect import DELIMITERS
-from jobs.errors import RefusedError
+from jobs.errors import InvalidImportOptionError
 from jobs.reading import Reading, codec_of
 
 
 @pytest.mark.parametrize(
     ("reading", "sentence"),
     [
-        ({"encoding": "klingon"}, "“klingon” is no known encoding."),
-        ({"encoding": ""}, "“” is no known encoding."),
-        ({"delimiter": "x"}, "“x” is no delimiter that can be read. Use one of , ; | or a tab."),
-        ({"delimiter": ""}, "“” is no delimiter that can be read."),
-        ({"header_row": 0}, "The header cannot be in row 0: the first row is 1."),
-        ({"header_row": -3}, "The header cannot be in row -3: the first row is 1."),
+        ({"encoding": "klingon"}, "Unknown encoding “klingon”."),
+        ({"encoding": ""}, "Unknown encoding “”."),
+        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; | or a tab."),
+        ({"delimiter": ""}, "Unsupported delimiter “”."),
+        ({"header_row": 0}, "header_row cannot be 0: the first line is 1."),
+        ({"header_row": -3}, "header_row cannot be -3: the first line is 1."),
     ],
 )
 def test_a_reading_that_cannot_be_is_refused(reading: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(InvalidImportOptionError) as refused:
         Reading(**reading)
 
     assert str(refused.value).startswith(sentence)
@@ -60,5 +60,5 @@ def test_an_encoding_has_many_names(name: str, codec: str) -> None:
     "name", ["", "windows-1", "base64", "rot13", "zip", "idna", "unicode_escape", "a\0b", "undefined"]
 )
 def test_what_is_no_encoding_is_refused(name: str) -> None:
-    with pytest.raises(RefusedError, match="is no known encoding"):
+    with pytest.raises(InvalidImportOptionError, match="Unknown encoding"):
         codec_of(name)

@@ -10,7 +10,7 @@ from jobs.uploads import Page
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.endpoints import EARLIEST
 from webapp.live.hub import ALIVE_EVERY
-from webapp.problems import wants_json
+from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.state import AppRequest
 

@@ -250,20 +250,20 @@ def test_how_a_file_is_to_be_read_is_recorded(served: Served, send: Any) -> None
 
 
 UNREADABLE = [
-    ({"encoding": "klingon"}, "“klingon” is no known encoding."),
-    ({"encoding": "a\0"}, "“a\0” is no known encoding."),
-    ({"encoding": "rot13"}, "“rot13” is no known encoding."),
-    ({"encoding": "unicode_escape"}, "“unicode_escape” is no known encoding."),
-    ({"delimiter": "x"}, "“x” is no delimiter that can be read."),
-    ({"delimiter": ",,"}, "“,,” is no delimiter that can be read."),
-    ({"delimiter": "Comma"}, "“Comma” is no delimiter that can be read."),
-    ({"header_row": "0"}, "The header cannot be in row 0: the first row is 1."),
-    ({"header_row": "-1"}, "header_row must be the number of the header's line, from 1."),
-    ({"header_row": "1.5"}, "header_row must be the number"),
-    ({"header_row": "first"}, "header_row must be the number"),
-    ({"header_row": "²"}, "header_row must be the number"),
-    ({"header_row": "9" * 5000}, "header_row must be the number"),
-    ({"types": "integer"}, "types must be text, to keep every column as it came, or auto."),
+    ({"encoding": "klingon"}, "Unknown encoding “klingon”."),
+    ({"encoding": "a\0"}, "Unknown encoding “a\0”."),
+    ({"encoding": "rot13"}, "Unknown encoding “rot13”."),
+    ({"encoding": "unicode_escape"}, "Unknown encoding “unicode_escape”."),
+    ({"delimiter": "x"}, "Unsupported delimiter “x”."),
+    ({"delimiter": ",,"}, "Unsupported delimiter “,,”."),
+    ({"delimiter": "Comma"}, "Unsupported delimiter “Comma”."),
+    ({"header_row": "0"}, "header_row cannot be 0: the first line is 1."),
+    ({"header_row": "-1"}, "header_row must be the line number of the header: 1 or more."),
+    ({"header_row": "1.5"}, "header_row must be the line number"),
+    ({"header_row": "first"}, "header_row must be the line number"),
+    ({"header_row": "²"}, "header_row must be the line number"),
+    ({"header_row": "9" * 5000}, "header_row must be the line number"),
+    ({"types": "integer"}, "types must be auto, to infer them from the file, or text, to keep every column as text."),
 ]
 
 
