@@ -15,7 +15,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from jobs.database import utc_now
-from jobs.errors import DatasetExistsError, DatasetNotFoundError, MissingColumnsError, RefusedError, SchemaError
+from jobs.errors import (
+    DatasetExistsError,
+    DatasetNotFoundError,
+    InvalidDatasetNameError,
+    InvalidPositionError,
+    MissingColumnsError,
+    SchemaError,
+)
 from jobs.schema import SchemaField, TableSchema
 from jobs.tables import datasets, uploads
 
@@ -105,14 +112,14 @@ def _temporal(field: SchemaField, value: Any) -> str:
 
 
 def checked_name(name: str) -> str:
-    """A dataset's name, or "" for none. Raises RefusedError."""
+    """A dataset's name, or "" for none. Raises InvalidDatasetNameError."""
     name = name.strip()
     if name in ("", "auto"):
         return ""
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
-        raise RefusedError(
-            f"“{name[:80]}” cannot be a dataset's name. Use up to {LONGEST_NAME} small letters, digits and _,"
-            " beginning with a letter; or leave it empty, and it is named after the file."
+        raise InvalidDatasetNameError(
+            f"“{name[:80]}” is not a valid dataset name. Use up to {LONGEST_NAME} lowercase letters, digits and"
+            " underscores, starting with a letter. Or leave it empty to name the dataset after the file."
         )
     return name
 
@@ -127,9 +134,10 @@ def name_after(filename: str) -> str:
 
 
 def declare(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
-    """A dataset that is declared before any file. Raises RefusedError, SchemaError, DatasetExistsError."""
+    """A dataset that is declared before any file. Raises InvalidDatasetNameError, SchemaError,
+    DatasetExistsError."""
     if not (name := checked_name(name)):
-        raise RefusedError("A dataset needs a name.")
+        raise InvalidDatasetNameError("A dataset needs a name.")
     if mode is Mode.UPSERT and not schema.primary_key:
         raise SchemaError(["primaryKey: is missing; it says which row an upsert replaces"])
     if exists(connection, name):
@@ -249,13 +257,15 @@ class Position(tuple[Any, ...]):
     """Where a row stands in its dataset: the values of the table's key. `str` makes text for an address of it."""
 
     @classmethod
-    def parse(cls, text: str) -> "Position | None":
-        """What `str` made of one, or None for anything else."""
+    def parse(cls, text: str) -> "Position":
+        """What `str` made of one. Raises InvalidPositionError for anything else."""
         try:
             values = json.loads(base64.urlsafe_b64decode(text.encode() + b"=="))
-        except (ValueError, RecursionError):
-            return None
-        return cls(values) if isinstance(values, list) and values else None
+        except (ValueError, RecursionError) as error:
+            raise InvalidPositionError from error
+        if not isinstance(values, list) or not values:
+            raise InvalidPositionError
+        return cls(values)
 
     def __str__(self) -> str:
         values = [value if isinstance(value, int | float | str) else value.isoformat() for value in self]
@@ -275,13 +285,13 @@ class Row:
 def rows_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> list[Row]:
     """Rows behind a position (None: from the first), in the order of the table's key.
 
-    Raises RefusedError for a position that is none of this dataset's.
+    Raises InvalidPositionError for a position that is none of this dataset's.
     """
     return _rows(connection, dataset, position, limit, backwards=False)
 
 
 def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
-    """The rows just in front of a position, in order. Raises RefusedError."""
+    """The rows just in front of a position, in order. Raises InvalidPositionError."""
     return _rows(connection, dataset, position, limit, backwards=True)[::-1]
 
 
@@ -298,14 +308,13 @@ def _rows(
 
 
 def _typed(connection: sa.Connection, key: list[sa.Column[Any]], position: Position) -> list[Any]:
-    """The position's values as the key's columns take them."""
-    wrong = RefusedError("This is no position in this dataset. Begin again at its first page.")
+    """The position's values as the key's columns take them. Raises InvalidPositionError."""
     if len(position) != len(key):
-        raise wrong
+        raise InvalidPositionError
     try:
         return [_as_key(connection, column, value) for column, value in zip(key, position, strict=True)]
     except (ValueError, TypeError, OverflowError) as error:
-        raise wrong from error
+        raise InvalidPositionError from error
 
 
 def _as_key(connection: sa.Connection, column: sa.Column[Any], value: Any) -> Any:

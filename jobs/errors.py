@@ -34,6 +34,21 @@ class TooLargeError(RefusedError):
     """The file is larger than `max_upload_bytes`."""
 
 
+class InvalidImportOptionError(BulkUploadError):
+    """The sender says something about how to import a file that is not possible: what it is, and what is possible."""
+
+
+class InvalidDatasetNameError(BulkUploadError):
+    """No dataset can have this name: why, and which names are possible."""
+
+
+class InvalidPositionError(BulkUploadError):
+    """The dataset has no such position, so no row comes before or after it."""
+
+    def __init__(self) -> None:
+        super().__init__("This is not a position in this dataset. Start again from its first page.")
+
+
 class UploadNotFoundError(BulkUploadError):
     """No upload has this id."""
 
@@ -50,11 +65,11 @@ class DatasetNotFoundError(BulkUploadError):
         self.name = name
 
 
-class DatasetExistsError(RefusedError):
+class DatasetExistsError(BulkUploadError):
     """The name is taken."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a dataset called “{name}” already. Choose another name.")
+        super().__init__(f"A dataset named “{name}” already exists. Choose another name.")
         self.name = name
 
 
@@ -80,7 +95,7 @@ class KeyReusedError(BulkUploadError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The Idempotency-Key “{key}” came with another body before. Give each request a key of its own."
+            f"Idempotency-Key “{key}” was used before with a different request body. Use a new key for each request."
         )
         self.key = key
 
@@ -89,7 +104,7 @@ class NoFileError(BulkUploadError):
     """The upload's file is not kept here."""
 
     def __init__(self, upload_id: int) -> None:
-        super().__init__(f"The file of upload #{upload_id} is not here: it was imported by a script outside.")
+        super().__init__(f"The file of upload #{upload_id} is not stored here: an external script imports it.")
         self.upload_id = upload_id
 
 

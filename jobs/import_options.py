@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from jobs.dialect import DELIMITERS
-from jobs.errors import RefusedError
+from jobs.errors import InvalidImportOptionError
 
 UTF_8 = "utf-8"
 #: Codecs of Python that turn bytes into text and are not encodings of files.
@@ -18,14 +18,14 @@ _MAX_ROW_DIGITS = 6
 
 
 def codec_of(name: str) -> str:
-    """Python's name of an encoding. Raises RefusedError if Python knows no encoding of this name."""
+    """Python's name of an encoding. Raises InvalidImportOptionError if Python knows no encoding of this name."""
     try:
         codec = codecs.lookup(name).name.replace("_", "-")
         "".encode(codec)
     except (LookupError, ValueError):  # ValueError: a codec that does not turn text into bytes, or a NUL in the name
         codec = ""
     if not codec or codec in _NOT_ENCODINGS:
-        raise RefusedError(
+        raise InvalidImportOptionError(
             f"Unknown encoding “{name}”. Use a name such as utf-8, cp1252, cp1250, utf-16 or gb18030, or leave it out."
         )
     return UTF_8 if codec in ("ascii", "utf-8-sig") else codec
@@ -33,7 +33,7 @@ def codec_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the sender says about a file; None: detect it. Raises RefusedError for a value that is not possible.
+    """What the sender says about a file; None: detect it. Raises InvalidImportOptionError.
 
     encoding: a name that Python knows. header_row: line of the header, from 1, as an editor or Excel counts.
     types: of the columns of a new dataset: inferred from the file ("auto"), or text for every column.
@@ -49,19 +49,21 @@ class ImportOptions:
         if self.encoding is not None:
             codec_of(self.encoding)
         if self.delimiter is not None and self.delimiter not in DELIMITERS:
-            raise RefusedError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
+            raise InvalidImportOptionError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
         if self.header_row is not None and self.header_row < 1:
-            raise RefusedError(f"header_row cannot be {self.header_row}: the first line is 1.")
+            raise InvalidImportOptionError(f"header_row cannot be {self.header_row}: the first line is 1.")
         if self.types not in ("auto", "text"):
-            raise RefusedError("types must be auto (infer them from the file) or text (keep every column as text).")
+            raise InvalidImportOptionError(
+                "types must be auto (infer them from the file) or text (keep every column as text)."
+            )
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> Self:
-        """From the fields of a form or of a query, where an empty one says nothing. Raises RefusedError."""
+        """From the fields of a form or of a query, where an empty one says nothing. Raises InvalidImportOptionError."""
         said: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
         if (row := said.get("header_row")) is not None:
             if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
-                raise RefusedError("header_row must be the line number of the header: 1 or more.")
+                raise InvalidImportOptionError("header_row must be the line number of the header: 1 or more.")
             said["header_row"] = int(row)
         if "delimiter" in said:
             said["delimiter"] = _DELIMITER_NAMES.get(said["delimiter"], said["delimiter"])

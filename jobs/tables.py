@@ -75,6 +75,9 @@ uploads = sa.Table(
     sa.Column("progress_reported", sa.Integer),
     #: Since when that script has said nothing, once it has been a while.
     sa.Column("silent_since", UtcDateTime),
+    #: The names of file and dataset as a search compares them (history_query.search_text). The default lets processes
+    #: of the release before create uploads until they are replaced.
+    sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),

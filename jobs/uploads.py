@@ -16,6 +16,7 @@ from jobs import failed_rows
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
 from jobs.files import StoredFile
+from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.tables import uploads
 
@@ -114,6 +115,7 @@ class Upload:
     processor: Processor
     progress_reported: int | None
     silent_since: datetime | None
+    search_text: str
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -208,6 +210,7 @@ def create(
         created_at=utc_now(),
         updated_at=utc_now(),
         processor=processor,
+        search_text=search_text(file.filename, dataset),
     )
     return Upload.from_row(connection.execute(statement.returning(uploads)).one())
 
@@ -260,12 +263,14 @@ def begin(
 
     rows_total: if the whole file was looked through.
     """
+    filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
     return _owned(
         connection,
         ADVANCE,
         claim,
         lease_until=utc_now(lease),
         dataset=dataset,
+        search_text=search_text(filename, dataset),
         rows_total=rows_total,
         next_byte=next_byte,
         bytes_total=bytes_total,
@@ -518,21 +523,10 @@ def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload
 
 
 def page(
-    connection: sa.Connection,
-    *,
-    limit: int,
-    cursor: int | None = None,
-    status: Status | None = None,
-    search: str = "",
+    connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
 ) -> Page:
-    """Uploads with an id up to `cursor`, newest first. search: part of the file's or the dataset's name."""
-    statement = sa.select(uploads).order_by(uploads.c.id.desc())
-    if status is not None:
-        statement = statement.where(uploads.c.status == status)
-    if search:
-        statement = statement.where(
-            uploads.c.filename.icontains(search, autoescape=True) | uploads.c.dataset.icontains(search, autoescape=True)
-        )
+    """Uploads that the query finds, with an id up to `cursor`, newest first."""
+    statement = sa.select(uploads).where(query.where()).order_by(uploads.c.id.desc())
     upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
     found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
     newer = _newer(connection, statement, limit, cursor) if cursor is not None else None

@@ -9,7 +9,7 @@ import click
 from jobs import datasets
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
-from jobs.errors import DatasetExistsError, RefusedError, SchemaError
+from jobs.errors import InvalidDatasetNameError, SchemaError
 from jobs.schema import TableSchema
 
 
@@ -18,9 +18,7 @@ def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
     try:
         with database.transaction() as connection:
             dataset = datasets.declare(connection, name, schema, mode)
-    except DatasetExistsError:
-        raise
-    except RefusedError as error:
+    except InvalidDatasetNameError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     what = f"upsert on {', '.join(schema.primary_key)}" if mode is Mode.UPSERT else mode
     click.echo(f"Added the dataset “{dataset.name}”: {_columns(dataset)}, {what}.")

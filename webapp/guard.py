@@ -1,11 +1,15 @@
 """What every request passes: who may send it, and what browsers are told about the answer. Plain ASGI, no buffering."""
 
+from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -44,18 +48,27 @@ class Guard:
             await send(message)
 
         reason = self._refusal(scope["method"], Headers(scope=scope))
-        app = self._app if reason is None else PlainTextResponse(reason, status_code=403)
+        app = self._app if reason is None else _forbidden(scope, reason)
         await app(scope, receive, with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if self._loopback_only and not is_loopback(_split(f"//{host}").hostname or ""):
             return (
-                f"This address is for localhost only, and the request was for “{host}”. Start with --open to allow it."
+                f"This server takes requests for localhost only, and this one was for “{host}”. Start the server with"
+                " --open to allow other names."
             )
         if method not in _SAFE_METHODS and _is_foreign(headers, host):
-            return "This request was sent by a page of another site, which is not allowed."
+            return "A page of another website sent this request. Only this server's own pages may change anything."
         return None
+
+
+def _forbidden(scope: Scope, reason: str) -> Response:
+    """Problem details for programs, the bare sentence for people: no page is rendered for a name that is not ours."""
+    if wants_json(Request(scope)):
+        details = problem(HTTPStatus.FORBIDDEN, "Request not allowed", reason)
+        return JSONResponse(details, HTTPStatus.FORBIDDEN, media_type=MEDIA_TYPE)
+    return PlainTextResponse(reason, HTTPStatus.FORBIDDEN)
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:

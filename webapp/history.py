@@ -6,28 +6,32 @@ from typing import Self
 from urllib.parse import urlencode
 
 from jobs.events import Event
+from jobs.history_query import HistoryQuery
 from jobs.uploads import Status
+from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
 
 
 @dataclass(frozen=True)
-class HistoryView:
-    """search: part of a name. status: only these. cursor: the newest id on the page, None for the newest there are."""
+class HistoryView(HistoryQuery):
+    """A query, and where its page begins. cursor: the newest id on the page, None for the newest there are."""
 
-    search: str = ""
-    status: Status | None = None
     cursor: int | None = None
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Self:
-        """What cannot be understood is as if it were not there."""
-        status, cursor = query.get("status", ""), query.get("cursor", "")
+        """From `q`, `status` and `cursor`; others are not looked at. Raises InvalidQueryError."""
+        status, cursor = query.get("status"), query.get("cursor")
+        if status is not None and status not in list(Status):
+            raise InvalidQueryError("status", f"must be one of {', '.join(Status)}.")
+        if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
+            raise InvalidQueryError("cursor", "must be the number of an upload.")
         return cls(
             search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL takes no NUL
-            status=Status(status) if status in list(Status) else None,
-            cursor=int(cursor) if cursor.isdecimal() and len(cursor) < 19 else None,
+            status=None if status is None else Status(status),
+            cursor=None if cursor is None else int(cursor),
         )
 
     @property
@@ -42,12 +46,8 @@ class HistoryView:
 
     def fits(self, event: Event) -> bool:
         """Whether the upload belongs to it now: on this page, or behind it if that is full."""
-        words = self.search.lower()
-        return (
-            (self.status is None or event.status == self.status)
-            and (self.cursor is None or event.file_id <= self.cursor)
-            and (words in event.filename.lower() or words in (event.dataset or "").lower())
-        )
+        is_behind = self.cursor is None or event.file_id <= self.cursor
+        return is_behind and self.matches(event.filename, event.dataset, event.status)
 
     def at(self, cursor: int | None) -> "HistoryView":
         return replace(self, cursor=cursor)

@@ -14,7 +14,14 @@ import sqlalchemy as sa
 from jobs import bulk_upload, datasets, uploads
 from jobs.database import Database
 from jobs.datasets import LONGEST_NAME, Dataset, Mode, Position
-from jobs.errors import DatasetExistsError, DatasetNotFoundError, MissingColumnsError, RefusedError, SchemaError
+from jobs.errors import (
+    DatasetExistsError,
+    DatasetNotFoundError,
+    InvalidDatasetNameError,
+    InvalidPositionError,
+    MissingColumnsError,
+    SchemaError,
+)
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
@@ -60,17 +67,17 @@ def test_a_wish_for_a_name_is_taken_without_spaces_around_it(wish: str, name: st
     "wish", ["Sales", "2026", "_sales", "sales june", "sales-june", "été", "x" * 49, 'a"b', "a\nb", "sales\x00", "x²"]
 )
 def test_a_name_that_no_dataset_can_have_is_refused_with_what_it_can(wish: str) -> None:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(InvalidDatasetNameError) as refused:
         datasets.checked_name(wish)
 
     assert str(refused.value) == (
-        f"“{wish}” cannot be a dataset's name. Use up to 48 small letters, digits and _, beginning with a letter;"
-        " or leave it empty, and it is named after the file."
+        f"“{wish}” is not a valid dataset name. Use up to 48 lowercase letters, digits and underscores, starting with"
+        " a letter. Or leave it empty to name the dataset after the file."
     )
 
 
 def test_a_refusal_does_not_repeat_a_whole_book() -> None:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(InvalidDatasetNameError) as refused:
         datasets.checked_name("x" * 100_000)
 
     assert len(str(refused.value)) < 300
@@ -203,15 +210,15 @@ def test_a_name_that_is_taken_is_refused_to_whoever_declares_it(database: Databa
     with database.transaction() as connection:
         declared(connection)
 
-        with pytest.raises(
-            DatasetExistsError, match=r"There is a dataset called “sales” already\. Choose another name"
-        ):
+        with pytest.raises(DatasetExistsError, match=r"A dataset named “sales” already exists\. Choose another name"):
             declared(connection)
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("", "A dataset needs a name."), ("No Name", "cannot be a dataset's")])
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("", "A dataset needs a name."), ("No Name", "is not a valid dataset name")]
+)
 def test_a_declared_dataset_needs_a_name_that_it_can_have(database: Database, name: str, sentence: str) -> None:
-    with database.transaction() as connection, pytest.raises(RefusedError, match=sentence):
+    with database.transaction() as connection, pytest.raises(InvalidDatasetNameError, match=sentence):
         declared(connection, name)
 
 
@@ -310,8 +317,9 @@ def test_a_position_is_written_as_it_is_read(values: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "3-17", "x", "=", "é", "AAAA", "eyJhIjoxfQ", "W10", "InRleHQi", "WzEsMl0x", "W1tb" * 9999]
 )
-def test_what_is_no_position_is_read_as_none(text: str) -> None:
-    assert Position.parse(text) is None
+def test_what_is_no_position_is_refused(text: str) -> None:
+    with pytest.raises(InvalidPositionError):
+        Position.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +330,7 @@ def test_a_position_of_another_dataset_is_refused(database: Database, values: tu
         dataset = declared(connection)
 
         with pytest.raises(
-            RefusedError, match=r"This is no position in this dataset\. Begin again at its first page\."
+            InvalidPositionError, match=r"This is not a position in this dataset\. Start again from its first page\."
         ):
             datasets.rows_after(connection, dataset, Position(values), limit=9)
 
@@ -332,7 +340,7 @@ def test_a_position_of_what_is_no_text_is_refused(database: Database, text: str)
     with database.transaction() as connection:
         dataset = declared(connection, fields=[{"name": "name"}], primaryKey="name")
 
-        with pytest.raises(RefusedError, match="no position"):
+        with pytest.raises(InvalidPositionError):
             datasets.rows_before(connection, dataset, Position((text,)), limit=9)
 
 

@@ -56,6 +56,7 @@ UPLOAD = Upload(
     processor=Processor.WORKER,
     progress_reported=None,
     silent_since=None,
+    search_text="ventes été.csv\nsales",
 )
 
 

@@ -47,7 +47,7 @@ def test_another_key_is_another_request(connection: sa.Connection) -> None:
 def test_a_key_with_another_body_is_refused(connection: sa.Connection, other: Any) -> None:
     work = Work()
     once(connection, "june-1", {"file_id": 7}, work)
-    with pytest.raises(KeyReusedError, match="“june-1” came with another body before"):
+    with pytest.raises(KeyReusedError, match="“june-1” was used before with a different request body"):
         once(connection, "june-1", other, work)
 
     assert work.times == 1

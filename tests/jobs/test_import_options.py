@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobs.dialect import DELIMITERS
-from jobs.errors import RefusedError
+from jobs.errors import InvalidImportOptionError
 from jobs.import_options import ImportOptions, codec_of
 
 
@@ -21,7 +21,7 @@ from jobs.import_options import ImportOptions, codec_of
     ],
 )
 def test_a_reading_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(InvalidImportOptionError) as refused:
         ImportOptions(**options)
 
     assert str(refused.value).startswith(sentence)
@@ -60,5 +60,5 @@ def test_an_encoding_has_many_names(name: str, codec: str) -> None:
     "name", ["", "windows-1", "base64", "rot13", "zip", "idna", "unicode_escape", "a\0b", "undefined"]
 )
 def test_what_is_no_encoding_is_refused(name: str) -> None:
-    with pytest.raises(RefusedError, match="Unknown encoding"):
+    with pytest.raises(InvalidImportOptionError, match="Unknown encoding"):
         codec_of(name)

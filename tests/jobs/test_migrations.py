@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from jobs import migrations, tables, uploads
 from jobs.database import Database, migrate
 from jobs.files import StoredFile
+from jobs.history_query import HistoryQuery
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status
 
@@ -102,6 +103,26 @@ def test_uploads_of_a_release_that_knew_no_scripts_outside_are_the_workers(tmp_p
 
     assert (found.processor, found.status) == (Processor.WORKER, Status.FAILED)
     assert (found.progress_reported, found.silent_since) == (None, None)
+
+
+def test_uploads_of_a_release_without_a_folded_search_are_found(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+    database = at(settings, "0002")
+    with database.transaction() as connection:
+        old = sa.text(OLD_UPLOAD.replace("7, 3,", ":id, 3,").replace("'june.csv'", ":name"))
+        connection.execute(old, [{"id": number, "name": f"Ärger {number}.csv"} for number in range(1, 8)])
+        connection.execute(sa.text("UPDATE uploads SET dataset = 'sales' WHERE id = 7"))
+    monkeypatch.setattr("jobs.migrations.versions.0003_search_text.BATCH", 3)
+    migrate(settings)
+    with database.reading() as connection:
+        by_name = uploads.page(connection, HistoryQuery("ÄRGER"), limit=9).items
+        by_dataset = uploads.page(connection, HistoryQuery("Sales"), limit=9).items
+    database.close()
+
+    assert [upload.id for upload in by_name] == [7, 6, 5, 4, 3, 2, 1]
+    assert [upload.id for upload in by_dataset] == [7]
 
 
 def test_several_processes_may_migrate_at_once(tmp_path: Path, database_url: str) -> None:

@@ -11,8 +11,8 @@ from jobs.errors import BulkUploadError, ReportError, TransitionError, UploadNot
 from jobs.files import StoredFile
 from jobs.reports import MAX_ERROR, MAX_ROWS, Report
 from jobs.uploads import Processor, Status, Upload
+from webapp.errors import InvalidBodyError
 from webapp.routes import json_body
-from webapp.routes.json_body import BodyError
 
 EVENTS = {
     "bulk_upload_progress": Status.PROCESSING,
@@ -56,7 +56,7 @@ def refused(connection: sa.Connection, upload: Upload, event: str = "progress", 
 
 
 def problems(**body: Any) -> list[tuple[str, str]]:
-    with pytest.raises(BodyError) as wrong:
+    with pytest.raises(InvalidBodyError) as wrong:
         json_body.parse(TypeAdapter(Report), body)
     return list(wrong.value.problems)
 
@@ -81,7 +81,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"rows_failed": 2**70}, "rows_failed", "input should be"),
     ({"rows_processed": 5, "rows_success": 3, "rows_failed": 1}, "rows_processed", "rows_success + rows_failed is 4"),
     ({"rows_processed": 2, "rows_failed": 3}, "rows_processed", "is less than the rows it is made of"),
-    ({"rows_procesed": 2}, "rows_procesed", "is nothing that is known here"),
+    ({"rows_procesed": 2}, "rows_procesed", "is not a known field"),
     ({"error": "It hurts."}, "error", "bulk_upload_progress has none: send bulk_upload_error if it failed"),
     ({"event": "bulk_upload_complete", "error": "It hurts."}, "error", "bulk_upload_complete has none"),
     ({"event": "bulk_upload_error"}, "error", "bulk_upload_error needs a sentence that says why it failed"),
@@ -106,7 +106,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         ("file_id", "is missing"),
         ("event", "is missing"),
         ("rows_failed", "input should be greater than or equal to 0"),
-        ("more", "is nothing that is known here"),
+        ("more", "is not a known field"),
     ]
 
 

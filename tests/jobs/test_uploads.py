@@ -13,6 +13,7 @@ from jobs import failed_rows, tables, uploads
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
 from jobs.failed_rows import FailedRow, Reason
 from jobs.files import StoredFile
+from jobs.history_query import HistoryQuery
 from jobs.import_options import ImportOptions
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
@@ -639,8 +640,9 @@ def test_a_page_may_begin_anywhere(connection: sa.Connection) -> None:
 def test_pages_of_one_status_lead_past_all_others(connection: sa.Connection) -> None:
     wanted = [brought_to(connection, status).id for status in (*Status, *Status) if status is not Status.PENDING]
     failed = [wanted[6], wanted[2]]
-    first = uploads.page(connection, limit=1, status=Status.FAILED)
-    second = uploads.page(connection, limit=1, status=Status.FAILED, cursor=first.older)
+    query = HistoryQuery(status=Status.FAILED)
+    first = uploads.page(connection, query, limit=1)
+    second = uploads.page(connection, query, limit=1, cursor=first.older)
 
     assert failed == [first.items[0].id, second.items[0].id]
     assert (first.newer, first.older, second.newer, second.older) == (None, failed[1], failed[0], None)
@@ -664,8 +666,8 @@ def test_pages_of_one_status_lead_past_all_others(connection: sa.Connection) -> 
 def test_a_search_takes_every_character_as_it_is(connection: sa.Connection, search: str, found: list[str]) -> None:
     for name in ("1000done.csv", "100% done.csv", "100_done.csv", "back\\slash.csv"):
         created(connection, name)
-    set_to(connection, created(connection, "it's.csv"), dataset="sales_june")
-    page = uploads.page(connection, limit=9, search=search)
+    created(connection, "it's.csv", dataset="sales_june")
+    page = uploads.page(connection, HistoryQuery(search), limit=9)
 
     assert found == [each.filename for each in page.items]
 

@@ -80,7 +80,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
     result = add("sales")
 
     assert result.exit_code == 1
-    assert result.stderr == "There is a dataset called “sales” already. Choose another name.\n"
+    assert result.stderr == "A dataset named “sales” already exists. Choose another name.\n"
 
 
 @pytest.mark.parametrize("name", ["Sales June", "", "auto", "x" * 99])

@@ -21,7 +21,7 @@ PENDING = Upload(
     sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0, rows_success=0, rows_failed=0,
     error=None, notes=[], worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
-    silent_since=None,
+    silent_since=None, search_text="june.csv\n",
 )  # fmt: skip
 
 

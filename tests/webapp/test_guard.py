@@ -27,13 +27,15 @@ async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("hello", headers={"Referrer-Policy": "no-referrer"})(scope, receive, send)
 
 
-def ask(method: str, host: str, headers: dict[str, str], *, loopback_only: bool = True) -> httpx.Response:
+def ask(
+    method: str, host: str, headers: dict[str, str], *, path: str = "/uploads", loopback_only: bool = True
+) -> httpx.Response:
     """What a guarded application answers."""
 
     async def request() -> httpx.Response:
         transport = httpx.ASGITransport(Guard(_hello, loopback_only=loopback_only), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport) as client:
-            return await client.request(method, "http://127.0.0.1:8000/uploads", headers={"Host": host, **headers})
+            return await client.request(method, f"http://127.0.0.1:8000{path}", headers={"Host": host, **headers})
 
     return asyncio.run(request())
 
@@ -59,8 +61,34 @@ def test_a_page_of_another_site_may_change_nothing(method: str, headers: dict[st
     answer = ask(method, "127.0.0.1:8000", headers)
 
     assert answer.status_code == 403
-    assert answer.text == "This request was sent by a page of another site, which is not allowed."
+    assert (
+        answer.text == "A page of another website sent this request. Only this server's own pages may change anything."
+    )
     assert answer.headers.keys() >= HEADERS
+
+
+@pytest.mark.parametrize(("path", "accept"), [("/api/v1/uploads", "*/*"), ("/uploads", "application/json")])
+@pytest.mark.parametrize(
+    ("host", "site", "words"),
+    [
+        ("127.0.0.1:8000", "cross-site", "A page of another website sent this request."),
+        (
+            "evil.example",
+            "none",
+            "for localhost only, and this one was for “evil.example”. Start the server",
+        ),
+    ],
+)
+def test_a_program_is_refused_with_problem_details(path: str, accept: str, host: str, site: str, words: str) -> None:
+    answer = ask("POST", host, {"Sec-Fetch-Site": site, "Accept": accept}, path=path)
+    problem = answer.json()
+
+    assert answer.status_code == 403
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers.keys() >= HEADERS
+    assert problem.keys() == {"type", "status", "title", "detail"}
+    assert (problem["status"], problem["title"]) == (403, "Request not allowed")
+    assert words in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +123,7 @@ def test_a_name_that_is_not_this_machines_is_refused(method: str, host: str) -> 
     answer = ask(method, host, {})
 
     assert answer.status_code == 403
-    assert "localhost only" in answer.text
+    assert "for localhost only" in answer.text
     assert host in answer.text
 
 

@@ -5,6 +5,7 @@ from httpx import URL
 
 from jobs.events import Event
 from jobs.uploads import Status
+from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
 
 
@@ -28,18 +29,26 @@ def test_a_view_is_read_from_the_address(query: dict[str, str], expected: Histor
         {"status": "FAILED"},
         {"status": "gone"},
         {"status": "\x00"},
+        {"status": ""},
+        {"cursor": ""},
         {"cursor": "-1"},
         {"cursor": "1.5"},
         {"cursor": "seventeen"},
         {"cursor": "9" * 19},
         {"cursor": "9" * 5000},
         {"cursor": "²"},
-        {"q": "   "},
-        {"q": "\x00"},
-        {"page": "3"},
     ],
 )
-def test_what_cannot_be_understood_is_as_if_it_were_not_there(query: dict[str, str]) -> None:
+def test_a_value_that_cannot_be_is_refused_with_its_name(query: dict[str, str]) -> None:
+    [name] = query
+    with pytest.raises(InvalidQueryError, match=f"^`{name}` must be") as refused:
+        HistoryView.of(query)
+
+    assert refused.value.parameter == name
+
+
+@pytest.mark.parametrize("query", [{"q": "   "}, {"q": "\x00"}, {"q": ""}, {"page": "3"}])
+def test_a_search_for_nothing_and_other_parameters_change_nothing(query: dict[str, str]) -> None:
     assert HistoryView.of(query) == HistoryView()
 
 
@@ -118,3 +127,9 @@ def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: b
         event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
 
         assert view.fits(event) is (expected and (dataset is not None or view.search != "sale"))
+
+
+def test_a_name_fits_in_any_case_of_any_script() -> None:
+    event = Event("bulk_upload_error", 7, 3, 1, "Ärger.csv", None, "failed", 0, None, 0, 0, 0, "No.", "")
+
+    assert HistoryView(search="a\u0308RGER").fits(event)

@@ -16,6 +16,8 @@ from jobs.errors import (
     ClaimLostError,
     DatabaseBusyError,
     DatasetNotFoundError,
+    InvalidDatasetNameError,
+    InvalidImportOptionError,
     KeyReusedError,
     NoFileError,
     RefusedError,
@@ -24,9 +26,15 @@ from jobs.errors import (
     TransitionError,
     UploadNotFoundError,
 )
+from webapp.errors import (
+    BodyTooLargeError,
+    InvalidBodyError,
+    InvalidHeaderError,
+    InvalidQueryError,
+    TooManyStreamsError,
+)
 from webapp.fragments import Fragments
 from webapp.problems import Problems
-from webapp.routes.json_body import BodyError
 
 SECRET = "postgresql://bulk:secret@db/records"
 
@@ -48,15 +56,21 @@ def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = T
 
 
 KNOWN: list[tuple[Exception, int, str]] = [
-    (RefusedError("“june.png” is not of a kind that can be imported."), 422, "This upload was not accepted"),
-    (TooLargeError("The file is larger than 10 bytes."), 413, "This file is too large"),
-    (UploadNotFoundError(7), 404, "No such upload"),
-    (DatasetNotFoundError("june"), 404, "No such dataset"),
-    (TransitionError(7, "completed", "cancelled"), 409, "That is not possible any more"),
-    (ReportError(7, "cannot go backwards."), 409, "This report does not fit"),
-    (KeyReusedError("june-1"), 422, "This key was used before"),
-    (NoFileError(7), 404, "No file"),
-    (DatabaseBusyError("The database has been busy for too long."), 503, "The database is busy"),
+    (RefusedError("“june.png” is not of a kind that can be imported."), 422, "Upload rejected"),
+    (TooLargeError("The file is larger than 10 bytes."), 413, "File too large"),
+    (InvalidImportOptionError("Unknown encoding “klingon”."), 422, "Invalid import option"),
+    (InvalidDatasetNameError("“Größe!” is not a valid dataset name."), 422, "Invalid dataset name"),
+    (UploadNotFoundError(7), 404, "Upload not found"),
+    (DatasetNotFoundError("june"), 404, "Dataset not found"),
+    (NoFileError(7), 404, "File not available"),
+    (TransitionError(7, "completed", "cancelled"), 409, "Not possible in this state"),
+    (ReportError(7, "cannot go backwards."), 409, "Report rejected"),
+    (InvalidQueryError("limit", "must be a whole number from 1 to 500."), 422, "Invalid query parameter"),
+    (InvalidHeaderError("Idempotency-Key", "must have 1 to 200 characters."), 422, "Invalid request header"),
+    (BodyTooLargeError("The request body is larger than 10 bytes."), 413, "Request body too large"),
+    (KeyReusedError("june-1"), 422, "Idempotency-Key reused"),
+    (DatabaseBusyError("The database has been busy for too long."), 503, "Database busy"),
+    (TooManyStreamsError("This server holds 3 event streams open."), 503, "Too many event streams"),
     (HTTPException(405, "Method Not Allowed", {"Allow": "GET"}), 405, "Method Not Allowed"),
 ]
 IDS = [type(error).__name__ for error, _, _ in KNOWN]
@@ -97,8 +111,8 @@ def test_a_defect_tells_nothing_of_itself(error: Exception, path: str) -> None:
     found = answer(error, path)
 
     assert found.status_code == 500
-    assert "Something went wrong" in found.text
-    assert "not your doing" in found.text
+    assert "Internal error" in found.text
+    assert "an error of its own" in found.text
     assert "secret" not in found.text
     assert "Traceback" not in found.text
 
@@ -110,13 +124,20 @@ def test_a_defect_reaches_the_server_which_logs_it(error: Exception) -> None:
 
 
 def test_what_is_wrong_in_a_body_is_told_by_its_path() -> None:
-    found = answer(BodyError([("[1].rows_failed", "is missing"), ("", "is too much")]), "/api/v1/uploads").json()
+    found = answer(InvalidBodyError([("[1].rows_failed", "is missing"), ("", "is too much")]), "/api/v1/uploads").json()
 
-    assert (found["status"], found["detail"]) == (422, "[1].rows_failed: is missing; is too much")
+    assert (found["status"], found["title"]) == (422, "Invalid request body")
+    assert found["detail"] == "[1].rows_failed: is missing; is too much"
     assert found["errors"] == [
         {"path": "[1].rows_failed", "detail": "is missing"},
         {"path": "", "detail": "is too much"},
     ]
+
+
+def test_a_stream_is_refused_in_one_line() -> None:
+    found = answer(InvalidQueryError("status", "must be failed."), "/uploads/events", "text/event-stream")
+
+    assert (found.status_code, found.text) == (422, "Invalid query parameter: `status` must be failed.\n")
 
 
 @pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])

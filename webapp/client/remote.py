@@ -52,8 +52,6 @@ class Remote:
                 return answer
             if "detail" in answer:
                 raise RemoteError(str(answer["detail"]))
-        if response.status_code == 403 and response.headers.get("content-type", "").startswith("text/plain"):
-            raise RemoteError(response.text)
         raise RemoteError(
             f"{self.name} answered {response.status_code} {response.reason_phrase}, which Bulk Upload does not say."
             " Is it the right address?"

@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jobs.events import Event, timestamp
 from jobs.uploads import Status
-from webapp.errors import QueryError
+from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
 from webapp.live.event_filter import Filter, Filtered
 from webapp.live.feed import Mailbox, News
@@ -105,7 +105,7 @@ def _since(request: AppRequest) -> datetime | None:
 
 
 def _asked_since(request: AppRequest) -> datetime | None:
-    """The moment that a script asks for. Raises QueryError."""
+    """The moment that a script asks for. Raises InvalidQueryError."""
     text = request.query_params.get("since")
     if text is None:
         return None
@@ -115,7 +115,7 @@ def _asked_since(request: AppRequest) -> datetime | None:
     except (ValueError, OverflowError):
         moment = datetime.min.replace(tzinfo=UTC)
     if moment < EARLIEST:
-        raise QueryError(f"since must be a time like 2026-01-31T09:00:00Z, from {EARLIEST:%Y} on.")
+        raise InvalidQueryError("since", f"must be a time such as 2026-01-31T09:00:00Z, in {EARLIEST:%Y} or later.")
     return moment
 
 

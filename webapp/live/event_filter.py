@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 
 from jobs.events import Event
 from jobs.uploads import Status
-from webapp.errors import QueryError
+from webapp.errors import InvalidQueryError
 
 #: Uploads that one stream may name.
 MAX_UPLOADS = 200
@@ -24,16 +24,17 @@ class Filter:
 
     @classmethod
     def of(cls, query: QueryParams) -> Self:
-        """`?dataset=`, `?status=` and `?upload=`, each any number of times or with commas. Raises QueryError."""
+        """`?dataset=`, `?status=` and `?upload=`, each any number of times or with commas. Raises InvalidQueryError."""
         statuses, ids = _words(query, "status"), _words(query, "upload")
         if unknown := sorted(statuses - set(Status)):
-            raise QueryError(f"“{unknown[0]}” is no status. Use {', '.join(Status)}, several with commas.")
+            raise InvalidQueryError("status", f"must be one or more of {', '.join(Status)}, not “{unknown[0]}”.")
         if wrong := sorted(word for word in ids if not word.isdecimal() or len(word) > 18):
-            raise QueryError(f"upload must be the number of an upload, several with commas, not “{wrong[0]}”.")
+            raise InvalidQueryError("upload", f"must be one or more numbers of uploads, with commas, not “{wrong[0]}”.")
         if len(ids) > MAX_UPLOADS:
-            raise QueryError(
-                f"A stream follows at most {MAX_UPLOADS} uploads that are named. "
-                "Without `upload` it tells of all; `seq` and `file_id` say which."
+            raise InvalidQueryError(
+                "upload",
+                f"can name at most {MAX_UPLOADS} uploads. "
+                "Leave it out to receive the events of all uploads; `file_id` says which upload an event is about.",
             )
         return cls(_words(query, "dataset"), statuses, frozenset(map(int, ids)))
 
@@ -76,5 +77,5 @@ class Filtered:
 def _words(query: QueryParams, name: str) -> frozenset[str]:
     words = [word.strip() for text in query.getlist(name) for word in text.split(",")]
     if not all(words):
-        raise QueryError(f"{name} is empty: give it a value, or leave it out.")
+        raise InvalidQueryError(name, "must not be empty. Give it a value, or leave it out.")
     return frozenset(words)

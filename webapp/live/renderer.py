@@ -102,11 +102,7 @@ class Live:
 
     async def _read_history(self, view: HistoryView) -> Snapshot:
         moment = await self._read_watermark(None)
-        page = await self.read(
-            lambda connection: uploads.page(
-                connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search
-            )
-        )
+        page = await self.read(lambda connection: uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor))
         self._hub.remember(page.items)
         table = self._fragments.render("_uploads_table.html", self.table_context(view, page))
         html = f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'

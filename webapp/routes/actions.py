@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from jobs import datasets, files, uploads
-from jobs.errors import BulkUploadError, RefusedError
+from jobs.errors import BulkUploadError, InvalidImportOptionError, RefusedError
 from jobs.events import Event, timestamp
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
@@ -20,7 +20,9 @@ from webapp.state import AppRequest, AppState
 
 
 async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file that the request carries, record it, hand it to the workers. Raises RefusedError.
+    """Store the file that the request carries, record it, hand it to the workers.
+
+    Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
     `duplicates=hold`: what was imported into the same dataset before waits for a retry instead of being imported again.
     `processor=external`: no worker gets it, a script outside imports it.
@@ -69,8 +71,8 @@ _ANNOUNCEMENT = TypeAdapter(Announcement)
 
 
 async def announce(request: AppRequest) -> Upload:
-    """Record an upload that a script outside imports, from the JSON that the request carries. Raises BodyError,
-    RefusedError."""
+    """Record an upload that a script outside imports, from the JSON that the request carries. Raises InvalidBodyError,
+    InvalidDatasetNameError, RefusedError."""
     said = json_body.parse(_ANNOUNCEMENT, await json_body.read(request))
     file = StoredFile(said.filename, stored_as="", size=said.size, sha256="")
 
@@ -84,22 +86,23 @@ async def announce(request: AppRequest) -> Upload:
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
-    """Raises RefusedError."""
+    """Raises InvalidImportOptionError."""
     name = fields.get("processor") or Processor.WORKER
     if name not in list(Processor):
-        raise RefusedError("processor must be worker, or external if a script outside imports the file.")
+        raise InvalidImportOptionError("processor must be worker, or external if an external script imports the file.")
     return Processor(name)
 
 
 def _dataset(connection: sa.Connection, said: str, processor: Processor) -> tuple[str | None, str]:
-    """The dataset that was named if it exists, and the name that a new one is to have. Raises RefusedError."""
+    """The dataset that was named if it exists, and the name that a new one is to have. Raises
+    InvalidDatasetNameError, RefusedError."""
     name = datasets.checked_name(said)
     if name and datasets.exists(connection, name):
         return name, name
     if name and processor is Processor.EXTERNAL:
         raise RefusedError(
-            f"There is no dataset called “{name}”, and a script outside makes none. Declare it first with"
-            " `bulk-upload dataset add`, or name none."
+            f"There is no dataset called “{name}”, and an external script cannot create it. Declare it first with"
+            " `bulk-upload dataset add`, or leave the dataset out."
         )
     return None, name
 

@@ -10,12 +10,12 @@ from starlette.routing import Route
 
 from jobs import corrections, datasets, uploads
 from jobs.database import Database
-from jobs.datasets import Dataset, Position, Row
+from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
-from jobs.errors import RefusedError
 from jobs.events import timestamp
+from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
-from webapp.routes import actions
+from webapp.routes import actions, row_position
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
@@ -37,9 +37,7 @@ async def create(request: AppRequest) -> Response:
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.of(request.query_params), _limit(request)
     page = await request.state["live"].read(
-        lambda connection: uploads.page(
-            connection, limit=limit, cursor=view.cursor, status=view.status, search=view.search
-        )
+        lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor)
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
     return _page([actions.as_json(upload) for upload in page.items], page.older, following)
@@ -74,17 +72,15 @@ async def dataset(request: AppRequest) -> Response:
 
 async def rows(request: AppRequest) -> Response:
     """Rows as lists of text in the order of `columns`, as they stand in rows.csv."""
-    name, limit, after = (
-        request.path_params["name"],
-        _limit(request),
-        Position.parse(request.query_params.get("cursor", "")),
-    )
+    name, limit = request.path_params["name"], _limit(request)
+    after = row_position.parse(request.query_params, "cursor")
 
     def read(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
-    found, read_rows = await request.state["live"].read(read)
+    with row_position.blamed_on("cursor"):
+        found, read_rows = await request.state["live"].read(read)
     shown = read_rows[:limit]
     cursor = str(shown[-1].position) if len(read_rows) > limit else None
     query = urlencode({"cursor": cursor or "", "limit": limit})
@@ -136,9 +132,10 @@ def _page(items: list[Any], cursor: int | str | None, following: str | None, **m
 
 
 def _limit(request: AppRequest) -> int:
+    """Raises InvalidQueryError."""
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
     if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise RefusedError(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
+        raise InvalidQueryError("limit", f"must be a whole number from 1 to {MAX_LIMIT}.")
     return int(text)
 
 

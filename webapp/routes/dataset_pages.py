@@ -5,7 +5,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from jobs import datasets
-from jobs.datasets import Dataset, Position, Row
+from jobs.datasets import Dataset, Row
+from webapp.routes import row_position
 from webapp.state import AppRequest
 
 #: Rows on a page of a dataset.
@@ -29,7 +30,7 @@ async def index(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     name = request.path_params["name"]
-    after, before = (Position.parse(request.query_params.get(key, "")) for key in ("after", "before"))
+    after, before = (row_position.parse(request.query_params, parameter) for parameter in ("after", "before"))
 
     def read(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
         found = datasets.get(connection, name)
@@ -39,7 +40,8 @@ async def detail(request: AppRequest) -> Response:
             rows = datasets.rows_after(connection, found, after, limit=ROWS_SHOWN + 1)
         return found, rows, datasets.row_count(connection, found)
 
-    found, rows, total = await request.state["live"].read(read)
+    with row_position.blamed_on("before" if before else "after"):
+        found, rows, total = await request.state["live"].read(read)
     more = len(rows) > ROWS_SHOWN
     shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]
     has_previous, has_next = (more, True) if before else (after is not None, more)

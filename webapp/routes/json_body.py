@@ -1,14 +1,13 @@
 """The JSON body of a request → a value of the type that is expected, or what is wrong with it, and where."""
 
 import json
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
-from jobs.errors import BulkUploadError, TooLargeError
+from webapp.errors import BodyTooLargeError, InvalidBodyError
 
 #: Bytes that a body may have.
 MAX_BYTES = 1 << 20
@@ -16,46 +15,40 @@ MAX_BYTES = 1 << 20
 T = TypeVar("T")
 
 
-class BodyError(BulkUploadError):
-    """The JSON of a request is not what it should be. problems: the path of each wrong thing, and what is wrong."""
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{path}: {what}" if path else what for path, what in problems))
-        self.problems = tuple(problems)
-
-
 async def read(request: Request[Any]) -> Any:
-    """The body as JSON. Raises TooLargeError, BodyError."""
+    """The body as JSON. Raises BodyTooLargeError, InvalidBodyError."""
     body = bytearray()
     try:
         await _fill(body, request)
     except ClientDisconnect as error:
-        raise BodyError([("", "The connection broke before the whole body was sent.")]) from error
+        raise InvalidBodyError([("", "The connection broke before the whole body was sent.")]) from error
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:
         what = error.msg[:1].lower() + error.msg[1:]
-        raise BodyError([("", f"The body is not JSON: line {error.lineno}, column {error.colno}: {what}.")]) from error
+        raise InvalidBodyError(
+            [("", f"The body is not JSON: line {error.lineno}, column {error.colno}: {what}.")]
+        ) from error
     except (ValueError, RecursionError) as error:  # no text, a number of 5,000 digits, brackets without end
-        raise BodyError([("", "The body is not JSON that can be read.")]) from error
+        raise InvalidBodyError([("", "The body cannot be read as JSON.")]) from error
 
 
 async def _fill(body: bytearray, request: Request[Any]) -> None:
-    """Raises TooLargeError, ClientDisconnect."""
+    """Raises BodyTooLargeError, ClientDisconnect."""
     async for data in request.stream():
         body += data
         if len(body) > MAX_BYTES:
-            raise TooLargeError(
-                f"The body is larger than {MAX_BYTES:,} bytes, the most that is read. Send it in parts."
+            raise BodyTooLargeError(
+                f"The request body is larger than {MAX_BYTES:,} bytes. Split it into several requests."
             )
 
 
 def parse(kind: TypeAdapter[T], value: Any) -> T:
-    """Raises BodyError."""
+    """Raises InvalidBodyError."""
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        raise BodyError([(_path(each), _what(each)) for each in error.errors(include_url=False)]) from error
+        raise InvalidBodyError([(_path(each), _what(each)) for each in error.errors(include_url=False)]) from error
 
 
 def _path(error: ErrorDetails) -> str:
@@ -68,7 +61,7 @@ def _what(error: ErrorDetails) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return "is nothing that is known here"
+            return "is not a known field"
         case "model_type" | "model_attributes_type":
             return "must be an object"
         case "value_error":

@@ -16,8 +16,9 @@ from jobs.idempotency import Answer
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
 from webapp import problems
+from webapp.errors import InvalidHeaderError
+from webapp.problem_details import MEDIA_TYPE
 from webapp.routes import actions, json_body
-from webapp.routes.json_body import BodyError
 from webapp.state import AppRequest, AppState
 
 #: Reports that may come in one call.
@@ -37,7 +38,7 @@ async def notify(request: AppRequest) -> Response:
     several = isinstance(body, list)
     found = json_body.parse(_SEVERAL, body) if several else [json_body.parse(_ONE, body)]
     answer = await anyio.to_thread.run_sync(_record, request.state, found, several, key, body)
-    return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else problems.MEDIA_TYPE)
+    return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else MEDIA_TYPE)
 
 
 def _record(state: AppState, found: Sequence[Report], several: bool, key: str | None, body: Any) -> Answer:
@@ -98,10 +99,10 @@ def _check_token(request: AppRequest) -> None:
 
 
 def _key(request: AppRequest) -> str | None:
-    """Raises BodyError."""
+    """Raises InvalidHeaderError."""
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
-        raise BodyError([("Idempotency-Key", f"must have 1 to {MAX_KEY} letters, digits and signs of ASCII")])
+        raise InvalidHeaderError("Idempotency-Key", f"must have 1 to {MAX_KEY} printable ASCII characters.")
     return key
 
 

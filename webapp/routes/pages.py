@@ -10,7 +10,7 @@ from jobs.uploads import Page
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.endpoints import EARLIEST
 from webapp.live.hub import ALIVE_EVERY
-from webapp.problems import wants_json
+from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.state import AppRequest
 
@@ -24,7 +24,7 @@ async def history(request: AppRequest) -> Response:
     watermark = await state["live"].watermark() or timestamp(EARLIEST)  # what ends next is news even on an empty page
 
     def read(connection: sa.Connection) -> tuple[Page, list[str]]:
-        page = uploads.page(connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search)
+        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
         return page, datasets.names(connection)
 
     page, names = await state["live"].read(read)

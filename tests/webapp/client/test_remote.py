@@ -44,7 +44,8 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 UNDERSTOOD = [
     (httpx.Response(422, json={"status": 422, "detail": "“a.png” is no table."}), "“a.png” is no table."),
-    (httpx.Response(403, text="Start with --open."), "Start with --open."),
+    (httpx.Response(403, json={"status": 403, "detail": "Start with --open."}), "Start with --open."),
+    (httpx.Response(403, text="Forbidden by a proxy."), "http://host answered 403 Forbidden, which"),
     (httpx.Response(200, html="<p>Hello"), "http://host answered 200 OK, which Bulk Upload does not say."),
     (httpx.Response(201, json={"id": 7}), "http://host answered 201 Created, which"),
     (httpx.Response(200, json=[7]), "http://host answered 200 OK, which"),

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from tests.webapp.live.test_feed import EVENT
-from webapp.errors import QueryError
+from webapp.errors import InvalidQueryError
 from webapp.live.event_filter import MAX_UPLOADS, Filter, Filtered
 
 
@@ -32,18 +32,18 @@ def test_a_query_says_what_is_asked_for(query: str, expected: Filter) -> None:
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("status=done", "“done” is no status. Use pending, processing, completed, failed, cancelled, several with"),
-        ("status=", "status is empty: give it a value, or leave it out."),
-        ("upload=", "upload is empty: give it a value, or leave it out."),
-        ("dataset=a,,b", "dataset is empty: give it a value, or leave it out."),
-        ("upload=one", "upload must be the number of an upload, several with commas, not “one”."),
-        ("upload=-1", "upload must be the number of an upload, several with commas, not “-1”."),
-        ("upload=" + "9" * 19, f"upload must be the number of an upload, several with commas, not “{'9' * 19}”."),
-        ("upload=" + ",".join(map(str, range(MAX_UPLOADS + 1))), "A stream follows at most 200 uploads that are"),
+        ("status=done", "`status` must be one or more of pending, processing, completed, failed, cancelled, not “done"),
+        ("status=", "`status` must not be empty. Give it a value, or leave it out."),
+        ("upload=", "`upload` must not be empty. Give it a value, or leave it out."),
+        ("dataset=a,,b", "`dataset` must not be empty. Give it a value, or leave it out."),
+        ("upload=one", "`upload` must be one or more numbers of uploads, with commas, not “one”."),
+        ("upload=-1", "`upload` must be one or more numbers of uploads, with commas, not “-1”."),
+        ("upload=" + "9" * 19, f"`upload` must be one or more numbers of uploads, with commas, not “{'9' * 19}”."),
+        ("upload=" + ",".join(map(str, range(MAX_UPLOADS + 1))), "`upload` can name at most 200 uploads."),
     ],
 )  # fmt: skip
 def test_a_query_that_cannot_be_understood_is_refused_with_what_would_be(query: str, sentence: str) -> None:
-    with pytest.raises(QueryError) as refused:
+    with pytest.raises(InvalidQueryError) as refused:
         Filter.of(QueryParams(query))
 
     assert str(refused.value).startswith(sentence)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from jobs import uploads
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
+from jobs.history_query import HistoryQuery
 from jobs.queue import Line, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
@@ -68,9 +70,9 @@ def test_a_table_is_read_and_rendered_once_for_all_who_ask_at_once(
     reads: list[str] = []
     original = uploads.page
 
-    def page(*words: Any, **more: Any) -> uploads.Page:
-        reads.append(more["search"])
-        return original(*words, **more)
+    def page(connection: sa.Connection, query: HistoryQuery, **more: Any) -> uploads.Page:
+        reads.append(query.search)
+        return original(connection, query, **more)
 
     monkeypatch.setattr(uploads, "page", page)
 

@@ -258,7 +258,7 @@ UNREADABLE = [
     ({"delimiter": ",,"}, "Unsupported delimiter “,,”."),
     ({"delimiter": "Comma"}, "Unsupported delimiter “Comma”."),
     ({"header_row": "0"}, "header_row cannot be 0: the first line is 1."),
-    ({"header_row": "-1"}, "header_row must be the line number of the header"),
+    ({"header_row": "-1"}, "header_row must be the line number of the header: 1 or more."),
     ({"header_row": "1.5"}, "header_row must be the line number"),
     ({"header_row": "first"}, "header_row must be the line number"),
     ({"header_row": "²"}, "header_row must be the line number"),

@@ -166,10 +166,13 @@ def test_a_dataset_with_a_key_has_pages_in_its_order(
 @pytest.mark.parametrize("text", ["x", "1", "1-1", "W10", "e30", "bnVsbA", "\0", "ü", "%", "A" * 5000, "=" * 99, "/+"])
 @pytest.mark.parametrize("direction", ["after", "before"])
 @ONE_DATABASE
-def test_what_is_no_position_means_the_first_page(served: Served, direction: str, text: str) -> None:
+def test_what_is_no_position_is_refused(served: Served, direction: str, text: str) -> None:
     served.records.dataset("sales", [(1, "one", True), (2, "two", True)])
+    answer = served.client.get("/datasets/sales", params={direction: text})
 
-    assert numbers(served.page("/datasets/sales", **{direction: text})) == [1, 2]
+    assert answer.status_code == 422
+    assert "<h1>Invalid query parameter</h1>" in answer.text
+    assert f"`{direction}` is not a position in this dataset. Start again from its first page." in answer.text
 
 
 ELSEWHERE = [
@@ -184,8 +187,12 @@ ELSEWHERE = [
 @pytest.mark.parametrize("position", ELSEWHERE, ids=repr)
 def test_a_position_of_another_dataset_is_refused_with_a_way_out(served: Served, position: Position) -> None:
     served.records.dataset("sales", [(1, "one", True)])
-    for path in ("/datasets/sales?after=", "/datasets/sales?before=", "/api/v1/datasets/sales/rows?cursor="):
-        answer = served.client.get(f"{path}{position}")
+    for path, parameter in (
+        ("/datasets/sales", "after"),
+        ("/datasets/sales", "before"),
+        ("/api/v1/datasets/sales/rows", "cursor"),
+    ):
+        answer = served.client.get(path, params={parameter: str(position)})
 
         assert answer.status_code == 422
-        assert "This is no position in this dataset. Begin again at its first page." in answer.text
+        assert f"`{parameter}` is not a position in this dataset. Start again from its first page." in answer.text

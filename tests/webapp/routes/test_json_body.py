@@ -8,9 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from jobs.errors import TooLargeError
+from webapp.errors import BodyTooLargeError, InvalidBodyError
 from webapp.routes import json_body
-from webapp.routes.json_body import BodyError
 
 
 def read(*parts: bytes, breaks: bool = False) -> Any:
@@ -33,31 +32,31 @@ def test_a_body_may_come_in_parts() -> None:
     [
         (b"", "The body is not JSON: line 1, column 1: expecting value."),
         (b'{\n"a": }', "The body is not JSON: line 2, column 6: expecting value."),
-        (b"\xff\xfe\xfd", "The body is not JSON that can be read."),
-        (b"[" * 100_000, "The body is not JSON that can be read."),
-        (b"9" * 5_000, "The body is not JSON that can be read."),
+        (b"\xff\xfe\xfd", "The body cannot be read as JSON."),
+        (b"[" * 100_000, "The body cannot be read as JSON."),
+        (b"9" * 5_000, "The body cannot be read as JSON."),
     ],
 )
 def test_what_is_no_json_is_refused_with_its_place(body: bytes, sentence: str) -> None:
-    with pytest.raises(BodyError) as refused:
+    with pytest.raises(InvalidBodyError) as refused:
         read(body)
 
     assert str(refused.value) == sentence
 
 
 def test_a_body_that_broke_off_is_refused_even_if_it_is_json() -> None:
-    with pytest.raises(BodyError, match="The connection broke"):
+    with pytest.raises(InvalidBodyError, match="The connection broke"):
         read(b"{}", breaks=True)
 
 
 def test_a_body_may_be_as_large_as_is_said_and_no_larger() -> None:
     assert read(b" " * (json_body.MAX_BYTES - 2), b"{}") == {}
-    with pytest.raises(TooLargeError, match="1,048,576 bytes"):
+    with pytest.raises(BodyTooLargeError, match="1,048,576 bytes"):
         read(b" " * (json_body.MAX_BYTES - 1), b"{}")
 
 
 def test_what_is_wrong_is_told_by_its_path() -> None:
-    with pytest.raises(BodyError) as refused:
+    with pytest.raises(InvalidBodyError) as refused:
         json_body.parse(TypeAdapter(list[dict[str, list[int]]]), [{"a": [1]}, {"b": [1, "x"]}, 7])
 
     assert [path for path, _ in refused.value.problems] == ["[1].b[1]", "[2]"]

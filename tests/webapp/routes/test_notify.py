@@ -146,7 +146,7 @@ NOT_ANNOUNCED: list[tuple[Any, str, str]] = [
     ({"processor": "external", "filename": 7}, "filename", "input should be a valid string"),
     ({"processor": "external", "filename": "a", "size": -1}, "size", "input should be greater than or equal to 0"),
     ({"processor": "external", "filename": "a", "rows_total": "9"}, "rows_total", "input should be a valid integer"),
-    ({"processor": "external", "filename": "a", "rows": 9}, "rows", "is nothing that is known here"),
+    ({"processor": "external", "filename": "a", "rows": 9}, "rows", "is not a known field"),
     ([], "", "must be an object"),
     (None, "", "must be an object"),
 ]
@@ -161,7 +161,7 @@ def test_an_announcement_that_is_not_understood_is_refused_with_the_path(served:
 
         assert error["path"] == path
         assert error["detail"].startswith(what)
-    check_problem(announce(served, dataset="Größe!"), 422, "cannot be a dataset's name")
+    check_problem(announce(served, dataset="Größe!"), 422, "is not a valid dataset name")
     check_problem(announce(served, dataset="sales"), 422, "There is no dataset called “sales”")
     check_problem(by_form(served, processor="external", dataset="sales"), 422, "There is no dataset called “sales”")
 
@@ -183,7 +183,7 @@ def test_a_file_that_stayed_outside_cannot_be_downloaded(served: Served) -> None
     check_problem(
         served.client.get(f"/uploads/{upload.id}/original", headers={"Accept": "application/json"}),
         404,
-        f"The file of upload #{upload.id} is not here",
+        f"The file of upload #{upload.id} is not stored here",
     )
 
 
@@ -273,9 +273,9 @@ def test_what_cannot_be_recorded_is_a_problem(served: Served) -> None:
 NO_REPORTS: list[tuple[Any, str, str]] = [
     (b"", "", "The body is not JSON: line 1, column 1: expecting value."),
     (b'{"file_id": 7,}', "", "The body is not JSON: line 1, column 15"),
-    (b"\xff\xfe\xfd", "", "The body is not JSON that can be read."),
-    (b"[" * 100_000, "", "The body is not JSON that can be read."),
-    (b'{"file_id": ' + b"9" * 5_000 + b"}", "", "The body is not JSON that can be read."),
+    (b"\xff\xfe\xfd", "", "The body cannot be read as JSON."),
+    (b"[" * 100_000, "", "The body cannot be read as JSON."),
+    (b'{"file_id": ' + b"9" * 5_000 + b"}", "", "The body cannot be read as JSON."),
     ({"event": "bulk_upload_complete"}, "file_id", "is missing"),
     (7, "", "must be an object"),
     ([], "", "list should have at least 1 item"),
@@ -378,7 +378,7 @@ def test_a_key_that_is_none_is_refused(served: Served, key: str) -> None:
     upload = announced(served)
     answer = notify(served, report(upload), Idempotency_Key=key)
 
-    check_problem(answer, 422, "Idempotency-Key: must have 1 to 200")
+    check_problem(answer, 422, "`Idempotency-Key` must have 1 to 200")
     assert served.records.get(upload) == upload
 
 

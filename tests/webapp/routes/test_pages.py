@@ -68,17 +68,33 @@ def test_the_form_with_javascript_is_told_where_to_go(served: Served) -> None:
     assert answer.headers["location"] == f"/api/v1/uploads/{answer.json()['id']}"
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no file chosen": ({"filename": "", "content": b""}, "No file was sent. Choose a CSV file and try again."),
-    "an empty file": ({"content": b""}, "“june.csv” is empty."),
-    "another kind": ({"filename": "june.png"}, "“june.png” is not of a kind that can be imported."),
-    "a name that cannot be": ({"data": {"dataset": "Größe!"}}, "“Größe!” cannot be a dataset's name."),
-    "no form": ({"files": None, "data": None, "params": {"filename": "a.csv"}}, "Send the file as multipart/form-data"),
+REJECTED = "Upload rejected"
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no file chosen": (
+        {"filename": "", "content": b""},
+        REJECTED,
+        "No file was sent. Choose a CSV file and try again.",
+    ),
+    "an empty file": ({"content": b""}, REJECTED, "“june.csv” is empty."),
+    "another kind": ({"filename": "june.png"}, REJECTED, "“june.png” is not of a kind that can be imported."),
+    "a name that cannot be": (
+        {"data": {"dataset": "Größe!"}},
+        "Invalid dataset name",
+        "“Größe!” is not a valid dataset name.",
+    ),
+    "an unknown encoding": ({"data": {"encoding": "klingon"}}, "Invalid import option", "Unknown encoding “klingon”."),
+    "no form": (
+        {"files": None, "data": None, "params": {"filename": "a.csv"}},
+        REJECTED,
+        "Send the file as multipart/form-data",
+    ),
 }
 
 
-@pytest.mark.parametrize(("sent", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_refused_is_explained_on_a_page(standing: Served, sent: dict[str, Any], sentence: str) -> None:
+@pytest.mark.parametrize(("sent", "title", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_refused_is_explained_on_a_page(
+    standing: Served, sent: dict[str, Any], title: str, sentence: str
+) -> None:
     if "files" in sent:
         answer = standing.client.post("/uploads", params=sent["params"], content=CONTENT)
         problem = standing.client.post(
@@ -88,9 +104,10 @@ def test_what_is_refused_is_explained_on_a_page(standing: Served, sent: dict[str
         answer, problem = submit(standing, **sent), submit(standing, **sent, headers={"Accept": "application/json"})
 
     assert (answer.status_code, problem.status_code) == (422, 422)
-    assert "<h1>This upload was not accepted</h1>" in answer.text
+    assert f"<h1>{title}</h1>" in answer.text
     assert sentence in unescape(answer.text)
     assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json()["title"] == title
     assert problem.json()["detail"].startswith(sentence)
     assert standing.stored == []
     assert standing.records.all() == []
@@ -160,15 +177,51 @@ def test_a_history_without_uploads_says_so(standing: Served) -> None:
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     records = served.records
-    june, july = records.pending("June 50%.csv"), records.fail(records.processing("july 500.csv", dataset="sums"))
+    june, july = records.pending("June 50%.csv"), records.fail(records.processing("ärger 500.csv", dataset="sums"))
 
     assert row_ids(served.page("/uploads", q="50%")) == [june.id]
     assert row_ids(served.page("/uploads", q="JUNE")) == [june.id]
+    assert row_ids(served.page("/uploads", q="ÄRGER")) == [july.id]
     assert row_ids(served.page("/uploads", q="sum")) == [july.id]
     assert row_ids(served.page("/uploads", status="failed")) == [july.id]
     assert row_ids(served.page("/uploads", q="june", status="failed")) == []
     assert row_ids(served.page("/uploads", q="\0")) == [july.id, june.id]
     assert row_ids(served.page("/uploads", cursor=june.id)) == [june.id]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("path", ["/uploads", "/uploads/events", "/api/v1/uploads"])
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("status=done", "`status` must be one of pending, processing, completed, failed, cancelled."),
+        ("status=", "`status` must be one of pending, processing, completed, failed, cancelled."),
+        ("cursor=newest", "`cursor` must be the number of an upload."),
+        ("cursor=-1&status=failed", "`cursor` must be the number of an upload."),
+    ],
+)
+def test_a_filter_or_a_cursor_that_cannot_be_is_refused(served: Served, path: str, query: str, sentence: str) -> None:
+    served.records.pending()
+    answer = served.client.get(f"{path}?{query}")
+
+    assert answer.status_code == 422
+    if path.startswith("/api/"):
+        assert (answer.json()["title"], answer.json()["detail"]) == ("Invalid query parameter", sentence)
+    else:
+        assert "<h1>Invalid query parameter</h1>" in answer.text
+        assert sentence in answer.text
+        assert "/uploads" in links(answer.text)
+        assert row_ids(answer.text) == []
+
+
+@ONE_DATABASE
+def test_a_stream_that_is_refused_is_refused_in_one_line(served: Served) -> None:
+    answer = served.client.get("/uploads/events?status=done", headers={"Accept": "text/event-stream"})
+
+    assert answer.status_code == 422
+    assert answer.text == (
+        "Invalid query parameter: `status` must be one of pending, processing, completed, failed, cancelled.\n"
+    )
 
 
 @ONE_DATABASE
@@ -425,7 +478,7 @@ def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> No
     answer = served.client.get(path)
 
     assert answer.status_code == 500
-    assert "not your doing" in answer.text
+    assert "an error of its own" in answer.text
     for word in ("Traceback", "nonsense", "ValueError", "SELECT"):
         assert word not in answer.text
 
