@@ -56,12 +56,13 @@ stop_requested = threading.Event()
 
 
 @dataclass(frozen=True)
-class Line:
-    """Who is waiting for whom. reachable: Redis answered. workers: alive. ahead: upload → pending uploads before it."""
+class QueueStatus:
+    """Waiting uploads and workers. reachable: Redis responded. workers: those that are alive. position: upload id →
+    pending uploads ahead of it."""
 
     reachable: bool = False
     workers: int = 0
-    ahead: Mapping[int, int] = field(default_factory=dict)
+    position: Mapping[int, int] = field(default_factory=dict)
 
 
 class UploadQueue:
@@ -98,15 +99,15 @@ class UploadQueue:
         else:
             log.info("Enqueued upload %d for attempt %d.", upload.id, upload.attempt + 1)
 
-    def line(self) -> Line:
-        """The line as Redis has it now."""
+    def status(self) -> QueueStatus:
+        """The queue status as Redis has it now; without Redis, one that is not reachable."""
         try:
             ids = self._queue.get_job_ids()
-            return Line(
+            return QueueStatus(
                 True, self._workers_alive(), {_upload_id(job_id): n for n, job_id in reversed([*enumerate(ids)])}
             )
         except RedisError:
-            return Line()
+            return QueueStatus()
 
     def is_reachable(self) -> bool:
         try:
@@ -133,9 +134,9 @@ class UploadQueue:
                 database, publisher, Claim(upload.id, upload.attempt), "its worker went silent", expired=True
             )
         if waiting:
-            line = self.line()
+            status = self.status()
             for upload in waiting:
-                if line.reachable and upload.id not in line.ahead:
+                if status.reachable and upload.id not in status.position:
                     log.warning("Upload %d was waiting in no queue.", upload.id)
                     self.enqueue(upload)
 

@@ -26,8 +26,8 @@ from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.hub import Hub
-from webapp.live.limiter import Seats
-from webapp.live.renderer import Live
+from webapp.live.limiter import StreamLimiter
+from webapp.live.renderer import Renderer
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
@@ -45,7 +45,13 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        hub = Hub(database, queue, settings.redis, tick=settings.stream_tick, stall=settings.stream_stall)
+        hub = Hub(
+            database,
+            queue,
+            settings.redis,
+            batch_interval=settings.stream_batch_interval,
+            write_timeout=settings.stream_write_timeout,
+        )
         await in_thread(partial(files.remove_abandoned, settings.files))
         sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
         try:
@@ -57,8 +63,8 @@ def create_app(settings: Settings) -> Starlette:
                     "publisher": publisher,
                     "hub": hub,
                     "fragments": fragments,
-                    "live": Live(database, hub, fragments),
-                    "seats": Seats(settings.streams, settings.streams_per_address),
+                    "renderer": Renderer(database, hub, fragments),
+                    "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
                 }
         finally:
             sweeper.cancel()

@@ -21,7 +21,7 @@ class HistoryView:
     cursor: int | None = None
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Self:
+    def from_query(cls, query: Mapping[str, str]) -> Self:
         """What cannot be understood is as if it were not there."""
         status, cursor = query.get("status", ""), query.get("cursor", "")
         return cls(
@@ -40,7 +40,7 @@ class HistoryView:
         """Whether an upload may come to belong to it, or cease to, by what becomes of it."""
         return bool(self.search or self.status)
 
-    def fits(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether the upload belongs to it now: on this page, or behind it if that is full."""
         words = self.search.lower()
         return (

@@ -11,8 +11,8 @@ from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp.fragments import Fragments
 from webapp.live.hub import Hub
-from webapp.live.limiter import Seats
-from webapp.live.renderer import Live
+from webapp.live.limiter import StreamLimiter
+from webapp.live.renderer import Renderer
 
 
 class AppState(TypedDict):
@@ -22,8 +22,8 @@ class AppState(TypedDict):
     publisher: Publisher
     hub: Hub
     fragments: Fragments
-    live: Live
-    seats: Seats
+    renderer: Renderer
+    stream_limiter: StreamLimiter
 
 
 AppRequest = Request[AppState]

@@ -22,7 +22,7 @@ import jobs.queue
 from jobs import uploads
 from jobs.database import Database
 from jobs.events import Publisher
-from jobs.queue import ImportWorker, Line, UploadQueue, stop_requested
+from jobs.queue import ImportWorker, QueueStatus, UploadQueue, stop_requested
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
 from tests.conftest import store
@@ -97,12 +97,14 @@ def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
 
 
 @on_sqlite
-def test_the_line_tells_how_many_are_ahead_of_each(settings: Settings, database: Database, queue: UploadQueue) -> None:
+def test_the_status_tells_how_many_are_ahead_of_each(
+    settings: Settings, database: Database, queue: UploadQueue
+) -> None:
     several = [recorded(settings, database) for _ in range(3)]
     for upload in [*several, several[1]]:
         queue.enqueue(upload)
 
-    assert Line(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.line()
+    assert QueueStatus(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.status()
 
 
 @on_sqlite
@@ -112,10 +114,10 @@ def test_a_redis_that_is_away_is_no_error(
     upload = recorded(settings, database)
     nowhere = UploadQueue(NOWHERE)
     nowhere.enqueue(upload)
-    found = (nowhere.line(), nowhere.is_reachable())
+    found = (nowhere.status(), nowhere.is_reachable())
     nowhere.close()
 
-    assert (Line(reachable=False, workers=0, ahead={}), False) == found
+    assert (QueueStatus(reachable=False, workers=0, position={}), False) == found
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith(f"Could not enqueue upload {upload.id} (")
     assert warning.endswith("): it will be once Redis is back.")
@@ -365,11 +367,11 @@ def check_whole(database: Database, upload: Upload) -> None:
     assert found == (MANY, MANY, MANY * (MANY + 1) // 2, MANY * (MANY + 1) // 2, 1, MANY)
 
 
-def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
+def test_a_worker_imports_what_is_in_the_queue_and_is_counted_while_it_lives(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start()
-    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers == 1, "the worker to be counted")
     upload = recorded(settings, database)
     queue.enqueue(upload)
     done = ended(database, upload)
@@ -377,21 +379,21 @@ def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
 
     assert (done.status, done.rows_success, done.attempt) == (Status.COMPLETED, 1, 1)
     assert worker.process.wait(30) == 0
-    assert Line(True, 0, {}) == queue.line()
+    assert QueueStatus(True, 0, {}) == queue.status()
     assert "Traceback" not in worker.log
 
 
 @on_sqlite
 def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
-    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers == 1, "the worker to be counted")
     worker.kill()
     long_ago = datetime.now(UTC) - timedelta(seconds=jobs.queue.SILENT_AFTER + 1)
     with Redis.from_url(settings.redis) as client:
         (key,) = client.smembers("rq:workers:bulk_upload")
         client.hset(key, "last_heartbeat", utcformat(long_ago))
 
-    assert queue.line().workers == 0
+    assert queue.status().workers == 0
 
 
 def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(

@@ -165,7 +165,10 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
     page = context.new_page()
     page.clock.install()
     badge = page.locator("#connection")
-    with Web(settings, "from webapp import hub; hub.ALIVE_EVERY = 0.5") as web, Records(settings) as records:
+    with (
+        Web(settings, "from webapp.live import hub; hub.HEARTBEAT_INTERVAL = 0.5") as web,
+        Records(settings) as records,
+    ):
         page.goto(f"{web.url}/uploads")
         expect(badge).to_have_text("Live")
         page.evaluate(WATCH_BADGE)

@@ -19,7 +19,7 @@ from webapp.history import HistoryView
     ],
 )
 def test_a_view_is_read_from_the_address(query: dict[str, str], expected: HistoryView) -> None:
-    assert HistoryView.of(query) == expected
+    assert HistoryView.from_query(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_a_view_is_read_from_the_address(query: dict[str, str], expected: Histor
     ],
 )
 def test_what_cannot_be_understood_is_as_if_it_were_not_there(query: dict[str, str]) -> None:
-    assert HistoryView.of(query) == HistoryView()
+    assert HistoryView.from_query(query) == HistoryView()
 
 
 def test_a_search_is_not_longer_than_names_are() -> None:
-    assert HistoryView.of({"q": "x" * 10_000}).search == "x" * 200
+    assert HistoryView.from_query({"q": "x" * 10_000}).search == "x" * 200
 
 
 def test_a_search_has_no_character_that_a_database_refuses() -> None:
-    assert HistoryView.of({"q": "ju\x00ne"}).search == "june"
+    assert HistoryView.from_query({"q": "ju\x00ne"}).search == "june"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_search_has_no_character_that_a_database_refuses() -> None:
     ],
 )
 def test_an_address_leads_back_to_its_view(view: HistoryView) -> None:
-    assert HistoryView.of(dict(URL(view.url("/uploads")).params)) == view
+    assert HistoryView.from_query(dict(URL(view.url("/uploads")).params)) == view
 
 
 def test_an_address_names_only_what_is_not_as_usual() -> None:
@@ -117,4 +117,4 @@ def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: b
     for dataset in ("Sales", None):
         event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
 
-        assert view.fits(event) is (expected and (dataset is not None or view.search != "sale"))
+        assert view.matches(event) is (expected and (dataset is not None or view.search != "sale"))

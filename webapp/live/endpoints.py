@@ -1,4 +1,4 @@
-"""The four event streams. Each registers its mailbox, sends a snapshot from the database, then goes live.
+"""The four event streams. Each registers its subscriber, sends a snapshot from the database, then goes live.
 
 In that order nothing is missed between page, snapshot and events; what comes twice is dropped by its `seq`. What all
 clients of a kind are told is made once and shared; only for a client whose snapshot knows some of it already is it made
@@ -24,9 +24,9 @@ from jobs.events import Event, timestamp
 from jobs.uploads import Status
 from webapp.errors import QueryError
 from webapp.history import HistoryView
-from webapp.live.event_filter import Filter, Filtered
-from webapp.live.feed import Mailbox, News
-from webapp.live.limiter import Seated
+from webapp.live.event_filter import EventFilter, FilteredEvents
+from webapp.live.feed import Batch, Subscriber
+from webapp.live.limiter import LimitedStream
 from webapp.live.renderer import message
 from webapp.state import AppRequest
 
@@ -47,7 +47,7 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 FINISHED = '<hx-partial hx-target="#live" hx-swap="delete"></hx-partial>'
 
 #: Of what is new, one message, or b"" for none.
-Tell = Callable[[News], Awaitable[bytes]]
+Tell = Callable[[Batch], Awaitable[bytes]]
 
 
 class Known:
@@ -80,9 +80,9 @@ class Known:
             and (event.timestamp > self.moment or event.seq > self._active.get(event.file_id, event.seq))
         }
 
-    def is_behind(self, news: News) -> bool:
-        """Whether surely all of it is news to the client, so that it may be told what everybody is."""
-        return news.oldest > self._newest if news.events else news.newest >= self.moment
+    def is_behind(self, batch: Batch) -> bool:
+        """Whether surely all of it is batch to the client, so that it may be told what everybody is."""
+        return batch.oldest > self._newest if batch.events else batch.newest >= self.moment
 
 
 def _moment(text: str) -> datetime | None:
@@ -122,36 +122,36 @@ def _asked_since(request: AppRequest) -> datetime | None:
 class _Stream(EventSourceResponse):
     """One whose messages are sent without a timer each: who does not read is found by the hub, and cut."""
 
-    def __init__(self, mailbox: Mailbox, content: AsyncIterator[bytes]) -> None:
+    def __init__(self, subscriber: Subscriber, content: AsyncIterator[bytes]) -> None:
         super().__init__(
             content,
             sep="\n",
             headers={"Cache-Control": "no-store, no-transform"},
             ping=0,  # the hub's signs of life are shared
-            shutdown_event=_Closing(mailbox),  # type: ignore[arg-type]  # of an event only `set` is used
+            shutdown_event=_Closing(subscriber),  # type: ignore[arg-type]  # of an event only `set` is used
             shutdown_grace_period=GRACE,
         )
-        self._mailbox = mailbox
+        self._subscriber = subscriber
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._mailbox.cut = scope["state"].get("cut", self._mailbox.cut)
+        self._subscriber.cut = scope["state"].get("cut", self._subscriber.cut)
         await super().__call__(scope, receive, send)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
         """Instead of sse-starlette's, whose cancel scope around each write took a quarter of all streams' time."""
-        self._mailbox.sending_since = time.monotonic()
+        self._subscriber.sending_since = time.monotonic()
         await send(message)
-        self._mailbox.sending_since = None
+        self._subscriber.sending_since = None
 
 
 class _Closing:
     """The event by which sse-starlette tells a stream that the process ends."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
 
     def set(self) -> None:
-        self._mailbox.close()
+        self._subscriber.close()
 
 
 def _respond(
@@ -159,34 +159,34 @@ def _respond(
 ) -> Response:
     """begin: the snapshot, and whether it is all there is to say. tell: what later events are made of."""
     hub, settings = request.state["hub"], request.state["settings"]
-    mailbox = Mailbox()
+    subscriber = Subscriber()
 
     async def content() -> AsyncIterator[bytes]:
-        life = settings.stream_life * random.uniform(0.8, 1.2)
-        end = asyncio.get_running_loop().call_later(life, mailbox.end)
+        max_age = settings.stream_max_age * random.uniform(0.8, 1.2)
+        end = asyncio.get_running_loop().call_later(max_age, subscriber.end)
         try:
-            with hub.filling(mailbox, upload_id):
+            with hub.subscribe(subscriber, upload_id):
                 data, over = await begin()
                 yield data or b": nothing yet\n\n"
                 del data
-                while not over and await mailbox.wait():
-                    news, aside = mailbox.news(), mailbox.aside
+                while not over and await subscriber.wait():
+                    batch, broadcast = subscriber.batch(), subscriber.broadcast
                     try:
-                        data = await tell(news)
+                        data = await tell(batch)
                     except OperationalError:  # the hub says so in the log; nothing is lost meanwhile
                         await asyncio.sleep(ASK_AGAIN_AFTER)
                         continue
-                    mailbox.note(news)
-                    if data or aside:
-                        yield data or aside
+                    subscriber.acknowledge(batch)
+                    if data or broadcast:
+                        yield data or broadcast
                     over = data.endswith(_LAST)
-                    del news, aside, data  # not to be kept for each client while it waits
+                    del batch, broadcast, data  # not to be kept for each client while it waits
         finally:
             end.cancel()
-        if mailbox.closed:
+        if subscriber.closed:
             yield ServerSentEvent("the server restarts", event="bye", retry=RETURN_AFTER, sep="\n").encode()
 
-    return _Stream(mailbox, content())
+    return _Stream(subscriber, content())
 
 
 #: Ends a message after which the server has nothing more to say.
@@ -199,54 +199,56 @@ async def history(request: AppRequest) -> Response:
     Where new rows are not sorted in, rows change only in place, and the page is told which uploads belong to it.
     """
     state = request.state
-    hub, live = state["hub"], state["live"]
-    view = HistoryView.of(request.query_params)
+    hub, renderer = state["hub"], state["renderer"]
+    view = HistoryView.from_query(request.query_params)
     since = _since(request)
-    await live.watermark()  # raises before the stream begins when the database is away
+    await renderer.watermark()  # raises before the stream begins when the database is away
     #: The ends that were told by a toast, and the moment of the table: what ended before needs none.
     known = Known({})
 
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
-        snapshot = await live.history(view)
-        missed = await live.ended_since(since) if since else []
+        snapshot = await renderer.history(view)
+        missed = await renderer.ended_since(since) if since else []
         newest = max((timestamp(upload.updated_at) for upload in missed), default="")
         known = Known({upload.id: upload.seq for upload in missed}, snapshot.moment, newest, snapshot.active)
-        toasts = "".join(live.toast(upload) for upload in missed)
+        toasts = "".join(renderer.toast(upload) for upload in missed)
         return message(snapshot.html + toasts, snapshot.moment) if toasts else snapshot.message, False
 
-    async def changed(news: News, known: Known) -> bytes:
+    async def changed(batch: Batch, known: Known) -> bytes:
         """A row may be shown that the table shows already: a toast that was told may speak of a later state than it."""
-        records = await hub.records(dict.fromkeys(news.nudged, 0) | {event.file_id: event.seq for event in news.events})
-        html = live.rows(records, insert=view.is_newest, toasts=known.ends(news.events))
-        return message(html, max(news.newest, known.moment)) if html else b""
+        records = await hub.records(
+            dict.fromkeys(batch.invalidated, 0) | {event.file_id: event.seq for event in batch.events}
+        )
+        html = renderer.rows(records, insert=view.is_newest, toasts=known.ends(batch.events))
+        return message(html, max(batch.newest, known.moment)) if html else b""
 
     def fitting(events: list[Event]) -> bytes:
-        return live.fitting(view, events)
+        return renderer.fitting(view, events)
 
-    async def tell(news: News) -> bytes:
-        if known.is_behind(news):
-            rows = await news.shared(view.is_newest, lambda: changed(news, Known({})))
-            return rows + news.joined(view, fitting)
-        return await changed(news, known) + fitting(known.unseen(news.events))
+    async def tell(batch: Batch) -> bytes:
+        if known.is_behind(batch):
+            rows = await batch.shared(view.is_newest, lambda: changed(batch, Known({})))
+            return rows + batch.joined(view, fitting)
+        return await changed(batch, known) + fitting(known.unseen(batch.events))
 
     return _respond(request, None, begin, tell)
 
 
 async def detail(request: AppRequest) -> Response:
     """An upload's page's stream: the part that changes. A completed upload lets go of it: nothing can follow."""
-    live = request.state["live"]
+    renderer = request.state["renderer"]
     upload_id = request.path_params["upload_id"]
-    await live.detail(upload_id)  # raises before the stream begins when there is no such upload
+    await renderer.detail(upload_id)  # raises before the stream begins when there is no such upload
     since = _since(request)
     told = 0
 
     async def show(newer_than: datetime | None) -> tuple[bytes, int, bool]:
         """The message, the seq of what it shows, and whether nothing can follow."""
-        upload, html = await live.detail(upload_id)
+        upload, html = await renderer.detail(upload_id)
         over = upload.status is Status.COMPLETED
         if not upload.is_active and newer_than and upload.updated_at > newer_than:
-            html += live.toast(upload)
+            html += renderer.toast(upload)
         data = message(html + (FINISHED if over else ""), timestamp(upload.updated_at))
         return data + (_LAST if over else b""), upload.seq, over
 
@@ -255,12 +257,12 @@ async def detail(request: AppRequest) -> Response:
         data, told, over = await show(since)
         return data, over
 
-    async def tell(news: News) -> bytes:
+    async def tell(batch: Batch) -> bytes:
         nonlocal told
-        is_newer = any(event.seq > told for event in news.events)
-        if not is_newer and not news.nudged:
+        is_newer = any(event.seq > told for event in batch.events)
+        if not is_newer and not batch.invalidated:
             return b""
-        data, seq, _ = await news.shared(is_newer, lambda: show(EARLIEST if is_newer else None))
+        data, seq, _ = await batch.shared(is_newer, lambda: show(EARLIEST if is_newer else None))
         told = max(told, seq)
         return data
 
@@ -272,61 +274,65 @@ async def general_json(request: AppRequest) -> Response:
 
     With a filter, only what fits it, whatever state the uploads are in that it names.
     """
-    live = request.state["live"]
-    filter_, asked, last_told = Filter.of(request.query_params), _asked_since(request), _last_told(request)
+    renderer = request.state["renderer"]
+    filter_, asked, last_told = EventFilter.from_query(request.query_params), _asked_since(request), _last_told(request)
     since = last_told or asked
-    await live.watermark()  # raises before the stream begins when the database is away
+    await renderer.watermark()  # raises before the stream begins when the database is away
     if filter_.uploads:
-        await live.states(filter_.uploads)  # and when there are no such uploads
-    known, filtered = Known({}), Filtered(filter_) if filter_ else None
+        await renderer.states(filter_.uploads)  # and when there are no such uploads
+    known, filtered = Known({}), FilteredEvents(filter_) if filter_ else None
 
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
         if filter_.uploads:
-            found = await live.states(filter_.uploads)
+            found = await renderer.states(filter_.uploads)
         else:
-            found = await live.changed(since - OVERLAP if since else None)
+            found = await renderer.changed(since - OVERLAP if since else None)
         known = Known(found.seqs, found.newest)
         if filtered and last_told:
-            filtered.believe(found.events)
-        return live.joined(filtered.of(found.events)) if filtered else found.message, False
+            filtered.mark_known(found.events)
+        return renderer.joined(filtered.matching(found.events)) if filtered else found.message, False
 
-    async def tell(news: News) -> bytes:
+    async def tell(batch: Batch) -> bytes:
         if filtered:
-            return live.joined(filtered.of(known.unseen(news.events)))
-        return news.joined("json", live.joined) if known.is_behind(news) else live.joined(known.unseen(news.events))
+            return renderer.joined(filtered.matching(known.unseen(batch.events)))
+        return (
+            batch.joined("json", renderer.joined)
+            if known.is_behind(batch)
+            else renderer.joined(known.unseen(batch.events))
+        )
 
     return _respond(request, None, begin, tell)
 
 
 async def upload_json(request: AppRequest) -> Response:
     """The channel of one upload: its state, then each event, until a terminal one."""
-    live = request.state["live"]
+    renderer = request.state["renderer"]
     upload_id = frozenset({request.path_params["upload_id"]})
-    [now] = (await live.states(upload_id)).events
+    [now] = (await renderer.states(upload_id)).events
     if now.is_terminal and request.headers.get("last-event-id") == now.timestamp:
         return Response(status_code=204)
     known = Known({})
 
     def joined(events: list[Event]) -> bytes:
         over = any(event.is_terminal for event in events)
-        return live.joined(events) + (_LAST if over else b"")
+        return renderer.joined(events) + (_LAST if over else b"")
 
     async def begin() -> tuple[bytes, bool]:
         nonlocal known
-        found = await live.states(upload_id)
+        found = await renderer.states(upload_id)
         known = Known(found.seqs, found.newest)
         return joined(found.events), found.events[0].is_terminal
 
-    async def tell(news: News) -> bytes:
-        return news.joined("json", joined) if known.is_behind(news) else joined(known.unseen(news.events))
+    async def tell(batch: Batch) -> bytes:
+        return batch.joined("json", joined) if known.is_behind(batch) else joined(known.unseen(batch.events))
 
     return _respond(request, request.path_params["upload_id"], begin, tell)
 
 
 #: Before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
-    Route(path, endpoint, middleware=[Middleware(Seated)])
+    Route(path, endpoint, middleware=[Middleware(LimitedStream)])
     for path, endpoint in [
         ("/uploads/events", history),
         ("/uploads/{upload_id:id}/events", detail),

@@ -15,7 +15,7 @@ MAX_UPLOADS = 200
 
 
 @dataclass(frozen=True)
-class Filter:
+class EventFilter:
     """Of each kind any one must fit; an empty one asks for nothing."""
 
     datasets: frozenset[str] = frozenset()
@@ -23,7 +23,7 @@ class Filter:
     uploads: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, query: QueryParams) -> Self:
+    def from_query(cls, query: QueryParams) -> Self:
         """`?dataset=`, `?status=` and `?upload=`, each any number of times or with commas. Raises QueryError."""
         statuses, ids = _words(query, "status"), _words(query, "upload")
         if unknown := sorted(statuses - set(Status)):
@@ -39,9 +39,9 @@ class Filter:
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
-        return self != Filter()
+        return self != EventFilter()
 
-    def fits(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         return (
             (not self.uploads or event.file_id in self.uploads)
             and (not self.datasets or event.dataset in self.datasets)
@@ -49,27 +49,27 @@ class Filter:
         )
 
 
-class Filtered:
+class FilteredEvents:
     """What a client with a filter is told: what fits, and once of an upload that it was told of and fits no more."""
 
-    def __init__(self, filter_: Filter) -> None:
+    def __init__(self, filter_: EventFilter) -> None:
         self._filter = filter_
-        self._believed: set[int] = set()
+        self._known: set[int] = set()
 
-    def believe(self, events: Iterable[Event]) -> None:
+    def mark_known(self, events: Iterable[Event]) -> None:
         """A client that comes back may have been told of these uploads before, when they did fit."""
-        self._believed |= {event.file_id for event in events}
+        self._known |= {event.file_id for event in events}
 
-    def of(self, events: Iterable[Event]) -> list[Event]:
-        return [event for event in events if self._concerns(event)]
+    def matching(self, events: Iterable[Event]) -> list[Event]:
+        return [event for event in events if self._passes(event)]
 
-    def _concerns(self, event: Event) -> bool:
-        if self._filter.fits(event):
-            self._believed.add(event.file_id)
+    def _passes(self, event: Event) -> bool:
+        if self._filter.matches(event):
+            self._known.add(event.file_id)
             return True
-        if event.file_id not in self._believed:
+        if event.file_id not in self._known:
             return False
-        self._believed.discard(event.file_id)
+        self._known.discard(event.file_id)
         return True
 
 

@@ -1,7 +1,7 @@
 """What is told on one channel, gathered and joined once for all who listen.
 
-States that come in are gathered for a tick and then told together: an edition. The feed keeps the newest state of each
-upload with the number of the edition that told it, so a mailbox is no more than the number of the last edition its
+States that come in are gathered for a tick and then told together: an revision. The feed keeps the newest state of each
+upload with the number of the revision that told it, so a subscriber is no more than the number of the last revision its
 client was told. All who are at the same number are told the same bytes, and who is late is told everything since its
 own number, each upload once. Nobody's slowness costs anybody else anything, and nobody waits in a queue.
 """
@@ -26,17 +26,17 @@ KEPT_ENDS = 10
 T = TypeVar("T")
 
 
-class News:
-    """All that is new after one edition, up to another.
+class Batch:
+    """All that is new after one revision, up to another.
 
-    events: in the order of their times. nudged: uploads to be shown again whatever their event says. newest: the time
-    of the newest state that this feed ever told, "" if none. oldest: that of the first of the events.
+    events: in the order of their times. invalidated: uploads to be shown again whatever their event says. newest: the
+    time of the newest state that this feed ever told, "" if none. oldest: that of the first of the events.
     """
 
-    def __init__(self, edition: int, events: list[Event], nudged: set[int], newest: str) -> None:
-        self.edition = edition
+    def __init__(self, revision: int, events: list[Event], invalidated: set[int], newest: str) -> None:
+        self.revision = revision
         self.events = sorted(events, key=lambda event: (event.timestamp, event.file_id, event.seq))
-        self.nudged = nudged
+        self.invalidated = invalidated
         self.newest = newest
         self.oldest = self.events[0].timestamp if events else ""
         self._joined: dict[Hashable, bytes] = {}
@@ -64,150 +64,150 @@ class News:
 
 
 class _Held:
-    """The newest of one upload: a state and the edition that tells it, and the edition that nudges it."""
+    """The newest of one upload: a state and the revision that tells it, and the revision that invalidates it."""
 
-    __slots__ = ("edition", "ends", "event", "nudge")
+    __slots__ = ("ends", "event", "invalidated", "revision")
 
     def __init__(self) -> None:
         self.event: Event | None = None
-        self.edition = self.nudge = -1
-        #: Final states that newer ones have replaced, with their editions.
+        self.revision = self.invalidated = -1
+        #: Final states that newer ones have replaced, with their revisions.
         self.ends: list[tuple[int, Event]] = []
 
-    def put(self, event: Event, edition: int) -> None:
+    def put(self, event: Event, revision: int) -> None:
         if self.event is not None and self.event.is_terminal:
-            self.ends = [*self.ends, (self.edition, self.event)][-KEPT_ENDS:]
-        self.event, self.edition = event, edition
+            self.ends = [*self.ends, (self.revision, self.event)][-KEPT_ENDS:]
+        self.event, self.revision = event, revision
 
     @property
     def touched(self) -> int:
-        return max(self.edition, self.nudge)
+        return max(self.revision, self.invalidated)
 
     def told(self, after: int, until: int) -> Iterator[Event]:
-        """What the editions after one, until another, told, as far as it matters still."""
+        """What the revisions after one, until another, told, as far as it matters still."""
         if self.event is not None:
-            for edition, event in (*self.ends, (self.edition, self.event)):
-                if after < edition <= until:
+            for revision, event in (*self.ends, (self.revision, self.event)):
+                if after < revision <= until:
                     yield event
 
 
 class Feed:
-    """The newest states of one channel, told in editions at least a tick apart."""
+    """The newest states of one channel, told in revisions at least a tick apart."""
 
-    def __init__(self, tick: float) -> None:
-        """tick: seconds."""
-        self._tick = tick
-        self._mailboxes: set[Mailbox] = set()
+    def __init__(self, batch_interval: float) -> None:
+        """batch_interval: seconds."""
+        self._batch_interval = batch_interval
+        self._subscribers: set[Subscriber] = set()
         self._held: OrderedDict[int, _Held] = OrderedDict()  # in the order of their last change
         self._forgotten = -1
         self._newest = ""
-        self._news: dict[int, News] = {}
+        self._batches: dict[int, Batch] = {}
         self._next: asyncio.TimerHandle | None = None
         self._not_before = 0.0
-        #: The number of the last edition that is complete.
-        self.edition = 0
+        #: The number of the last revision that is complete.
+        self.revision = 0
 
     @contextmanager
-    def filling(self, mailbox: "Mailbox") -> Iterator[None]:
-        """Inside the block the mailbox is told of what comes in."""
-        mailbox.begin(self)
-        self._mailboxes.add(mailbox)
+    def subscribe(self, subscriber: "Subscriber") -> Iterator[None]:
+        """Inside the block the subscriber is told of what comes in."""
+        subscriber.begin(self)
+        self._subscribers.add(subscriber)
         try:
             yield
         finally:
-            self._mailboxes.discard(mailbox)
+            self._subscribers.discard(subscriber)
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody listens."""
-        return not self._mailboxes
+        return not self._subscribers
 
     def put(self, event: Event) -> None:
-        """Tell a state with the next edition, unless it is older than what is known of its upload."""
+        """Tell a state with the next revision, unless it is older than what is known of its upload."""
         held = self._held.get(event.file_id) or _Held()
         if held.event is None or held.event.seq < event.seq:
-            held.put(event, self._coming)
+            held.put(event, self._next_revision)
             self._newest = max(self._newest, event.timestamp)
             self._change(event.file_id, held)
 
-    def nudge(self, upload_id: int) -> None:
+    def invalidate(self, upload_id: int) -> None:
         """The upload is as it was, but what is said about it is not: its place in the line."""
         held = self._held.get(upload_id) or _Held()
-        held.nudge = self._coming
+        held.invalidated = self._next_revision
         self._change(upload_id, held)
 
     @property
-    def _coming(self) -> int:
-        """The edition that tells what comes in now; when nobody listens, it is told already."""
-        return self.edition + 1 if self._mailboxes else self.edition
+    def _next_revision(self) -> int:
+        """The revision that tells what comes in now; when nobody listens, it is told already."""
+        return self.revision + 1 if self._subscribers else self.revision
 
     def _change(self, upload_id: int, held: _Held) -> None:
         self._held[upload_id] = held
         self._held.move_to_end(upload_id)
         if len(self._held) > KEPT_STATES:
             self._forgotten = self._held.popitem(last=False)[1].touched
-        if self._next is None and self._mailboxes:
+        if self._next is None and self._subscribers:
             loop = asyncio.get_running_loop()
             self._next = loop.call_at(max(loop.time(), self._not_before), self._publish)
 
     def _publish(self) -> None:
-        """Complete the edition and wake everybody: at once after a calm, else a tick after the one before."""
+        """Complete the revision and wake everybody: at once after a calm, else a tick after the one before."""
         self._next = None
-        self._not_before = asyncio.get_running_loop().time() + self._tick
-        self.edition += 1
-        self._news.clear()
-        for mailbox in self._mailboxes:
-            mailbox.wake()
+        self._not_before = asyncio.get_running_loop().time() + self._batch_interval
+        self.revision += 1
+        self._batches.clear()
+        for subscriber in self._subscribers:
+            subscriber.wake()
 
-    def say(self, message: bytes) -> None:
+    def broadcast(self, message: bytes) -> None:
         """Something for everybody who listens now and has nothing better to hear."""
-        for mailbox in self._mailboxes:
-            mailbox.aside = message
-            mailbox.wake()
+        for subscriber in self._subscribers:
+            subscriber.broadcast = message
+            subscriber.wake()
 
-    def cut_stalled(self, seconds: float) -> None:
+    def cut_stalled(self, write_timeout: float) -> None:
         """End the connections whose client has read nothing for so long."""
-        late = time.monotonic() - seconds
-        for mailbox in [each for each in self._mailboxes if each.sending_since and each.sending_since < late]:
-            log.info("A client read nothing for %g s and was cut: it comes back to a snapshot.", seconds)
-            mailbox.cut()
+        late = time.monotonic() - write_timeout
+        for subscriber in [each for each in self._subscribers if each.sending_since and each.sending_since < late]:
+            log.info("A client read nothing for %g s and was cut: it comes back to a snapshot.", write_timeout)
+            subscriber.cut()
 
-    def has_forgotten(self, edition: int) -> bool:
-        """Whether something that came after an edition is not known any more."""
-        return edition < self._forgotten
+    def has_forgotten(self, revision: int) -> bool:
+        """Whether something that came after an revision is not known any more."""
+        return revision < self._forgotten
 
-    def news(self, after: int) -> News:
-        """All that was told after an edition; the same object for all who ask before the next one."""
-        found = self._news.get(after)
+    def batch(self, after: int) -> Batch:
+        """All that was told after an revision; the same object for all who ask before the next one."""
+        found = self._batches.get(after)
         if found is None:
             events: list[Event] = []
-            nudged: set[int] = set()
+            invalidated: set[int] = set()
             for upload_id, held in reversed(self._held.items()):
                 if held.touched <= after:
                     break
-                events += held.told(after, self.edition)
-                if after < held.nudge <= self.edition:
-                    nudged.add(upload_id)
-            found = self._news[after] = News(self.edition, events, nudged, self._newest)
+                events += held.told(after, self.revision)
+                if after < held.invalidated <= self.revision:
+                    invalidated.add(upload_id)
+            found = self._batches[after] = Batch(self.revision, events, invalidated, self._newest)
         return found
 
     def close(self) -> None:
-        """No more editions."""
+        """No more revisions."""
         if self._next is not None:
             self._next.cancel()
 
 
-class Mailbox:
+class Subscriber:
     """One client's place in a feed."""
 
     def __init__(self) -> None:
         self._feed: Feed | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._told = 0
+        self._revision = 0
         self._waiting: asyncio.Future[None] | None = None
         self._over = False
         #: Said to everybody; b"" for nothing.
-        self.aside = b""
+        self.broadcast = b""
         #: Whether the process is going.
         self.closed = False
         #: The moment at which a write to the client began that is not over; None while there is none.
@@ -216,8 +216,8 @@ class Mailbox:
         self.cut: Callable[[], None] = lambda: None
 
     def begin(self, feed: Feed) -> None:
-        """What comes in from now on is news."""
-        self._feed, self._told, self._loop = feed, feed.edition, asyncio.get_running_loop()
+        """What comes in from now on is batch."""
+        self._feed, self._revision, self._loop = feed, feed.revision, asyncio.get_running_loop()
 
     def wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -237,16 +237,16 @@ class Mailbox:
         """Until there is something to tell. False: there is nothing more to wait for, or too much was missed."""
         feed = self._feed
         assert feed is not None
-        while not self._over and feed.edition == self._told and not self.aside:
+        while not self._over and feed.revision == self._revision and not self.broadcast:
             self._waiting = self._loop.create_future()
             await self._waiting
-        return not self._over and not feed.has_forgotten(self._told)
+        return not self._over and not feed.has_forgotten(self._revision)
 
-    def news(self) -> News:
+    def batch(self) -> Batch:
         assert self._feed is not None
-        return self._feed.news(self._told)
+        return self._feed.batch(self._revision)
 
-    def note(self, news: News) -> None:
+    def acknowledge(self, batch: Batch) -> None:
         """The client was told of it."""
-        self._told = news.edition
-        self.aside = b""
+        self._revision = batch.revision
+        self.broadcast = b""

@@ -1,4 +1,4 @@
-"""One Redis reader a process, and a feed a channel, to which each client has a mailbox.
+"""One Redis reader a process, and a feed a channel, to which each client has a subscriber.
 
 The reader subscribes `bulk_upload` for the general feed and `bulk_upload:*` for those of one upload, so each stream
 streams its own channel. Redis forgets, hangs and restarts: after every gap, while Redis is away, and now and
@@ -23,10 +23,10 @@ from sse_starlette import ServerSentEvent
 from jobs import uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL, Event, timestamp
-from jobs.queue import Line, UploadQueue
+from jobs.queue import QueueStatus, UploadQueue
 from jobs.uploads import Upload
-from webapp.live.feed import Feed, Mailbox
-from webapp.live.single_flight import SharedReads
+from webapp.live.feed import Feed, Subscriber
+from webapp.live.single_flight import SingleFlight
 from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ REREAD_WITHOUT_REDIS = 1.0
 #: Seconds that each of these reads reaches back beyond the last one: a slow transaction commits late.
 OVERLAP = 10.0
 #: Seconds between two signs of life, by which a page, which is told of this, tells silence from calm.
-ALIVE_EVERY = 15.0
+HEARTBEAT_INTERVAL = 15.0
 #: Seconds between two looks for clients that read nothing.
 CUT_EVERY = 1.0
 #: Seconds between two looks at who waits for whom.
-LINE_EVERY = 2.0
+QUEUE_STATUS_INTERVAL = 2.0
 #: Uploads whose record is kept in memory.
 KNOWN_UPLOADS = 1_000
 
@@ -54,34 +54,37 @@ KNOWN_UPLOADS = 1_000
 class Hub:
     """Runs for as long as the web process does."""
 
-    def __init__(self, database: Database, queue: UploadQueue, redis_url: str, *, tick: float, stall: float) -> None:
-        """tick: seconds in which what comes in is gathered into one message. stall: those a client may read nothing."""
+    def __init__(
+        self, database: Database, queue: UploadQueue, redis_url: str, *, batch_interval: float, write_timeout: float
+    ) -> None:
+        """Both in seconds. batch_interval: changes within it become one message. write_timeout: of a client that reads
+        nothing."""
         self._database = database
         self._queue = queue
         self._redis_url = redis_url
-        self._tick = tick
-        self._stall = stall
-        self._general = Feed(tick)
+        self._batch_interval = batch_interval
+        self._write_timeout = write_timeout
+        self._general = Feed(batch_interval)
         self._of_upload: dict[int, Feed] = {}
         self._known: OrderedDict[int, Upload] = OrderedDict()
         self._wanted: set[int] = set()
-        self._records: SharedReads[None, None] = SharedReads(self._read_wanted)
+        self._records: SingleFlight[None, None] = SingleFlight(self._read_wanted)
         self._listening = False
         self._last_read = time.monotonic()
-        self._line_may_differ = asyncio.Event()
+        self._queue_may_have_changed = asyncio.Event()
         #: Who waits for whom, as of some two seconds ago.
-        self.line = Line()
+        self.queue_status = QueueStatus()
 
     @contextmanager
-    def filling(self, mailbox: Mailbox, upload_id: int | None) -> Iterator[None]:
-        """Inside the block the mailbox gets what the channel of one upload, or the general one, says."""
+    def subscribe(self, subscriber: Subscriber, upload_id: int | None) -> Iterator[None]:
+        """Inside the block the subscriber gets what the channel of one upload, or the general one, says."""
         if upload_id is None:
-            with self._general.filling(mailbox):
+            with self._general.subscribe(subscriber):
                 yield
             return
-        feed = self._of_upload.setdefault(upload_id, Feed(self._tick))
+        feed = self._of_upload.setdefault(upload_id, Feed(self._batch_interval))
         try:
-            with feed.filling(mailbox):
+            with feed.subscribe(subscriber):
                 yield
         finally:
             if feed.is_idle and self._of_upload.get(upload_id) is feed:
@@ -122,10 +125,10 @@ class Hub:
     @asynccontextmanager
     async def running(self) -> Any:
         """Listens inside the block."""
-        await self._look_at_line()
+        await self._read_queue_status()
         tasks = {
             asyncio.create_task(_forever(work), name=work.__name__)
-            for work in (self._listen, self._reread, self._watch_line, self._say_alive, self._cut_stalled)
+            for work in (self._listen, self._reread, self._watch_queue_status, self._send_heartbeats, self._cut_stalled)
         }
         try:
             yield
@@ -194,7 +197,7 @@ class Hub:
 
     def _deliver(self, feed: Feed, event: Event) -> None:
         if event.event != "bulk_upload_progress" or not event.rows_processed:
-            self._line_may_differ.set()
+            self._queue_may_have_changed.set()
         feed.put(event)
 
     async def _reread(self) -> None:
@@ -224,31 +227,31 @@ class Hub:
         own = self._of_upload.get(upload_id)
         return [self._general, own] if own else [self._general]
 
-    async def _say_alive(self) -> None:
-        await asyncio.sleep(ALIVE_EVERY)
+    async def _send_heartbeats(self) -> None:
+        await asyncio.sleep(HEARTBEAT_INTERVAL)
         message = ServerSentEvent(timestamp(datetime.now(UTC)), event="ping", sep="\n").encode()
         for feed in self._all_feeds():
-            feed.say(message)
+            feed.broadcast(message)
 
     async def _cut_stalled(self) -> None:
-        await asyncio.sleep(min(self._stall / 4, CUT_EVERY))
+        await asyncio.sleep(min(self._write_timeout / 4, CUT_EVERY))
         for feed in self._all_feeds():
-            feed.cut_stalled(self._stall)
+            feed.cut_stalled(self._write_timeout)
 
     def _all_feeds(self) -> list[Feed]:
         return [self._general, *self._of_upload.values()]
 
-    async def _watch_line(self) -> None:
+    async def _watch_queue_status(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LINE_EVERY):
-                await self._line_may_differ.wait()
-        self._line_may_differ.clear()
-        await self._look_at_line()
+            async with asyncio.timeout(QUEUE_STATUS_INTERVAL):
+                await self._queue_may_have_changed.wait()
+        self._queue_may_have_changed.clear()
+        await self._read_queue_status()
 
-    async def _look_at_line(self) -> None:
+    async def _read_queue_status(self) -> None:
         """Have uploads shown again about which there is something else to say now."""
-        before, self.line = self.line, await in_thread(self._queue.line)
-        if before == self.line:
+        before, self.queue_status = self.queue_status, await in_thread(self._queue.status)
+        if before == self.queue_status:
             return
 
         def read() -> list[int]:
@@ -257,7 +260,7 @@ class Hub:
 
         for upload_id in await in_thread(read):
             for feed in self._feeds(upload_id):
-                feed.nudge(upload_id)
+                feed.invalidate(upload_id)
 
 
 async def _forever(work: Any) -> None:

@@ -21,7 +21,7 @@ from jobs.uploads import Page, Upload
 from webapp.fragments import Fragments, UploadView
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.hub import Hub
-from webapp.live.single_flight import SharedReads
+from webapp.live.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class States:
     newest: str
 
 
-class Live:
+class Renderer:
     """Renders for the streams, and for the pages that include the same partials."""
 
     def __init__(self, database: Database, hub: Hub, fragments: Fragments) -> None:
@@ -68,12 +68,12 @@ class Live:
         self._hub = hub
         self._fragments = fragments
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._watermarks: SharedReads[None, str] = SharedReads(self._read_watermark, apart=APART)
-        self._histories: SharedReads[HistoryView, Snapshot] = SharedReads(self._read_history, apart=APART)
-        self._ended: SharedReads[datetime, list[Upload]] = SharedReads(self._read_ended, apart=APART)
-        self._details: SharedReads[int, tuple[Upload, str]] = SharedReads(self._read_detail, apart=APART)
-        self._states: SharedReads[frozenset[int], States] = SharedReads(self._read_states, apart=APART)
-        self._changed: SharedReads[datetime | None, States] = SharedReads(self._read_changed, apart=APART)
+        self._watermarks: SingleFlight[None, str] = SingleFlight(self._read_watermark, apart=APART)
+        self._histories: SingleFlight[HistoryView, Snapshot] = SingleFlight(self._read_history, apart=APART)
+        self._ended: SingleFlight[datetime, list[Upload]] = SingleFlight(self._read_ended, apart=APART)
+        self._details: SingleFlight[int, tuple[Upload, str]] = SingleFlight(self._read_detail, apart=APART)
+        self._states: SingleFlight[frozenset[int], States] = SingleFlight(self._read_states, apart=APART)
+        self._changed: SingleFlight[datetime | None, States] = SingleFlight(self._read_changed, apart=APART)
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Ask the database something, off the event loop."""
@@ -87,7 +87,7 @@ class Live:
     def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:
         """What `_uploads_table.html` needs."""
         return {
-            "uploads": [UploadView(upload, self._hub.line) for upload in page.items],
+            "uploads": [UploadView(upload, self._hub.queue_status) for upload in page.items],
             "q": view.search,
             "status": view.status or "",
             "page": {
@@ -133,7 +133,7 @@ class Live:
             return upload, sample, failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
 
         upload, sample, counts = await self.read(read)
-        return upload, UploadView(upload, self._hub.line, sample, counts)
+        return upload, UploadView(upload, self._hub.queue_status, sample, counts)
 
     def rows(self, found: Iterable[Upload], *, insert: bool, toasts: Container[int]) -> str:
         """Rows of the history, as swaps, and the news of the uploads that just ended. One that fails spoils no other.
@@ -152,7 +152,7 @@ class Live:
 
     def row(self, upload: Upload, *, insert: bool) -> str:
         """A row of the history, as a swap. insert: also where the page does not have it yet, sorted in by its id."""
-        view = UploadView(upload, self._hub.line)
+        view = UploadView(upload, self._hub.queue_status)
 
         def render() -> str:
             row = self._fragments.render("_upload_row.html", {"upload": view})
@@ -166,14 +166,14 @@ class Live:
         """The news that an upload ended, as a swap."""
 
         def render() -> str:
-            toast = self._fragments.render("_toast.html", {"upload": UploadView(upload, self._hub.line)})
+            toast = self._fragments.render("_toast.html", {"upload": UploadView(upload, self._hub.queue_status)})
             return f'<hx-partial hx-target="#toasts" hx-swap="beforeend">{toast}</hx-partial>'
 
         return self._keep(("toast", upload.id, upload.seq), render)
 
     def fitting(self, view: HistoryView, events: Iterable[Event]) -> bytes:
         """Which of these uploads belong to what a page with a filter shows: it counts those that it lacks."""
-        fits = {event.file_id: view.fits(event) for event in events} if view.is_filtered else {}
+        fits = {event.file_id: view.matches(event) for event in events} if view.is_filtered else {}
         return ServerSentEvent(json.dumps(fits), event="fitting", sep="\n").encode() if fits else b""
 
     def json(self, event: Event) -> bytes:

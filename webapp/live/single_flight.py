@@ -8,7 +8,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class SharedReads(Generic[K, V]):
+class SingleFlight(Generic[K, V]):
     """Everybody who asks for a key before its read begins shares that read; who comes later gets the next one.
 
     So an answer is never older than the question: a stream that registers and then asks misses nothing between.

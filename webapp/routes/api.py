@@ -36,8 +36,8 @@ async def create(request: AppRequest) -> Response:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = HistoryView.of(request.query_params), _limit(request)
-    page = await request.state["live"].read(
+    view, limit = HistoryView.from_query(request.query_params), _limit(request)
+    page = await request.state["renderer"].read(
         lambda connection: uploads.page(
             connection, limit=limit, cursor=view.cursor, status=view.status, search=view.search
         )
@@ -48,7 +48,7 @@ async def index(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
-    upload = await request.state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await request.state["renderer"].read(lambda connection: uploads.get(connection, upload_id))
     return JSONResponse(actions.as_json(upload))
 
 
@@ -61,13 +61,13 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
-    found = await request.state["live"].read(datasets.everything)
+    found = await request.state["renderer"].read(datasets.everything)
     return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
 
 
 async def dataset(request: AppRequest) -> Response:
     name = request.path_params["name"]
-    found, rows = await request.state["live"].read(
+    found, rows = await request.state["renderer"].read(
         lambda connection: _with_rows(connection, datasets.get(connection, name))
     )
     return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
@@ -85,7 +85,7 @@ async def rows(request: AppRequest) -> Response:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
-    found, read_rows = await request.state["live"].read(read)
+    found, read_rows = await request.state["renderer"].read(read)
     shown = read_rows[:limit]
     cursor = str(shown[-1].position) if len(read_rows) > limit else None
     query = urlencode({"cursor": cursor or "", "limit": limit})
@@ -111,7 +111,7 @@ async def match(request: AppRequest) -> Response:
     text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
     names = header[: -len(MARKS)] if tuple(header[-len(MARKS) :]) == MARKS else header
-    found = await request.state["live"].read(lambda connection: datasets.alike(connection, names))
+    found = await request.state["renderer"].read(lambda connection: datasets.alike(connection, names))
     return JSONResponse({"dataset": found})
 
 

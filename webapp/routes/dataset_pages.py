@@ -13,7 +13,7 @@ ROWS_SHOWN = 50
 
 
 async def index(request: AppRequest) -> Response:
-    found = await request.state["live"].read(datasets.everything)
+    found = await request.state["renderer"].read(datasets.everything)
     listed = [
         {
             "name": dataset.name,
@@ -39,7 +39,7 @@ async def detail(request: AppRequest) -> Response:
             rows = datasets.rows_after(connection, found, after, limit=ROWS_SHOWN + 1)
         return found, rows, datasets.row_count(connection, found)
 
-    found, rows, total = await request.state["live"].read(read)
+    found, rows, total = await request.state["renderer"].read(read)
     more = len(rows) > ROWS_SHOWN
     shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]
     has_previous, has_next = (more, True) if before else (after is not None, more)

@@ -25,7 +25,7 @@ from tests.support.serving import TIMEOUT, Records, Served, Stream, Web, stream
 from tests.support.waiting import until
 from webapp.live import endpoints as streams
 from webapp.live import hub as hubs
-from webapp.live.renderer import Live
+from webapp.live.renderer import Renderer
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -855,14 +855,14 @@ def test_a_stream_outlives_a_database_that_is_away_and_misses_nothing(
 def test_a_row_that_cannot_be_shown_keeps_no_other_from_it(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    original = Live.row
+    original = Renderer.row
 
-    def row(self: Live, upload: Upload, *, insert: bool) -> str:
+    def row(self: Renderer, upload: Upload, *, insert: bool) -> str:
         if upload.filename == "cursed.csv":
             raise ZeroDivisionError
         return original(self, upload, insert=insert)
 
-    monkeypatch.setattr(Live, "row", row)
+    monkeypatch.setattr(Renderer, "row", row)
     with served.stream(HISTORY) as listener:
         listener.next()
         cursed = served.records.pending("cursed.csv")
@@ -874,7 +874,7 @@ def test_a_row_that_cannot_be_shown_keeps_no_other_from_it(
 
 @ONE_DATABASE
 def test_silence_is_told_from_calm_by_pings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "ALIVE_EVERY", 0.1)
+    monkeypatch.setattr(hubs, "HEARTBEAT_INTERVAL", 0.1)
     with Served(settings) as served:
         listen_for_pings(served)
 
@@ -894,7 +894,7 @@ def listen_for_pings(served: Served) -> None:
 
 @ONE_DATABASE
 def test_a_connection_does_not_live_for_ever(settings: Settings) -> None:
-    with Served(settings.model_copy(update={"stream_life": 0.3})) as served:
+    with Served(settings.model_copy(update={"stream_max_age": 0.3})) as served:
         upload = served.records.pending()
         for path in all_of(upload):
             with served.stream(path) as listener:
@@ -903,7 +903,7 @@ def test_a_connection_does_not_live_for_ever(settings: Settings) -> None:
 
 @ONE_DATABASE
 def test_a_client_that_does_not_read_is_cut(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    with Served(settings.model_copy(update={"stream_stall": 0.3})) as served:
+    with Served(settings.model_copy(update={"stream_write_timeout": 0.3})) as served:
         is_cut(served, caplog)
 
 

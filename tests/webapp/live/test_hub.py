@@ -1,4 +1,4 @@
-"""The hub on its own: what reaches its mailboxes while Redis comes and goes."""
+"""The hub on its own: what reaches its subscribers while Redis comes and goes."""
 
 import asyncio
 import threading
@@ -12,14 +12,14 @@ from redis import Redis, RedisError
 
 from jobs import uploads
 from jobs.events import GENERAL_CHANNEL, Event, channel_of
-from jobs.queue import Line, UploadQueue
+from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.services import RedisServer
 from tests.support.serving import Records
 from tests.support.waiting import until
 from webapp.live import hub as hubs
-from webapp.live.feed import Mailbox
+from webapp.live.feed import Subscriber
 from webapp.live.hub import Hub
 
 #: Seconds that a test waits for what has to come.
@@ -69,7 +69,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "RECONNECT_AFTER": 0.05,
         "REREAD_EVERY": 0.3,
         "REREAD_WITHOUT_REDIS": 0.1,
-        "LINE_EVERY": 0.1,
+        "QUEUE_STATUS_INTERVAL": 0.1,
     }.items():
         monkeypatch.setattr(hubs, name, seconds)
 
@@ -84,9 +84,9 @@ class Page:
     """A client of the hub that keeps all it is told."""
 
     def __init__(self) -> None:
-        self.mailbox = Mailbox()
+        self.subscriber = Subscriber()
         self.heard: list[tuple[int, int]] = []
-        self.nudged: set[int] = set()
+        self.invalidated: set[int] = set()
 
     async def hears(self, upload: Upload) -> None:
         """Raises TimeoutError when this state does not come."""
@@ -94,29 +94,29 @@ class Page:
             while (upload.id, upload.seq) not in self.heard:
                 await self._take()
 
-    async def is_nudged(self, upload: Upload) -> None:
+    async def is_invalidated(self, upload: Upload) -> None:
         async with asyncio.timeout(PATIENCE):
-            while upload.id not in self.nudged:
+            while upload.id not in self.invalidated:
                 await self._take()
 
     async def _take(self) -> None:
-        await self.mailbox.wait()
-        news = self.mailbox.news()
-        self.mailbox.note(news)
-        self.heard += [(event.file_id, event.seq) for event in news.events]
-        self.nudged |= news.nudged
+        await self.subscriber.wait()
+        batch = self.subscriber.batch()
+        self.subscriber.acknowledge(batch)
+        self.heard += [(event.file_id, event.seq) for event in batch.events]
+        self.invalidated |= batch.invalidated
 
 
 @asynccontextmanager
 async def a_hub(records: Records, *of_uploads: int | None) -> AsyncIterator[tuple[Hub, list[Page]]]:
     """A hub that listens, and a page for the general channel (None) or an upload's."""
     queue = UploadQueue(records.settings.redis)
-    hub = Hub(records.database, queue, records.settings.redis, tick=0.01, stall=30)
+    hub = Hub(records.database, queue, records.settings.redis, batch_interval=0.01, write_timeout=30)
     pages = [Page() for _ in of_uploads]
     async with hub.running():
         with ExitStack() as stack:
             for page, upload_id in zip(pages, of_uploads, strict=True):
-                stack.enter_context(hub.filling(page.mailbox, upload_id))
+                stack.enter_context(hub.subscribe(page.subscriber, upload_id))
             yield hub, pages
     queue.close()
 
@@ -168,11 +168,11 @@ def test_a_mailbox_is_filled_only_inside_its_block(records: Records) -> None:
     async def scene() -> None:
         async with a_hub(records, None) as (hub, [page]):
             await is_subscribed(records.settings.redis)
-            left = [Mailbox(), Mailbox()]
-            for mailbox, upload_id in zip(left, (None, 1), strict=True):
-                with hub.filling(mailbox, upload_id):
+            left = [Subscriber(), Subscriber()]
+            for subscriber, upload_id in zip(left, (None, 1), strict=True):
+                with hub.subscribe(subscriber, upload_id):
                     pass
-            waiting = [asyncio.create_task(mailbox.wait()) for mailbox in left[1:]]
+            waiting = [asyncio.create_task(subscriber.wait()) for subscriber in left[1:]]
             await page.hears(await blocking(records.pending))
 
             assert not any(task.done() for task in waiting)
@@ -284,18 +284,18 @@ def test_what_changed_during_a_gap_is_read_when_redis_is_back(
 
 @pytest.mark.usefixtures("_quick")
 def test_a_hub_that_starts_without_redis_is_live_and_finds_it(ours: Records, redis: RedisServer) -> None:
-    async def scene() -> Line:
+    async def scene() -> QueueStatus:
         redis.kill()
         upload = ours.pending()
         async with a_hub(ours, None) as (hub, [page]):
-            before = hub.line
+            before = hub.queue_status
             upload = await blocking(ours.claim, upload)
             await page.hears(upload)
             await blocking(redis.start)
             await is_subscribed(ours.settings.redis)
         return before
 
-    assert asyncio.run(scene()) == Line()
+    assert asyncio.run(scene()) == QueueStatus()
 
 
 @pytest.mark.usefixtures("_quick")
@@ -389,18 +389,18 @@ def test_a_hub_that_ends_waits_for_what_it_reads(records: Records, monkeypatch: 
 
 @pytest.mark.usefixtures("_quick")
 def test_uploads_that_wait_are_shown_again_when_the_line_is_another(records: Records) -> None:
-    async def scene() -> list[Line]:
+    async def scene() -> list[QueueStatus]:
         upload = records.pending()
         queue = UploadQueue(records.settings.redis)
         async with a_hub(records, None, upload.id) as (hub, pages):
-            lines = [hub.line]
+            found = [hub.queue_status]
             await blocking(queue.enqueue, upload)
-            await asyncio.gather(*(page.is_nudged(upload) for page in pages))
-            lines.append(hub.line)
+            await asyncio.gather(*(page.is_invalidated(upload) for page in pages))
+            found.append(hub.queue_status)
         queue.close()
-        return lines
+        return found
 
-    assert asyncio.run(scene()) == [Line(True, 0, {}), Line(True, 0, {1: 0})]
+    assert asyncio.run(scene()) == [QueueStatus(True, 0, {}), QueueStatus(True, 0, {1: 0})]
 
 
 @pytest.mark.usefixtures("_quick")
@@ -408,10 +408,10 @@ def test_uploads_that_wait_are_shown_again_when_the_queue_is_away(ours: Records,
     async def scene() -> None:
         upload = ours.pending()
         async with a_hub(ours, None) as (hub, [page]):
-            assert hub.line.reachable
+            assert hub.queue_status.reachable
             await blocking(redis.kill)
-            await page.is_nudged(upload)
-            assert not hub.line.reachable
+            await page.is_invalidated(upload)
+            assert not hub.queue_status.reachable
 
     asyncio.run(scene())
 

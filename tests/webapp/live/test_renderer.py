@@ -13,7 +13,7 @@ import pytest
 from jobs import uploads
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
-from jobs.queue import Line, UploadQueue
+from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.support.serving import Records
@@ -21,7 +21,7 @@ from webapp.fragments import Fragments
 from webapp.history import HistoryView
 from webapp.live import renderer as lives
 from webapp.live.hub import Hub
-from webapp.live.renderer import Live
+from webapp.live.renderer import Renderer
 
 
 class Counting(Fragments):
@@ -37,14 +37,14 @@ class Counting(Fragments):
 
 
 class Scene:
-    """A Live over a hub that is not running."""
+    """A Renderer over a hub that is not running."""
 
     def __init__(self, records: Records) -> None:
         self.records = records
         self.fragments = Counting()
         self.queue = UploadQueue(records.settings.redis)
-        self.hub = Hub(records.database, self.queue, records.settings.redis, tick=0.01, stall=30)
-        self.live = Live(records.database, self.hub, self.fragments)
+        self.hub = Hub(records.database, self.queue, records.settings.redis, batch_interval=0.01, write_timeout=30)
+        self.renderer = Renderer(records.database, self.hub, self.fragments)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_table_is_read_and_rendered_once_for_all_who_ask_at_once(
 
     async def ask() -> list[str]:
         views = [HistoryView(), HistoryView(search="nothing")]
-        return [each.html for each in await asyncio.gather(*(scene.live.history(view) for view in views * 100))]
+        return [each.html for each in await asyncio.gather(*(scene.renderer.history(view) for view in views * 100))]
 
     found = asyncio.run(ask())
 
@@ -92,7 +92,7 @@ def test_a_table_is_never_older_than_the_question(scene: Scene) -> None:
         found = []
         for _ in range(3):
             upload = scene.records.pending()
-            found.append(f'id="upload-{upload.id}"' in (await scene.live.history(HistoryView())).html)
+            found.append(f'id="upload-{upload.id}"' in (await scene.renderer.history(HistoryView())).html)
         return found
 
     assert asyncio.run(ask()) == [True] * 3
@@ -102,7 +102,7 @@ def test_the_hub_knows_what_a_table_showed(scene: Scene, monkeypatch: pytest.Mon
     upload = scene.records.pending()
 
     async def ask() -> list[Upload]:
-        await scene.live.history(HistoryView())
+        await scene.renderer.history(HistoryView())
         monkeypatch.delattr(uploads, "among")
         return await scene.hub.records({upload.id: upload.seq})
 
@@ -113,7 +113,7 @@ def test_the_detail_of_an_upload_is_rendered_once_for_all_who_ask_at_once(scene:
     upload = scene.records.pending()
 
     async def ask() -> list[tuple[Upload, str]]:
-        return await asyncio.gather(*(scene.live.detail(upload.id) for _ in range(100)))
+        return await asyncio.gather(*(scene.renderer.detail(upload.id) for _ in range(100)))
 
     found = asyncio.run(ask())
 
@@ -124,7 +124,7 @@ def test_the_detail_of_an_upload_is_rendered_once_for_all_who_ask_at_once(scene:
 
 def test_the_detail_of_no_upload_is_an_error_for_each_who_asks(scene: Scene) -> None:
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(scene.live.detail(7) for _ in range(3)), return_exceptions=True)
+        return await asyncio.gather(*(scene.renderer.detail(7) for _ in range(3)), return_exceptions=True)
 
     assert [type(error) for error in asyncio.run(ask())] == [UploadNotFoundError] * 3
 
@@ -134,7 +134,7 @@ def test_a_row_is_rendered_once_for_each_state_and_kind_of_page(scene: Scene) ->
     for _ in range(10):
         for each in (upload, replace(upload, seq=upload.seq + 1)):
             for insert in (True, False):
-                scene.live.row(each, insert=insert)
+                scene.renderer.row(each, insert=insert)
 
     assert scene.fragments.rendered == {"_upload_row.html": 4}
 
@@ -142,9 +142,15 @@ def test_a_row_is_rendered_once_for_each_state_and_kind_of_page(scene: Scene) ->
 def test_a_row_is_rendered_again_when_there_is_something_else_to_say(scene: Scene) -> None:
     upload = scene.records.pending()
     said = []
-    for line in (Line(), Line(True, 0), Line(True, 1, {upload.id: 1}), Line(True, 2, {upload.id: 1}), Line(True, 2)):
-        scene.hub.line = line
-        said.append(scene.live.row(upload, insert=True))
+    for queue_status in (
+        QueueStatus(),
+        QueueStatus(True, 0),
+        QueueStatus(True, 1, {upload.id: 1}),
+        QueueStatus(True, 2, {upload.id: 1}),
+        QueueStatus(True, 2),
+    ):
+        scene.hub.queue_status = queue_status
+        said.append(scene.renderer.row(upload, insert=True))
 
     assert "the queue cannot be reached" in said[0]
     assert "no worker is running" in said[1]
@@ -156,7 +162,7 @@ def test_a_row_is_rendered_again_when_there_is_something_else_to_say(scene: Scen
 
 def test_a_toast_is_rendered_once_for_each_end(scene: Scene) -> None:
     upload = scene.records.fail(scene.records.processing(), "No <b>header</b>.")
-    toasts = {scene.live.toast(upload) for _ in range(10)}
+    toasts = {scene.renderer.toast(upload) for _ in range(10)}
 
     assert scene.fragments.rendered == {"_toast.html": 1}
     assert len(toasts) == 1
@@ -179,12 +185,12 @@ def test_a_toast_says_how_it_ended(scene: Scene, status: Status, rows_failed: in
         scene.records.processing(), status=status, rows_processed=100, rows_success=90, rows_failed=rows_failed
     )
 
-    assert words in " ".join(scene.live.toast(upload).split())
+    assert words in " ".join(scene.renderer.toast(upload).split())
 
 
 def test_an_event_is_encoded_once_with_line_feeds(scene: Scene) -> None:
-    event = Event.of(scene.records.fail(scene.records.processing(), "Line 1\r\nLine 2"))
-    first, second = scene.live.json(event), scene.live.json(event)
+    event = Event.of(scene.records.fail(scene.records.processing(), "QueueStatus 1\r\nLine 2"))
+    first, second = scene.renderer.json(event), scene.renderer.json(event)
 
     assert first == second
     assert first.decode().split("\n") == [
@@ -203,18 +209,18 @@ def test_only_so_much_is_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
     upload = scene.records.processing()
     states = [replace(upload, seq=seq) for seq in range(5)]
     for state in (*states, *states[2:]):
-        scene.live.row(state, insert=True)
+        scene.renderer.row(state, insert=True)
 
     assert scene.fragments.rendered["_upload_row.html"] == 5
 
-    scene.live.row(states[0], insert=True)
+    scene.renderer.row(states[0], insert=True)
 
     assert scene.fragments.rendered["_upload_row.html"] == 6
 
 
 def test_the_watermark_is_the_newest_state(scene: Scene) -> None:
     async def ask() -> str:
-        return await scene.live.watermark()
+        return await scene.renderer.watermark()
 
     assert asyncio.run(ask()) == ""
 
@@ -229,7 +235,7 @@ def test_what_ended_since_a_moment_is_told_in_order(scene: Scene) -> None:
     scene.records.pending()
 
     async def ask(moment: Any) -> list[int]:
-        return [upload.id for upload in await scene.live.ended_since(moment)]
+        return [upload.id for upload in await scene.renderer.ended_since(moment)]
 
     assert asyncio.run(ask(ended[0].updated_at - timedelta(seconds=1))) == [upload.id for upload in ended]
     assert asyncio.run(ask(ended[1].updated_at)) == [ended[2].id]

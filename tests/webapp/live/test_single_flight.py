@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from webapp.live.single_flight import SharedReads
+from webapp.live.single_flight import SingleFlight
 
 
 class Source:
@@ -31,7 +31,7 @@ class Source:
 def test_who_asks_before_the_read_begins_shares_it() -> None:
     async def scene() -> tuple[list[str], int]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         source.may_end.release()
         return await asyncio.gather(*(shared.get("table") for _ in range(1000))), source.reads["table"]
 
@@ -41,7 +41,7 @@ def test_who_asks_before_the_read_begins_shares_it() -> None:
 def test_who_asks_while_a_read_is_under_way_gets_a_newer_one() -> None:
     async def scene() -> list[str]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         early = asyncio.create_task(shared.get("table"))
         await source.began.wait()
         late = [asyncio.create_task(shared.get("table")) for _ in range(3)]
@@ -56,7 +56,7 @@ def test_who_asks_while_a_read_is_under_way_gets_a_newer_one() -> None:
 def test_each_key_has_a_read_of_its_own() -> None:
     async def scene() -> tuple[list[str], Counter[str]]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         for _ in range(2):
             source.may_end.release()
         found = await asyncio.gather(*(shared.get(key) for key in "aba"))
@@ -68,7 +68,7 @@ def test_each_key_has_a_read_of_its_own() -> None:
 def test_an_error_reaches_everybody_and_the_next_read_is_none_the_worse() -> None:
     async def scene() -> tuple[list[str | BaseException], str]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         source.failures = [OSError("the database is away")]
         source.may_end.release()
         found = await asyncio.gather(*(shared.get("table") for _ in range(2)), return_exceptions=True)
@@ -84,7 +84,7 @@ def test_an_error_reaches_everybody_and_the_next_read_is_none_the_worse() -> Non
 def test_an_error_that_nobody_waits_for_any_more_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> str:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         asker = asyncio.create_task(shared.get("table"))
         await source.began.wait()
         asker.cancel()
@@ -103,7 +103,7 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_reported(caplog: pytest.
 def test_one_who_goes_away_takes_nobody_along() -> None:
     async def scene() -> str:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         leaving, staying = (asyncio.create_task(shared.get("table")) for _ in range(2))
         await source.began.wait()
         leaving.cancel()
@@ -117,7 +117,7 @@ def test_one_who_goes_away_takes_nobody_along() -> None:
 def test_who_comes_soon_after_a_read_began_waits_for_one_with_all_who_come_meanwhile() -> None:
     async def scene() -> tuple[list[str], str]:
         source = Source()
-        shared = SharedReads(source.read, apart=0.2)
+        shared = SingleFlight(source.read, apart=0.2)
         for _ in range(9):
             source.may_end.release()
         found = [await shared.get("table")]
@@ -134,7 +134,7 @@ def test_who_comes_soon_after_a_read_began_waits_for_one_with_all_who_come_meanw
 def test_what_is_read_again_at_once_does_not_hold_up_what_was_not_read_lately() -> None:
     async def scene() -> list[str]:
         source = Source()
-        shared = SharedReads(source.read, apart=600)
+        shared = SingleFlight(source.read, apart=600)
         for _ in range(9):
             source.may_end.release()
         await shared.get("table")
