@@ -14,6 +14,7 @@ from jobs.datasets import Dataset, Position, Row
 from jobs.dialect import header_of
 from jobs.errors import RefusedError
 from jobs.events import timestamp
+from webapp.database_access import read
 from webapp.history import HistoryView
 from webapp.routes import actions
 from webapp.routes.downloads import MARKS
@@ -37,10 +38,11 @@ async def create(request: AppRequest) -> Response:
 
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.from_query(request.query_params), _limit(request)
-    page = await request.state["renderer"].read(
+    page = await read(
+        request.state["database"],
         lambda connection: uploads.page(
             connection, limit=limit, cursor=view.cursor, status=view.status, search=view.search
-        )
+        ),
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
     return _page([actions.as_json(upload) for upload in page.items], page.older, following)
@@ -48,7 +50,7 @@ async def index(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
-    upload = await request.state["renderer"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return JSONResponse(actions.as_json(upload))
 
 
@@ -61,14 +63,14 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
-    found = await request.state["renderer"].read(datasets.everything)
+    found = await read(request.state["database"], datasets.everything)
     return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
 
 
 async def dataset(request: AppRequest) -> Response:
     name = request.path_params["name"]
-    found, rows = await request.state["renderer"].read(
-        lambda connection: _with_rows(connection, datasets.get(connection, name))
+    found, rows = await read(
+        request.state["database"], lambda connection: _with_rows(connection, datasets.get(connection, name))
     )
     return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
 
@@ -81,11 +83,11 @@ async def rows(request: AppRequest) -> Response:
         Position.parse(request.query_params.get("cursor", "")),
     )
 
-    def read(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
+    def rows_after(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
-    found, read_rows = await request.state["renderer"].read(read)
+    found, read_rows = await read(request.state["database"], rows_after)
     shown = read_rows[:limit]
     cursor = str(shown[-1].position) if len(read_rows) > limit else None
     query = urlencode({"cursor": cursor or "", "limit": limit})
@@ -111,7 +113,7 @@ async def match(request: AppRequest) -> Response:
     text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
     names = header[: -len(MARKS)] if tuple(header[-len(MARKS) :]) == MARKS else header
-    found = await request.state["renderer"].read(lambda connection: datasets.alike(connection, names))
+    found = await read(request.state["database"], lambda connection: datasets.alike(connection, names))
     return JSONResponse({"dataset": found})
 
 

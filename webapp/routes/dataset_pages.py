@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from jobs import datasets
 from jobs.datasets import Dataset, Position, Row
+from webapp.database_access import read
 from webapp.state import AppRequest
 
 #: Rows on a page of a dataset.
@@ -13,7 +14,7 @@ ROWS_SHOWN = 50
 
 
 async def index(request: AppRequest) -> Response:
-    found = await request.state["renderer"].read(datasets.everything)
+    found = await read(request.state["database"], datasets.everything)
     listed = [
         {
             "name": dataset.name,
@@ -31,7 +32,7 @@ async def detail(request: AppRequest) -> Response:
     name = request.path_params["name"]
     after, before = (Position.parse(request.query_params.get(key, "")) for key in ("after", "before"))
 
-    def read(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
+    def query(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
         found = datasets.get(connection, name)
         if before:
             rows = datasets.rows_before(connection, found, before, limit=ROWS_SHOWN + 1)
@@ -39,7 +40,7 @@ async def detail(request: AppRequest) -> Response:
             rows = datasets.rows_after(connection, found, after, limit=ROWS_SHOWN + 1)
         return found, rows, datasets.row_count(connection, found)
 
-    found, rows, total = await request.state["renderer"].read(read)
+    found, rows, total = await read(request.state["database"], query)
     more = len(rows) > ROWS_SHOWN
     shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]
     has_previous, has_next = (more, True) if before else (after is not None, more)

@@ -14,6 +14,7 @@ from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.failed_rows import BadRow
 from jobs.uploads import Upload
+from webapp.database_access import read
 from webapp.state import AppRequest
 
 #: Rows that are read at a time, so that no reader holds the database's view for the whole download.
@@ -30,7 +31,7 @@ _NUMBER = re.compile(r"[+-][0-9.,]+")
 async def original(request: AppRequest) -> Response:
     """The file as it came."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload = await state["renderer"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
     if not upload.has_file:
         raise NoFileError(upload_id)
     path = files.path_of(state["settings"].files, upload.stored_as)
@@ -42,7 +43,7 @@ async def original(request: AppRequest) -> Response:
 async def failed_rows_csv(request: AppRequest) -> Response:
     """What failed, as it came, and why. Corrected, it can be uploaded again as it is."""
     upload_id = request.path_params["upload_id"]
-    upload = await request.state["renderer"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return _csv(f"upload-{upload_id}-failed-rows", _failed_rows(request.state["database"], upload))
 
 
@@ -75,14 +76,14 @@ def defused(cell: str) -> str:
 async def template_csv(request: AppRequest) -> Response:
     """A dataset's header, to be filled in."""
     name = request.path_params["name"]
-    found = await request.state["renderer"].read(lambda connection: datasets.get(connection, name))
+    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(f"{name}-template", iter([BOM + _lines([found.schema.names])]))
 
 
 async def rows_csv(request: AppRequest) -> Response:
     """All rows of a dataset, in the order of its key. `?provenance=1` says where each came from."""
     name, database = request.path_params["name"], request.state["database"]
-    found = await request.state["renderer"].read(lambda connection: datasets.get(connection, name))
+    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(name, _rows(database, found, request.query_params.get("provenance") == "1"))
 
 
