@@ -25,9 +25,11 @@ from jobs.settings import Settings
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
-from webapp.live.hub import Hub
+from webapp.live.delivery.hub import Hub
 from webapp.live.limiter import StreamLimiter
+from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
+from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
@@ -45,13 +47,16 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
+        records = RecordCache(database)
         hub = Hub(
             database,
             queue,
             settings.redis,
+            records,
             batch_interval=settings.stream_batch_interval,
             write_timeout=settings.stream_write_timeout,
         )
+        renderer = Renderer(fragments, hub.queue_monitor)
         await in_thread(partial(files.remove_abandoned, settings.files))
         sweeper = asyncio.create_task(_sweep(settings, database, queue, publisher), name="sweeper")
         try:
@@ -63,7 +68,9 @@ def create_app(settings: Settings) -> Starlette:
                     "publisher": publisher,
                     "hub": hub,
                     "fragments": fragments,
-                    "renderer": Renderer(database, hub, fragments),
+                    "renderer": renderer,
+                    "records": records,
+                    "snapshots": Snapshots(database, renderer, records),
                     "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
                 }
         finally:

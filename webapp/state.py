@@ -10,9 +10,11 @@ from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp.fragments import Fragments
-from webapp.live.hub import Hub
+from webapp.live.delivery.hub import Hub
 from webapp.live.limiter import StreamLimiter
+from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
+from webapp.live.snapshots import Snapshots
 
 
 class AppState(TypedDict):
@@ -23,6 +25,8 @@ class AppState(TypedDict):
     hub: Hub
     fragments: Fragments
     renderer: Renderer
+    records: RecordCache
+    snapshots: Snapshots
     stream_limiter: StreamLimiter
 
 

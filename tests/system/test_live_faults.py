@@ -34,8 +34,8 @@ NAME = "sales of the second quarter, corrected, from the office in the old town,
 MOST = 0.6
 
 #: A web process that has only the resync after a gap, and one that reads again only while Redis is away.
-ONLY_RESYNCS = "from webapp.live import hub; hub.REREAD_EVERY = hub.REREAD_WITHOUT_REDIS = 3600.0"
-NO_ROUTINE = "from webapp.live import hub; hub.REREAD_EVERY = 3600.0"
+ONLY_RESYNCS = "from webapp.live.delivery import resync; resync.INTERVAL = resync.INTERVAL_WITHOUT_REDIS = 3600.0"
+NO_ROUTINE = "from webapp.live.delivery import resync; resync.INTERVAL = 3600.0"
 
 
 class Scene:

@@ -1,4 +1,4 @@
-"""How many event streams a web process holds open: in all, and for one client address."""
+"""How many event streams a web process serves at once: in total, and for one client address."""
 
 import logging
 from collections import Counter
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class StreamLimiter:
-    """Each open stream takes one."""
+    """Counts open streams."""
 
     def __init__(self, limit: int, limit_per_address: int) -> None:
         self._limit = limit
@@ -27,12 +27,12 @@ class StreamLimiter:
 
     @contextmanager
     def slot(self, address: str) -> Iterator[None]:
-        """A seat for the time of the block. Raises TooManyStreamsError."""
+        """Count a stream for the duration of the block. Raises TooManyStreamsError."""
         if self.open >= self._limit:
-            raise self._refuse(f"This server holds {self._limit:,} event streams open and takes no more.")
+            raise self._refuse(f"This server has reached its limit of {self._limit:,} open event streams.")
         if self._open[address] >= self._limit_per_address:
             raise self._refuse(
-                f"Your address, {address}, holds {self._limit_per_address:,} event streams open and gets no more."
+                f"Your address, {address}, has reached its limit of {self._limit_per_address:,} open event streams."
             )
         self._open[address] += 1
         try:
@@ -44,10 +44,10 @@ class StreamLimiter:
             self._warned = False
 
     def _refuse(self, sentence: str) -> TooManyStreamsError:
-        if not self._warned:  # once, until a seat is free again: who is refused comes back every few seconds
+        if not self._warned:  # once until a stream ends: refused clients try again every few seconds
             log.warning(
                 "%s Raise BULK_UPLOAD_STREAMS or BULK_UPLOAD_STREAMS_PER_ADDRESS, start another web process, "
-                "or, if that is a proxy's address, name it in BULK_UPLOAD_TRUSTED_PROXIES.",
+                "or, if that is the address of a proxy, add it to BULK_UPLOAD_TRUSTED_PROXIES.",
                 sentence,
             )
             self._warned = True
@@ -55,7 +55,7 @@ class StreamLimiter:
 
 
 class LimitedStream:
-    """In front of a stream's route: a request holds a seat until its answer is over. HEAD opens no stream."""
+    """Middleware of a stream's route: a request counts until its response is complete. HEAD opens no stream."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

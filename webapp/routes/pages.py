@@ -7,9 +7,10 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
+from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
-from webapp.live.endpoints import EARLIEST
-from webapp.live.hub import HEARTBEAT_INTERVAL
+from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
+from webapp.live.moments import EARLIEST
 from webapp.problems import wants_json
 from webapp.routes import actions
 from webapp.state import AppRequest
@@ -22,13 +23,13 @@ async def home(_request: AppRequest) -> Response:
 async def history(request: AppRequest) -> Response:
     state, view = request.state, HistoryView.from_query(request.query_params)
     # An empty page has no watermark: a toast must announce whatever ends next.
-    watermark = await state["renderer"].watermark() or timestamp(EARLIEST)
+    watermark = await state["snapshots"].watermark() or timestamp(EARLIEST)
 
-    def read(connection: sa.Connection) -> tuple[Page, list[str]]:
+    def query(connection: sa.Connection) -> tuple[Page, list[str]]:
         page = uploads.page(connection, limit=PAGE_SIZE, cursor=view.cursor, status=view.status, search=view.search)
         return page, datasets.names(connection)
 
-    page, names = await state["renderer"].read(read)
+    page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
         "dataset_names": names,
         "events_url": view.url("/uploads/events", since=watermark),
@@ -49,8 +50,8 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    watermark = await state["renderer"].watermark()
-    upload, view = await state["renderer"].view(upload_id)
+    watermark = await state["snapshots"].watermark()
+    upload, view = await state["snapshots"].detail(upload_id)
     is_over = upload.status is uploads.Status.COMPLETED
     context = {
         "upload": view,

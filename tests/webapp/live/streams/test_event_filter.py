@@ -1,13 +1,13 @@
-"""Which events a client with a filter is told."""
+"""Which events a client with a filter receives."""
 
 from dataclasses import replace
 
 import pytest
 from starlette.datastructures import QueryParams
 
-from tests.webapp.live.test_feed import EVENT
+from tests.support.hubs import EVENT
 from webapp.errors import QueryError
-from webapp.live.event_filter import MAX_UPLOADS, EventFilter, FilteredEvents
+from webapp.live.streams.event_filter import MAX_UPLOADS, EventFilter, FilteredEvents
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from webapp.live.event_filter import MAX_UPLOADS, EventFilter, FilteredEvents
         ("upload=1&dataset=a&status=pending", EventFilter(frozenset({"a"}), frozenset({"pending"}), frozenset({1}))),
     ],
 )
-def test_a_query_says_what_is_asked_for(query: str, expected: EventFilter) -> None:
+def test_a_filter_is_read_from_a_query(query: str, expected: EventFilter) -> None:
     found = EventFilter.from_query(QueryParams(query))
 
     assert found == expected
@@ -32,24 +32,25 @@ def test_a_query_says_what_is_asked_for(query: str, expected: EventFilter) -> No
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("status=done", "“done” is no status. Use pending, processing, completed, failed, cancelled, several with"),
-        ("status=", "status is empty: give it a value, or leave it out."),
-        ("upload=", "upload is empty: give it a value, or leave it out."),
-        ("dataset=a,,b", "dataset is empty: give it a value, or leave it out."),
-        ("upload=one", "upload must be the number of an upload, several with commas, not “one”."),
-        ("upload=-1", "upload must be the number of an upload, several with commas, not “-1”."),
-        ("upload=" + "9" * 19, f"upload must be the number of an upload, several with commas, not “{'9' * 19}”."),
-        ("upload=" + ",".join(map(str, range(MAX_UPLOADS + 1))), "A stream follows at most 200 uploads that are"),
+        ("status=done", "`status` must be one or more of pending, processing, completed, failed, cancelled, separated"
+         " by commas, not “done”."),
+        ("status=", "`status` is empty. Give it a value, or leave it out."),
+        ("upload=", "`upload` is empty. Give it a value, or leave it out."),
+        ("dataset=a,,b", "`dataset` is empty. Give it a value, or leave it out."),
+        *((f"upload={id_}", f"`upload` must be one or more numbers of uploads, separated by commas, not “{id_}”.")
+          for id_ in ("one", "-1", "9" * 19)),
+        ("upload=" + ",".join(map(str, range(MAX_UPLOADS + 1))), "`upload` may name at most 200 uploads. Without it the"
+         " stream has the events of all uploads; each event says in `file_id` which one it is about."),
     ],
 )  # fmt: skip
-def test_a_query_that_cannot_be_understood_is_refused_with_what_would_be(query: str, sentence: str) -> None:
+def test_an_invalid_query_is_refused_with_what_is_valid(query: str, sentence: str) -> None:
     with pytest.raises(QueryError) as refused:
         EventFilter.from_query(QueryParams(query))
 
-    assert str(refused.value).startswith(sentence)
+    assert str(refused.value) == f"Invalid query parameter: {sentence}"
 
 
-def test_of_each_kind_any_one_must_fit() -> None:
+def test_an_event_matches_with_one_value_of_each_kind() -> None:
     filter_ = EventFilter(frozenset({"june", "july"}), frozenset({"processing"}), frozenset({1, 2}))
 
     assert filter_.matches(EVENT)
@@ -59,7 +60,7 @@ def test_of_each_kind_any_one_must_fit() -> None:
     assert not filter_.matches(replace(EVENT, status="pending"))
 
 
-def test_an_upload_that_fits_no_more_is_told_once() -> None:
+def test_an_upload_that_stops_matching_passes_once_more() -> None:
     filtered = FilteredEvents(EventFilter(statuses=frozenset({"processing"})))
     pending, other = replace(EVENT, status="pending"), replace(EVENT, file_id=2, status="completed")
     completed = replace(EVENT, status="completed", seq=9)
@@ -71,7 +72,7 @@ def test_an_upload_that_fits_no_more_is_told_once() -> None:
     assert filtered.matching([replace(EVENT, seq=11)]) == [replace(EVENT, seq=11)]
 
 
-def test_who_comes_back_is_told_once_of_what_may_have_fitted_before() -> None:
+def test_an_upload_that_a_reconnecting_client_may_know_passes_once() -> None:
     filtered = FilteredEvents(EventFilter(statuses=frozenset({"processing"})))
     completed = replace(EVENT, status="completed", seq=9)
     filtered.mark_known([completed])
