@@ -38,12 +38,13 @@ GONE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 
 
 @dataclass(frozen=True)
-class Line:
-    """Who is waiting for whom. reachable: Redis answered. workers: alive. ahead: upload → pending uploads before it."""
+class QueueStatus:
+    """Waiting uploads and workers. reachable: Redis responded. workers: those that are alive. position: upload id →
+    pending uploads ahead of it."""
 
     reachable: bool = False
     workers: int = 0
-    ahead: Mapping[int, int] = field(default_factory=dict)
+    position: Mapping[int, int] = field(default_factory=dict)
 
 
 class UploadQueue:
@@ -80,15 +81,15 @@ class UploadQueue:
         else:
             log.info("Enqueued upload %d for attempt %d.", upload.id, upload.attempt + 1)
 
-    def line(self) -> Line:
-        """The line as Redis has it now."""
+    def status(self) -> QueueStatus:
+        """The queue status as Redis has it now; without Redis, one that is not reachable."""
         try:
             ids = self._queue.get_job_ids()
-            return Line(
+            return QueueStatus(
                 True, self._workers_alive(), {_upload_id(job_id): n for n, job_id in reversed([*enumerate(ids)])}
             )
         except RedisError:
-            return Line()
+            return QueueStatus()
 
     def is_reachable(self) -> bool:
         try:

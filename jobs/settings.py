@@ -59,13 +59,13 @@ class Settings(BaseSettings):
     ] = 3600.0
     streams: Annotated[int, Field(ge=1, description="Event streams that a web process holds open at most.")] = 5_000
     streams_per_address: Annotated[int, Field(ge=1, description="Of these, for one client address.")] = 500
-    stream_tick: Annotated[
+    stream_batch_interval: Annotated[
         float, Field(ge=0.001, le=5, description="Seconds in which changes are gathered into one message to a client.")
     ] = 0.05
-    stream_life: Annotated[
+    stream_max_age: Annotated[
         float, Field(ge=1, description="Seconds after which a stream ends, give or take a fifth; clients come back.")
     ] = 600.0
-    stream_stall: Annotated[
+    stream_write_timeout: Annotated[
         float, Field(ge=0.1, description="Seconds that a client may read nothing before its stream is cut.")
     ] = 30.0
     trusted_proxies: str = Field(

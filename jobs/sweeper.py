@@ -47,9 +47,9 @@ class Sweeper:
         waiting = self._read(lambda connection: uploads.waiting(connection, for_seconds=LOST_AFTER))
         if not waiting:
             return
-        line = self._changes.queue.line()
+        status = self._changes.queue.status()
         for upload in waiting:
-            if line.reachable and upload.id not in line.ahead:
+            if status.reachable and upload.id not in status.position:
                 log.warning("Upload %d was pending but in no queue; enqueueing it again.", upload.id)
                 self._changes.queue.enqueue(upload)
 

@@ -21,7 +21,7 @@
   };
 
   const watch = () => {
-    const limit = 1000 * Number(live.dataset.aliveEvery) + SLACK_MS;
+    const limit = 1000 * Number(live.dataset.heartbeatInterval) + SLACK_MS;
     const [word, age] = badge.children;
     let connection = null;
     let usualDelay = null;

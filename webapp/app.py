@@ -27,9 +27,11 @@ from jobs.sweeper import Sweeper
 from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
-from webapp.live.hub import Hub
-from webapp.live.limiter import Seats
-from webapp.live.renderer import Live
+from webapp.live.delivery.hub import Hub
+from webapp.live.limiter import StreamLimiter
+from webapp.live.record_cache import RecordCache
+from webapp.live.renderer import Renderer
+from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
@@ -47,7 +49,16 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        hub = Hub(database, queue, settings.redis, tick=settings.stream_tick, stall=settings.stream_stall)
+        records = RecordCache(database)
+        hub = Hub(
+            database,
+            queue,
+            settings.redis,
+            records,
+            batch_interval=settings.stream_batch_interval,
+            write_timeout=settings.stream_write_timeout,
+        )
+        renderer = Renderer(fragments, hub.queue_monitor)
         await in_thread(partial(files.remove_abandoned, settings.files))
         changes = Changes(database, publisher, queue)
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
@@ -60,8 +71,10 @@ def create_app(settings: Settings) -> Starlette:
                     "changes": changes,
                     "hub": hub,
                     "fragments": fragments,
-                    "live": Live(database, hub, fragments),
-                    "seats": Seats(settings.streams, settings.streams_per_address),
+                    "renderer": renderer,
+                    "records": records,
+                    "snapshots": Snapshots(database, renderer, records),
+                    "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
                 }
         finally:
             sweeper.cancel()

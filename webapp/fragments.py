@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from jobs.failed_rows import FailedRow, FailureCount
-from jobs.queue import Line
+from jobs.queue import QueueStatus
 from jobs.uploads import Status, Upload
 
 ROOT = Path(__file__).parent.parent
@@ -34,13 +34,13 @@ class UploadView:
     def __init__(
         self,
         upload: Upload,
-        line: Line,
+        queue_status: QueueStatus,
         failed_sample: Sequence[FailedRow] = (),
         failure_counts: Sequence[FailureCount] = (),
     ) -> None:
         self._upload = upload
         self.failure_counts = failure_counts
-        self.waiting = _waiting(upload, line)
+        self.waiting = _waiting(upload, queue_status)
         self.failed_sample = failed_sample
         self.label, self.tone = _LABELS[upload.status]
         if upload.status is Status.COMPLETED and upload.rows_failed:
@@ -108,17 +108,17 @@ class UploadView:
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
 
 
-def _waiting(upload: Upload, line: Line) -> str | None:
+def _waiting(upload: Upload, queue_status: QueueStatus) -> str | None:
     """Why a pending upload has not begun, as far as is known."""
     if upload.status is not Status.PENDING:
         return None
     if upload.is_external:
         return "waiting for its script"
-    if not line.reachable:
+    if not queue_status.reachable:
         return "waiting: the queue cannot be reached"
-    if not line.workers:
+    if not queue_status.workers:
         return "no worker is running"
-    ahead = line.ahead.get(upload.id, 0)
+    ahead = queue_status.position.get(upload.id, 0)
     return f"{ahead:,} ahead of it" if ahead else "next in line"
 
 

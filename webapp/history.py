@@ -21,7 +21,7 @@ class HistoryView(HistoryQuery):
     cursor: int | None = None
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Self:
+    def from_query(cls, query: Mapping[str, str]) -> Self:
         """From `q`, `status` and `cursor`; others are not looked at. Raises InvalidQueryError."""
         status, cursor = query.get("status"), query.get("cursor")
         if status is not None and status not in list(Status):
@@ -44,7 +44,7 @@ class HistoryView(HistoryQuery):
         """Whether an upload may come to belong to it, or cease to, by what becomes of it."""
         return bool(self.search or self.status)
 
-    def fits(self, event: Event) -> bool:
+    def includes(self, event: Event) -> bool:
         """Whether the upload belongs to it now: on this page, or behind it if that is full."""
         is_behind = self.cursor is None or event.file_id <= self.cursor
         return is_behind and self.matches(event.filename, event.dataset, event.status)

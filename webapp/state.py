@@ -10,9 +10,11 @@ from jobs.database import Database
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from webapp.fragments import Fragments
-from webapp.live.hub import Hub
-from webapp.live.limiter import Seats
-from webapp.live.renderer import Live
+from webapp.live.delivery.hub import Hub
+from webapp.live.limiter import StreamLimiter
+from webapp.live.record_cache import RecordCache
+from webapp.live.renderer import Renderer
+from webapp.live.snapshots import Snapshots
 
 
 class AppState(TypedDict):
@@ -22,8 +24,10 @@ class AppState(TypedDict):
     changes: Changes
     hub: Hub
     fragments: Fragments
-    live: Live
-    seats: Seats
+    renderer: Renderer
+    records: RecordCache
+    snapshots: Snapshots
+    stream_limiter: StreamLimiter
 
 
 AppRequest = Request[AppState]

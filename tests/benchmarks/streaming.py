@@ -291,7 +291,7 @@ def memory(redis: RedisServer, _seconds: float) -> str:
 
 
 def stalled(redis: RedisServer, _seconds: float) -> str:
-    with ours(redis, stream_stall=120) as server, Crowded(server.port, GENERAL, PROMPT) as crowd:
+    with ours(redis, stream_write_timeout=120) as server, Crowded(server.port, GENERAL, PROMPT) as crowd:
         crowd.ask("open")
         teller = Teller(to_redis(redis))
         teller.tell(10)

@@ -412,10 +412,10 @@ def test_what_broke_is_enqueued_for_the_next_attempt(
     breaking(2)
     broken_or_whole(database, upload)
     queue = UploadQueue(settings.redis)
-    line = queue.line()
+    status = queue.status()
     queue.close()
 
-    assert line.ahead == {upload.id: 0}
+    assert status.position == {upload.id: 0}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from jobs import uploads
 from jobs.database import Database
-from jobs.queue import Line, UploadQueue
+from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Claim
 from tests.support.queueing import NOWHERE, on_sqlite, recorded, waiting_jobs
@@ -31,12 +31,14 @@ def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
 
 
 @on_sqlite
-def test_the_line_tells_how_many_are_ahead_of_each(settings: Settings, database: Database, queue: UploadQueue) -> None:
+def test_the_status_tells_how_many_are_ahead_of_each(
+    settings: Settings, database: Database, queue: UploadQueue
+) -> None:
     several = [recorded(settings, database) for _ in range(3)]
     for upload in [*several, several[1]]:
         queue.enqueue(upload)
 
-    assert Line(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.line()
+    assert QueueStatus(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.status()
 
 
 @on_sqlite
@@ -46,10 +48,10 @@ def test_a_redis_that_is_away_is_no_error(
     upload = recorded(settings, database)
     nowhere = UploadQueue(NOWHERE)
     nowhere.enqueue(upload)
-    found = (nowhere.line(), nowhere.is_reachable())
+    found = (nowhere.status(), nowhere.is_reachable())
     nowhere.close()
 
-    assert (Line(reachable=False, workers=0, ahead={}), False) == found
+    assert (QueueStatus(reachable=False, workers=0, position={}), False) == found
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith(f"Could not enqueue upload {upload.id} (")
     assert warning.endswith("); trying again once Redis responds.")

@@ -18,7 +18,7 @@ import jobs.queue
 from jobs import shutdown
 from jobs.changes import Changes
 from jobs.database import Database
-from jobs.queue import Line, UploadQueue
+from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
@@ -163,7 +163,7 @@ def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start()
-    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers == 1, "the worker to be counted")
     upload = recorded(settings, database)
     queue.enqueue(upload)
     done = ended(database, upload)
@@ -171,21 +171,21 @@ def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
 
     assert (done.status, done.rows_success, done.attempt) == (Status.COMPLETED, 1, 1)
     assert worker.process.wait(30) == 0
-    assert Line(True, 0, {}) == queue.line()
+    assert QueueStatus(True, 0, {}) == queue.status()
     assert "Traceback" not in worker.log
 
 
 @on_sqlite
 def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
-    until(lambda: queue.line().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers == 1, "the worker to be counted")
     worker.kill()
     long_ago = datetime.now(UTC) - timedelta(seconds=jobs.queue.GONE_AFTER_SECONDS + 1)
     with Redis.from_url(settings.redis) as client:
         (key,) = client.smembers("rq:workers:bulk_upload")
         client.hset(key, "last_heartbeat", utcformat(long_ago))
 
-    assert queue.line().workers == 0
+    assert queue.status().workers == 0
 
 
 def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(

@@ -388,6 +388,6 @@ class Worker(_Command):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         queue = UploadQueue(settings.redis)
-        until(lambda: self.process.poll() is not None or queue.line().workers, "the worker to report")
+        until(lambda: self.process.poll() is not None or queue.status().workers, "the worker to report")
         queue.close()
         assert self.process.poll() is None, self.log

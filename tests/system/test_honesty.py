@@ -25,8 +25,8 @@ def served(settings: Settings) -> Iterator[Served]:
 
 
 @pytest.fixture
-def one_seat(settings: Settings) -> Iterator[Served]:
-    """One that holds a single stream open."""
+def one_stream(settings: Settings) -> Iterator[Served]:
+    """An application with a limit of one open stream."""
     with Served(settings.model_copy(update={"streams": 1})) as served:
         yield served
 
@@ -165,7 +165,10 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
     page = context.new_page()
     page.clock.install()
     badge = page.locator("#connection")
-    with Web(settings, "from webapp import hub; hub.ALIVE_EVERY = 0.5") as web, Records(settings) as records:
+    with (
+        Web(settings, "from webapp.live.delivery import heartbeat; heartbeat.HEARTBEAT_INTERVAL = 0.5") as web,
+        Records(settings) as records,
+    ):
         page.goto(f"{web.url}/uploads")
         expect(badge).to_have_text("Live")
         page.evaluate(WATCH_BADGE)
@@ -222,18 +225,18 @@ def has_a_seat(served: Served) -> bool:
 
 
 def test_a_hidden_tab_holds_no_connection_and_comes_back_with_all_that_happened(
-    one_seat: Served, context: BrowserContext
+    one_stream: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
     page.clock.install()
-    page.goto(f"{one_seat.url}/uploads")
+    page.goto(f"{one_stream.url}/uploads")
     badge = page.locator("#connection")
     expect(badge).to_have_text("Live")
     page.evaluate(WATCH_BADGE)
 
     hide(page)
-    until(lambda: has_a_seat(one_seat), "the only seat to be free")
-    completed = one_seat.records.completed("june.csv")
+    until(lambda: has_a_seat(one_stream), "the only seat to be free")
+    completed = one_stream.records.completed("june.csv")
     page.clock.fast_forward(3_600_000)
     show(page)
 
@@ -279,18 +282,20 @@ def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served,
     assert held == []
 
 
-def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_seat: Served, context: BrowserContext) -> None:
+def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Served, context: BrowserContext) -> None:
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         page.clock.install()
-    first.goto(f"{one_seat.url}/uploads")
+    first.goto(f"{one_stream.url}/uploads")
     expect(first.locator("#connection")).to_have_text("Live")
-    one_seat.records.completed("june.csv")
+    one_stream.records.completed("june.csv")
     first.click(".toast-close")
-    second.goto(f"{one_seat.url}/uploads")
+    second.goto(f"{one_stream.url}/uploads")
     refusal = second.locator("#refusal")
 
-    expect(refusal).to_have_text(re.compile("^This page is not live, and tries again by itself. This server holds"))
+    expect(refusal).to_have_text(
+        re.compile("^This page is not live, and tries again by itself. This server has reached")
+    )
     second.clock.fast_forward(6_000)
     expect(second.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor \d s$"))
     expect(second.locator("#uploads")).to_contain_text("june.csv")

@@ -34,8 +34,8 @@ NAME = "sales of the second quarter, corrected, from the office in the old town,
 MOST = 0.6
 
 #: A web process that has only the resync after a gap, and one that reads again only while Redis is away.
-ONLY_RESYNCS = "from webapp import hub; hub.REREAD_EVERY = hub.REREAD_WITHOUT_REDIS = 3600.0"
-NO_ROUTINE = "from webapp import hub; hub.REREAD_EVERY = 3600.0"
+ONLY_RESYNCS = "from webapp.live.delivery import resync; resync.INTERVAL = resync.INTERVAL_WITHOUT_REDIS = 3600.0"
+NO_ROUTINE = "from webapp.live.delivery import resync; resync.INTERVAL = 3600.0"
 
 
 class Scene:
@@ -159,7 +159,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
     settings: Settings, redis: RedisServer
 ) -> None:
     print(f"The seed is {SEED}.")
-    changed = {"redis_url": redis.url, "chunk_bytes": CHUNK_BYTES, "stream_stall": 2.5, "stream_life": 15.0}
+    changed = {"redis_url": redis.url, "chunk_bytes": CHUNK_BYTES, "stream_write_timeout": 2.5, "stream_max_age": 15.0}
     with ExitStack() as stack:
         scene = Scene(settings.model_copy(update=changed), redis, stack, ONLY_RESYNCS)
         imports, visitors = scene.imports, scene.visitors
@@ -196,7 +196,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         scene.until_heard()
         scene.until_most_know()
         scene.strike(scene.web.terminate)
-        scene.replace_web(stream_life=600.0)  # who misses something is not saved by having to connect anew
+        scene.replace_web(stream_max_age=600.0)  # who misses something is not saved by having to connect anew
         scene.until_most_know()
         until(lambda: time.monotonic() - frozen >= FROZEN, f"{FROZEN:g} seconds to pass")
         scene.strike(redis.thaw)

@@ -83,9 +83,9 @@ def test_an_upload_that_no_queue_knows_is_enqueued(settings: Settings, monkeypat
     monkeypatch.setattr(sweeper, "LOST_AFTER", 0.1)
     upload = lost(settings)
     with Served(settings):
-        line = UploadQueue(settings.redis)
-        until(lambda: upload.id in line.line().ahead, "the upload to be enqueued")
-        line.close()
+        uploads_queue = UploadQueue(settings.redis)
+        until(lambda: upload.id in uploads_queue.status().position, "the upload to be enqueued")
+        uploads_queue.close()
 
 
 def test_an_upload_whose_worker_went_silent_is_taken_back_and_pages_are_told(served: Served) -> None:

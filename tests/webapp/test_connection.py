@@ -54,13 +54,13 @@ def test_the_kernel_takes_little_for_a_client_that_does_not_read(settings: Setti
 
 
 def test_a_client_that_is_cut_leaves_nothing_behind(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "webapp.live.feed")
+    caplog.set_level("INFO", "webapp.live.delivery.write_timeout")
     require(Path("/proc/net/tcp").exists(), "needs /proc/net/tcp to look into the kernel's buffers")
-    with Served(settings.model_copy(update={"stream_stall": 0.3})) as served, deaf(served) as client:
+    with Served(settings.model_copy(update={"stream_write_timeout": 0.3})) as served, deaf(served) as client:
         served.records.processing()
         client.recv(1)
         served.records.fail(served.records.processing(), "x" * 10_000_000)
-        until(lambda: served.records.pending() and "was cut" in caplog.text, "the client to be cut")
+        until(lambda: served.records.pending() and "its connection was closed" in caplog.text, "the client to be cut")
         until(lambda: not waiting_to_be_sent(client), "the kernel to forget it")
 
         with suppress(ConnectionResetError):

@@ -179,7 +179,7 @@ def test_a_retry_is_recorded_told_to_both_channels_and_enqueued(settings: Settin
         result = run("retry", upload.id)
         heard = [listener.get_message(timeout=5) for _ in channels(upload.id)]
     queue = UploadQueue(settings.redis)
-    line = queue.line()
+    status = queue.status()
     queue.close()
     now = changed(settings, lambda connection: uploads.get(connection, upload.id))
 
@@ -187,7 +187,7 @@ def test_a_retry_is_recorded_told_to_both_channels_and_enqueued(settings: Settin
     assert now.status is Status.PENDING
     assert sorted(message["channel"].decode() for message in heard if message) == sorted(channels(upload.id))
     assert {json.loads(message["data"])["seq"] for message in heard if message} == {now.seq}
-    assert list(line.ahead) == [upload.id]
+    assert list(status.position) == [upload.id]
 
 
 def test_a_retry_while_redis_is_away_is_recorded_all_the_same(

@@ -8,12 +8,12 @@ import pytest
 
 from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.import_options import ImportOptions
-from jobs.queue import Line
+from jobs.queue import QueueStatus
 from jobs.uploads import Processor, Status, Upload
 from webapp.fragments import Fragments, UploadView, duration, number, size, when
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-IDLE = Line(reachable=True, workers=2)
+IDLE = QueueStatus(reachable=True, workers=2)
 
 PENDING = Upload(
     id=7, seq=1, attempt=0, attempts_without_progress=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
@@ -118,29 +118,29 @@ def test_only_what_is_possible_is_offered(status: Status, expected: tuple[bool, 
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("queue_status", "expected"),
     [
-        (Line(), "waiting: the queue cannot be reached"),
-        (Line(reachable=True), "no worker is running"),
-        (Line(True, 2), "next in line"),
-        (Line(True, 2, {7: 0}), "next in line"),
-        (Line(True, 2, {3: 0, 7: 1}), "1 ahead of it"),
-        (Line(True, 2, {7: 1234}), "1,234 ahead of it"),
-        (Line(True, 0, {7: 5}), "no worker is running"),
+        (QueueStatus(), "waiting: the queue cannot be reached"),
+        (QueueStatus(reachable=True), "no worker is running"),
+        (QueueStatus(True, 2), "next in line"),
+        (QueueStatus(True, 2, {7: 0}), "next in line"),
+        (QueueStatus(True, 2, {3: 0, 7: 1}), "1 ahead of it"),
+        (QueueStatus(True, 2, {7: 1234}), "1,234 ahead of it"),
+        (QueueStatus(True, 0, {7: 5}), "no worker is running"),
     ],
 )
-def test_a_pending_upload_says_what_it_waits_for(line: Line, expected: str) -> None:
-    assert UploadView(PENDING, line).waiting == expected
+def test_a_pending_upload_says_what_it_waits_for(queue_status: QueueStatus, expected: str) -> None:
+    assert UploadView(PENDING, queue_status).waiting == expected
 
 
-@pytest.mark.parametrize("line", [Line(), Line(True, 0), Line(True, 2, {7: 5})])
-def test_an_external_upload_waits_for_no_worker(line: Line) -> None:
-    assert UploadView(replace(PENDING, processor=Processor.EXTERNAL), line).waiting == "waiting for its script"
+@pytest.mark.parametrize("queue_status", [QueueStatus(), QueueStatus(True, 0), QueueStatus(True, 2, {7: 5})])
+def test_an_external_upload_waits_for_no_worker(queue_status: QueueStatus) -> None:
+    assert UploadView(replace(PENDING, processor=Processor.EXTERNAL), queue_status).waiting == "waiting for its script"
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
 def test_no_other_upload_waits(status: Status) -> None:
-    assert UploadView(replace(PENDING, status=status), Line()).waiting is None
+    assert UploadView(replace(PENDING, status=status), QueueStatus()).waiting is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from webapp.history import HistoryView
     ],
 )
 def test_a_view_is_read_from_the_address(query: dict[str, str], expected: HistoryView) -> None:
-    assert HistoryView.of(query) == expected
+    assert HistoryView.from_query(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,22 +42,22 @@ def test_a_view_is_read_from_the_address(query: dict[str, str], expected: Histor
 def test_a_value_that_cannot_be_is_refused_with_its_name(query: dict[str, str]) -> None:
     [name] = query
     with pytest.raises(InvalidQueryError, match=f"^`{name}` must be") as refused:
-        HistoryView.of(query)
+        HistoryView.from_query(query)
 
     assert refused.value.parameter == name
 
 
 @pytest.mark.parametrize("query", [{"q": "   "}, {"q": "\x00"}, {"q": ""}, {"page": "3"}])
 def test_a_search_for_nothing_and_other_parameters_change_nothing(query: dict[str, str]) -> None:
-    assert HistoryView.of(query) == HistoryView()
+    assert HistoryView.from_query(query) == HistoryView()
 
 
 def test_a_search_is_not_longer_than_names_are() -> None:
-    assert HistoryView.of({"q": "x" * 10_000}).search == "x" * 200
+    assert HistoryView.from_query({"q": "x" * 10_000}).search == "x" * 200
 
 
 def test_a_search_has_no_character_that_a_database_refuses() -> None:
-    assert HistoryView.of({"q": "ju\x00ne"}).search == "june"
+    assert HistoryView.from_query({"q": "ju\x00ne"}).search == "june"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_search_has_no_character_that_a_database_refuses() -> None:
     ],
 )
 def test_an_address_leads_back_to_its_view(view: HistoryView) -> None:
-    assert HistoryView.of(dict(URL(view.url("/uploads")).params)) == view
+    assert HistoryView.from_query(dict(URL(view.url("/uploads")).params)) == view
 
 
 def test_an_address_names_only_what_is_not_as_usual() -> None:
@@ -126,10 +126,10 @@ def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: b
     for dataset in ("Sales", None):
         event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
 
-        assert view.fits(event) is (expected and (dataset is not None or view.search != "sale"))
+        assert view.includes(event) is (expected and (dataset is not None or view.search != "sale"))
 
 
 def test_a_name_fits_in_any_case_of_any_script() -> None:
     event = Event("bulk_upload_error", 7, 3, 1, "Ärger.csv", None, "failed", 0, None, 0, 0, 0, "No.", "")
 
-    assert HistoryView(search="a\u0308RGER").fits(event)
+    assert HistoryView(search="a\u0308RGER").includes(event)

@@ -1,1 +1,4 @@
-"""Everything between Redis and a socket: what changes is heard once, rendered once, and sent to all who look."""
+"""Live updates over server-sent events: routes, the four streams, and what they render.
+
+delivery/ carries changes from Redis to the subscribers; streams/ turns them into each client's messages.
+"""

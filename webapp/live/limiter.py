@@ -1,4 +1,4 @@
-"""How many event streams a web process holds open: in all, and for one client address."""
+"""How many event streams a web process serves at once: in total, and for one client address."""
 
 import logging
 from collections import Counter
@@ -12,50 +12,50 @@ from webapp.errors import TooManyStreamsError
 log = logging.getLogger(__name__)
 
 
-class Seats:
-    """Each open stream takes one."""
+class StreamLimiter:
+    """Counts open streams."""
 
-    def __init__(self, in_all: int, an_address: int) -> None:
-        self._in_all = in_all
-        self._an_address = an_address
-        self._taken: Counter[str] = Counter()
-        self._complained = False
+    def __init__(self, limit: int, limit_per_address: int) -> None:
+        self._limit = limit
+        self._limit_per_address = limit_per_address
+        self._open: Counter[str] = Counter()
+        self._warned = False
 
     @property
-    def taken(self) -> int:
-        return self._taken.total()
+    def open(self) -> int:
+        return self._open.total()
 
     @contextmanager
-    def one(self, address: str) -> Iterator[None]:
-        """A seat for the time of the block. Raises TooManyStreamsError."""
-        if self.taken >= self._in_all:
-            raise self._refusal(f"This server holds {self._in_all:,} event streams open and takes no more.")
-        if self._taken[address] >= self._an_address:
-            raise self._refusal(
-                f"Your address, {address}, holds {self._an_address:,} event streams open and gets no more."
+    def slot(self, address: str) -> Iterator[None]:
+        """Count a stream for the duration of the block. Raises TooManyStreamsError."""
+        if self.open >= self._limit:
+            raise self._refuse(f"This server has reached its limit of {self._limit:,} open event streams.")
+        if self._open[address] >= self._limit_per_address:
+            raise self._refuse(
+                f"Your address, {address}, has reached its limit of {self._limit_per_address:,} open event streams."
             )
-        self._taken[address] += 1
+        self._open[address] += 1
         try:
             yield
         finally:
-            self._taken[address] -= 1
-            if not self._taken[address]:
-                del self._taken[address]
-            self._complained = False
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+            self._warned = False
 
-    def _refusal(self, sentence: str) -> TooManyStreamsError:
-        if not self._complained:  # once, until a seat is free again: who is refused comes back every few seconds
+    def _refuse(self, sentence: str) -> TooManyStreamsError:
+        if not self._warned:  # once until a stream ends: refused clients try again every few seconds
             log.warning(
                 "%s Raise BULK_UPLOAD_STREAMS or BULK_UPLOAD_STREAMS_PER_ADDRESS, start another web process, "
-                "or, if that is a proxy's address, name it in BULK_UPLOAD_TRUSTED_PROXIES.",
+                "or, if that is the address of a proxy, add it to BULK_UPLOAD_TRUSTED_PROXIES.",
                 sentence,
             )
-            self._complained = True
+            self._warned = True
         return TooManyStreamsError(f"{sentence} Close some, or try again later.")
 
 
-class Seated:
-    """In front of a stream's route: a request holds a seat until its answer is over. HEAD opens no stream."""
+class LimitedStream:
+    """Middleware of a stream's route: a request counts until its response is complete. HEAD opens no stream."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,7 +64,7 @@ class Seated:
         if scope["method"] == "HEAD":
             await self._app(scope, receive, send)
             return
-        seats: Seats = scope["state"]["seats"]
+        limiter: StreamLimiter = scope["state"]["stream_limiter"]
         address = scope["client"][0] if scope["client"] else "a local socket"
-        with seats.one(address):
+        with limiter.slot(address):
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Reads that many clients want at once, made once."""
+"""One query for all callers that want the same at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -8,41 +8,42 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class SharedReads(Generic[K, V]):
-    """Everybody who asks for a key before its read begins shares that read; who comes later gets the next one.
+class SingleFlight(Generic[K, V]):
+    """All callers with the same key share a read that begins after they asked; a caller that comes during a read gets
+    the next one.
 
-    So an answer is never older than the question: a stream that registers and then asks misses nothing between.
+    A result is therefore never older than the call: a stream that subscribes first and then asks misses nothing.
     """
 
-    def __init__(self, read: Callable[[K], Awaitable[V]], *, apart: float = 0) -> None:
-        """apart: seconds between the beginnings of two reads of one key, at least: those who come in a storm come one
-        after the other, and would each find the read before theirs just begun."""
+    def __init__(self, read: Callable[[K], Awaitable[V]], *, min_interval: float = 0) -> None:
+        """min_interval: seconds between the beginnings of two reads of one key, at least. When many clients connect
+        at once their requests arrive one after the other, and each would otherwise start a read of its own."""
         self._read = read
-        self._apart = apart
-        self._begun: dict[K, float] = {}
+        self._min_interval = min_interval
+        self._began: dict[K, float] = {}
         self._waiting: dict[K, asyncio.Future[V]] = {}
         self._worker: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V:
-        """Raises what the read raised."""
+        """Raises what the read raises."""
         future = self._waiting.get(key)
         if future is None:
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="shared reads")
+            self._worker = asyncio.create_task(self._work(), name="single flight")
         return await asyncio.shield(future)
 
     async def _work(self) -> None:
         clock = asyncio.get_running_loop().time
         while self._waiting:
-            self._begun = {key: begun for key, begun in self._begun.items() if clock() < begun + self._apart}
-            key = min(self._waiting, key=lambda key: self._begun.get(key, 0))
-            if key in self._begun:
-                await asyncio.sleep(self._begun[key] + self._apart - clock())
-            self._begun[key] = clock()
+            self._began = {key: began for key, began in self._began.items() if clock() < began + self._min_interval}
+            key = min(self._waiting, key=lambda key: self._began.get(key, 0))
+            if key in self._began:
+                await asyncio.sleep(self._began[key] + self._min_interval - clock())
+            self._began[key] = clock()
             future = self._waiting.pop(key)
             try:
                 future.set_result(await self._read(key))
             except Exception as error:
                 future.set_exception(error)
-                future.exception()  # whoever asked may be gone: then nobody needs to be told
+                future.exception()  # marks it as retrieved: all callers may be gone, and asyncio would log it

@@ -13,6 +13,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position
@@ -35,9 +36,10 @@ async def create(request: AppRequest) -> Response:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = HistoryView.of(request.query_params), _limit(request)
-    page = await request.state["live"].read(
-        lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor)
+    view, limit = HistoryView.from_query(request.query_params), _limit(request)
+    page = await read(
+        request.state["database"],
+        lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor),
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
     return _page([actions.as_json(upload) for upload in page.items], page.older, following)
@@ -45,7 +47,7 @@ async def index(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
-    upload = await request.state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return JSONResponse(actions.as_json(upload))
 
 
@@ -58,14 +60,14 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
-    found = await request.state["live"].read(datasets.everything)
+    found = await read(request.state["database"], datasets.everything)
     return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
 
 
 async def dataset(request: AppRequest) -> Response:
     name = request.path_params["name"]
-    found, rows = await request.state["live"].read(
-        lambda connection: _with_rows(connection, datasets.get(connection, name))
+    found, rows = await read(
+        request.state["database"], lambda connection: _with_rows(connection, datasets.get(connection, name))
     )
     return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
 
@@ -75,12 +77,12 @@ async def rows(request: AppRequest) -> Response:
     name, limit = request.path_params["name"], _limit(request)
     after = row_position.parse(request.query_params, "cursor")
 
-    def read(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
+    def rows_after(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
     with row_position.blamed_on("cursor"):
-        found, read_rows = await request.state["live"].read(read)
+        found, read_rows = await read(request.state["database"], rows_after)
     shown = read_rows[:limit]
     cursor = str(shown[-1].position) if len(read_rows) > limit else None
     query = urlencode({"cursor": cursor or "", "limit": limit})
@@ -106,7 +108,7 @@ async def match(request: AppRequest) -> Response:
     text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
     names = corrections.without_marks(header)
-    found = await request.state["live"].read(lambda connection: datasets.alike(connection, names))
+    found = await read(request.state["database"], lambda connection: datasets.alike(connection, names))
     return JSONResponse({"dataset": found})
 
 

@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from jobs import datasets
 from jobs.datasets import Dataset, Row
+from webapp.database_access import read
 from webapp.routes import row_position
 from webapp.state import AppRequest
 
@@ -14,7 +15,7 @@ ROWS_SHOWN = 50
 
 
 async def index(request: AppRequest) -> Response:
-    found = await request.state["live"].read(datasets.everything)
+    found = await read(request.state["database"], datasets.everything)
     listed = [
         {
             "name": dataset.name,
@@ -32,7 +33,7 @@ async def detail(request: AppRequest) -> Response:
     name = request.path_params["name"]
     after, before = (row_position.parse(request.query_params, parameter) for parameter in ("after", "before"))
 
-    def read(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
+    def query(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
         found = datasets.get(connection, name)
         if before:
             rows = datasets.rows_before(connection, found, before, limit=ROWS_SHOWN + 1)
@@ -41,7 +42,7 @@ async def detail(request: AppRequest) -> Response:
         return found, rows, datasets.row_count(connection, found)
 
     with row_position.blamed_on("before" if before else "after"):
-        found, rows, total = await request.state["live"].read(read)
+        found, rows, total = await read(request.state["database"], query)
     more = len(rows) > ROWS_SHOWN
     shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]
     has_previous, has_next = (more, True) if before else (after is not None, more)

@@ -12,6 +12,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.uploads import Upload
+from webapp.database_access import read
 from webapp.state import AppRequest
 
 #: Rows that are read at a time, so that no reader holds the database's view for the whole download.
@@ -25,7 +26,7 @@ PROVENANCE = ("_upload_id", "_row_number")
 async def original(request: AppRequest) -> Response:
     """The file as it came."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload = await state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
     if not upload.has_file:
         raise NoFileError(upload_id)
     path = files.path_of(state["settings"].files, upload.stored_as)
@@ -37,7 +38,7 @@ async def original(request: AppRequest) -> Response:
 async def failed_rows_csv(request: AppRequest) -> Response:
     """What failed, as it came, and why. Corrected, it can be uploaded again as it is."""
     upload_id = request.path_params["upload_id"]
-    upload = await request.state["live"].read(lambda connection: uploads.get(connection, upload_id))
+    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return _csv(f"upload-{upload_id}-failed-rows", _failed_rows(request.state["database"], upload))
 
 
@@ -57,14 +58,14 @@ def _failed_rows(database: Database, upload: Upload) -> Iterator[str]:
 async def template_csv(request: AppRequest) -> Response:
     """A dataset's header, to be filled in."""
     name = request.path_params["name"]
-    found = await request.state["live"].read(lambda connection: datasets.get(connection, name))
+    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(f"{name}-template", iter([BOM + _lines([found.schema.names])]))
 
 
 async def rows_csv(request: AppRequest) -> Response:
     """All rows of a dataset, in the order of its key. `?provenance=1` says where each came from."""
     name, database = request.path_params["name"], request.state["database"]
-    found = await request.state["live"].read(lambda connection: datasets.get(connection, name))
+    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(name, _rows(database, found, request.query_params.get("provenance") == "1"))
 
 

@@ -7,9 +7,10 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
+from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
-from webapp.live.endpoints import EARLIEST
-from webapp.live.hub import ALIVE_EVERY
+from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
+from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.state import AppRequest
@@ -20,18 +21,19 @@ async def home(_request: AppRequest) -> Response:
 
 
 async def history(request: AppRequest) -> Response:
-    state, view = request.state, HistoryView.of(request.query_params)
-    watermark = await state["live"].watermark() or timestamp(EARLIEST)  # what ends next is news even on an empty page
+    state, view = request.state, HistoryView.from_query(request.query_params)
+    # An empty page has no watermark: a toast must announce whatever ends next.
+    watermark = await state["snapshots"].watermark() or timestamp(EARLIEST)
 
-    def read(connection: sa.Connection) -> tuple[Page, list[str]]:
+    def query(connection: sa.Connection) -> tuple[Page, list[str]]:
         page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
         return page, datasets.names(connection)
 
-    page, names = await state["live"].read(read)
-    context = state["live"].table_context(view, page) | {
+    page, names = await read(state["database"], query)
+    context = state["renderer"].table_context(view, page) | {
         "dataset_names": names,
         "events_url": view.url("/uploads/events", since=watermark),
-        "alive_every": ALIVE_EVERY,
+        "heartbeat_interval": HEARTBEAT_INTERVAL,
         "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
@@ -48,13 +50,13 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    watermark = await state["live"].watermark()
-    upload, view = await state["live"].view(upload_id)
+    watermark = await state["snapshots"].watermark()
+    upload, view = await state["snapshots"].detail(upload_id)
     is_over = upload.status is uploads.Status.COMPLETED
     context = {
         "upload": view,
         "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}",
-        "alive_every": ALIVE_EVERY,
+        "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     return HTMLResponse(state["fragments"].render("upload.html", context))
 

@@ -1,4 +1,4 @@
-"""Reads that are made once for everybody."""
+"""Concurrent callers share a read."""
 
 import asyncio
 import gc
@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from webapp.live.single_flight import SharedReads
+from webapp.live.single_flight import SingleFlight
 
 
 class Source:
-    """Something slow to read: each read waits until the test lets it end, and tells its number."""
+    """A slow read: each waits until the test lets it end, and returns its number."""
 
     def __init__(self) -> None:
         self.reads: Counter[str] = Counter()
@@ -28,20 +28,20 @@ class Source:
         return f"{key} {number}"
 
 
-def test_who_asks_before_the_read_begins_shares_it() -> None:
+def test_all_callers_before_a_read_begins_share_it() -> None:
     async def scene() -> tuple[list[str], int]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         source.may_end.release()
         return await asyncio.gather(*(shared.get("table") for _ in range(1000))), source.reads["table"]
 
     assert asyncio.run(scene()) == (["table 1"] * 1000, 1)
 
 
-def test_who_asks_while_a_read_is_under_way_gets_a_newer_one() -> None:
+def test_a_caller_during_a_read_gets_a_newer_one() -> None:
     async def scene() -> list[str]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         early = asyncio.create_task(shared.get("table"))
         await source.began.wait()
         late = [asyncio.create_task(shared.get("table")) for _ in range(3)]
@@ -56,7 +56,7 @@ def test_who_asks_while_a_read_is_under_way_gets_a_newer_one() -> None:
 def test_each_key_has_a_read_of_its_own() -> None:
     async def scene() -> tuple[list[str], Counter[str]]:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         for _ in range(2):
             source.may_end.release()
         found = await asyncio.gather(*(shared.get(key) for key in "aba"))
@@ -65,11 +65,11 @@ def test_each_key_has_a_read_of_its_own() -> None:
     assert asyncio.run(scene()) == (["a 1", "b 1", "a 1"], Counter(a=1, b=1))
 
 
-def test_an_error_reaches_everybody_and_the_next_read_is_none_the_worse() -> None:
+def test_an_error_reaches_all_callers_and_the_next_read_works() -> None:
     async def scene() -> tuple[list[str | BaseException], str]:
         source = Source()
-        shared = SharedReads(source.read)
-        source.failures = [OSError("the database is away")]
+        shared = SingleFlight(source.read)
+        source.failures = [OSError("the database does not respond")]
         source.may_end.release()
         found = await asyncio.gather(*(shared.get("table") for _ in range(2)), return_exceptions=True)
         source.may_end.release()
@@ -77,19 +77,19 @@ def test_an_error_reaches_everybody_and_the_next_read_is_none_the_worse() -> Non
 
     found, after = asyncio.run(scene())
 
-    assert [str(error) for error in found] == ["the database is away"] * 2
+    assert [str(error) for error in found] == ["the database does not respond"] * 2
     assert after == "table 2"
 
 
-def test_an_error_that_nobody_waits_for_any_more_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_without_a_waiting_caller_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> str:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         asker = asyncio.create_task(shared.get("table"))
         await source.began.wait()
         asker.cancel()
         await asyncio.gather(asker, return_exceptions=True)
-        source.failures = [OSError("the database is away")]
+        source.failures = [OSError("the database does not respond")]
         source.may_end.release()
         source.may_end.release()
         return await shared.get("table")
@@ -100,10 +100,10 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_reported(caplog: pytest.
     assert caplog.records == []
 
 
-def test_one_who_goes_away_takes_nobody_along() -> None:
+def test_a_caller_that_is_cancelled_takes_no_other_along() -> None:
     async def scene() -> str:
         source = Source()
-        shared = SharedReads(source.read)
+        shared = SingleFlight(source.read)
         leaving, staying = (asyncio.create_task(shared.get("table")) for _ in range(2))
         await source.began.wait()
         leaving.cancel()
@@ -114,10 +114,10 @@ def test_one_who_goes_away_takes_nobody_along() -> None:
     assert asyncio.run(scene()) == "table 1"
 
 
-def test_who_comes_soon_after_a_read_began_waits_for_one_with_all_who_come_meanwhile() -> None:
+def test_callers_within_the_min_interval_share_the_read_after_it() -> None:
     async def scene() -> tuple[list[str], str]:
         source = Source()
-        shared = SharedReads(source.read, apart=0.2)
+        shared = SingleFlight(source.read, min_interval=0.2)
         for _ in range(9):
             source.may_end.release()
         found = [await shared.get("table")]
@@ -131,10 +131,10 @@ def test_who_comes_soon_after_a_read_began_waits_for_one_with_all_who_come_meanw
     assert asyncio.run(scene()) == (["table 1", *["table 2"] * 5], "other 1")
 
 
-def test_what_is_read_again_at_once_does_not_hold_up_what_was_not_read_lately() -> None:
+def test_a_key_that_waits_for_its_interval_does_not_delay_another() -> None:
     async def scene() -> list[str]:
         source = Source()
-        shared = SharedReads(source.read, apart=600)
+        shared = SingleFlight(source.read, min_interval=600)
         for _ in range(9):
             source.may_end.release()
         await shared.get("table")

@@ -59,7 +59,7 @@ def sent(served: Served, answer: httpx.Response) -> Upload:
 def ahead(served: Served) -> set[int]:
     """Uploads that wait for a worker."""
     queue = UploadQueue(served.settings.redis)
-    found = queue.line().ahead
+    found = queue.status().position
     queue.close()
     return set(found)
 

@@ -110,11 +110,11 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
 @ONE_DATABASE
 def test_an_upload_is_handed_to_the_workers(served: Served) -> None:
     upload_id = served.post(CONTENT).json()["id"]
-    line = queue.UploadQueue(served.settings.redis)
+    uploads_queue = queue.UploadQueue(served.settings.redis)
 
-    assert line.line().ahead == {upload_id: 0}
+    assert uploads_queue.status().position == {upload_id: 0}
 
-    line.close()
+    uploads_queue.close()
 
 
 @ONE_DATABASE
@@ -230,9 +230,9 @@ def test_an_upload_is_accepted_without_redis_and_enqueued_once_it_is_back(
         assert served.client.get("/healthz").status_code == 200
 
         server.start()
-        line = queue.UploadQueue(settings.redis)
-        until(lambda: line.line().ahead == {answer.json()["id"]: 0}, "the upload to be enqueued")
-        line.close()
+        uploads_queue = queue.UploadQueue(settings.redis)
+        until(lambda: uploads_queue.status().position == {answer.json()["id"]: 0}, "the upload to be enqueued")
+        uploads_queue.close()
 
         assert served.client.get("/readyz").status_code == 200
 

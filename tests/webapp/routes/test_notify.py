@@ -82,7 +82,7 @@ def check_problem(answer: httpx.Response, status: int, *words: str) -> dict[str,
 def waiting(served: Served) -> set[int]:
     """Uploads that workers would take."""
     queue = UploadQueue(served.settings.redis)
-    found = queue.line().ahead
+    found = queue.status().position
     queue.close()
     return set(found)
 

@@ -14,7 +14,7 @@ from jobs.settings import Settings
 from tests.support import serving
 from tests.support.serving import Served, links
 from webapp.history import PAGE_SIZE
-from webapp.live.renderer import FAILURE_REASONS
+from webapp.live.snapshots import FAILURE_REASONS
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))

@@ -1,0 +1,96 @@
+"""The queue status, and the uploads whose pages show it."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.queue import QueueStatus, UploadQueue
+from tests.support.hubs import PATIENCE, Client, blocking
+from tests.support.services import RedisServer
+from tests.support.serving import Records
+from webapp.live.delivery import queue_monitor as monitors
+from webapp.live.delivery.feeds import Feeds
+from webapp.live.delivery.queue_monitor import QueueMonitor
+
+
+class Scene:
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.queue = UploadQueue(records.settings.redis)
+        self.feeds = Feeds(0.001)
+        self.monitor = QueueMonitor(records.database, self.queue, self.feeds)
+
+
+@pytest.fixture
+def scene(own_records: Records) -> Iterator[Scene]:
+    scene = Scene(own_records)
+    yield scene
+    scene.queue.close()
+
+
+def test_uploads_that_wait_are_invalidated_when_the_status_changes(scene: Scene) -> None:
+    upload, running = scene.records.pending(), scene.records.processing()
+
+    async def play() -> list[QueueStatus]:
+        found = [scene.monitor.status]
+        with scene.feeds.subscribe((client := Client()).subscriber, None):
+            await scene.monitor.refresh()
+            await client.is_invalidated(upload)
+            found.append(scene.monitor.status)
+            client.invalidated.clear()
+            await blocking(scene.queue.enqueue, upload)
+            await scene.monitor.refresh()
+            await client.is_invalidated(upload)
+            found.append(scene.monitor.status)
+
+        assert running.id not in client.invalidated
+        return found
+
+    assert asyncio.run(play()) == [QueueStatus(), QueueStatus(True, 0, {}), QueueStatus(True, 0, {upload.id: 0})]
+
+
+def test_nothing_is_invalidated_while_the_status_stays_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.records.pending()
+    invalidated: list[int] = []
+    monkeypatch.setattr(scene.feeds, "invalidate", invalidated.append)
+
+    async def play() -> None:
+        for _ in range(3):
+            await scene.monitor.refresh()
+
+    asyncio.run(play())
+
+    assert invalidated == [1]
+
+
+def test_uploads_that_wait_are_invalidated_when_redis_does_not_respond(scene: Scene, redis: RedisServer) -> None:
+    upload = scene.records.pending()
+
+    async def play() -> None:
+        await scene.monitor.refresh()
+        assert scene.monitor.status.reachable
+        with scene.feeds.subscribe((client := Client()).subscriber, None):
+            await blocking(redis.kill)
+            await scene.monitor.refresh()
+            await client.is_invalidated(upload)
+        assert scene.monitor.status == QueueStatus()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("interval", [0.01, 3600.0])
+def test_the_status_is_read_after_an_event_at_once_and_else_after_the_interval(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    monkeypatch.setattr(monitors, "INTERVAL", interval)
+
+    async def play() -> None:
+        if interval > PATIENCE:
+            scene.feeds.queue_may_have_changed.set()
+        await asyncio.wait_for(scene.monitor.run(), PATIENCE)
+
+    asyncio.run(play())
+
+    assert scene.monitor.status == QueueStatus(True, 0, {})
+    assert not scene.feeds.queue_may_have_changed.is_set()

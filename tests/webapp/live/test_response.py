@@ -1,0 +1,199 @@
+"""How a stream goes on, ends and is closed, on a real uvicorn."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from jobs.database import Database
+from jobs.settings import Settings
+from tests.support.serving import Records, Served, Web, stream
+from tests.support.streams import (
+    GENERAL,
+    HISTORY,
+    ONE_DATABASE,
+    all_of,
+    toast_of,
+    wait_for,
+)
+from tests.support.waiting import until
+from webapp.live import response
+from webapp.live.delivery import heartbeat
+
+
+@ONE_DATABASE
+def test_a_stream_outlives_a_database_that_does_not_respond_and_misses_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = served.records.processing()
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload)]
+        for listener in listeners:
+            wait_for(listener, upload)
+        upload = served.records.claim(served.records.retry(served.records.fail(upload)))
+        failing = {"failures": 0}
+        original = Database.reading
+
+        def reading(self: Database) -> Any:
+            if self is not served.records.database and failing["failures"] < 5:
+                failing["failures"] += 1
+                raise OperationalError("SELECT", {}, Exception("no response"))
+            return original(self)
+
+        monkeypatch.setattr(Database, "reading", reading)
+        upload = served.records.fail(upload)
+        for listener in listeners[2:]:
+            wait_for(listener, upload)
+
+        assert failing["failures"] > 0
+
+
+@ONE_DATABASE
+def test_every_stream_has_heartbeats(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.1)
+    with Served(settings) as served:
+        listen_for_heartbeats(served)
+
+
+def listen_for_heartbeats(served: Served) -> None:
+    upload = served.records.pending()
+    for path in all_of(upload):
+        with served.client.stream("GET", path) as answer:
+            text = ""
+            for part in answer.iter_text():
+                text += part
+                if re.search(r"(^|\n)event: ping\ndata: 20[^\n]+Z\n\n", text):
+                    break
+
+            assert "ping" in text
+
+
+@ONE_DATABASE
+def test_a_stream_ends_at_its_max_age(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"stream_max_age": 0.3})) as served:
+        upload = served.records.pending()
+        for path in all_of(upload):
+            with served.stream(path) as listener:
+                assert len(listener.rest()) == 1, path
+
+
+@ONE_DATABASE
+def test_a_client_that_reads_nothing_is_disconnected(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with Served(settings.model_copy(update={"stream_write_timeout": 0.3})) as served:
+        is_disconnected(served, caplog)
+
+
+def is_disconnected(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "webapp.live.delivery.write_timeout")
+    upload = served.records.processing()
+    with socket.socket() as client, served.stream(GENERAL) as listener:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", httpx.URL(served.url).port or 0))
+        client.sendall(f"GET {GENERAL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        client.recv(1)
+        listener.until_seq(served.records.fail(upload, "x" * 10_000_000))
+        listener.until_seq(served.records.pending())
+        until(lambda: "its connection was closed" in caplog.text, "a word about the client in the log")
+        missed = served.records.pending("missed.csv")
+        listener.until_seq(missed)
+        received = b""
+        with suppress(ConnectionResetError):
+            while data := client.recv(1 << 20):
+                received += data
+
+    assert b"missed.csv" not in received
+    assert len(received) < 1_000_000
+    assert "Traceback" not in caplog.text
+    assert "ASGI" not in caplog.text
+
+
+def test_clients_learn_that_they_have_to_reconnect_when_the_process_ends(settings: Settings) -> None:
+    with Records(settings) as records, Web(settings) as web, ExitStack() as stack:
+        upload = records.processing()
+        listeners = [stack.enter_context(stream(web.client, path)) for path in all_of(upload) for _ in range(5)]
+        for listener in listeners:
+            listener.next()
+        web.process.terminate()
+        for listener in listeners:
+            rest = listener.rest()
+
+            assert [event.event for event in rest] == ["bye"]
+            assert rest[0].retry == response.SHUTDOWN_RETRY_MS
+
+        assert web.process.wait(20) == 0
+        assert "Traceback" not in web.log
+        assert "ERROR" not in web.log
+
+
+@ONE_DATABASE
+def test_clients_of_a_killed_process_miss_nothing(settings: Settings) -> None:
+    with Records(settings) as records, Web(settings) as web:
+        upload = records.processing()
+        with stream(web.client, GENERAL) as general, stream(web.client, HISTORY) as history:
+            ids = general.next().id, history.next().id
+            web.kill()
+            for listener in (general, history):
+                with pytest.raises(httpx.TransportError):
+                    listener.rest()
+        upload = records.complete(upload)
+        web.restart()
+        with stream(web.client, GENERAL, ids[0]) as general, stream(web.client, HISTORY, ids[1]) as history:
+            general.until_seq(upload)
+
+            assert history.next().data.count(toast_of(upload)) == 1
+
+
+MEGABYTE = b"1,2\n" * (1 << 18)
+
+
+@ONE_DATABASE
+def test_streams_go_on_while_a_large_file_arrives_slowly(settings: Settings) -> None:
+    with Records(settings) as records, Web(settings) as web, stream(web.client, GENERAL) as listener:
+        upload = records.processing(rows=1000)
+
+        def body() -> Iterator[bytes]:
+            nonlocal upload
+            for number in range(50):
+                yield MEGABYTE
+                if number % 10 == 5:
+                    upload = records.advance(upload)
+                    listener.until_seq(upload)
+
+        answer = httpx.post(f"{web.url}/api/v1/uploads?filename=large.csv", content=body(), timeout=60)
+
+        assert answer.json()["size"] == 50 * len(MEGABYTE)
+
+
+@ONE_DATABASE
+def test_streams_go_on_while_a_large_file_arrives_as_fast_as_it_can(settings: Settings) -> None:
+    with Records(settings) as records, Web(settings) as web, stream(web.client, GENERAL) as listener:
+        upload = records.processing(rows=1_000_000)
+        began, answers = threading.Event(), []
+
+        def body() -> Iterator[bytes]:
+            for _ in range(50):
+                yield MEGABYTE
+                began.set()
+
+        def send() -> None:
+            answers.append(httpx.post(f"{web.url}/api/v1/uploads?filename=large.csv", content=body(), timeout=60))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        began.wait(30)
+        heard = 0
+        while sender.is_alive():
+            upload = records.advance(upload)
+            listener.until_seq(upload)
+            heard += sender.is_alive()
+        sender.join()
+
+        assert answers[0].json()["size"] == 50 * len(MEGABYTE)
+        assert heard > 0

@@ -1,0 +1,21 @@
+"""Database queries from coroutines."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from jobs.database import Database
+from webapp.threads import in_thread
+
+T = TypeVar("T")
+
+
+async def read(database: Database, query: Callable[[sa.Connection], T]) -> T:
+    """Run a query in a thread, so that the event loop stays free, and return what it returns. Raises what it raises."""
+
+    def run() -> T:
+        with database.reading() as connection:
+            return query(connection)
+
+    return await in_thread(run)

@@ -1,0 +1,47 @@
+"""What a subscriber receives at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+from jobs.events import Event
+
+T = TypeVar("T")
+
+
+class Batch:
+    """Everything that changed on a channel after one revision, up to another. Subscribers share it.
+
+    revision: the last one that it covers. events: sorted by timestamp. invalidated: ids of uploads to render again even
+    without a new event. newest: timestamp of the newest event that the feed ever had, "" if none. oldest: timestamp of
+    the first event of the batch, "" if it has none.
+    """
+
+    def __init__(self, revision: int, events: list[Event], invalidated: set[int], newest: str) -> None:
+        self.revision = revision
+        self.events = sorted(events, key=lambda event: (event.timestamp, event.file_id, event.seq))
+        self.invalidated = invalidated
+        self.newest = newest
+        self.oldest = self.events[0].timestamp if events else ""
+        self._encoded: dict[Hashable, bytes] = {}
+        self._shared: dict[Hashable, asyncio.Task[Any]] = {}
+
+    def encoded(self, key: Hashable, encode: Callable[[list[Event]], bytes]) -> bytes:
+        """The events as one message. The first caller with this key has it encoded; all others get the same bytes."""
+        found = self._encoded.get(key)
+        if found is None:
+            found = self._encoded[key] = encode(self.events)
+        return found
+
+    async def shared(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """The result of the first caller's `make` with this key. Raises what it raised; the next caller tries again."""
+        task = self._shared.get(key)
+        if task is None:
+            task = self._shared[key] = asyncio.ensure_future(make())
+            task.add_done_callback(lambda done: self._forget_failure(key, done))
+        result: T = task.result() if task.done() else await asyncio.shield(task)
+        return result
+
+    def _forget_failure(self, key: Hashable, task: "asyncio.Task[Any]") -> None:
+        if task.cancelled() or task.exception() is not None:
+            self._shared.pop(key, None)

@@ -1,0 +1,210 @@
+"""The newest state of each upload on one channel, delivered to subscribers in batches.
+
+Events that arrive within the batch interval become one revision of the feed. The feed keeps the newest state of each
+upload with the number of the revision that contains it, so a subscriber is little more than the number of the last
+revision that its client received. Subscribers at the same revision receive the same bytes. A late one receives
+everything after its own revision, each upload once. There are no queues, so a slow client costs the others nothing.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from jobs.events import Event
+from webapp.live.delivery.batch import Batch
+
+#: Uploads whose newest state a feed keeps for late subscribers. The stream of a subscriber that is later than that
+#: ends; its client reconnects and gets a snapshot.
+MAX_STATES = 5_000
+#: Final states that a feed keeps of one upload although a newer attempt replaced them: clients announce each of them.
+MAX_FINAL_STATES = 10
+
+
+class _UploadState:
+    """The newest event of one upload, the revision that contains it, and the revision that invalidates the upload."""
+
+    __slots__ = ("event", "final_states", "invalidated_in", "revision")
+
+    def __init__(self) -> None:
+        self.event: Event | None = None
+        self.revision = self.invalidated_in = -1
+        #: Final states that newer ones replaced, with their revisions.
+        self.final_states: list[tuple[int, Event]] = []
+
+    def replace(self, event: Event, revision: int) -> None:
+        if self.event is not None and self.event.is_terminal:
+            self.final_states = [*self.final_states, (self.revision, self.event)][-MAX_FINAL_STATES:]
+        self.event, self.revision = event, revision
+
+    @property
+    def last_revision(self) -> int:
+        return max(self.revision, self.invalidated_in)
+
+    def events(self, after: int, until: int) -> Iterator[Event]:
+        """What the revisions after one, up to another, contain of this upload."""
+        if self.event is not None:
+            for revision, event in (*self.final_states, (self.revision, self.event)):
+                if after < revision <= until:
+                    yield event
+
+
+class Feed:
+    """One channel. Revisions are at least one batch interval apart."""
+
+    def __init__(self, batch_interval: float) -> None:
+        """batch_interval: seconds."""
+        self._batch_interval = batch_interval
+        self._subscribers: set[Subscriber] = set()
+        self._states: OrderedDict[int, _UploadState] = OrderedDict()  # by upload id, least recently changed first
+        self._last_dropped = -1
+        self._newest = ""
+        self._batches: dict[int, Batch] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        #: The number of the last complete revision.
+        self.revision = 0
+
+    @contextmanager
+    def subscribe(self, subscriber: "Subscriber") -> Iterator[None]:
+        """Inside the block the subscriber receives what arrives."""
+        subscriber.join(self)
+        self._subscribers.add(subscriber)
+        try:
+            yield
+        finally:
+            self._subscribers.discard(subscriber)
+
+    @property
+    def subscribers(self) -> list["Subscriber"]:
+        return list(self._subscribers)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the feed has no subscriber."""
+        return not self._subscribers
+
+    def put(self, event: Event) -> None:
+        """Add an event to the next revision, unless the feed has the same or a newer state of its upload."""
+        state = self._states.get(event.file_id) or _UploadState()
+        if state.event is None or state.event.seq < event.seq:
+            state.replace(event, self._next_revision)
+            self._newest = max(self._newest, event.timestamp)
+            self._change(event.file_id, state)
+
+    def invalidate(self, upload_id: int) -> None:
+        """Have subscribers render an upload again whose record is the same: its position in the queue is not."""
+        state = self._states.get(upload_id) or _UploadState()
+        state.invalidated_in = self._next_revision
+        self._change(upload_id, state)
+
+    @property
+    def _next_revision(self) -> int:
+        """The revision that contains what arrives now. Without subscribers it is the current one: nobody waits."""
+        return self.revision + 1 if self._subscribers else self.revision
+
+    def _change(self, upload_id: int, state: _UploadState) -> None:
+        self._states[upload_id] = state
+        self._states.move_to_end(upload_id)
+        if len(self._states) > MAX_STATES:
+            self._last_dropped = self._states.popitem(last=False)[1].last_revision
+        if self._timer is None and self._subscribers:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._not_before), self._publish)
+
+    def _publish(self) -> None:
+        """Complete the revision and wake all subscribers: at once after a quiet time, else one batch interval after the
+        revision before."""
+        self._timer = None
+        self._not_before = asyncio.get_running_loop().time() + self._batch_interval
+        self.revision += 1
+        self._batches.clear()
+        for subscriber in self._subscribers:
+            subscriber.wake()
+
+    def broadcast(self, message: bytes) -> None:
+        """Send a message to each current subscriber for which there is no batch at that moment."""
+        for subscriber in self._subscribers:
+            subscriber.broadcast = message
+            subscriber.wake()
+
+    def has_dropped(self, revision: int) -> bool:
+        """Whether the feed dropped a state that came after this revision."""
+        return revision < self._last_dropped
+
+    def batch(self, after: int) -> Batch:
+        """Everything after a revision. All callers before the next revision get the same object."""
+        found = self._batches.get(after)
+        if found is None:
+            events: list[Event] = []
+            invalidated: set[int] = set()
+            for upload_id, state in reversed(self._states.items()):
+                if state.last_revision <= after:
+                    break
+                events += state.events(after, self.revision)
+                if after < state.invalidated_in <= self.revision:
+                    invalidated.add(upload_id)
+            found = self._batches[after] = Batch(self.revision, events, invalidated, self._newest)
+        return found
+
+    def close(self) -> None:
+        """Complete no further revision."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Subscriber:
+    """One connected client of a feed."""
+
+    def __init__(self) -> None:
+        self._feed: Feed | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._revision = 0
+        self._wakeup: asyncio.Future[None] | None = None
+        self._has_ended = False
+        #: The last message to all subscribers, until this one has received something; b"" for none.
+        self.broadcast = b""
+        #: Whether the stream ends because the process does.
+        self.is_shutting_down = False
+        #: `time.monotonic()` at the start of the write to the client that is in progress; None if there is none.
+        self.write_began_at: float | None = None
+        #: Closes the client's connection, and drops what waits there to be sent.
+        self.disconnect: Callable[[], None] = lambda: None
+
+    def join(self, feed: Feed) -> None:
+        """Receive what arrives in this feed from now on."""
+        self._feed, self._revision, self._loop = feed, feed.revision, asyncio.get_running_loop()
+
+    def wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    def end(self) -> None:
+        """End the stream; the client may reconnect."""
+        self._has_ended = True
+        self.wake()
+
+    def shut_down(self) -> None:
+        """End the stream because the process ends."""
+        self.is_shutting_down = True
+        self.end()
+
+    async def wait(self) -> bool:
+        """Wait until there is something to send. False: the stream has to end, because `end` was called or because the
+        feed no longer has everything that the client missed."""
+        feed = self._feed
+        assert feed is not None
+        while not self._has_ended and feed.revision == self._revision and not self.broadcast:
+            self._wakeup = self._loop.create_future()
+            await self._wakeup
+        return not self._has_ended and not feed.has_dropped(self._revision)
+
+    def batch(self) -> Batch:
+        """Everything that the client has not received yet."""
+        assert self._feed is not None
+        return self._feed.batch(self._revision)
+
+    def acknowledge(self, batch: Batch) -> None:
+        """Note that the client receives this batch."""
+        self._revision = batch.revision
+        self.broadcast = b""

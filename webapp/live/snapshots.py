@@ -1,0 +1,148 @@
+"""What clients receive first, read from the database. Clients that connect at the same time share each query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from jobs import failed_rows, uploads
+from jobs.database import Database
+from jobs.errors import UploadNotFoundError
+from jobs.events import Event, timestamp
+from jobs.failed_rows import FailedRow, FailureCount
+from jobs.uploads import Upload
+from webapp.database_access import read
+from webapp.fragments import UploadView
+from webapp.history import PAGE_SIZE, HistoryView
+from webapp.live.record_cache import RecordCache
+from webapp.live.renderer import Renderer, message
+from webapp.live.single_flight import SingleFlight
+
+#: Failed rows that an upload's page shows.
+FAILED_SAMPLE = 20
+#: Reasons that it lists.
+FAILURE_REASONS = 20
+#: Toasts at most for uploads that ended while a client was disconnected: more would cover the page.
+MISSED_TOASTS = 5
+#: Seconds between two reads of the same snapshot.
+MIN_INTERVAL = 0.05
+
+
+@dataclass(frozen=True)
+class HistorySnapshot:
+    """The table of the history page. message: the html as a message. moment: the table contains every change up to it.
+
+    active: ids of the uploads that the table shows as active, with their seqs. Their end may have an older timestamp
+    than the moment, because a slow transaction commits late.
+    """
+
+    html: str
+    message: bytes
+    moment: str
+    active: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class StatesSnapshot:
+    """States of uploads for the JSON streams. message: the events, encoded. seqs: by upload id. newest: the latest
+    timestamp, "" without events."""
+
+    events: list[Event]
+    message: bytes
+    seqs: Mapping[int, int]
+    newest: str
+
+
+class Snapshots:
+    """Each read begins after the call, so that a client that subscribed before misses nothing."""
+
+    def __init__(self, database: Database, renderer: Renderer, records: RecordCache) -> None:
+        self._database = database
+        self._renderer = renderer
+        self._records = records
+        self._watermark = SingleFlight(self._read_watermark, min_interval=MIN_INTERVAL)
+        self._history = SingleFlight(self._read_history, min_interval=MIN_INTERVAL)
+        self._progress = SingleFlight(self._read_progress, min_interval=MIN_INTERVAL)
+        self._ended = SingleFlight(self._read_ended, min_interval=MIN_INTERVAL)
+        self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
+        self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
+
+    async def watermark(self) -> str:
+        """The timestamp of the newest state of all uploads; "" without uploads."""
+        return await self._watermark.get(None)
+
+    async def _read_watermark(self, _key: None) -> str:
+        newest = await read(self._database, uploads.newest_change)
+        return timestamp(newest) if newest else ""
+
+    async def history(self, view: HistoryView) -> HistorySnapshot:
+        """The table as a page with this view shows it."""
+        return await self._history.get(view)
+
+    async def _read_history(self, view: HistoryView) -> HistorySnapshot:
+        moment = await self._read_watermark(None)
+        page = await read(
+            self._database,
+            lambda connection: uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor),
+        )
+        self._records.remember(page.items)
+        html = self._renderer.table(view, page)
+        active = {upload.id: upload.seq for upload in page.items if upload.is_active}
+        return HistorySnapshot(html, message(html, moment), moment, active)
+
+    async def progress(self, upload_id: int) -> tuple[Upload, str]:
+        """An upload, and the part of its page that changes, as a swap. Raises UploadNotFoundError."""
+        return await self._progress.get(upload_id)
+
+    async def _read_progress(self, upload_id: int) -> tuple[Upload, str]:
+        upload, view = await self.detail(upload_id)
+        return upload, self._renderer.progress(view)
+
+    async def detail(self, upload_id: int) -> tuple[Upload, UploadView]:
+        """An upload, and everything that its page shows. Raises UploadNotFoundError. Not shared among callers."""
+
+        def query(connection: sa.Connection) -> tuple[Upload, list[FailedRow], list[FailureCount]]:
+            upload = uploads.get(connection, upload_id)
+            if not upload.rows_failed:
+                return upload, [], []
+            sample = failed_rows.rows(connection, upload_id, limit=FAILED_SAMPLE)
+            return upload, sample, failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
+
+        upload, sample, counts = await read(self._database, query)
+        return upload, self._renderer.view(upload, sample, counts)
+
+    async def states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
+        """The states of these uploads. Raises UploadNotFoundError."""
+        return await self._states.get(upload_ids)
+
+    async def _read_states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
+        found = await read(self._database, lambda connection: uploads.among(connection, upload_ids))
+        if missing := upload_ids - {upload.id for upload in found}:
+            raise UploadNotFoundError(min(missing))
+        return self._encode(found)
+
+    async def changed(self, since: datetime | None) -> StatesSnapshot:
+        """The states of all uploads that are active, and of those that changed at or after a moment."""
+        return await self._changed.get(since)
+
+    async def _read_changed(self, since: datetime | None) -> StatesSnapshot:
+        def query(connection: sa.Connection) -> list[Upload]:
+            return uploads.changed_since(connection, since) if since else uploads.active(connection)
+
+        return self._encode(await read(self._database, query))
+
+    def _encode(self, found: list[Upload]) -> StatesSnapshot:
+        events = [Event.from_upload(upload) for upload in found]
+        newest = max((event.timestamp for event in events), default="")
+        seqs = {event.file_id: event.seq for event in events}
+        return StatesSnapshot(events, self._renderer.json_messages(events), seqs, newest)
+
+    async def ended_since(self, moment: datetime) -> list[Upload]:
+        """The uploads that ended last after a moment, oldest first."""
+        return await self._ended.get(moment)
+
+    async def _read_ended(self, moment: datetime) -> list[Upload]:
+        return await read(
+            self._database, lambda connection: uploads.ended_since(connection, moment, limit=MISSED_TOASTS)
+        )

@@ -1,0 +1,29 @@
+"""What the four streams have in common."""
+
+from abc import ABC, abstractmethod
+
+from webapp.live.delivery.batch import Batch
+
+
+class Stream(ABC):
+    """The messages for one client.
+
+    The response subscribes, sends what `begin` returns, and then what `tell` returns for each batch, until `is_over`.
+    """
+
+    #: The upload whose channel the stream follows; None for the general channel.
+    upload_id: int | None = None
+    #: Whether nothing can follow what `begin` or `tell` returned last.
+    is_over = False
+
+    @abstractmethod
+    async def begin(self) -> bytes:
+        """The snapshot, as one or more messages; b"" if there is nothing to send yet."""
+
+    @abstractmethod
+    async def tell(self, batch: Batch) -> bytes:
+        """What the batch contains that is new to the client, as one or more messages; b"" for nothing.
+
+        Raises OperationalError when the database does not respond. The response then calls it again, with a batch that
+        contains everything that this one does.
+        """
