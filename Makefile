@@ -39,7 +39,7 @@ lock:  # the newest versions of everything; needs uv
 	$(LOCK) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
 
 clean:  # what was installed, and every cache; uploads stay
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
