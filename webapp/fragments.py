@@ -13,8 +13,16 @@ from jobs.failed_rows import FailedRow, FailureCount
 from jobs.queue import QueueStatus
 from jobs.uploads import Status, Upload
 
-ROOT = Path(__file__).parent.parent
-STATIC = ROOT / "static"
+
+def _folder(name: str) -> Path:
+    """A folder that the wheel holds inside of this package, and the source tree beside it."""
+    package = Path(__file__).parent
+    packed = package / name
+    return packed if packed.is_dir() else package.parent / name
+
+
+STATIC = _folder("static")
+TEMPLATES = _folder("templates")
 
 _LABELS = {
     Status.PENDING: ("Pending", "pending"),
@@ -127,7 +135,7 @@ class Fragments:
 
     def __init__(self) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(ROOT / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
         versions = {
             str(path.relative_to(STATIC)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]

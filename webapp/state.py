@@ -1,33 +1,36 @@
 """What a request finds in `request.state`: made once, when the process starts."""
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
-from jobs.changes import Changes
-from jobs.database import Database
-from jobs.queue import UploadQueue
-from jobs.settings import Settings
-from webapp.fragments import Fragments
-from webapp.live.delivery.hub import Hub
-from webapp.live.limiter import StreamLimiter
-from webapp.live.record_cache import RecordCache
-from webapp.live.renderer import Renderer
-from webapp.live.snapshots import Snapshots
+if TYPE_CHECKING:  # what uses the state is named by it: only its types
+    from jobs.changes import Changes
+    from jobs.database import Database
+    from jobs.queue import UploadQueue
+    from jobs.settings import Settings
+    from webapp.live.delivery.hub import Hub
+    from webapp.live.limiter import StreamLimiter
+    from webapp.live.record_cache import RecordCache
+    from webapp.live.renderer import Renderer
+    from webapp.live.snapshots import Snapshots
+    from webapp.templating import Templates
 
 
 class AppState(TypedDict):
-    settings: Settings
-    database: Database
-    queue: UploadQueue
-    changes: Changes
-    hub: Hub
-    fragments: Fragments
-    renderer: Renderer
-    records: RecordCache
-    snapshots: Snapshots
-    stream_limiter: StreamLimiter
+    """One of each for the process, made in app.py."""
+
+    settings: "Settings"
+    database: "Database"
+    queue: "UploadQueue"
+    changes: "Changes"
+    hub: "Hub"
+    templates: "Templates"
+    renderer: "Renderer"
+    records: "RecordCache"
+    snapshots: "Snapshots"
+    stream_limiter: "StreamLimiter"
 
 
 AppRequest = Request[AppState]

@@ -130,7 +130,8 @@ def test_no_secret_is_written_down() -> None:
 
 
 def test_the_image_copies_what_exists_and_nothing_that_is_ignored() -> None:
-    sources = [source for line in instructions("COPY") for source in line.split()[:-1]]
+    from_here = [line for line in instructions("COPY") if not line.startswith("--from=")]
+    sources = [source for line in from_here for source in line.split()[:-1]]
     let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
 
     assert [source for source in sources if not (ROOT / source).exists()] == []
@@ -140,3 +141,22 @@ def test_the_image_copies_what_exists_and_nothing_that_is_ignored() -> None:
 def test_the_image_is_locked_and_does_not_run_as_root() -> None:
     assert any("--require-hashes -r requirements.lock" in line for line in instructions("RUN"))
     assert instructions("USER") == ["upload"]
+
+
+def test_the_image_holds_the_wheel_that_its_first_stage_builds_and_no_source() -> None:
+    first, second = re.split("^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    (built,) = re.findall(r"^RUN pip wheel .*--wheel-dir (\S+) \.$", first, re.MULTILINE)
+
+    assert re.findall("^COPY (.*)$", second, re.MULTILINE) == [
+        "requirements.lock ./",
+        f"--from={first.split()[2]} {built}/ wheels/",
+    ]
+    assert re.search(r"^RUN pip install .*--no-deps wheels/\*\.whl$", second, re.MULTILINE)
+
+
+def test_both_stages_run_a_python_that_the_project_is_tested_with() -> None:
+    pythons = {line.split()[0] for line in instructions("FROM")}
+    (version,) = [python.removeprefix("python:").removesuffix("-slim") for python in pythons]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+
+    assert version in workflow["jobs"]["test"]["strategy"]["matrix"]["python"]

@@ -2,22 +2,40 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests import ROOT
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A process that is started inside the block heeds SIGINT, as one does that is started from a terminal.
+
+    Tests that run in the background of a script ignore SIGINT, and processes inherit that. The handler that this
+    process has in the meantime is not inherited: the system replaces it by the default.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def begin(*words_: object, **variables: str) -> "subprocess.Popen[str]":
     """The command under way, its output in pipes."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "webapp.cli", *map(str, words_)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with interruptible():
+        return subprocess.Popen(
+            [sys.executable, "-m", "webapp.cli", *map(str, words_)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def run(*words_: object, **variables: str) -> tuple[int, str, str]:
@@ -32,12 +50,13 @@ class Terminal:
 
     def __init__(self, *words_: object) -> None:
         self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "webapp.cli", *map(str, words_)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
-            stdout=theirs,
-            stderr=theirs,
-        )
+        with interruptible():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "webapp.cli", *map(str, words_)],
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+                stdout=theirs,
+                stderr=theirs,
+            )
         os.close(theirs)
         self.seen = ""
         self._reader = threading.Thread(target=self._read)

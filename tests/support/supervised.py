@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jobs.settings import Settings
 from tests import ROOT
+from tests.support.commands import interruptible
 from tests.support.waiting import until
 
 URL = re.compile(r"^  Address +(http://127\.0\.0\.1:\d+)$", re.MULTILINE)
@@ -26,7 +27,7 @@ class Serve:
         self._log = folder / f"serve-{time.monotonic_ns()}.log"
         self._out = self._log.with_suffix(".out")
         words = ["serve", "--data", str(self.data), "--port", str(port), "--workers", "1", *flags]
-        with self._log.open("wb") as log, self._out.open("wb") as out:
+        with self._log.open("wb") as log, self._out.open("wb") as out, interruptible():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "webapp.cli", *words],
                 env={**os.environ, "PYTHONPATH": str(ROOT), **variables},

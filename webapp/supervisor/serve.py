@@ -105,7 +105,7 @@ class Supervisor:
             folder = redis_server.folder(self._settings)
             raise CannotStartError(
                 f"{error} Its last words: {redis_server.last_words(self._settings)}.\n"
-                f"If this redis-server cannot read what is in {folder}, remove that folder and start again: "
+                f"If this server cannot read what is in {folder}, remove that folder and start again: "
                 "all uploads are in the database, and those that wait are queued anew."
             ) from error
         return f"private ({program})"

