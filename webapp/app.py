@@ -24,7 +24,6 @@ from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
-from webapp.fragments import STATIC, Fragments
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
@@ -35,6 +34,7 @@ from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
+from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 def create_app(settings: Settings) -> Starlette:
     """The web process as an ASGI application. The database must be migrated."""
-    fragments = Fragments()
-    problems = Problems(fragments)
+    templates = Templates()
+    problems = Problems(templates)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Starlette:
             batch_interval=settings.stream_batch_interval,
             write_timeout=settings.stream_write_timeout,
         )
-        renderer = Renderer(fragments, hub.queue_monitor)
+        renderer = Renderer(templates, hub.queue_monitor)
         await in_thread(partial(files.remove_abandoned, settings.files))
         changes = Changes(database, publisher, queue)
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Starlette:
                     "queue": queue,
                     "changes": changes,
                     "hub": hub,
-                    "fragments": fragments,
+                    "templates": templates,
                     "renderer": renderer,
                     "records": records,
                     "snapshots": Snapshots(database, renderer, records),

@@ -29,9 +29,9 @@ from webapp.errors import (
     InvalidQueryError,
     TooManyStreamsError,
 )
-from webapp.fragments import Fragments
 from webapp.guard import HEADERS
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
+from webapp.templating import Templates
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ def details(error: BulkUploadError) -> dict[str, Any]:
 class Problems:
     """Exception handlers, which need the templates."""
 
-    def __init__(self, fragments: Fragments) -> None:
-        self._fragments = fragments
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
 
     async def known(self, request: Request, error: Exception) -> Response:
         """One of ours: its text is for people."""
@@ -112,4 +112,4 @@ class Problems:
             return JSONResponse(found, status, headers, MEDIA_TYPE)
         if "text/event-stream" in request.headers.get("accept", ""):  # nobody would read a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
-        return HTMLResponse(self._fragments.render("error.html", found), status, headers)
+        return HTMLResponse(self._templates.render("error.html", found), status, headers)

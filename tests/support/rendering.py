@@ -6,15 +6,15 @@ from typing import Any
 
 from jobs.queue import UploadQueue
 from tests.support.serving import Records
-from webapp.fragments import Fragments
 from webapp.live.delivery.feeds import Feeds
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
+from webapp.templating import Templates
 
 
-class CountingFragments(Fragments):
+class CountingTemplates(Templates):
     """Counts how often each template is rendered."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Scene:
 
     def __init__(self, records: Records) -> None:
         self.records = records
-        self.fragments = CountingFragments()
+        self.templates = CountingTemplates()
         self.queue = UploadQueue(records.settings.redis)
         self.queue_monitor = QueueMonitor(records.database, self.queue, Feeds(0.001))
-        self.renderer = Renderer(self.fragments, self.queue_monitor)
+        self.renderer = Renderer(self.templates, self.queue_monitor)
         self.cache = RecordCache(records.database)
         self.snapshots = Snapshots(records.database, self.renderer, self.cache)
 

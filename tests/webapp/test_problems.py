@@ -33,8 +33,8 @@ from webapp.errors import (
     InvalidQueryError,
     TooManyStreamsError,
 )
-from webapp.fragments import Fragments
 from webapp.problems import Problems
+from webapp.templating import Templates
 
 SECRET = "postgresql://bulk:secret@db/records"
 
@@ -46,7 +46,7 @@ def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = T
         raise error
 
     async def ask() -> httpx.Response:
-        problems = Problems(Fragments())
+        problems = Problems(Templates())
         handlers = {BulkUploadError: problems.known, HTTPException: problems.http, Exception: problems.unforeseen}
         app = Starlette(routes=[Route("/{path:path}", stumble)], exception_handlers=handlers)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=not hidden)) as client:

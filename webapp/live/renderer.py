@@ -11,9 +11,10 @@ from sse_starlette import ServerSentEvent
 from jobs.events import Event
 from jobs.failed_rows import FailedRow, FailureCount
 from jobs.uploads import Page, Upload
-from webapp.fragments import Fragments, UploadView
 from webapp.history import HistoryView
 from webapp.live.delivery.queue_monitor import QueueMonitor
+from webapp.templating import Templates
+from webapp.upload_view import UploadView
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ T = TypeVar("T")
 class Renderer:
     """Fills the partials that pages and streams share."""
 
-    def __init__(self, fragments: Fragments, queue_monitor: QueueMonitor) -> None:
-        self._fragments = fragments
+    def __init__(self, templates: Templates, queue_monitor: QueueMonitor) -> None:
+        self._templates = templates
         self._queue_monitor = queue_monitor
         self._pieces: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # least recently used first
 
@@ -53,12 +54,12 @@ class Renderer:
 
     def table(self, view: HistoryView, page: Page) -> str:
         """The table of the history page, as a swap."""
-        table = self._fragments.render("_uploads_table.html", self.table_context(view, page))
+        table = self._templates.render("_uploads_table.html", self.table_context(view, page))
         return f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
 
     def progress(self, view: UploadView) -> str:
         """The part of an upload's page that changes, as a swap."""
-        progress = self._fragments.render("_upload_progress.html", {"upload": view})
+        progress = self._templates.render("_upload_progress.html", {"upload": view})
         return f'<hx-partial hx-target="#upload" hx-swap="outerMorph">{progress}</hx-partial>'
 
     def rows(self, records: Iterable[Upload], *, insert: bool, toasts: Container[int]) -> str:
@@ -82,7 +83,7 @@ class Renderer:
         view = self.view(upload)
 
         def render() -> str:
-            row = self._fragments.render("_upload_row.html", {"upload": view})
+            row = self._templates.render("_upload_row.html", {"upload": view})
             if insert:
                 return f'<hx-upsert hx-target="#upload-rows" key="data-key" sort="desc">{row}</hx-upsert>'
             return f'<hx-partial hx-target="#upload-{upload.id}" hx-swap="outerMorph">{row}</hx-partial>'
@@ -93,7 +94,7 @@ class Renderer:
         """The announcement that an upload ended, as a swap."""
 
         def render() -> str:
-            toast = self._fragments.render("_toast.html", {"upload": self.view(upload)})
+            toast = self._templates.render("_toast.html", {"upload": self.view(upload)})
             return f'<hx-partial hx-target="#toasts" hx-swap="beforeend">{toast}</hx-partial>'
 
         return self._once(("toast", upload.id, upload.seq), render)

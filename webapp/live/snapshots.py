@@ -13,11 +13,11 @@ from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, FailureCount
 from jobs.uploads import Upload
 from webapp.database_access import read
-from webapp.fragments import UploadView
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer, message
 from webapp.live.single_flight import SingleFlight
+from webapp.upload_view import UploadView
 
 #: Failed rows that an upload's page shows.
 FAILED_SAMPLE = 20

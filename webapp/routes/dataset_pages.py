@@ -26,7 +26,7 @@ async def index(request: AppRequest) -> Response:
         }
         for dataset, rows in found
     ]
-    return HTMLResponse(request.state["fragments"].render("datasets.html", {"datasets": listed}))
+    return HTMLResponse(request.state["templates"].render("datasets.html", {"datasets": listed}))
 
 
 async def detail(request: AppRequest) -> Response:
@@ -66,7 +66,7 @@ async def detail(request: AppRequest) -> Response:
             "next_url": f"?after={shown[-1].position}" if has_next and shown else None,
         },
     }
-    return HTMLResponse(request.state["fragments"].render("dataset.html", context))
+    return HTMLResponse(request.state["templates"].render("dataset.html", context))
 
 
 routes = [

@@ -37,7 +37,7 @@ async def history(request: AppRequest) -> Response:
         "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
-    return HTMLResponse(state["fragments"].render("uploads.html", context))
+    return HTMLResponse(state["templates"].render("uploads.html", context))
 
 
 async def create(request: AppRequest) -> Response:
@@ -58,7 +58,7 @@ async def detail(request: AppRequest) -> Response:
         "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
-    return HTMLResponse(state["fragments"].render("upload.html", context))
+    return HTMLResponse(state["templates"].render("upload.html", context))
 
 
 async def cancel(request: AppRequest) -> Response:

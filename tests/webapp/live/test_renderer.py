@@ -36,7 +36,7 @@ def test_a_row_is_rendered_once_for_each_state_and_kind_of_page(scene: Scene) ->
             for insert in (True, False):
                 scene.renderer.row(each, insert=insert)
 
-    assert scene.fragments.rendered == {"_upload_row.html": 4}
+    assert scene.templates.rendered == {"_upload_row.html": 4}
 
 
 def test_a_row_is_rendered_again_when_the_queue_status_changes_what_it_shows(scene: Scene) -> None:
@@ -57,14 +57,14 @@ def test_a_row_is_rendered_again_when_the_queue_status_changes_what_it_shows(sce
     assert "1 ahead of it" in said[2]
     assert said[2] == said[3]
     assert "next in line" in said[4]
-    assert scene.fragments.rendered == {"_upload_row.html": 4}
+    assert scene.templates.rendered == {"_upload_row.html": 4}
 
 
 def test_a_toast_is_rendered_once_for_each_end(scene: Scene) -> None:
     upload = scene.records.fail(scene.records.processing(), "No <b>header</b>.")
     toasts = {scene.renderer.toast(upload) for _ in range(10)}
 
-    assert scene.fragments.rendered == {"_toast.html": 1}
+    assert scene.templates.rendered == {"_toast.html": 1}
     assert len(toasts) == 1
     assert toasts.pop().startswith(
         f'<hx-partial hx-target="#toasts" hx-swap="beforeend"><div id="toast-{upload.id}-{upload.attempt}"'
@@ -111,8 +111,8 @@ def test_the_number_of_kept_pieces_is_bounded(scene: Scene, monkeypatch: pytest.
     for state in (*states, *states[2:]):
         scene.renderer.row(state, insert=True)
 
-    assert scene.fragments.rendered["_upload_row.html"] == 5
+    assert scene.templates.rendered["_upload_row.html"] == 5
 
     scene.renderer.row(states[0], insert=True)
 
-    assert scene.fragments.rendered["_upload_row.html"] == 6
+    assert scene.templates.rendered["_upload_row.html"] == 6

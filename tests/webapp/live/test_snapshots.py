@@ -55,7 +55,7 @@ def test_a_table_is_read_and_rendered_once_for_all_concurrent_callers(
     found = asyncio.run(ask())
 
     assert sorted(reads) == ["", "nothing"]
-    assert scene.fragments.rendered == {"_uploads_table.html": 2}
+    assert scene.templates.rendered == {"_uploads_table.html": 2}
     assert len(set(found)) == 2
     assert f'id="upload-{upload.id}"' in found[0]
     assert f'id="upload-{upload.id}"' not in found[1]
@@ -91,7 +91,7 @@ def test_the_progress_of_an_upload_is_rendered_once_for_all_concurrent_callers(s
 
     found = asyncio.run(ask())
 
-    assert scene.fragments.rendered == {"_upload_progress.html": 1}
+    assert scene.templates.rendered == {"_upload_progress.html": 1}
     assert found == [found[0]] * 100
     assert found[0][0] == upload
 

@@ -1,7 +1,7 @@
-"""Numbers and words for people."""
+"""An upload as pages show it, and the partials that show it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,8 @@ from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.import_options import ImportOptions
 from jobs.queue import QueueStatus
 from jobs.uploads import Processor, Status, Upload
-from webapp.fragments import Fragments, UploadView, duration, number, size, when
+from webapp.templating import Templates, when
+from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 IDLE = QueueStatus(reachable=True, workers=2)
@@ -32,56 +33,6 @@ def after(seconds: float) -> datetime:
 def processing(**values: Any) -> UploadView:
     upload = replace(PENDING, status=Status.PROCESSING, attempt=1, started_at=NOON, counting_since=NOON)
     return UploadView(replace(upload, **values), IDLE)
-
-
-@pytest.mark.parametrize(("value", "expected"), [(0, "0"), (999, "999"), (1000, "1,000"), (3367760, "3,367,760")])
-def test_a_number_is_grouped(value: int, expected: str) -> None:
-    assert number(value) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (2, "2 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (31_053_850, "31.1 MB"),
-        (999_949, "999.9 kB"),
-        (999_950, "1.0 MB"),
-        (999_999, "1.0 MB"),
-        (10 * 1024**3, "10.7 GB"),
-        (5 * 10**15, "5,000.0 TB"),
-    ],
-)
-def test_a_size_is_said_as_people_say_it(value: int, expected: str) -> None:
-    assert size(value) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0, "0.0 s"),
-        (0.44, "0.4 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (42.4, "42 s"),
-        (59.6, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (3599.7, "1 h 0 min"),
-        (3725, "1 h 2 min"),
-        (400_000, "111 h 6 min"),
-    ],
-)
-def test_a_duration_is_said_as_people_say_it(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
-
-
-def test_a_moment_is_an_element_in_utc() -> None:
-    berlin = datetime(2026, 7, 1, 1, 30, 59, tzinfo=timezone(timedelta(hours=2)))
-
-    assert when(berlin) == '<time datetime="2026-06-30T23:30:59Z">2026-06-30 23:30 UTC</time>'
 
 
 @pytest.mark.parametrize(
@@ -201,7 +152,7 @@ def test_attributes_of_the_record_are_there_under_their_own_names() -> None:
 
 
 def test_progress_is_unknown_while_columns_are_learnt() -> None:
-    html = Fragments().render("_upload_row.html", {"upload": processing()})
+    html = Templates().render("_upload_row.html", {"upload": processing()})
 
     assert "learning its columns" in html
     assert "value=" not in html
@@ -211,7 +162,7 @@ def test_progress_is_unknown_while_columns_are_learnt() -> None:
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
 def test_an_external_upload_is_called_so_and_a_workers_is_not(template: str) -> None:
     external, ours = (
-        Fragments().render(template, {"upload": processing(processor=processor)})
+        Templates().render(template, {"upload": processing(processor=processor)})
         for processor in (Processor.EXTERNAL, Processor.WORKER)
     )
 
@@ -225,13 +176,13 @@ def test_an_external_upload_is_called_so_and_a_workers_is_not(template: str) -> 
 def test_silence_is_told_with_its_beginning(template: str) -> None:
     view = processing(processor=Processor.EXTERNAL, silent_since=NOON)
 
-    assert f"o word since {when(NOON)}" in Fragments().render(template, {"upload": view})
-    assert "word since" not in Fragments().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
+    assert f"o word since {when(NOON)}" in Templates().render(template, {"upload": view})
+    assert "word since" not in Templates().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
 def test_a_partial_begins_with_an_element_that_carries_its_id(template: str) -> None:
-    html = Fragments().render(template, {"upload": processing(rows_total=10)}).lstrip()
+    html = Templates().render(template, {"upload": processing(rows_total=10)}).lstrip()
     expected = {"_upload_row.html": "upload-7", "_upload_progress.html": "upload", "_toast.html": "toast-7-1"}
 
     assert html.partition(">")[0].split('"')[1] == expected[template]
@@ -245,15 +196,8 @@ def test_nothing_of_a_file_becomes_markup(template: str) -> None:
     )
     sample = [FailedRow(1, [evil, f"{evil} and longer than thirty characters"], [Reason(evil, evil, evil)])]
     view = UploadView(upload, IDLE, sample, [FailureCount(evil, evil, 1)])
-    html = Fragments().render(template, {"upload": view})
+    html = Templates().render(template, {"upload": view})
 
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "alert('" not in html
-
-
-def test_the_address_of_a_static_file_changes_with_its_content() -> None:
-    fragments = Fragments()
-    html = fragments.render("error.html", {"status": 404, "title": "Page not found", "detail": ""})
-
-    assert html.count("/static/") == html.count("?v=")

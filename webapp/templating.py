@@ -1,0 +1,75 @@
+"""Jinja: templates into HTML, the addresses of static files, and the filters for numbers, sizes and times."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+
+def _folder(name: str) -> Path:
+    """A folder that the wheel holds inside of this package, and the source tree beside it."""
+    package = Path(__file__).parent
+    packed = package / name
+    return packed if packed.is_dir() else package.parent / name
+
+
+STATIC = _folder("static")
+TEMPLATES = _folder("templates")
+
+
+class Templates:
+    """Renders pages and partials. In a page `static(path)` is a file's address, which changes with its content."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        versions = {
+            str(path.relative_to(STATIC)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+            for path in STATIC.rglob("*")
+            if path.is_file()
+        }
+        self._environment.globals["static"] = lambda path: f"/static/{path}?v={versions[path]}"
+        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration}
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        return self._environment.get_template(template).render(context)
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def size(value: int) -> str:
+    """Bytes as people say them: 31.1 MB."""
+    if value < 1000:
+        return "1 byte" if value == 1 else f"{value} bytes"
+    amount, unit = value / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if round(amount, 1) < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:,.1f} {unit}"
+
+
+def when(moment: datetime) -> Markup:
+    """A <time> in UTC, which the page shows in the reader's own zone."""
+    moment = moment.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def duration(seconds: float) -> str:
+    """1 h 2 min, 3 min 20 s, 42 s, 0.4 s."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
