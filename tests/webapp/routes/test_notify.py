@@ -272,7 +272,7 @@ def test_what_cannot_be_recorded_is_a_problem(served: Served) -> None:
 
 NO_REPORTS: list[tuple[Any, str, str]] = [
     (b"", "", "The body is not JSON: line 1, column 1: expecting value."),
-    (b'{"file_id": 7,}', "", "The body is not JSON: line 1, column 15"),
+    (b'{"file_id": 7;}', "", "The body is not JSON: line 1, column 14"),
     (b"\xff\xfe\xfd", "", "The body cannot be read as JSON."),
     (b"[" * 100_000, "", "The body cannot be read as JSON."),
     (b'{"file_id": ' + b"9" * 5_000 + b"}", "", "The body cannot be read as JSON."),
