@@ -99,7 +99,7 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
         listener.check_host(settings)
         _prepare(settings)
 
-    from webapp import web as process
+    from webapp.server import process
 
     process.run(settings, fd)
 

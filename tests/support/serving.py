@@ -37,7 +37,7 @@ from tests.conftest import store
 from tests.support.services import PostgresServer, RedisServer
 from tests.support.waiting import until
 from webapp.app import create_app
-from webapp.connection import Connection
+from webapp.server.connection import Connection
 
 #: Seconds without a byte after which a client of the tests gives up: streams ping only each 15 s.
 TIMEOUT = 12.0

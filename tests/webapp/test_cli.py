@@ -111,7 +111,7 @@ def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(tmp_
     assert "secret" not in result.stderr
 
 
-@pytest.mark.parametrize("module", ["webapp.cli", "webapp.supervisor.serve", "webapp.web"])
+@pytest.mark.parametrize("module", ["webapp.cli", "webapp.supervisor.serve", "webapp.server.process"])
 def test_no_process_but_the_worker_loads_pandas(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'pandas', 'pyarrow', 'numpy'}} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

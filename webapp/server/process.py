@@ -12,7 +12,7 @@ import uvicorn
 
 from jobs.settings import Settings
 from webapp.app import create_app
-from webapp.connection import Connection
+from webapp.server.connection import Connection
 from webapp.supervisor import listener
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from jobs.settings import Settings
 from tests.support.parts import require
 from tests.support.serving import Served
 from tests.support.waiting import until
-from webapp.connection import UNSENT_BYTES
+from webapp.server.connection import UNSENT_BYTES
 
 #: Bytes that the kernel may count for what was handed to it: its own bookkeeping comes on top.
 KERNEL_BYTES = 4 * UNSENT_BYTES
