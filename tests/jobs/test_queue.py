@@ -1,4 +1,4 @@
-"""The queue of uploads: what is handed over, and who waits for whom."""
+"""The queue of uploads and its status."""
 
 import logging
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.queueing import NOWHERE, on_sqlite, recorded, waiting_jobs
 
 
 @on_sqlite
-def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
+def test_the_job_id_is_the_upload_id_and_its_next_attempt(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
     upload = recorded(settings, database)
@@ -31,7 +31,7 @@ def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
 
 
 @on_sqlite
-def test_the_status_tells_how_many_are_ahead_of_each(
+def test_the_queue_status_has_the_position_of_each_upload(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
     several = [recorded(settings, database) for _ in range(3)]
@@ -42,7 +42,7 @@ def test_the_status_tells_how_many_are_ahead_of_each(
 
 
 @on_sqlite
-def test_a_redis_that_is_away_is_no_error(
+def test_the_queue_does_not_raise_without_redis(
     settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     upload = recorded(settings, database)
@@ -58,11 +58,11 @@ def test_a_redis_that_is_away_is_no_error(
 
 
 @on_sqlite
-def test_a_redis_that_answers_is_reachable(queue: UploadQueue) -> None:
+def test_a_redis_that_responds_is_reachable(queue: UploadQueue) -> None:
     assert queue.is_reachable()
 
 
-def test_who_enqueues_does_not_load_what_imports() -> None:
+def test_a_process_that_enqueues_does_not_import_pandas() -> None:
     script = "import sys, jobs.queue, jobs.datasets; print({'pandas', 'pyarrow', 'jobs.bulk_upload'} & {*sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
 
