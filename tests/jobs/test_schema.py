@@ -5,7 +5,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+import re2
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from jobs.errors import SchemaError
 from jobs.schema import MAX_COLUMNS, MAX_KEY_FIELDS, TableSchema, format_directives
@@ -266,7 +271,34 @@ def test_the_directives_of_a_format_are_found_in_order() -> None:
     assert format_directives("no directive") == []
 
 
-def test_a_schema_without_a_pattern_needs_no_arrow() -> None:
-    # The web processes read schemas, and are small.
-    code = "from jobs.schema import TableSchema; import sys; TableSchema.parse({'fields': [{'name': 'a'}]})"
-    subprocess.run([sys.executable, "-c", f"{code}; assert 'pyarrow' not in sys.modules"], check=True)
+#: What patterns are made of here: whole constructs, halves of such, and what RE2 refuses.
+PIECES = [
+    *("a", "b", "é", "売", "-", ",", " ", "0", ".", "^", "$", "|", "*", "+", "?", "(", ")", "[", "]", "{", "}", "\\"),
+    *("(?:", "(?P<n>", "(?i)", "(?s)", "(?=", "(?<!", "[^", "[a-b", "[b-a]", "[[:alpha:]]", "{2}", "{1,}", "{1001}"),
+    *(r"\d", r"\W", r"\b", r"\A", r"\z", r"\Z", r"\1", r"\pL", r"\p{Greek}", r"\p{None}", r"\C", r"\Q", r"\E", r"\x41"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text("abAé売-, 01\n", max_size=6))
+@example("(a", "a")
+@example("a{1000}{1000}", "a")
+def test_a_pattern_means_the_same_here_and_to_arrow(pattern: str, text: str) -> None:
+    try:
+        matches = pc.match_substring_regex(pa.array([text]), pattern).to_pylist()
+    except pa.ArrowInvalid as error:
+        detail = str(error).removeprefix("Invalid regular expression: ")
+        message = f"is no regular expression that can be used here: {detail}"
+        assert problems(of(constraints={"pattern": pattern})) == (f"fields[0].constraints.pattern: {message}",)
+    else:
+        TableSchema.parse(of(constraints={"pattern": pattern}))
+        assert [re2.search(pattern, text.encode()) is not None] == matches
+
+
+def test_a_schema_with_a_pattern_is_parsed_without_arrow() -> None:
+    # The web processes parse schemas and must stay small.
+    code = (
+        "from jobs.schema import TableSchema; import sys;"
+        " TableSchema.parse({'fields': [{'name': 'a', 'constraints': {'pattern': '[a-z]+'}}]});"
+        " sys.exit('pyarrow' in sys.modules or 'pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
