@@ -113,7 +113,7 @@ def test_the_detected_options_and_notes_are_stored(settings: Settings, database:
     assert upload.notes == [
         "Read as UTF-8.",
         "3 columns, separated by semicolons.",
-        "Column 3 is called “a_2” instead of “a”.",
+        "Column 3 was renamed from “a” to “a_2”.",
     ]
     assert [(each.name, each.type) for each in dataset.schema.fields] == [
         ("id", "integer"),
@@ -156,8 +156,8 @@ def test_a_file_that_is_not_a_table_fails_with_a_sentence_for_people(settings: S
 
     assert (upload.status, upload.dataset, upload.progress) == (Status.FAILED, None, 0)
     assert upload.error == (
-        "This seems to be a PDF document, not a table of text."
-        " Expected is a table: CSV, also as .gz or .zip, or an Excel workbook (.xlsx)."
+        "This looks like a PDF document, not a table."
+        " Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
     )
 
 
@@ -178,7 +178,7 @@ def test_a_file_with_too_many_columns_fails_with_a_sentence_for_people(settings:
     upload = imported(settings, database, wide)
 
     assert upload.status is Status.FAILED
-    assert str(upload.error).startswith("The file is too wide for PostgreSQL")
+    assert str(upload.error).startswith("The file has too many columns for PostgreSQL")
 
 
 def test_a_retry_imports_a_file_that_failed_before(settings: Settings, database: Database) -> None:
@@ -492,10 +492,10 @@ def test_a_row_with_an_existing_key_fails_and_names_the_existing_row(settings: S
     assert (second.status, second.rows_success, second.rows_failed) == (Status.COMPLETED, 50, 50)
     assert rows_of(database, "people") == [[str(n), f"{'name' if n <= 100 else 'other'} {n}"] for n in range(1, 151)]
     assert [row.sentence for row in rows_kept(database, second)] == [
-        f"id: is in the dataset already (upload #{first.id}, row {n})" for n in range(51, 101)
+        f"id: is already in the dataset (upload #{first.id}, row {n})" for n in range(51, 101)
     ]
     assert [row.cells for row in rows_kept(database, second)] == [[str(n), f"other {n}"] for n in range(51, 101)]
-    assert failure_counts(database, second) == [FailureCount("id", "is in the dataset already", 50)]
+    assert failure_counts(database, second) == [FailureCount("id", "is already in the dataset", 50)]
 
 
 def test_the_first_row_of_a_duplicate_key_in_a_file_is_kept(settings: Settings, database: Database) -> None:
@@ -507,7 +507,7 @@ def test_the_first_row_of_a_duplicate_key_in_a_file_is_kept(settings: Settings, 
     # One duplicate is in the same chunk, the other in an earlier one, which is already in the dataset.
     assert [row.sentence for row in rows_kept(database, upload)] == [
         "id: “100” is in an earlier row",
-        f"id: is in the dataset already (upload #{upload.id}, row 1)",
+        f"id: is already in the dataset (upload #{upload.id}, row 1)",
     ]
 
 
@@ -582,7 +582,7 @@ def test_two_concurrent_imports_of_the_same_keys_import_or_fail_each_row(
     assert sorted(sent) == sorted([*found, *(cells for cells, _ in bad)])
     assert left.rows_success + right.rows_success == 400
     assert len(bad) == left.rows_failed + right.rows_failed == 300
-    assert {(reason.column, reason.rule) for _, (reason,) in bad} == {("id", "is in the dataset already")}
+    assert {(reason.column, reason.rule) for _, (reason,) in bad} == {("id", "is already in the dataset")}
 
 
 def test_two_concurrent_upserts_of_the_same_keys_fail_no_row(settings: Settings, database: Database) -> None:

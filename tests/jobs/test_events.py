@@ -230,7 +230,7 @@ def test_a_subscriber_on_each_channel_gets_the_event_of_a_failure(settings: Sett
 
     check_story(general, own, end="failed")
     assert general[-1].event == "bulk_upload_error"
-    assert str(general[-1].error).startswith("This seems to be a PDF document")
+    assert str(general[-1].error).startswith("This looks like a PDF document")
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")

@@ -18,8 +18,8 @@ from jobs.pipeline.failed_rows_writer import PackedFailedRows
         (Reason("note", "is longer than 3 characters", ""), "note: “” is longer than 3 characters"),
         (Reason(None, "has 1 cell, expected 2"), "has 1 cell, expected 2"),
         (
-            Reason("id", "is in the dataset already", detail="upload #7, row 3"),
-            "id: is in the dataset already (upload #7, row 3)",
+            Reason("id", "is already in the dataset", detail="upload #7, row 3"),
+            "id: is already in the dataset (upload #7, row 3)",
         ),
         (Reason("a", "is wrong", "x" * 60), f"a: “{'x' * 60}” is wrong"),
         (Reason("a", "is wrong", "x" * 61), f"a: “{'x' * 60}…” is wrong"),

@@ -191,9 +191,9 @@ def test_a_file_that_is_no_table_ends_failed_with_words_for_people(
 
     upload_id = send(url, document)
 
-    expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This seems to be a PDF document")
+    expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This looks like a PDF document")
     history.click(f"#upload-{upload_id} .file")
-    expect(history.locator("#upload-problem")).to_contain_text("Expected is a table: CSV, also as .gz or .zip")
+    expect(history.locator("#upload-problem")).to_contain_text("Upload a table: a CSV file (also as .gz or .zip)")
     expect(history.locator("body")).not_to_contain_text("Traceback")
 
 

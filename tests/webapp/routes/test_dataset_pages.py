@@ -118,9 +118,9 @@ def test_a_dataset_says_what_its_columns_must_be(served: Served) -> None:
 
     assert "0 rows, 5 columns; a row whose key is there already replaces it" in html
     assert columns(html) == [
-        ("sku  Article", "string", "required; the key; 9 characters or less; like [A-Z]+", ""),
+        ("sku  Article", "string", "required; key; at most 9 characters; matches [A-Z]+", ""),
         ("sum", "number", "required; at least 0", ""),
-        ("day", "date", "written %d.%m.%Y", "Of the sale"),
+        ("day", "date", "format %d.%m.%Y", "Of the sale"),
         ("kind", "string", "unique; one of a, &lt;b&gt;", ""),
         ("note", "string", "", ""),
     ]
