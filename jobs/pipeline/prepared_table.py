@@ -13,7 +13,7 @@ class PreparedTable:
     """A table of UTF-8 text on disk, with everything that the reader needs to know about it.
 
     path: the upload itself, or a spool beside it. names: the column names. first_byte: offset of the first record below
-    the header. notes: sentences for people about what was detected. extra_columns: how many columns at the end identify
+    the header. notes: sentences for people about what was detected. tracking_columns: how many columns at the end identify
     a file of corrected rows and hold no data. parent: the upload that the corrected rows come from. problems: cells
     that are known to be wrong; their rows must fail.
     """
@@ -23,14 +23,14 @@ class PreparedTable:
     names: list[str]
     first_byte: int
     notes: list[str] = field(default_factory=list)
-    extra_columns: int = 0
+    tracking_columns: int = 0
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)
 
     @property
     def width(self) -> int:
         """Cells in a record."""
-        return len(self.names) + self.extra_columns
+        return len(self.names) + self.tracking_columns
 
     @property
     def bytes_total(self) -> int:

@@ -88,7 +88,7 @@ def inspect(text: TextFile) -> PreparedTable:
     header = sample[position]
     if header.problem:
         raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
-    extra_columns = corrections.count_tracking_columns(header.cells)
+    tracking_columns = corrections.count_tracking_columns(header.cells)
     names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
     first = next((record.cells for record in sample[position + 1 :] if record.cells), [])
     above = [record.cells for record in sample[:position]]
@@ -99,8 +99,8 @@ def inspect(text: TextFile) -> PreparedTable:
         names=names,
         first_byte=header.end,
         notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
-        extra_columns=extra_columns,
-        parent=corrections.parent_of(first) if extra_columns else None,
+        tracking_columns=tracking_columns,
+        parent=corrections.parent_of(first) if tracking_columns else None,
         problems=text.problems,
     )
 
@@ -412,7 +412,7 @@ def _chunk(
         extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in trimmed), strict=True)]
         parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
         numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
-    if table.extra_columns:
+    if table.tracking_columns:
         parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
         failed = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)

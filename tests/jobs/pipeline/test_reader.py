@@ -381,7 +381,7 @@ def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, chun
     table = reader.inspect(TextFile(path))
     found = Read.of(table, chunk_bytes)
 
-    assert (table.names, table.extra_columns, table.width, table.parent) == (["id", "name"], 3, 5, 77)
+    assert (table.names, table.tracking_columns, table.width, table.parent) == (["id", "name"], 3, 5, 77)
     assert found.rows == {1: ["1", "=x"], 2: ["2", "'y"], 4: ["4", "'5\" ''+"]}
     assert found.failed == {3: (["3", "z"], "has 2 cells, expected 5")}
 
@@ -402,12 +402,12 @@ def test_whose_failed_rows_they_are_stands_in_the_first(
 ) -> None:
     table = inspected(content)
 
-    assert (table.extra_columns, table.parent) == (3, parent)
+    assert (table.tracking_columns, table.parent) == (3, parent)
 
 
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
 def test_other_columns_of_these_names_are_no_marks(inspected: Inspecting, header: str) -> None:
-    assert (inspected(f"{header}\n").extra_columns, inspected(f"{header}\n").parent) == (0, None)
+    assert (inspected(f"{header}\n").tracking_columns, inspected(f"{header}\n").parent) == (0, None)
 
 
 def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_path: Path) -> None:
