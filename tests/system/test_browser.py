@@ -301,7 +301,7 @@ def test_waiting_is_honest_about_missing_workers_and_stays_true(
     url = serve.url
     history = open_live(context, f"{url}/uploads")
     send(url, small_file(tmp_path, "lonely.csv"))
-    expect(history.locator("#upload-rows .cell-status .sub")).to_have_text("no worker is running")
+    expect(history.locator("#upload-rows .cell-status .sub")).to_have_text("No worker is running")
 
     with serve.worker():
         expect(history.locator("#upload-rows .badge")).to_have_text("Completed")
@@ -317,7 +317,7 @@ def test_waiting_is_honest_about_who_is_ahead_and_stays_true(
     for number in range(3):
         send(url, small_file(tmp_path, f"{number}.csv"))
     waiting = history.locator("#upload-rows tr[data-status=pending] .cell-status .sub")
-    expect(waiting).to_have_text(["2 ahead of it", "1 ahead of it", "next in line"])
+    expect(waiting).to_have_text(["Queued: 2 ahead", "Queued: 1 ahead", "Queued: next"])
 
     httpx.post(f"{url}/api/v1/uploads/{long}/cancel")
 
@@ -334,7 +334,7 @@ def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
     proposal, name = page.locator("#upload-proposal"), page.locator("#upload-dataset")
 
     page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "\ufeffWord;ID\nmore;99\n"))
-    expect(proposal).to_have_text("Its columns are those of words. Add its rows there")
+    expect(proposal).to_have_text("This file has the same columns as words. Add its rows there")
     page.set_input_files("#upload-file", a_file(tmp_path, "other.csv", "word,free\nx,1\n"))
     expect(page.locator("#drop-text")).to_contain_text("other.csv")
     expect(proposal).to_be_hidden()
@@ -398,7 +398,7 @@ def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     parent = int(page.url.rpartition("/")[2])
-    expect(page.locator("#upload .badge")).to_have_text("Completed with errors")
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows")
     expect(page.locator("#upload-reasons tbody tr")).to_have_count(2)
 
     with page.expect_download() as download:
@@ -412,13 +412,13 @@ def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
     failed.write_bytes(content.replace(b"six", b"6", 1))
     page.goto(f"{url}/uploads")
     page.set_input_files("#upload-file", failed)
-    expect(page.locator("#upload-alike")).to_have_text("words")
+    expect(page.locator("#upload-match")).to_have_text("words")
     page.click("#upload-use")
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     expect(page.locator("#upload .badge")).to_have_text("Completed")
     expect(page.locator("#upload .stat-good dd")).to_have_text("2")
-    page.get_by_role("link", name=f"#{parent}", exact=True).click()
+    page.get_by_role("link", name=f"upload #{parent}", exact=True).click()
     expect(page.locator("h1")).to_have_text("more.csv")
 
     assert rows_in(url, "words") == 24

@@ -36,7 +36,7 @@ def row_of(upload: Upload) -> str:
 
 
 def announcement(page: Page) -> Locator:
-    return page.get_by_role("link", name=re.compile(r"^\d+ changes?: show$"))
+    return page.get_by_role("link", name=re.compile(r"^Show \d+ more uploads?$"))
 
 
 def test_a_filtered_page_stays_as_it_is_and_announces_what_came_to_belong_to_it(
@@ -54,12 +54,12 @@ def test_a_filtered_page_stays_as_it_is_and_announces_what_came_to_belong_to_it(
     expect(changes).to_have_count(0)
 
     claimed = [records.claim(upload) for upload in waiting]
-    expect(changes).to_have_text("3 changes: show")
+    expect(changes).to_have_text("Show 3 more uploads")
     for _ in range(5):
         second = records.advance(second)
     records.fail(claimed[0])
     expect(page.locator(row_of(second))).to_have_attribute("data-seq", str(second.seq))
-    expect(changes).to_have_text("2 changes: show")
+    expect(changes).to_have_text("Show 2 more uploads")
     expect(rows).to_have_text(["second.csv", "first.csv"])
 
     page.evaluate("window.neverReloaded = true")
@@ -81,11 +81,11 @@ def test_a_page_is_told_once_of_what_matches_its_search_and_the_link_leads_to_it
     address = f"{served.url}/uploads?q=august"
     page = open_live(context, address)
     changes = announcement(page)
-    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    expect(page.get_by_text("No matching uploads")).to_be_visible()
 
     served.records.completed("july.csv")
     served.records.completed("august.csv")
-    expect(changes).to_have_text("1 change: show")
+    expect(changes).to_have_text("Show 1 more upload")
     other = context.new_page()
     other.goto(str(changes.evaluate("link => link.href")))
 
@@ -106,14 +106,14 @@ def test_what_belongs_behind_a_full_page_is_not_announced_on_it(served: Served, 
     new = records.cancel(records.pending())
     until(lambda: f'"{new.id}": true' in page.evaluate("window.told ?? ''"), "the page to be told of both")
 
-    assert announcement(page).text_content() == "1 change: show"
+    assert announcement(page).text_content() == "Show 1 more upload"
 
 
 def test_what_was_announced_is_shown_when_the_stream_begins_anew(served: Served, context: BrowserContext) -> None:
     page = open_live(context, f"{served.url}/uploads?status=pending")
     served.records.pending("june.csv")
     changes = announcement(page)
-    expect(changes).to_have_text("1 change: show")
+    expect(changes).to_have_text("Show 1 more upload")
 
     hide(page)
     show(page)
@@ -179,9 +179,9 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
 
         with frozen(web):
             page.clock.fast_forward(10_000)
-            expect(badge).to_have_text(re.compile(r"^Stale\sfor \d\d s$"))
+            expect(badge).to_have_text(re.compile(r"^Not updated\sfor \d\d s$"))
             page.clock.fast_forward(3_600_000)
-            expect(badge).to_have_text(re.compile(r"^Stale\sfor 6\d min$"))
+            expect(badge).to_have_text(re.compile(r"^Not updated\sfor 6\d min$"))
             records.pending("june.csv")
 
         expect(badge).to_have_text("Live")
@@ -216,7 +216,7 @@ def test_a_page_that_slept_says_so_and_comes_back_to_the_truth(served: Served, c
 
     expect(page.locator("#connection")).to_have_text("Live")
 
-    assert list(dict.fromkeys(page.evaluate("said"))) == ["Stale\u00a0for 8 h", "Live"]
+    assert list(dict.fromkeys(page.evaluate("said"))) == ["Not updated\u00a0for 8 h", "Live"]
 
 
 def has_a_seat(served: Served) -> bool:
@@ -271,7 +271,7 @@ def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served,
     with page.expect_request("**/uploads/events**"):
         page.goto(f"{served.url}/uploads")
     page.clock.fast_forward(12_000)
-    expect(page.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor 1\d s$"))
+    expect(page.locator("#connection")).to_have_text(re.compile(r"^Not updated\sfor 1\d s$"))
 
     held.pop().continue_()
     expect(page.locator("#connection")).to_have_text("Live")
@@ -293,11 +293,9 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Se
     second.goto(f"{one_stream.url}/uploads")
     refusal = second.locator("#refusal")
 
-    expect(refusal).to_have_text(
-        re.compile("^This page is not live, and tries again by itself. This server has reached")
-    )
+    expect(refusal).to_have_text(re.compile("^Live updates are unavailable. .*: This server has reached its limit"))
     second.clock.fast_forward(6_000)
-    expect(second.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor \d s$"))
+    expect(second.locator("#connection")).to_have_text(re.compile(r"^Not updated\sfor \d s$"))
     expect(second.locator("#uploads")).to_contain_text("june.csv")
 
     hide(first)
@@ -306,7 +304,7 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Se
     expect(refusal).to_be_empty()
 
     show(first)
-    expect(first.locator("#refusal")).to_contain_text("This page is not live")
+    expect(first.locator("#refusal")).to_contain_text("Live updates are unavailable")
     hide(second)
     first.clock.run_for(10_000)
     expect(first.locator("#connection")).to_have_text("Live")

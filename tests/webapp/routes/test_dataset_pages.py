@@ -99,7 +99,7 @@ def test_a_dataset_without_rows_says_so(served: Served) -> None:
 
     assert "0 rows, 1 column<" in html
     assert "No rows yet" in html
-    assert "a row whose key is there already replaces it" not in html
+    assert "a new row replaces the row with the same key" not in html
 
 
 @ONE_DATABASE
@@ -116,7 +116,7 @@ def test_a_dataset_says_what_its_columns_must_be(served: Served) -> None:
     )
     html = served.page("/datasets/sales")
 
-    assert "0 rows, 5 columns; a row whose key is there already replaces it" in html
+    assert "0 rows, 5 columns; a new row replaces the row with the same key" in html
     assert columns(html) == [
         ("sku  Article", "string", "required; the key; 9 characters or less; like [A-Z]+", ""),
         ("sum", "number", "required; at least 0", ""),

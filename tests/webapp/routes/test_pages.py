@@ -164,7 +164,7 @@ def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None
 
     assert row_ids(html) == [waiting.id, failed.id, done.id]
     assert "12,345" in html
-    for words in ("Completed", "Failed", "Pending", "june.csv", "no worker is running"):
+    for words in ("Completed", "Failed", "Pending", "june.csv", "No worker is running"):
         assert words in html
     assert {f"/uploads/{each.id}" for each in (done, failed, waiting)} <= set(links(html))
     assert "/datasets/june" in links(html)
@@ -172,7 +172,9 @@ def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None
 
 def test_a_history_without_uploads_says_so(standing: Served) -> None:
     assert "No uploads yet" in standing.page("/uploads")
-    assert "No upload has “june” in its name and is failed." in standing.page("/uploads", q="june", status="failed")
+    html = standing.page("/uploads", q="june", status="failed")
+
+    assert "No upload matches “june” and has the status “Failed”." in html
 
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
@@ -308,14 +310,14 @@ def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
     path = f"/uploads/{upload.id}"
     html = served.page(path)
 
-    assert re.findall(r'<td class="why">(.*?)</td>', html) == [
+    assert re.findall(r'<td class="reason">(.*?)</td>', html) == [
         f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
     ]
     assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
         '<span class="raw">cell 1</span><span class="raw none">empty</span>'
     ]
-    assert '<h2>Rows that failed <span class="quiet">30</span></h2>' in html
-    assert "<h3>The first 20</h3>" in html
+    assert '<h2>Failed rows <span class="quiet">30</span></h2>' in html
+    assert "<h3>First 20 failed rows</h3>" in html
     assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
@@ -337,7 +339,7 @@ def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -
 
     assert reasons(served.page(f"/uploads/{upload.id}")) == [
         ("born", "is no date", "1,500"),
-        ("the row", "has 2 cells", "500"),
+        ("Whole row", "has 2 cells", "500"),
         ("name", "is empty", "500"),
     ]
 
@@ -360,7 +362,7 @@ def test_reasons_are_shown_also_where_no_failed_row_is_kept(served: Served, monk
 
     assert reasons(html) == [("a", "is wrong", "1")]
     assert "failed-rows.csv" not in html
-    assert "As it came" not in html
+    assert "Original values" not in html
 
 
 def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> None:
@@ -369,13 +371,13 @@ def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> N
 
     assert reasons(html) == []
     assert "failed-rows.csv" not in html
-    assert "Rows that failed" not in html
+    assert "Failed rows" not in html
 
 
 def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
     upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
 
-    assert "<h3>All of them</h3>" in served.page(f"/uploads/{upload.id}")
+    assert "<h3>All failed rows</h3>" in served.page(f"/uploads/{upload.id}")
 
 
 @ONE_DATABASE
