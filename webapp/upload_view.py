@@ -109,6 +109,6 @@ def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str
     if not queue_status.reachable:
         return "Queue unavailable", "The import starts automatically when the queue is available again."
     if not queue_status.workers:
-        return "No worker is running", "Ask your administrator to start one (bulk-upload worker)."
+        return "No worker is running", "Ask your administrator to start one."
     ahead = queue_status.position.get(upload.id, 0)
     return f"Queued: {ahead:,} ahead" if ahead else "Queued: next", None

@@ -15,7 +15,7 @@ from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 IDLE = QueueStatus(reachable=True, workers=2)
-ASK_FOR_WORKER = "Ask your administrator to start one (bulk-upload worker)."
+ASK_FOR_WORKER = "Ask your administrator to start one."
 
 PENDING = Upload(
     id=7, seq=1, attempt=0, attempts_without_progress=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
