@@ -1,7 +1,6 @@
 """The sweep: uploads that were left, lost or forgotten, on both databases."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +16,9 @@ from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import SILENT_AFTER, Sweeper
 from jobs.uploads import Processor, Status, Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
-from tests.support.queueing import NOWHERE, claimed, now, on_sqlite, recorded, waiting_jobs, without_redis
+from tests.support.queueing import NOWHERE, claimed, now, recorded, waiting_jobs, without_redis
 from tests.support.serving import Records
 
 
@@ -41,7 +41,7 @@ def test_a_pending_upload_that_nobody_queues_is_enqueued(
     assert lost == now(database, lost)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
@@ -51,7 +51,7 @@ def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
     assert waiting_jobs(settings) == []
 
 
-@on_sqlite
+@ONE_DATABASE
 @pytest.mark.usefixtures("_nobody_waits")
 def test_an_upload_that_was_recorded_while_redis_was_away_is_enqueued_once_it_is_back(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
@@ -81,7 +81,7 @@ def test_an_upload_whose_lease_is_over_is_taken_back_and_enqueued(
     assert f"Took upload {silent.id} back from attempt 1: its worker stopped responding." in caplog.messages
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_an_upload_whose_workers_always_go_silent_is_given_up(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
@@ -96,7 +96,7 @@ def test_an_upload_whose_workers_always_go_silent_is_given_up(
     assert f"{upload.id}-6" not in waiting_jobs(settings)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_lease_that_is_over_is_taken_back_although_redis_is_away(settings: Settings, database: Database) -> None:
     silent = claimed(database, recorded(settings, database), lease=-1)
     with Changes.opened(without_redis(settings), database) as changes:
@@ -131,13 +131,6 @@ def test_several_may_sweep_at_once(
 # External uploads
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def records(settings: Settings) -> Iterator[Records]:
-    records = Records(settings)
-    yield records
-    records.close()
 
 
 def quiet(records: Records, upload: Upload, seconds: float) -> Upload:
