@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name the content of a file after its argument: archives hold the time, and all xdist workers need the same names."""
+    """Name a parameter that is a file after its argument. Archives hold the time; xdist workers need the same names."""
     return argname if isinstance(val, bytes) and len(val) >= 20 else None
 
 
