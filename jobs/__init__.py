@@ -1,1 +1,1 @@
-"""Everything an upload needs that is not HTTP: the record, the queue, the file, the import, the events."""
+"""Uploads without HTTP: the record, the queue, the files, the import and the events."""

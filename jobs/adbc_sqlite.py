@@ -1,7 +1,7 @@
-"""SQLAlchemy's SQLite dialect over ADBC's driver: the record and the rows of one chunk in one transaction.
+"""SQLAlchemy's SQLite dialect over the ADBC driver, so that one transaction writes the record and the rows of a chunk.
 
-The driver begins a transaction when it connects and another after every commit, runs a statement only as its result
-is read, and refuses to change pragmas inside a transaction. The classes here make of that what SQLAlchemy expects.
+The driver begins a transaction when it connects and another after every commit, runs a statement only when its result
+is read, and cannot change pragmas inside a transaction. The classes here adapt this to what SQLAlchemy expects.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, log_pages
 
 
 class AdbcCursor:
-    """Runs a statement to its end at once and keeps the rows: records are few, and none is left half run."""
+    """Runs a statement to its end and buffers the rows, so that no statement stays half run. Records are few."""
 
     arraysize = 1
-    #: The driver cannot tell: ask RETURNING.
+    #: The driver does not report it: use RETURNING.
     rowcount = -1
     lastrowid = None
 
@@ -56,7 +56,7 @@ class AdbcCursor:
 
 
 class AdbcConnection:
-    """What SQLAlchemy pools: a connection that is in a transaction from its first statement to its commit."""
+    """The DBAPI connection that SQLAlchemy pools: in a transaction from its first statement to its commit."""
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
@@ -68,7 +68,7 @@ class AdbcConnection:
         return AdbcCursor(self._connection)
 
     def insert(self, statement: str, rows: pa.RecordBatch) -> None:
-        """Run an INSERT for each row, its parameters bound from Arrow columns in order."""
+        """Run an INSERT for each row, with parameters bound from the Arrow columns in order."""
         with self._connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
@@ -93,7 +93,7 @@ class AdbcSqliteDialect(SQLiteDialect):
 
     @classmethod
     def import_dbapi(cls) -> Any:
-        """ADBC's module, with the version of the SQLite inside it, which the base dialect asks for."""
+        """The ADBC module, plus the version of its bundled SQLite, which the base dialect reads."""
         module = ModuleType("adbc_driver_sqlite.dbapi")
         vars(module).update(vars(adbc))
         with adbc.connect() as connection, connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""The job: imports one upload, from its claim to its end.
+"""The job that imports one upload.
 
-A chunk's rows, its failed rows, the counters and the checkpoint commit together under the claim, so wherever a process
-dies, the next attempt continues behind the last chunk and no row lands twice.
+One transaction, guarded by the claim, commits a chunk's rows, its failed rows, the counters and the checkpoint. So
+wherever a process dies, the next attempt continues after the last committed chunk and imports no row twice.
 """
 
 import itertools
@@ -35,16 +35,16 @@ from jobs.uploads import Claim, Upload
 
 log = logging.getLogger(__name__)
 
-#: Rows that may fail, with none that succeeds, before the import stops: the rest would most likely fail too.
-HOPELESS_AFTER = 10_000
+#: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
+MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
 
 
 class StopRequestedError(Exception):
-    """The worker shuts down: the upload goes to another one."""
+    """The worker shuts down, so the upload must go back to the queue."""
 
 
 def run(upload_id: int) -> None:
-    """Import an upload, if it is still pending. RQ calls this by its name, in a process of its own."""
+    """Import an upload if it is still pending. RQ calls this function by name in a child process."""
     settings = Settings.load()
     database = Database(settings.database, bulk=True, idle_timeout=settings.lease / 2)
     worker = f"{socket.gethostname()}:{os.getpid()}"
@@ -61,7 +61,7 @@ def run(upload_id: int) -> None:
 
 
 class _Attempt:
-    """One claim on one upload."""
+    """One attempt to import an upload, under one claim."""
 
     def __init__(self, settings: Settings, changes: Changes, upload: Upload) -> None:
         self._settings = settings
@@ -74,17 +74,17 @@ class _Attempt:
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
 
     def run(self) -> None:
-        """Import. Every outcome is recorded and published; an unexpected error is raised again, for the log."""
+        """Import the upload. Records and publishes every outcome; re-raises an unexpected error, for the log."""
         try:
             self._import()
         except ClaimLostError as lost:
-            log.info("%s It stops here.", lost)
+            log.info("%s The attempt stops.", lost)
         except StopRequestedError:
-            self._hand_back("its worker was shut down", willingly=True)
+            self._hand_back("its worker was shut down", at_shutdown=True)
         except (UnreadableFileError, FileNotFoundError, DatasetNotFoundError) as error:
             self._fail(error)
         except BaseException as error:
-            self._hand_back(f"an unexpected error came up ({type(error).__name__})")
+            self._hand_back(f"an unexpected error occurred ({type(error).__name__})")
             raise
 
     def _import(self) -> None:
@@ -96,14 +96,14 @@ class _Attempt:
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
         for chunk in prefetch(self._validated(table, dataset, rows)):
             self._commit(rows, chunk)
-            self._stop_if_hopeless(at_least=HOPELESS_AFTER)
+            self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
-        self._stop_if_hopeless(at_least=1)
+        self._stop_if_all_failed(at_least=1)
         self._upload = self._changes.make(lambda connection: uploads.complete(connection, self._claim))
         source.discard(self._path)
 
     def _dataset(self, table: PreparedTable) -> Dataset:
-        """The dataset of an earlier attempt, or the one that was chosen, or a new one, inferred from the whole file."""
+        """The dataset of an earlier attempt, the chosen one, or a new one with types inferred from the whole file."""
         if self._upload.dataset is not None:
             with self._database.reading() as connection:
                 dataset = datasets.get(connection, self._upload.dataset)
@@ -112,7 +112,7 @@ class _Attempt:
                 self._begin(table, lambda _: dataset, ignored=ignored)
             return dataset
         profile = self._profile(table)
-        wanted = self._upload.dataset_wanted or datasets.name_after(self._upload.filename)
+        wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
         return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
 
@@ -123,10 +123,12 @@ class _Attempt:
         rows_total: int | None = None,
         ignored: Sequence[str] = (),
     ) -> Dataset:
-        """Record how the file is read and where its rows go."""
+        """Record how the file is read and which dataset receives its rows."""
         notes = list(table.notes)
         if ignored:
-            notes.append(f"Not in the dataset, and ignored: {', '.join(f'“{name}”' for name in ignored[:20])}.")
+            notes.append(
+                f"Columns that are not in the dataset were ignored: {', '.join(f'“{name}”' for name in ignored[:20])}."
+            )
         chosen: list[Dataset] = []
 
         def begin(connection: sa.Connection) -> Upload:
@@ -168,7 +170,7 @@ class _Attempt:
             yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
-        """All that a chunk changes, or nothing; the guard first, which on SQLite also takes the lock."""
+        """Commit everything that a chunk changes in one transaction, which first checks and renews the claim."""
 
         def write(connection: sa.Connection) -> Upload:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
@@ -189,12 +191,12 @@ class _Attempt:
         self._upload = self._changes.progress(write)
 
     def _keep_claim(self) -> None:
-        """Renew the claim between two steps of long work, and stop if the worker shuts down."""
+        """Renew the claim during long work, and stop if the worker shuts down."""
         self._stop_if_requested()
         self._renewal.tick(self._upload)
 
     def _renew(self, _upload: Upload) -> None:
-        """A renewed lease is nothing that a page shows, so nothing is published."""
+        """Renew without publishing: pages do not show the lease."""
         with self._database.transaction() as connection:
             self._upload = uploads.renew(connection, self._claim, lease=self._settings.lease)
 
@@ -202,13 +204,13 @@ class _Attempt:
     def _limits(self) -> Limits:
         return Limits(ratio=self._settings.max_expansion_ratio, total=self._settings.max_expanded_bytes)
 
-    def _stop_if_hopeless(self, *, at_least: int) -> None:
-        """Raises UnreadableFileError when at least so many rows have failed and none has succeeded."""
+    def _stop_if_all_failed(self, *, at_least: int) -> None:
+        """Raises UnreadableFileError if at least so many rows have failed and none has succeeded."""
         if self._upload.rows_success or self._upload.rows_failed < at_least:
             return
         with self._database.reading() as connection:
             first = failed_rows.counts(connection, self._upload.id, limit=1)
-        which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "Every row"
+        which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "All rows"
         why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
         raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")
 
@@ -217,13 +219,13 @@ class _Attempt:
             raise StopRequestedError
 
     def _fail(self, error: Exception) -> None:
-        is_gone = isinstance(error, FileNotFoundError)
-        sentence = "The uploaded file is no longer stored on the server." if is_gone else str(error)
+        is_missing = isinstance(error, FileNotFoundError)
+        sentence = "The uploaded file is no longer stored on the server. Upload it again." if is_missing else str(error)
         self._end(lambda connection: uploads.fail(connection, self._claim, sentence))
 
-    def _hand_back(self, because: str, *, willingly: bool = False) -> None:
+    def _hand_back(self, because: str, *, at_shutdown: bool = False) -> None:
         upload = self._end(
-            lambda connection: uploads.hand_back(connection, self._claim, because=because, willingly=willingly)
+            lambda connection: uploads.hand_back(connection, self._claim, because=because, at_shutdown=at_shutdown)
         )
         if upload and upload.is_active:
             log.info(
@@ -239,7 +241,7 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """A chunk and the outcome of its rows. to_write, failed: as the database takes them."""
+    """A chunk with its validated rows. to_write, failed: packed for the database."""
 
     source: Chunk
     validated: Validated
@@ -247,7 +249,7 @@ class ValidatedChunk:
     failed: PackedFailedRows
 
     def failed_with(self, collisions: Collisions) -> PackedFailedRows:
-        """All failed rows, including those whose keys the database has already."""
+        """All failed rows, including those whose keys are already in the database."""
         if not collisions:
             return self.failed
         collided = [FailedRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]

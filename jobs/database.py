@@ -1,9 +1,9 @@
-"""The only room that opens the database: SQLite through two drivers, never both in one process, or PostgreSQL.
+"""The only module that opens the database: PostgreSQL, or SQLite through one of two drivers.
 
-`Database(url)` is for the web and the command line. `Database(url, bulk=True)` is for the work horse that imports
-rows: on SQLite it goes through ADBC, which binds Arrow columns without making Python objects of them. ADBC carries a
-SQLite library of its own, and POSIX locks belong to the process: were the same file open through Python's sqlite3
-too, closing one handle would drop the other's lock. So each process uses one of the two, and is refused the other.
+`Database(url)` is for the web process and the command line. `Database(url, bulk=True)` is for the work horse that
+imports rows: on SQLite it uses ADBC, which binds Arrow columns without creating Python objects. ADBC bundles its own
+SQLite library, and POSIX locks belong to a process: if a process also opened the file through Python's sqlite3, closing
+one handle would release the other's lock. So a process uses one of the two drivers, and opening the other one raises.
 """
 
 import fcntl
@@ -26,21 +26,21 @@ from jobs.settings import Settings
 
 registry.register("sqlite.adbc", "jobs.adbc_sqlite", "AdbcSqliteDialect")
 
-#: Seconds a writer waits for its turn before it says that the database is busy; a chunk takes well under one.
+#: Seconds a writer waits for its turn before it raises DatabaseBusyError; a chunk takes well under one.
 WRITE_TURN_SECONDS = 30.0
-#: Seconds for which an import lets others go before, who could come without end.
-IMPORT_PATIENCE = 0.5
-#: Seconds between two tries for the turn: short against a chunk of some 100 ms.
+#: Seconds an import lets other writers go first, at most: there may always be another one.
+IMPORT_YIELD_SECONDS = 0.5
+#: Seconds between two attempts to take a lock: short compared to a chunk, which takes about 100 ms.
 TURN_POLL_SECONDS = 0.002
 #: Identifies the migration's lock among a PostgreSQL database's advisory locks.
 MIGRATION_LOCK = 0x62756C6B
 
-#: (process id, file) → how often each driver has it open.
+#: (process id, path) → how many times each driver has the file open.
 _open_files: dict[tuple[int, str], Counter[str]] = {}
 
 
 class utc_now(sa.sql.functions.FunctionElement[Any]):  # noqa: N801  # reads as the SQL function that it is
-    """The database's clock when the statement runs, not when its transaction began, plus `seconds`."""
+    """The database's time when the statement runs, not when its transaction began, plus `seconds`."""
 
     inherit_cache = True
     name = "utc_now"
@@ -63,14 +63,14 @@ def _postgresql_utc_now(element: utc_now, compiler: Any, **options: Any) -> str:
 
 
 class Database:
-    """A way to the records and the rows. Open it once a process; it is safe to use from several threads."""
+    """The database of records and rows. Open it once per process; it is thread-safe."""
 
     def __init__(self, url: str, *, bulk: bool = False, idle_timeout: float | None = None) -> None:
-        """url: SQLAlchemy's. bulk: this process imports rows. idle_timeout: seconds after which PostgreSQL ends a
-        transaction whose client has fallen silent (one frozen inside a chunk must not block its successor)."""
+        """url: SQLAlchemy's. bulk: this process imports rows. idle_timeout: seconds after which PostgreSQL ends an idle
+        transaction, so that a client frozen inside a chunk does not block its successor."""
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        #: For whom this process writes, if it does for one: "upload-attempt".
+        #: The claim that this process writes under, as "upload-attempt"; "" for none.
         self.claim = ""
         self._turn: _WriteTurn | None = None
         self._file: tuple[int, str] | None = None
@@ -85,17 +85,17 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection to read with: one consistent view."""
+        """A connection for reading, which sees one consistent snapshot."""
         with self.engine.connect() as connection:
-            if not self.is_sqlite:  # where a transaction is one view anyway
+            if not self.is_sqlite:  # where every transaction sees one snapshot
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A connection whose changes are committed at the end, all or none.
+        """A connection whose changes are committed together at the end, or rolled back.
 
-        Raises DatabaseBusyError when SQLite's other writers do not let this one in.
+        Raises DatabaseBusyError if other writers of a SQLite database keep the lock for too long.
         """
         if self._turn is None:
             with self.engine.begin() as connection:
@@ -107,10 +107,10 @@ class Database:
             yield connection
 
     def end_sessions(self, claim: str) -> None:
-        """End what a claimant has open that is frozen in the middle of a chunk, so that its locks block nobody.
+        """End the sessions of a claimant that is frozen inside a chunk, so that its locks block no other writer.
 
-        PostgreSQL's own timeout for idle transactions does not see one that is frozen inside COPY. SQLite has nothing
-        like it.
+        PostgreSQL's timeout for idle transactions does not cover a client that is frozen inside COPY. SQLite has no
+        equivalent.
         """
         if self.is_sqlite:
             return
@@ -119,7 +119,7 @@ class Database:
             connection.execute(sa.text(query), {"session": _session_of(claim)})
 
     def close(self) -> None:
-        """Let go of every connection, so that a fork inherits none."""
+        """Close every connection, so that a fork inherits none."""
         self.engine.dispose()
         if self._file is not None:
             _open_files[self._file][self._driver] -= 1
@@ -131,18 +131,18 @@ def _session_of(claim: str) -> str:
 
 
 class _WriteTurn:
-    """One writer at a time among all processes, and the next one in line is the next to write.
+    """A fair write lock among all processes: one writer at a time, in the order of arrival.
 
-    SQLite's own lock is not fair: an importer that commits and begins again at once starves a form. A writer first
-    takes the *line*, waits in it for the *turn*, and gives up its place in the line only when it has the turn; one that
-    comes back finds the line taken and queues behind. Imports, each chunk of which takes a while, have a line of their
-    own, and the first in it lets everybody else go before, whom it knows by the lock *waiting* that they share. The
-    kernel drops them all when a process dies.
+    SQLite's own lock is not fair: an import that commits and begins again at once starves a form. A writer first takes
+    the queue lock, holds it while it waits for the turn, and releases it once it has the turn; a writer that returns
+    finds the queue lock taken and waits behind. Imports, whose chunks take long, have a queue lock of their own, and
+    the first import lets other writers go first: they share the lock `waiting` while they wait. All are locks on files
+    beside the database, which the kernel releases when a process dies.
     """
 
     def __init__(self, database: str, *, imports: bool) -> None:
         self._imports = imports
-        self._line = f"{database}.imports" if imports else f"{database}.line"
+        self._queue = f"{database}.imports" if imports else f"{database}.line"
         self._waiting = f"{database}.waiting"
         self._turn = f"{database}.turn"
 
@@ -156,13 +156,13 @@ class _WriteTurn:
             os.close(descriptor)
 
     def _before_imports(self, deadline: float) -> int:
-        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._line, deadline):
+        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._queue, deadline):
             return _lock(self._turn, deadline)
 
     def _after_others(self, deadline: float) -> int:
-        with _locked(self._line, deadline):
-            with suppress(DatabaseBusyError), _locked(self._waiting, time.monotonic() + IMPORT_PATIENCE):
-                pass  # nobody waits
+        with _locked(self._queue, deadline):
+            with suppress(DatabaseBusyError), _locked(self._waiting, time.monotonic() + IMPORT_YIELD_SECONDS):
+                pass  # no other writer waits
             return _lock(self._turn, deadline)
 
 
@@ -176,7 +176,7 @@ def _locked(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> Iterator[No
 
 
 def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
-    """The descriptor of a locked file, for the caller to close. Raises DatabaseBusyError."""
+    """The descriptor of the locked file; the caller closes it. Raises DatabaseBusyError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:
         try:
@@ -185,9 +185,7 @@ def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(descriptor)
-                raise DatabaseBusyError(
-                    "The database has been busy with another import for too long. Please try again in a moment."
-                ) from None
+                raise DatabaseBusyError("The database is busy with another import. Try again in a moment.") from None
             time.sleep(TURN_POLL_SECONDS)
 
 
@@ -195,7 +193,9 @@ def _note_open(path: str, driver: str) -> tuple[int, str]:
     key = (os.getpid(), path)
     drivers = _open_files.setdefault(key, Counter())
     if any(count for other, count in drivers.items() if other != driver):
-        raise MixedAccessError(f"{path} is open in this process through another driver than {driver}.")
+        raise MixedAccessError(
+            f"This process cannot open {path} through {driver}: it is open through the other driver."
+        )
     drivers[driver] += 1
     return key
 
@@ -221,9 +221,10 @@ def _sqlite_engine(path: str, driver: str) -> sa.Engine:
     return engine
 
 
-#: A reader never waits for a writer (WAL); a commit survives the process, and the machine up to the last checkpoint.
-#: Pages of 16 KiB, four times SQLite's own size: the tables of rows have no rowid, and keep whole rows in every node of
-#: their tree, of which each should hold many (https://www.sqlite.org/withoutrowid.html). Has to come before the file.
+#: Readers never wait for a writer (WAL). A commit survives the death of the process; of a crash of the machine, commits
+#: up to the last checkpoint do. Pages have 16 KiB, four times SQLite's default: the tables of rows have no rowid and
+#: keep whole rows in every node of their B-tree, and a node should hold many of them
+#: (https://www.sqlite.org/withoutrowid.html). `page_size` must be set before the file is created.
 SQLITE_PRAGMAS = (
     "PRAGMA page_size = 16384",
     "PRAGMA journal_mode = WAL",
@@ -233,11 +234,11 @@ SQLITE_PRAGMAS = (
 )
 
 
-#: Pages of the write-ahead log at which whoever commits next copies them into the file, and waits for the disk: 64 MB,
-#: and twice that. At SQLite's own 1,000 it would be in every second chunk; and a form does not wait for what imports
-#: have written, unless none goes on that would do it.
+#: Pages of the write-ahead log at which the next commit runs a checkpoint, which copies them into the file and waits
+#: for the disk: 64 MB for imports, twice that for other writers. With SQLite's default of 1,000, every second chunk
+#: would run one. With the higher limit, a form does not wait for the checkpoint of an import that still runs.
 LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
-#: What an import's session may use of the server's memory: with PostgreSQL's own 4 and 8 MB, staged chunks go to disk.
+#: Memory that the PostgreSQL session of an import may use: with the defaults of 4 and 8 MB, staged chunks go to disk.
 BULK_MEMORY = " -c work_mem=64MB -c temp_buffers=64MB"
 
 
@@ -255,7 +256,7 @@ def _postgresql_engine(url: sa.URL, idle_timeout: float | None, more_options: st
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to the newest schema. May run in several processes at once: one migrates, the rest wait."""
+    """Migrate the database to the latest schema. Several processes may run it at once: one migrates, the rest wait."""
     database = Database(settings.database)
     try:
         with database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Datasets: a declared shape of rows under a name, and the table `data_<name>` that they land in."""
+"""Datasets: each has a name, a Table Schema, and a table `data_<name>` for its rows."""
 
 import base64
 import itertools
@@ -26,21 +26,21 @@ from jobs.errors import (
 from jobs.schema import SchemaField, TableSchema
 from jobs.tables import datasets, uploads
 
-#: Longest name of a dataset; with "data_" and a number it stays under PostgreSQL's 63 bytes.
+#: Characters of the longest name; with "data_" and a number it stays below PostgreSQL's limit of 63 bytes.
 LONGEST_NAME = 48
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Mode(StrEnum):
-    """What happens to a row whose key is in the dataset already."""
+    """What happens to a row whose key is already in the dataset."""
 
-    INSERT = "insert"  # it is a failed row
-    UPSERT = "upsert"  # it replaces the one that is there
+    INSERT = "insert"  # the row fails
+    UPSERT = "upsert"  # the row replaces the stored one
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named schema with its table. upload_id: the upload it was made from, None for one that was declared."""
+    """A named schema with its table. upload_id: the upload that created it; None if it was declared."""
 
     name: str
     schema: TableSchema
@@ -50,7 +50,7 @@ class Dataset:
 
     @property
     def table(self) -> sa.Table:
-        """Keyed by the schema's primary key, or by where a row came from: a second guard against doubling."""
+        """Its key is the schema's primary key, or the upload and row number, which also prevents duplicate rows."""
         key = self.schema.primary_key or ["_upload_id", "_row_number"]
         return sa.Table(
             f"data_{self.name}",
@@ -65,10 +65,10 @@ class Dataset:
 
 
 def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
-    """SQLite keeps dates and times as ISO text, which sorts and compares as it should.
+    """The column type of a field. SQLite stores dates and times as ISO text, which sorts and compares correctly.
 
-    Numbers are doubles on both databases, and a value of more than the 15 digits that those keep is no number
-    (validator.py): so the same file has the same outcome everywhere.
+    Numbers are doubles on both databases, and the validator rejects values with more than the 15 digits that a double
+    keeps (validator.py), so a file has the same outcome on both.
     """
     text = sa.Text()
     in_utc = field.format == "default" or field.format.endswith("Z")
@@ -87,8 +87,8 @@ def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
 _TEMPORAL: dict[str, type[date] | type[time]] = {"date": date, "datetime": datetime, "time": time}
 
 
-def cell(schema: TableSchema, field: SchemaField, value: Any) -> str:
-    """A stored value as text that the same field reads; a number as its shortest decimals, so that 1.50 is 1.5."""
+def format_value(schema: TableSchema, field: SchemaField, value: Any) -> str:
+    """A stored value as text that the same field can parse; a number has its shortest decimals: 1.50 becomes 1.5."""
     if value is None:
         return min(schema.missing_values_of(field), key=len, default="")
     if field.type == "boolean":
@@ -106,26 +106,26 @@ def _temporal(field: SchemaField, value: Any) -> str:
     moment = _TEMPORAL[field.type].fromisoformat(value) if isinstance(value, str) else value
     if field.format == "default":
         return str(moment.isoformat().replace("+00:00", "Z"))
-    # strftime alone writes the year 999 without its leading zero.
+    # strftime omits the leading zero of the year 999.
     year = f"{moment.year:04}" if isinstance(moment, date) else ""
     return str(moment.strftime(field.format.replace("%Y", year)))
 
 
 def checked_name(name: str) -> str:
-    """A dataset's name, or "" for none. Raises InvalidDatasetNameError."""
+    """The name without surrounding spaces; "" to name the dataset after its file. Raises InvalidDatasetNameError."""
     name = name.strip()
     if name in ("", "auto"):
         return ""
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise InvalidDatasetNameError(
             f"“{name[:80]}” is not a valid dataset name. Use up to {LONGEST_NAME} lowercase letters, digits and"
-            " underscores, starting with a letter. Or leave it empty to name the dataset after the file."
+            " underscores, starting with a letter, or leave it empty to name the dataset after the file."
         )
     return name
 
 
-def name_after(filename: str) -> str:
-    """A dataset's name made from a file's: "Sales June.csv.gz" → "sales_june"."""
+def name_from_filename(filename: str) -> str:
+    """A valid dataset name from a file name: "Sales June.csv.gz" → "sales_june"."""
     stem = re.sub(r"\.(gz|zip)$", "", filename, flags=re.IGNORECASE)
     stem = stem.rsplit(".", 1)[0] if "." in stem else stem
     plain = unicodedata.normalize("NFKD", stem.casefold()).encode("ascii", "ignore").decode()
@@ -134,19 +134,19 @@ def name_after(filename: str) -> str:
 
 
 def declare(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
-    """A dataset that is declared before any file. Raises InvalidDatasetNameError, SchemaError,
+    """Create a dataset from a schema, before any upload. Raises InvalidDatasetNameError, SchemaError,
     DatasetExistsError."""
     if not (name := checked_name(name)):
-        raise InvalidDatasetNameError("A dataset needs a name.")
+        raise InvalidDatasetNameError("Enter a name for the dataset.")
     if mode is Mode.UPSERT and not schema.primary_key:
-        raise SchemaError(["primaryKey: is missing; it says which row an upsert replaces"])
+        raise SchemaError(["primaryKey: is missing; mode upsert needs it to find the row to replace"])
     if exists(connection, name):
         raise DatasetExistsError(name)
     return _insert(connection, name, schema, mode, None)
 
 
 def create(connection: sa.Connection, wanted: str, schema: TableSchema, upload_id: int) -> Dataset:
-    """A dataset made from a file, under the first free one of `wanted`, `wanted_2`, …"""
+    """Create a dataset for an upload, under the first free name of `wanted`, `wanted_2`, …"""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         connection.execute(sa.text("LOCK TABLE datasets IN SHARE ROW EXCLUSIVE MODE"))
     taken = set(connection.execute(sa.select(datasets.c.name).where(datasets.c.name.startswith(wanted))).scalars())
@@ -167,7 +167,7 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
         "upload_id": upload_id,
         "created_at": utc_now(),
     }
-    dataset = _of(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
+    dataset = _from_row(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
     dataset.table.create(connection)
     return dataset
 
@@ -183,21 +183,21 @@ def get(connection: sa.Connection, name: str) -> Dataset:
     row = connection.execute(sa.select(datasets).where(datasets.c.name == name)).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name)
-    return _of(row)
+    return _from_row(row)
 
 
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 
 
-def everything(connection: sa.Connection) -> list[tuple[Dataset, int]]:
-    """All datasets by name, each with its number of rows."""
-    found = [_of(row) for row in connection.execute(sa.select(datasets).order_by(datasets.c.name))]
+def all_with_row_counts(connection: sa.Connection) -> list[tuple[Dataset, int]]:
+    """All datasets in the order of their names, each with its number of rows."""
+    found = [_from_row(row) for row in connection.execute(sa.select(datasets).order_by(datasets.c.name))]
     return [(dataset, row_count(connection, dataset)) for dataset in found]
 
 
 def row_count(connection: sa.Connection, dataset: Dataset) -> int:
-    """Rows in a dataset. What uploads inserted was counted when it was committed; upserts must be counted now."""
+    """The number of rows. Inserts are the sum over the uploads; after upserts the rows must be counted."""
     if dataset.mode is Mode.UPSERT:
         return int(connection.execute(sa.select(sa.func.count()).select_from(dataset.table)).scalar_one())
     total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == dataset.name)
@@ -206,18 +206,21 @@ def row_count(connection: sa.Connection, dataset: Dataset) -> int:
 
 @dataclass(frozen=True)
 class Match:
-    """Which column of a file each field is read from, and the file's columns that nobody asked for."""
+    """sources: field → the column of the file that fills it. ignored: columns of the file that no field takes."""
 
     sources: dict[str, str]
     ignored: list[str]
 
 
 def match(schema: TableSchema, header: Sequence[str]) -> Match:
-    """By name, then regardless of case and spaces, then by alias. Raises MissingColumnsError for a required one."""
+    """Match fields to columns: by exact name, then ignoring case, spaces, _ and -, then by alias.
+
+    Raises MissingColumnsError if no column fills a required field.
+    """
     free = dict.fromkeys(header)
-    alike: dict[str, list[str]] = {}
+    by_normalized: dict[str, list[str]] = {}
     for name in header:
-        alike.setdefault(_loose(name), []).append(name)
+        by_normalized.setdefault(_normalize(name), []).append(name)
     sources: dict[str, str] = {}
 
     def take(field: SchemaField, candidates: Iterable[str]) -> None:
@@ -228,37 +231,37 @@ def match(schema: TableSchema, header: Sequence[str]) -> Match:
 
     for field in schema.fields:
         take(field, [field.name])
-    for field in schema.fields:  # only now: no field takes loosely what another one has the very name of
-        take(field, alike.get(_loose(field.name), []))
+    for field in schema.fields:  # after all exact matches, which take precedence
+        take(field, by_normalized.get(_normalize(field.name), []))
     for field in schema.fields:
-        take(field, (name for alias in field.aliases for name in alike.get(_loose(alias), [])))
+        take(field, (name for alias in field.aliases for name in by_normalized.get(_normalize(alias), [])))
     missing = [each.name for each in schema.fields if schema.is_required(each) and each.name not in sources]
     if missing:
         raise MissingColumnsError(missing, header)
     return Match(sources, list(free))
 
 
-def _loose(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.casefold())
 
 
-def alike(connection: sa.Connection, header: Sequence[str]) -> str | None:
-    """The dataset whose columns are exactly these, if there is just one."""
-    wanted = sorted(_loose(name) for name in header)
+def matching(connection: sa.Connection, header: Sequence[str]) -> str | None:
+    """The name of the only dataset that has exactly these columns; None if there is none, or more than one."""
+    wanted = sorted(_normalize(name) for name in header)
     found = [
         row.name
         for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema))
-        if sorted(_loose(field["name"]) for field in row.schema["fields"]) == wanted
+        if sorted(_normalize(field["name"]) for field in row.schema["fields"]) == wanted
     ]
     return found[0] if len(found) == 1 else None
 
 
 class Position(tuple[Any, ...]):
-    """Where a row stands in its dataset: the values of the table's key. `str` makes text for an address of it."""
+    """The position of a row in its dataset: the values of the table's key. `str` encodes it for a URL."""
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """What `str` made of one. Raises InvalidPositionError for anything else."""
+        """Decode what `str` encoded. Raises InvalidPositionError for any other text."""
         try:
             values = json.loads(base64.urlsafe_b64decode(text.encode() + b"=="))
         except (ValueError, RecursionError) as error:
@@ -274,7 +277,7 @@ class Position(tuple[Any, ...]):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a dataset. cells: as text, a field each."""
+    """A row of a dataset. cells: one text per field."""
 
     position: Position
     upload_id: int
@@ -283,15 +286,15 @@ class Row:
 
 
 def rows_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> list[Row]:
-    """Rows behind a position (None: from the first), in the order of the table's key.
+    """Rows after a position (None: from the first), in the order of the table's key.
 
-    Raises InvalidPositionError for a position that is none of this dataset's.
+    Raises InvalidPositionError for a position that does not fit the dataset's key.
     """
     return _rows(connection, dataset, position, limit, backwards=False)
 
 
 def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
-    """The rows just in front of a position, in order. Raises InvalidPositionError."""
+    """The last rows before a position, in order. Raises InvalidPositionError."""
     return _rows(connection, dataset, position, limit, backwards=True)[::-1]
 
 
@@ -308,7 +311,7 @@ def _rows(
 
 
 def _typed(connection: sa.Connection, key: list[sa.Column[Any]], position: Position) -> list[Any]:
-    """The position's values as the key's columns take them. Raises InvalidPositionError."""
+    """The values of the position with the types of the key's columns. Raises InvalidPositionError."""
     if len(position) != len(key):
         raise InvalidPositionError
     try:
@@ -324,19 +327,21 @@ def _as_key(connection: sa.Connection, column: sa.Column[Any], value: Any) -> An
     typed = value if isinstance(value, kind) else kind(value)
     if kind is int and not -(2**63) <= typed < 2**63:
         raise OverflowError
-    if kind is str and b"\0" in typed.encode():  # which raises for half a character
+    if kind is str and b"\0" in typed.encode():  # raises for a lone surrogate
         raise ValueError
     return typed
 
 
 def _row(dataset: Dataset, table: sa.Table, row: sa.Row[Any]) -> Row:
     upload_id, row_number, *values = tuple(row)
-    cells = [cell(dataset.schema, field, value) for field, value in zip(dataset.schema.fields, values, strict=True)]
+    cells = [
+        format_value(dataset.schema, field, value) for field, value in zip(dataset.schema.fields, values, strict=True)
+    ]
     by_name = row._mapping
     position = Position(by_name[column.name] for column in table.primary_key.columns)
     return Row(position, upload_id, row_number, cells)
 
 
-def _of(row: sa.Row[Any]) -> Dataset:
+def _from_row(row: sa.Row[Any]) -> Dataset:
     schema = TableSchema.parse(row.schema)
     return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at)

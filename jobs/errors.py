@@ -1,16 +1,16 @@
-"""What can go wrong, one class for each thing that a caller handles differently."""
+"""The errors, one class for each that callers handle differently."""
 
 from collections.abc import Sequence
 
 
 class BulkUploadError(Exception):
-    """Base of all errors of this product. Its text is a sentence that may be shown to a person."""
+    """Base class of all errors. The message is a sentence that may be shown to people."""
 
 
 class SettingsError(BulkUploadError):
-    """The environment or the command line says something that cannot be.
+    """The environment or the command line has an invalid setting.
 
-    problems: one sentence a setting.
+    problems: one sentence per setting.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ class SettingsError(BulkUploadError):
 
 
 class SchemaError(BulkUploadError):
-    """A Table Schema is wrong. problems: the path of each wrong thing, and what is wrong with it."""
+    """A Table Schema is invalid. problems: the path of each invalid part, and what is wrong with it."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -27,7 +27,7 @@ class SchemaError(BulkUploadError):
 
 
 class RefusedError(BulkUploadError):
-    """An upload is not accepted: what is wrong with it and what to do."""
+    """An upload is rejected. The message says what is wrong and what to do."""
 
 
 class TooLargeError(RefusedError):
@@ -35,15 +35,15 @@ class TooLargeError(RefusedError):
 
 
 class InvalidImportOptionError(BulkUploadError):
-    """The sender says something about how to import a file that is not possible: what it is, and what is possible."""
+    """An import option has an invalid value. The message names it and the valid ones."""
 
 
 class InvalidDatasetNameError(BulkUploadError):
-    """No dataset can have this name: why, and which names are possible."""
+    """A dataset cannot have this name. The message says which names are valid."""
 
 
 class InvalidPositionError(BulkUploadError):
-    """The dataset has no such position, so no row comes before or after it."""
+    """This position does not belong to the dataset."""
 
     def __init__(self) -> None:
         super().__init__("This is not a position in this dataset. Start again from its first page.")
@@ -74,7 +74,7 @@ class DatasetExistsError(BulkUploadError):
 
 
 class TransitionError(BulkUploadError):
-    """The upload's state does not allow what was asked."""
+    """The upload's state does not allow the change."""
 
     def __init__(self, upload_id: int, status: str, action: str) -> None:
         super().__init__(f"Upload #{upload_id} is {status}, so it cannot be {action}.")
@@ -83,7 +83,7 @@ class TransitionError(BulkUploadError):
 
 
 class ReportError(BulkUploadError):
-    """What a script says of an upload cannot be: it goes backwards, exceeds the total, is none of its business."""
+    """A report is rejected: its counts decrease or exceed the total, or it must not report on this upload."""
 
     def __init__(self, upload_id: int, reason: str) -> None:
         super().__init__(f"Upload #{upload_id} {reason}")
@@ -91,7 +91,7 @@ class ReportError(BulkUploadError):
 
 
 class KeyReusedError(BulkUploadError):
-    """An Idempotency-Key came with another body than before."""
+    """An Idempotency-Key was used before with a different request body."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -101,7 +101,7 @@ class KeyReusedError(BulkUploadError):
 
 
 class NoFileError(BulkUploadError):
-    """The upload's file is not kept here."""
+    """The server does not store the upload's file."""
 
     def __init__(self, upload_id: int) -> None:
         super().__init__(f"The file of upload #{upload_id} is not stored here: an external script imports it.")
@@ -109,29 +109,29 @@ class NoFileError(BulkUploadError):
 
 
 class ClaimLostError(BulkUploadError):
-    """The upload is no longer this claimant's: cancelled, or given to another worker. Nothing was written."""
+    """The upload was cancelled or given to another worker. Nothing was written."""
 
 
 class UnreadableFileError(BulkUploadError):
-    """The file cannot be imported. The text says what it seems to be, and what is expected."""
+    """The file cannot be imported. The message says why, and what is expected."""
 
 
 class MissingColumnsError(UnreadableFileError):
-    """The file lacks columns that every row must have."""
+    """The file lacks columns that the dataset requires."""
 
     def __init__(self, missing: Sequence[str], found: Sequence[str]) -> None:
         def listed(names: Sequence[str]) -> str:
             return ", ".join(f"“{name}”" for name in names[:20]) + (" …" if len(names) > 20 else "")
 
         super().__init__(
-            f"The file lacks {listed(missing)}, without which no row can be imported. Its columns are {listed(found)}."
+            f"Required columns are missing: {listed(missing)}. The columns of the file are {listed(found)}."
         )
         self.missing = tuple(missing)
 
 
 class DatabaseBusyError(BulkUploadError):
-    """Another process has been writing for so long that this one gave up waiting."""
+    """Another process holds the write lock for too long."""
 
 
 class MixedAccessError(BulkUploadError):
-    """This process opened a SQLite file through one driver and now asks for it through another (see database.py)."""
+    """A process opens a SQLite file through two drivers (see database.py)."""

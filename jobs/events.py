@@ -1,7 +1,7 @@
-"""What is told of an upload: its whole public state, on two channels, after the database has it.
+"""Events: the whole public state of an upload, published on two Redis channels after it is committed.
 
-The general channel `bulk_upload` feeds the history, `bulk_upload:<id>` the upload's own page. Every event goes to
-both. Redis forgets what nobody heard, so an event is a doorbell: the database stays the truth (DESIGN, section 3).
+Every event goes to both channels: `bulk_upload`, which feeds the history, and `bulk_upload:<id>`, which feeds the
+upload's page. Redis keeps no event for subscribers that miss it, so the database remains the source of truth.
 """
 
 import json
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 GENERAL_CHANNEL = "bulk_upload"
 
-#: Seconds between two reports of progress of one upload: four a second look fluid and cost little.
+#: Seconds between two progress events of one upload: four per second look fluid and cost little.
 PROGRESS_INTERVAL = 0.25
 
-#: Seconds that a publish may take before the import goes on without it.
+#: Seconds a publish may take before the import continues without it.
 PUBLISH_TIMEOUT = 1.0
 
 _NAMES = {
@@ -43,7 +43,7 @@ def channel_of(upload_id: int) -> str:
 
 
 def channels(upload_id: int) -> tuple[str, str]:
-    """Both channels that hear of an upload."""
+    """Both channels of the events of an upload."""
     return GENERAL_CHANNEL, channel_of(upload_id)
 
 
@@ -54,7 +54,7 @@ def timestamp(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """The public state of an upload (DESIGN, section 5). progress: percent. timestamp: when the state was written."""
+    """The public state of an upload. progress: percent. timestamp: when the state was written."""
 
     event: str
     file_id: int
@@ -92,7 +92,7 @@ class Event:
 
     @classmethod
     def parse(cls, data: str | bytes) -> Self:
-        """Raises ValueError, TypeError when it is not an event."""
+        """Raises ValueError or TypeError if the data is not an event."""
         return cls(**json.loads(data))
 
     @property
@@ -104,7 +104,7 @@ class Event:
 
 
 class Publisher:
-    """Tells both channels of an upload. Keeps one connection of its own, with short patience."""
+    """Publishes events on both channels of an upload, through a connection of its own with short timeouts."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis: Any = Redis.from_url(
@@ -115,7 +115,7 @@ class Publisher:
         )
 
     def publish(self, upload: Upload) -> None:
-        """Publish the state that was just committed. Never fails: a page that missed it reads the database."""
+        """Publish the state that was just committed. Never raises: pages read what they miss from the database."""
         event = Event.from_upload(upload)
         data = event.json()
         try:
@@ -125,7 +125,7 @@ class Publisher:
                 pipeline.execute()
         except RedisError as error:
             log.warning(
-                "Could not publish %s seq %d for upload %d to %s (%s): open pages learn of it from the database.",
+                "Could not publish %s seq %d for upload %d to %s (%s); open pages read it from the database.",
                 event.event, event.seq, event.file_id, ", ".join(channels(upload.id)), error,
             )  # fmt: skip
         else:
@@ -142,7 +142,7 @@ T = TypeVar("T")
 
 
 class Ticker(Generic[T]):
-    """Passes on the newest of many values, at most once an interval; `flush` passes on what was held back."""
+    """Calls back with the latest of many values, at most once per interval; `flush` calls back at once."""
 
     def __init__(
         self,
@@ -155,15 +155,15 @@ class Ticker(Generic[T]):
         self._interval = interval
         self._clock = clock
         self._last: float | None = None
-        self._held: T | None = None
+        self._pending: T | None = None
 
     def tick(self, value: T) -> None:
-        self._held = value
+        self._pending = value
         if self._last is None or self._clock() - self._last >= self._interval:
             self.flush()
 
     def flush(self) -> None:
-        if self._held is not None:
-            value, self._held = self._held, None
+        if self._pending is not None:
+            value, self._pending = self._pending, None
             self._last = self._clock()
             self._callback(value)

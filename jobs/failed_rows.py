@@ -1,4 +1,4 @@
-"""Rows that were not imported: each as it came, with every reason; and how many there are of each reason."""
+"""Failed rows with their original values and reasons, and the number of rows per reason."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,8 +14,8 @@ QUOTED = 60
 class Reason(NamedTuple):
     """Why a row was not imported.
 
-    column: None for the row as a whole. rule: the end of a sentence, the same for all rows that fail alike. value: the
-    cell, if it says something. detail: what is particular to this row.
+    column: None for the row as a whole. rule: the end of a sentence, the same for all rows that break this rule. value:
+    the cell, if it helps. detail: what is specific to this row.
     """
 
     column: str | None
@@ -35,7 +35,7 @@ class Reason(NamedTuple):
 class FailedRow:
     """A row that was not imported, from the validator to the page.
 
-    row_number: 1 is the first below the header. cells: the original values. reasons: each rule that the row breaks.
+    row_number: the first row below the header is 1. cells: the original values. reasons: each rule that the row breaks.
     """
 
     row_number: int
@@ -48,28 +48,28 @@ class FailedRow:
 
 
 class FailureCount(NamedTuple):
-    """rows: of an upload that failed for this reason, perhaps among others."""
+    """rows: how many of an upload failed for this reason, possibly among others."""
 
     column: str | None
     rule: str
     rows: int
 
 
-def forget(connection: sa.Connection, upload_id: int) -> None:
-    """The upload begins anew: none of its rows has failed yet."""
+def delete_all(connection: sa.Connection, upload_id: int) -> None:
+    """Delete the failed rows and the counts of an upload that starts again."""
     for table in (failed_rows, failure_counts):
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
 
 
 def rows(connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int) -> list[FailedRow]:
-    """Failed rows that were kept, behind a row number, in order."""
+    """Stored failed rows after a row number, in order."""
     statement = sa.select(failed_rows).where(failed_rows.c.upload_id == upload_id, failed_rows.c.row_number > after)
     found = connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit))
     return [FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons]) for row in found]
 
 
 def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> list[FailureCount]:
-    """Reasons with their rows, the most frequent first."""
+    """The number of rows per reason, the most frequent first."""
     statement = sa.select(failure_counts).where(failure_counts.c.upload_id == upload_id)
     order = (failure_counts.c.rows.desc(), failure_counts.c.rule, failure_counts.c.column)
     found = connection.execute(statement.order_by(*order).limit(limit))

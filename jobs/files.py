@@ -1,4 +1,4 @@
-"""Where uploads are kept: each once, under a name of our own, hashed while it arrives, on disk before it counts."""
+"""Stores uploaded files: under a generated name, hashed while they arrive, and synced to disk before they are used."""
 
 import errno
 import hashlib
@@ -13,17 +13,17 @@ from uuid import uuid4
 
 from jobs.errors import RefusedError, TooLargeError
 
-#: Endings of the names of files that can be imported.
+#: File extensions that can be imported.
 SUPPORTED = (".csv", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".xlsm")
-#: Longest name that is kept, in characters; the ending survives.
+#: Characters of the longest name that is stored; a longer one keeps its extension.
 LONGEST_NAME = 200
-#: Seconds after which a file that never finished arriving is removed.
+#: Seconds after which a file whose upload did not finish is removed.
 ABANDONED_AFTER = 24 * 3600
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that arrived whole and is on disk. size: bytes. sha256: hexadecimal."""
+    """A complete file on disk. size: bytes. sha256: hexadecimal."""
 
     filename: str
     stored_as: str
@@ -32,14 +32,14 @@ class StoredFile:
 
 
 class Arrival:
-    """A file on its way in. Write what comes, then `keep` it; leaving the context without that removes it.
+    """A file that is being received. Call `write` for each part, then `keep`; without `keep`, the context removes it.
 
-    Blocking: to be used off the event loop.
+    It blocks, so use it off the event loop.
     """
 
     def __init__(self, folder: Path, filename: str, *, limit: int) -> None:
-        """filename: as the sender calls it, perhaps with a path. limit: bytes. Raises RefusedError."""
-        self.filename = presentable(filename)
+        """filename: as sent by the client, possibly with a path. limit: bytes. Raises RefusedError."""
+        self.filename = display_name(filename)
         check_kind(self.filename)
         self._folder = folder
         self._limit = limit
@@ -51,7 +51,7 @@ class Arrival:
         self._file = self._part.open("xb", buffering=0)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Raises TooLargeError, and RefusedError when the disk is full."""
+        """Raises TooLargeError, or RefusedError if the disk is full."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLargeError(too_large(self._limit))
@@ -61,14 +61,18 @@ class Arrival:
                 view = view[self._file.write(view) :]
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise RefusedError("The server's disk is full: the file could not be stored.") from error
+                raise RefusedError(
+                    "The server's disk is full, so the file was not stored. Ask the administrator of this server."
+                ) from error
             raise
         self._hash.update(data)
 
     def keep(self) -> StoredFile:
-        """Make it last: fsync, give it its name, fsync the folder. Raises RefusedError when it is empty."""
+        """Store the file durably: fsync it, rename it, fsync the folder. Raises RefusedError if it is empty."""
         if not self._size:
-            raise RefusedError(f"“{self.filename}” is empty. Choose a file with a header line and rows below it.")
+            raise RefusedError(
+                f"“{self.filename}” is empty. Choose a file with a header row and at least one row of data."
+            )
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.rename(self._folder / self._name)
@@ -91,13 +95,13 @@ class Arrival:
 
 def too_large(limit: int) -> str:
     return (
-        f"The file is larger than {limit:,} bytes, the most that is accepted here. Split it,"
-        " or ask for a higher BULK_UPLOAD_MAX_UPLOAD_BYTES."
+        f"The file is larger than {limit:,} bytes, the limit of this server. Split the file, or ask the administrator"
+        " to raise BULK_UPLOAD_MAX_UPLOAD_BYTES."
     )
 
 
-def presentable(filename: str) -> str:
-    """The last part of a name that may be a path, without control characters, of a bearable length."""
+def display_name(filename: str) -> str:
+    """The last part of a name or path, without control characters, at most LONGEST_NAME characters."""
     name = filename.replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(character for character in name if character.isprintable()).strip()
     stem, dot, ending = name.rpartition(".")
@@ -105,13 +109,13 @@ def presentable(filename: str) -> str:
 
 
 def check_kind(filename: str) -> None:
-    """Raises RefusedError for a file that is not of a kind that can be imported."""
+    """Raises RefusedError for a file type that cannot be imported."""
     if not filename:
         raise RefusedError("No file was sent. Choose a CSV file and try again.")
     if not filename.lower().endswith(SUPPORTED):
         raise RefusedError(
-            f"“{filename}” is not of a kind that can be imported. Save it as CSV or as an Excel workbook (.xlsx)"
-            f" and upload that: the name must end in {', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}."
+            f"The file type of “{filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx) and"
+            f" upload that. Supported extensions: {', '.join(SUPPORTED)}."
         )
 
 
@@ -120,7 +124,7 @@ def path_of(folder: Path, stored_as: str) -> Path:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what began to arrive long ago and never finished."""
+    """Remove partial files of uploads that did not finish."""
     for part in folder.glob("*.part"):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > ABANDONED_AFTER:

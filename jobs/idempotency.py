@@ -1,4 +1,4 @@
-"""Keys that a sender gives its requests, so that one which is sent again is answered again and not done again."""
+"""Idempotency keys: a request that a client sends again gets the stored answer and is not executed again."""
 
 import hashlib
 import json
@@ -13,25 +13,25 @@ from jobs.database import utc_now
 from jobs.errors import KeyReusedError
 from jobs.tables import idempotency_keys
 
-#: Seconds for which an answer is kept: a sender that tries again for longer than a day has other troubles.
+#: Seconds an answer is stored: clients do not repeat a request for longer than a day.
 KEPT_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """status: HTTP's. content: JSON."""
+    """The answer to a request. status: HTTP. content: JSON."""
 
     status: int
     content: Any
 
 
 def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], Answer]) -> Answer:
-    """What `answer` returns, or returned when the key came first: it is kept in the caller's transaction.
+    """Call `answer` for a new key and store what it returns; for a known key, return the stored answer.
 
-    body: JSON; however it was spelt, the same is the same. Two requests with one key wait for each other. Raises
-    KeyReusedError when the key came with another body.
+    All in the caller's transaction: two requests with the same key wait for each other. body: JSON, compared regardless
+    of its formatting. Raises KeyReusedError if the key was used with a different body.
     """
-    _forget(connection)
+    _delete_expired(connection)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(idempotency_keys).values(key=key, body=digest, status=0, answer=None, created_at=utc_now())
@@ -47,8 +47,8 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     return given
 
 
-def _forget(connection: sa.Connection) -> None:
-    """Delete what is too old; what somebody else is deleting is left to them, so that nobody waits in a circle."""
+def _delete_expired(connection: sa.Connection) -> None:
+    """Delete old keys, except those that another transaction is deleting: waiting for it could deadlock."""
     old = sa.select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < utc_now(-KEPT_SECONDS))
-    these = idempotency_keys.c.key.in_(old.with_for_update(skip_locked=True))
-    connection.execute(sa.delete(idempotency_keys).where(these))
+    expired = idempotency_keys.c.key.in_(old.with_for_update(skip_locked=True))
+    connection.execute(sa.delete(idempotency_keys).where(expired))

@@ -1,4 +1,4 @@
-"""How a file is to be read, as far as the sender says so; whatever is not said is detected (pipeline/source.py)."""
+"""The import options that the sender chose for a file; the import detects the others (pipeline/source.py)."""
 
 import codecs
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ from jobs.dialect import DELIMITERS
 from jobs.errors import InvalidImportOptionError
 
 UTF_8 = "utf-8"
-#: Codecs of Python that turn bytes into text and are not encodings of files.
+#: Python codecs that decode bytes into text but are not encodings of files.
 _NOT_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
-#: Words for delimiters that are awkward to type into a form or a query.
+#: Names for delimiters that are awkward to type into a form or a query.
 _DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
-#: Digits that a header row may have: no file has its header below line 999,999.
+#: The most digits of a header row: no file has its header below line 999,999.
 _MAX_ROW_DIGITS = 6
 
 
 def codec_of(name: str) -> str:
-    """Python's name of an encoding. Raises InvalidImportOptionError if Python knows no encoding of this name."""
+    """Python's name of an encoding. Raises InvalidImportOptionError if Python has no encoding of this name."""
     try:
         codec = codecs.lookup(name).name.replace("_", "-")
         "".encode(codec)
-    except (LookupError, ValueError):  # ValueError: a codec that does not turn text into bytes, or a NUL in the name
+    except (LookupError, ValueError):  # ValueError: a codec that does not encode text, or a NUL in the name
         codec = ""
     if not codec or codec in _NOT_ENCODINGS:
         raise InvalidImportOptionError(
@@ -33,10 +33,10 @@ def codec_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the sender says about a file; None: detect it. Raises InvalidImportOptionError.
+    """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
-    encoding: a name that Python knows. header_row: line of the header, from 1, as an editor or Excel counts.
-    types: of the columns of a new dataset: inferred from the file ("auto"), or text for every column.
+    encoding: a name that Python knows. header_row: line of the header, from 1, as an editor or Excel counts. types: how
+    a new dataset gets its types: inferred from the file ("auto"), or text for every column.
     """
 
     encoding: str | None = None
@@ -59,15 +59,15 @@ class ImportOptions:
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> Self:
-        """From the fields of a form or of a query, where an empty one says nothing. Raises InvalidImportOptionError."""
-        said: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
-        if (row := said.get("header_row")) is not None:
+        """From the fields of a form or a query; an empty one is not set. Raises InvalidImportOptionError."""
+        chosen: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
+        if (row := chosen.get("header_row")) is not None:
             if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
                 raise InvalidImportOptionError("header_row must be the line number of the header: 1 or more.")
-            said["header_row"] = int(row)
-        if "delimiter" in said:
-            said["delimiter"] = _DELIMITER_NAMES.get(said["delimiter"], said["delimiter"])
-        return cls(**said)
+            chosen["header_row"] = int(row)
+        if "delimiter" in chosen:
+            chosen["delimiter"] = _DELIMITER_NAMES.get(chosen["delimiter"], chosen["delimiter"])
+        return cls(**chosen)
 
     @classmethod
     def names(cls) -> list[str]:
@@ -76,15 +76,15 @@ class ImportOptions:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `as_json` made."""
+        """From the result of `as_json`."""
         return cls(**stored)
 
     def as_json(self) -> dict[str, Any]:
-        """What the sender said, without what is left to detection."""
+        """The options that the sender chose, without those to detect."""
         default = type(self)()
         return {name: value for name in self.names() if (value := getattr(self, name)) != getattr(default, name)}
 
     @property
     def infers_types(self) -> bool:
-        """Whether the columns of a new dataset get types from the file."""
+        """Whether a new dataset gets the types of its columns from the file."""
         return self.types == "auto"

@@ -1,7 +1,7 @@
-"""The queue of uploads that wait for a worker, in RQ: handing uploads over, and who waits for whom.
+"""The RQ queue of uploads that wait for a worker, and its status.
 
-RQ delivers at least once and forgets when Redis does. Neither matters: the claim in the database decides who imports,
-and the sweeper enqueues again whatever is pending there and not queued here.
+RQ delivers at least once, and loses jobs if Redis loses its data. Both are harmless: the claim in the database decides
+which worker imports, and the sweeper enqueues pending uploads that are not in the queue.
 """
 
 import logging
@@ -23,16 +23,16 @@ from jobs.uploads import Upload
 log = logging.getLogger(__name__)
 
 QUEUE = "bulk_upload"
-#: By name, so that a process that enqueues does not import pandas.
+#: A name, not the function, so that a process that enqueues does not import pandas.
 JOB = "jobs.bulk_upload.run"
 
-#: Seconds that a command may take before Redis counts as unavailable: a person who uploads is waiting for it.
+#: Seconds a command may take before Redis counts as unavailable. Short, because a person waits for their upload.
 REDIS_TIMEOUT = 1.0
-#: Seconds a job may run in RQ's eyes; the lease is what really watches over it.
+#: Seconds after which RQ stops a job: a week, because the lease is the real timeout.
 JOB_TIMEOUT = 7 * 24 * 3600
-#: Seconds RQ keeps a job that failed; the outcome of an upload is in the database.
+#: Seconds RQ keeps a failed job; the outcome of an upload is in the database.
 JOB_KEPT = 3600
-#: Seconds between two heartbeats of a worker, and seconds without one after which it counts as gone.
+#: Seconds between two heartbeats of a worker, and seconds without one after which it counts as dead.
 HEARTBEAT_SECONDS = 5
 GONE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 
@@ -60,9 +60,9 @@ class UploadQueue:
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, upload: Upload) -> None:
-        """Hand a pending upload to the workers, unless an external script imports it.
+        """Enqueue a pending upload, unless an external script imports it.
 
-        Never fails: the sweeper does it again when Redis has not responded.
+        Never raises: if Redis does not respond, the sweeper enqueues the upload later.
         """
         if upload.is_external:
             return
@@ -110,7 +110,7 @@ class UploadQueue:
 
 
 def _job_id(upload: Upload) -> str:
-    """The upload, and the attempt that the job will be."""
+    """The upload's id and the number of the attempt that the job will make."""
     return f"{upload.id}-{upload.attempt + 1}"
 
 

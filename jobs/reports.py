@@ -1,4 +1,4 @@
-"""What a script outside says of the upload that it imports: read, checked against the state machine, recorded."""
+"""Reports of external scripts on their uploads: parsed, checked against the state machine, and recorded."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -10,9 +10,9 @@ from jobs import uploads
 from jobs.errors import ReportError, TransitionError, UploadNotFoundError
 from jobs.uploads import Status, Upload
 
-#: Rows that an upload may have: far more than any has, and sums of it still fit into the database.
+#: The most rows of an upload: far more than any file has, and sums still fit into the database.
 MAX_ROWS = 10**15
-#: Characters that an error may have.
+#: The most characters of an error.
 MAX_ERROR = 4_000
 
 EventName = Literal["bulk_upload_progress", "bulk_upload_complete", "bulk_upload_error", "bulk_upload_cancelled"]
@@ -26,31 +26,31 @@ _TARGETS: dict[str, Status] = {
     "bulk_upload_cancelled": Status.CANCELLED,
 }
 
-#: Why a report was not recorded.
+#: Why a report was rejected.
 Refusal = UploadNotFoundError | TransitionError | ReportError
 
 
 class Report(BaseModel):
-    """One report. What is left out stays as it is; of the three counts, any that follows from the others may be.
+    """One report. A field that is left out keeps its value; a count that follows from the other two may be left out.
 
-    Whoever has a whole event at hand (events.Event) may send that: what the server knows better is not looked at.
+    A script may send a whole event (events.Event): the fields that the server sets itself are ignored.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     file_id: Annotated[int, Field(ge=1, lt=2**63)]
     event: EventName
-    #: Must be the one that the event leads to.
+    #: If given, it must be the status that the event leads to.
     status: str | None = None
-    #: The attempt that is reported on, as the answer to its first report said; another one's is refused.
+    #: The attempt that this report is about, from the response to its first report; any other one is rejected.
     attempt: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    #: Percent; without it, rows_processed of rows_total.
+    #: Percent; the default is rows_processed of rows_total.
     progress: Annotated[int, Field(ge=0, le=100)] | None = None
     rows_total: Rows | None = None
     rows_success: Rows | None = None
     rows_failed: Rows | None = None
     rows_processed: Rows | None = None
-    #: A sentence for people, which bulk_upload_error must have and bulk_upload_cancelled may have.
+    #: A sentence for people: required for bulk_upload_error, optional for bulk_upload_cancelled.
     error: Annotated[str, Field(max_length=MAX_ERROR)] | None = Field(default=None, validate_default=True)
     seq: Any = None
     filename: Any = None
@@ -63,7 +63,7 @@ class Report(BaseModel):
 
     @field_validator("status")
     @classmethod
-    def _of_the_event(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _matches_event(cls, value: str | None, info: ValidationInfo) -> str | None:
         event = info.data.get("event")
         if value is not None and event is not None and value != _TARGETS[event]:
             raise ValueError(f"{event} leads to {_TARGETS[event]}")
@@ -71,36 +71,36 @@ class Report(BaseModel):
 
     @field_validator("rows_processed")
     @classmethod
-    def _sum(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _check_sum(cls, value: int | None, info: ValidationInfo) -> int | None:
         success, failed = info.data.get("rows_success"), info.data.get("rows_failed")
         if value is None:
             return value
         if success is not None and failed is not None and value != success + failed:
             raise ValueError(f"rows_success + rows_failed is {success + failed}")
         if value < (success or 0) + (failed or 0):
-            raise ValueError("is less than the rows it is made of")
+            raise ValueError("is less than rows_success + rows_failed")
         return value
 
     @field_validator("error")
     @classmethod
-    def _sentence(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_error(cls, value: str | None, info: ValidationInfo) -> str | None:
         event = info.data.get("event")
         sentence = _printable(value or "")
         if event == "bulk_upload_error" and not sentence:
-            raise ValueError("bulk_upload_error needs a sentence that says why it failed")
+            raise ValueError("bulk_upload_error needs a sentence that says why the import failed")
         if event in ("bulk_upload_progress", "bulk_upload_complete") and sentence:
-            raise ValueError(f"{event} has none: send bulk_upload_error if it failed")
+            raise ValueError(f"{event} cannot have an error: send bulk_upload_error if the import failed")
         return sentence or None
 
 
 def _printable(text: str) -> str:
-    """Without what steers a terminal, turns a line around or cannot be stored; line ends stay."""
+    """The text without control characters, bidirectional marks and what cannot be stored; line ends stay."""
     return "".join(character for character in text if character.isprintable() or character == "\n").strip()
 
 
 def record(connection: sa.Connection, reports: Sequence[Report]) -> list[Upload | Refusal]:
-    """Each report's upload as it is then, or why it stays as it was. A refused report keeps no other one back."""
-    known = uploads.locked(connection, {report.file_id for report in reports})
+    """For each report, its upload as changed, or why it was rejected. A rejected report does not affect the others."""
+    known = uploads.lock(connection, {report.file_id for report in reports})
     outcomes: list[Upload | Refusal] = []
     for report in reports:
         try:
@@ -116,7 +116,7 @@ def _record(connection: sa.Connection, upload: Upload | None, report: Report) ->
     """Raises UploadNotFoundError, TransitionError, ReportError."""
     if upload is None:
         raise UploadNotFoundError(report.file_id)
-    _check_turn(upload, report)
+    _check_accepts(upload, report)
     success, failed = _counts(upload, report)
     total = upload.rows_total if report.rows_total is None else report.rows_total
     progress = _progress(upload, report, success + failed, total)
@@ -133,23 +133,23 @@ def _record(connection: sa.Connection, upload: Upload | None, report: Report) ->
     )
 
 
-def _check_turn(upload: Upload, report: Report) -> None:
-    """That this script may speak about the upload now."""
+def _check_accepts(upload: Upload, report: Report) -> None:
+    """Raises ReportError or TransitionError if the upload accepts no report, or none on this attempt."""
     if not upload.is_external:
         raise ReportError(
             upload.id,
-            "is imported by a worker here. Reports are taken only of uploads that were made with the processor"
-            " “external”.",
+            "is imported by a worker of this server. Reports are accepted only for uploads created with"
+            " processor=external.",
         )
     if not upload.is_active:
         raise TransitionError(upload.id, upload.status, "reported on")
     current = upload.attempt + (upload.status is Status.PENDING)
     if report.attempt not in (None, current):
-        raise ReportError(upload.id, f"is in attempt {current}, and the report is about attempt {report.attempt}.")
+        raise ReportError(upload.id, f"is in attempt {current}, but the report is about attempt {report.attempt}.")
 
 
 def _counts(upload: Upload, report: Report) -> tuple[int, int]:
-    """Rows that succeeded and rows that failed, from what is said of either, or of their sum."""
+    """Rows that succeeded and rows that failed, from the counts in the report."""
     success, failed = report.rows_success, report.rows_failed
     if report.rows_processed is not None:
         if failed is None:
@@ -167,24 +167,26 @@ def _check_counts(upload: Upload, target: Status, success: int, failed: int, tot
         ("rows_failed", upload.rows_failed, failed),
     ):
         if now < before:
-            raise ReportError(upload.id, f"cannot go backwards: its {name} is {before:,} already, not {max(now, 0):,}.")
+            raise ReportError(
+                upload.id, f"cannot go backwards: its {name} is already {before:,}, more than {max(now, 0):,}."
+            )
     if total is not None and processed > total:
         raise ReportError(upload.id, f"cannot have {processed:,} rows processed: its rows_total is {total:,}.")
     if target is Status.COMPLETED and total is not None and processed < total:
         raise ReportError(
             upload.id,
-            f"is not complete: {processed:,} of its {total:,} rows are accounted for. Send the last counts with"
-            " bulk_upload_complete, and rows_total if it is another one.",
+            f"is not complete: {processed:,} of its {total:,} rows are processed. Send the final counts with"
+            " bulk_upload_complete, and rows_total if it changed.",
         )
 
 
 def _progress(upload: Upload, report: Report, processed: int, total: int | None) -> int:
-    """Percent. Raises ReportError when it is said to fall; what follows from the rows just does not."""
+    """Percent. Raises ReportError if the report lowers it; a percentage computed from the rows never falls."""
     before = upload.progress_reported or 0
     if report.progress is not None:
         if report.progress < before:
             raise ReportError(
-                upload.id, f"cannot go backwards: its progress is {before} already, not {report.progress}."
+                upload.id, f"cannot go backwards: its progress is already {before}, more than {report.progress}."
             )
         return report.progress
     return max(before, processed * 100 // total) if total else before

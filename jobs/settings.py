@@ -1,4 +1,4 @@
-"""The settings: the environment, read once and checked at start."""
+"""The settings: read from the environment and validated once, at start."""
 
 import hashlib
 import os
@@ -12,67 +12,77 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingsError
 
-#: Bytes a unix socket's path may have on every system we know (Linux 107, macOS 103).
+#: The most bytes of a Unix socket's path that every system allows (Linux 107, macOS 103).
 SOCKET_PATH_LIMIT = 100
 
 
 class Settings(BaseSettings):
-    """One field a setting; the environment variable is BULK_UPLOAD_ and the field's name, unless it says otherwise."""
+    """One field per setting; the environment variable is BULK_UPLOAD_ plus the field's name, or the field's alias."""
 
     model_config = SettingsConfigDict(env_prefix="BULK_UPLOAD_", extra="ignore", frozen=True, populate_by_name=True)
 
-    data: Path = Field(default=Path("data"), description="Folder that holds all state.")
-    host: str = Field(default="127.0.0.1", description="Address the web process listens on.")
-    port: Annotated[int, Field(ge=0, le=65535, description="Port the web process listens on.")] = 8000
-    workers: Annotated[int, Field(ge=0, le=64, description="Workers that `serve` starts.")] = 2
-    open: bool = Field(default=False, description="Allow listening beyond this machine although nobody signs in.")
+    data: Path = Field(
+        default=Path("data"), description="Folder for all state: uploaded files, SQLite database, private Redis."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")
+    port: Annotated[int, Field(ge=0, le=65535, description="Port that the web process listens on.")] = 8000
+    workers: Annotated[int, Field(ge=0, le=64, description="Number of workers that `serve` starts.")] = 2
+    open: bool = Field(default=False, description="Allow other machines to connect, although there is no sign-in.")
     redis_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="Redis to use instead of the private one.",
+        description="URL of a Redis server to use instead of the private one.",
     )
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
-        description="PostgreSQL (or another SQLite file) instead of the one in the data folder.",
+        description="URL of a PostgreSQL database (or SQLite file) to use instead of the one in the data folder.",
     )
-    lease: Annotated[float, Field(ge=1, description="Seconds a silent worker keeps an upload.")] = 15.0
-    sweep: Annotated[float, Field(ge=0.1, description="Seconds between two looks for abandoned uploads.")] = 3.0
-    chunk_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that are imported in one transaction.")] = (
+    lease: Annotated[
+        float,
+        Field(ge=1, description="Seconds until the upload of a worker that stopped responding goes to another one."),
+    ] = 15.0
+    sweep: Annotated[float, Field(ge=0.1, description="Seconds between two checks for abandoned uploads.")] = 3.0
+    chunk_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that one transaction imports.")] = (
         4 * 1024 * 1024
     )
-    failed_rows_kept: Annotated[int, Field(ge=0, description="Failed rows of an upload that are kept at most.")] = (
+    failed_rows_kept: Annotated[int, Field(ge=0, description="Maximum number of failed rows to store per upload.")] = (
         100_000
     )
     max_expansion_ratio: Annotated[
-        int, Field(ge=1, description="Times its size that a compressed file may expand to.")
+        int, Field(ge=1, description="Maximum size of a decompressed file, as a multiple of its compressed size.")
     ] = 200
-    max_expanded_bytes: Annotated[int, Field(ge=1, description="Bytes that a compressed file may expand to.")] = (
+    max_expanded_bytes: Annotated[int, Field(ge=1, description="Maximum size of a decompressed file in bytes.")] = (
         20 * 1024**3
     )
-    max_upload_bytes: Annotated[int, Field(ge=1, description="Largest file that is accepted.")] = 10 * 1024**3
+    max_upload_bytes: Annotated[int, Field(ge=1, description="Maximum size of an uploaded file in bytes.")] = (
+        10 * 1024**3
+    )
     notify_token: str | None = Field(
-        default=None, repr=False, description="Secret with which scripts outside report on their uploads."
+        default=None, repr=False, description="Secret that external scripts send with their reports."
     )
     external_timeout: Annotated[
-        float, Field(ge=1, description="Seconds without a report after which an external upload is failed.")
+        float, Field(ge=1, description="Seconds without a report after which an external upload fails.")
     ] = 3600.0
-    streams: Annotated[int, Field(ge=1, description="Event streams that a web process holds open at most.")] = 5_000
-    streams_per_address: Annotated[int, Field(ge=1, description="Of these, for one client address.")] = 500
+    streams: Annotated[int, Field(ge=1, description="Maximum number of open event streams per web process.")] = 5_000
+    streams_per_address: Annotated[
+        int, Field(ge=1, description="Maximum number of open event streams per client address.")
+    ] = 500
     stream_batch_interval: Annotated[
-        float, Field(ge=0.001, le=5, description="Seconds in which changes are gathered into one message to a client.")
+        float,
+        Field(ge=0.001, le=5, description="Seconds for which changes are collected into one message to a client."),
     ] = 0.05
     stream_max_age: Annotated[
-        float, Field(ge=1, description="Seconds after which a stream ends, give or take a fifth; clients come back.")
+        float, Field(ge=1, description="Seconds after which a stream ends, plus or minus a fifth; clients reconnect.")
     ] = 600.0
     stream_write_timeout: Annotated[
-        float, Field(ge=0.1, description="Seconds that a client may read nothing before its stream is cut.")
+        float, Field(ge=0.1, description="Seconds after which a client that does not read is disconnected.")
     ] = 30.0
     trusted_proxies: str = Field(
         default="",
-        description="Addresses or networks of proxies, by commas, that say in `X-Forwarded-For` who the client is.",
+        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` header is trusted.",
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = Field(default="INFO", description="Log level: DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("data")
     @classmethod
@@ -95,7 +105,7 @@ class Settings(BaseSettings):
     @classmethod
     def _fits_a_header(cls, value: str | None) -> str | None:
         if value and not (value.isascii() and value.isprintable() and " " not in value):
-            raise ValueError("use letters, digits and signs of ASCII, without spaces")
+            raise ValueError("use printable ASCII characters without spaces")
         return value
 
     @field_validator("trusted_proxies")
@@ -105,7 +115,7 @@ class Settings(BaseSettings):
             try:
                 ip_network(address, strict=False)
             except ValueError:
-                raise ValueError(f"“{address}” is no address or network: use 127.0.0.1,10.0.0.0/8") from None
+                raise ValueError(f"“{address}” is not an address or network: use 127.0.0.1,10.0.0.0/8") from None
         return value
 
     @field_validator("log_level")
@@ -118,9 +128,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """The settings of this process: the environment, and over it what the command line gave.
+        """The settings of this process, from the environment; overrides: values of the command line, None for unset.
 
-        Raises SettingsError with a sentence for each value that is wrong.
+        Raises SettingsError with a sentence for each invalid value.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
@@ -132,12 +142,12 @@ class Settings(BaseSettings):
 
     @property
     def files(self) -> Path:
-        """Folder of the uploaded files as they came."""
+        """Folder of the uploaded files."""
         return self.data / "files"
 
     @property
     def database(self) -> str:
-        """SQLAlchemy's URL of the database in use."""
+        """The SQLAlchemy URL of the database."""
         if self.database_url is None:
             return f"sqlite:///{self.data / 'bulk_upload.db'}"
         scheme, _, rest = self.database_url.partition("://")
@@ -145,7 +155,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path:
-        """Socket of the private Redis: in the data folder, or in a short one named after it when that path is long."""
+        """Socket of the private Redis: in the data folder, or in a temporary folder if that path is too long."""
         inside = self.data / "redis" / "redis.sock"
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside
@@ -154,11 +164,11 @@ class Settings(BaseSettings):
 
     @property
     def redis(self) -> str:
-        """URL of the Redis in use."""
+        """The URL of Redis."""
         return self.redis_url or f"unix://{self.redis_socket}"
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs in its environment to read these same settings."""
+        """The environment variables with which a child process loads the same settings."""
         names = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
         values = self.model_dump(exclude_none=True)
         return {names.get(name, f"BULK_UPLOAD_{name.upper()}"): str(value) for name, value in values.items()}

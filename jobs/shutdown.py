@@ -1,6 +1,6 @@
-"""Whether this process was asked to stop: a work horse then hands its upload back after the running chunk."""
+"""Whether this process must stop: a work horse then hands its upload back after the current chunk."""
 
 import threading
 
-#: Set by the worker's signal handlers (worker.py), read by the job (bulk_upload.py).
+#: The worker's signal handlers set it (worker.py); the job reads it (bulk_upload.py).
 requested = threading.Event()

@@ -1,4 +1,4 @@
-"""The tables of records. The rows of datasets are in tables of their own, `data_<name>` (see datasets.py)."""
+"""The tables of records. Each dataset has its rows in a table `data_<name>` (see datasets.py)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """A moment, in UTC on the way in and out, on databases with and without time zones."""
+    """A time in UTC, on databases with and without time zones."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -21,7 +21,7 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 metadata = sa.MetaData()
 
-#: Both databases number from 1 and never again give a number that was once taken.
+#: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 uploads = sa.Table(
@@ -30,27 +30,27 @@ uploads = sa.Table(
     sa.Column("id", Id, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    #: Attempts in a row that committed no row.
+    #: Consecutive attempts that committed nothing.
     sa.Column("attempts_without_progress", sa.Integer, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
-    #: The name that was asked for; empty: named after the file.
+    #: The name chosen for a new dataset; empty: named after the file.
     sa.Column("dataset_wanted", sa.Text, nullable=False),
-    #: The dataset that the rows go into: known from the start, or once the file's columns are.
+    #: The dataset that receives the rows; null until a new one is created.
     sa.Column("dataset", sa.Text),
-    #: How the file is to be read, as far as the sender said so (import_options.ImportOptions), as JSON.
+    #: The import options that the sender chose (import_options.ImportOptions), as JSON.
     sa.Column("options", sa.JSON, nullable=False),
-    #: The upload whose failed rows this one brings back, corrected.
+    #: The upload whose failed rows this one corrects.
     sa.Column("parent", sa.ForeignKey("uploads.id")),
-    #: The earlier upload of the same bytes into the same dataset.
+    #: An earlier upload of the same bytes into the same dataset.
     sa.Column("duplicate_of", sa.ForeignKey("uploads.id")),
-    #: The header as it came, a list of text.
+    #: The column names of the file, a list of text.
     sa.Column("header", sa.JSON),
     #: Name in the folder of files.
     sa.Column("stored_as", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
-    #: The checkpoint: byte of the file, once it is plain CSV, at which the next chunk begins; and its bytes in all.
+    #: The checkpoint: the byte of the prepared CSV file at which the next chunk begins; and the size of that file.
     sa.Column("next_byte", sa.BigInteger, nullable=False),
     sa.Column("bytes_total", sa.BigInteger),
     sa.Column("rows_total", sa.BigInteger),
@@ -58,25 +58,25 @@ uploads = sa.Table(
     sa.Column("rows_success", sa.BigInteger, nullable=False),
     sa.Column("rows_failed", sa.BigInteger, nullable=False),
     sa.Column("error", sa.Text),
-    #: Sentences about how the file was read, for its page.
+    #: Sentences for people about how the file was read.
     sa.Column("notes", sa.JSON, nullable=False),
     sa.Column("worker", sa.Text),
     sa.Column("lease_until", UtcDateTime),
-    #: Since when, and from which row on, this attempt has been importing: its rate.
+    #: When and at which row this attempt began to import, for its rate.
     sa.Column("counting_since", UtcDateTime),
     sa.Column("counting_from", sa.BigInteger, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("started_at", UtcDateTime),
     sa.Column("finished_at", UtcDateTime),
     sa.Column("updated_at", UtcDateTime, nullable=False),
-    #: Who imports it (uploads.Processor): a worker, or a script outside.
+    #: uploads.Processor: a worker, or an external script.
     sa.Column("processor", sa.Text, nullable=False, server_default="worker"),
-    #: Percent, by the reports of the script outside.
+    #: Percent, as reported by the external script.
     sa.Column("progress_reported", sa.Integer),
-    #: Since when that script has said nothing, once it has been a while.
+    #: The time of the last report, once the external script has sent none for a while.
     sa.Column("silent_since", UtcDateTime),
-    #: The names of file and dataset as a search compares them (history_query.search_text). The default lets processes
-    #: of the release before create uploads until they are replaced.
+    #: The names of file and dataset for searches (history_query.search_text). The default lets processes of the
+    #: previous release create uploads until they are replaced.
     sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_updated_at", "updated_at"),
@@ -102,31 +102,31 @@ failed_rows = sa.Table(
     metadata,
     sa.Column("upload_id", sa.ForeignKey("uploads.id"), primary_key=True),
     sa.Column("row_number", sa.BigInteger, primary_key=True),
-    #: The cells as they came, a list of text.
+    #: The original values, a list of text.
     sa.Column("cells", sa.JSON, nullable=False),
-    #: A list of [column or null, rule, cell or null] (uploads.Reason).
+    #: A list of [column or null, rule, cell or null] (failed_rows.Reason).
     sa.Column("reasons", sa.JSON, nullable=False),
 )
 
-#: How many rows failed for which reason, also of those that are not kept.
+#: How many rows failed for each reason, including rows that are not stored.
 failure_counts = sa.Table(
     "failure_counts",
     metadata,
     sa.Column("upload_id", sa.ForeignKey("uploads.id"), primary_key=True),
-    #: "" for the row as a whole.
+    #: "" for a reason about the row as a whole.
     sa.Column("column", sa.Text, primary_key=True),
     sa.Column("rule", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
 )
 
-#: What was answered to a request that came with an Idempotency-Key (see idempotency.py).
+#: The answers to requests with an Idempotency-Key (see idempotency.py).
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
-    #: SHA-256 of the request's body, hexadecimal.
+    #: SHA-256 of the request body, hexadecimal.
     sa.Column("body", sa.Text, nullable=False),
-    #: The HTTP status, and the answer as JSON.
+    #: The HTTP status, and the response body as JSON.
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("answer", sa.JSON, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),

@@ -1,7 +1,7 @@
-"""The upload's record and its state machine. Every function changes one record, guarded, in the caller's transaction.
+"""The upload's record and its state machine. Each function that changes a record runs in the caller's transaction.
 
-A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt] RETURNING …`, so a claimant whose claim
-was given away matches no row and writes nothing, whatever it still believes (DESIGN, sections 3 and 4).
+A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt] RETURNING …`. A claimant that has lost its
+claim matches no row, so it writes nothing even if it does not know yet.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.tables import uploads
 
-#: Attempts in a row that commit no row before an upload is given up.
+#: Consecutive attempts that commit nothing before an upload fails.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 
 
@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 class Processor(StrEnum):
-    """Who imports an upload: a worker of ours, or a script outside, which reports how far it is (reports.py)."""
+    """What imports an upload: a worker, or an external script that reports its progress (reports.py)."""
 
     WORKER = "worker"
     EXTERNAL = "external"
@@ -45,36 +45,37 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 @dataclass(frozen=True)
 class Transition:
-    """From which states an upload may go to which, and what that is called when it is refused.
+    """A change of state that is allowed.
 
-    target: None for the state that it is in. of: whose uploads; None for everybody's.
+    target: None keeps the current state. participle: for errors ("… cannot be cancelled."). processor: of the
+    uploads it applies to; None for all.
     """
 
     sources: frozenset[Status]
     target: Status | None
     participle: str
-    of: Processor | None = Processor.WORKER
+    processor: Processor | None = Processor.WORKER
 
 
-#: The state machine, whole. What is not here cannot happen.
+#: The whole state machine. A change that is not listed here cannot happen.
 CLAIM = Transition(frozenset({Status.PENDING}), Status.PROCESSING, "claimed")  # by a worker, with a lease
 ADVANCE = Transition(frozenset({Status.PROCESSING}), Status.PROCESSING, "advanced")  # a chunk commits, a lease renews
 HAND_BACK = Transition(
     frozenset({Status.PROCESSING}), Status.PENDING, "handed back"
-)  # lease over, horse dead, shutdown
-COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the file's end
-FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or attempts are given up
+)  # the lease expired, the work horse died, or its worker shuts down
+COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the end of the file
+FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or too many attempts committed nothing
 CANCEL = Transition(
     ACTIVE, Status.CANCELLED, "cancelled", None
-)  # somebody asked; who works at it learns it as it writes
+)  # a person cancels; the claimant finds out when it writes next
 RETRY = Transition(frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING, "retried", None)  # a new run begins
-#: By a report of the script that imports it: it goes on, or says how it ended.
+#: A report of the external script: progress, or how the import ended.
 REPORT = {
     target: Transition(ACTIVE, target, "reported on", Processor.EXTERNAL)
     for target in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 }
-FALL_SILENT = Transition(ACTIVE, None, "silent", Processor.EXTERNAL)  # its script has said nothing for a while
-GIVE_UP = Transition(ACTIVE, Status.FAILED, "given up", Processor.EXTERNAL)  # nor for much longer
+MARK_SILENT = Transition(ACTIVE, None, "marked as silent", Processor.EXTERNAL)  # no report for a while
+TIME_OUT = Transition(ACTIVE, Status.FAILED, "timed out", Processor.EXTERNAL)  # none for external_timeout
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,12 @@ class Upload:
 
     @property
     def has_file(self) -> bool:
-        """Whether its file is kept here: of an external one it need not be."""
+        """Whether the server stores the file: for an external upload it need not."""
         return self.stored_as != ""
 
     @property
     def progress(self) -> int:
-        """Percent of the file that is accounted for, by its rows if they were counted: 100 only when completed."""
+        """Percent of rows that are processed, or of bytes if the rows were not counted; 100 only when completed."""
         if self.status is Status.COMPLETED:
             return 100
         if self.is_external:
@@ -151,7 +152,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write for an upload, until its attempt is over. Proven again by every write."""
+    """The right to write for an upload during one attempt. Every write checks it."""
 
     upload_id: int
     attempt: int
@@ -162,7 +163,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of uploads, newest first. newer, older: ids to begin at, or None where there is nothing more."""
+    """A page of uploads, newest first. newer, older: ids at which the adjacent pages begin, or None."""
 
     items: list[Upload]
     newer: int | None
@@ -179,10 +180,10 @@ def create(
     processor: Processor = Processor.WORKER,
     rows_total: int | None = None,
 ) -> Upload:
-    """Record an upload whose file is stored, or one that is external and needs none: pending.
+    """Record a pending upload. An external upload needs no stored file.
 
-    dataset: one that exists, which the rows go into. dataset_wanted: the name of a new one, "" for one after the file.
-    rows_total: if it is known.
+    dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
+    file. rows_total: None if it is not known.
     """
     statement = sa.insert(uploads).values(
         seq=1,
@@ -215,18 +216,18 @@ def create(
     return Upload.from_row(connection.execute(statement.returning(uploads)).one())
 
 
-def hold(connection: sa.Connection, upload: Upload) -> Upload:
-    """Do not import what was imported before, until somebody says so: a retry is all it takes."""
+def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
+    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
     earlier = get(connection, upload.duplicate_of or upload.id)
-    told = (
-        f"The same file was imported into “{upload.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}."
-        " Nothing was imported again; import it anyway if that is meant."
+    error = (
+        f"The same file was imported into “{upload.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
+        " was not imported again. To import it a second time, choose “Import anyway”."
     )
-    return _asked(connection, CANCEL, upload.id, **_ENDED, error=told)
+    return _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
 
 
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
-    """Take a pending upload for this worker, or None when it is no longer to be had. lease: seconds."""
+    """Claim a pending upload for this worker; None if it is no longer pending. lease: seconds."""
     return _change(
         connection,
         CLAIM,
@@ -242,8 +243,8 @@ def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: floa
 
 
 def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
-    """Keep the claim for another lease while nothing else is written. Raises ClaimLostError."""
-    return _owned(connection, ADVANCE, claim, lease_until=utc_now(lease))
+    """Extend the claim by another lease. Raises ClaimLostError."""
+    return _change_claimed(connection, ADVANCE, claim, lease_until=utc_now(lease))
 
 
 def begin(
@@ -259,12 +260,12 @@ def begin(
     parent: int | None,
     notes: list[str],
 ) -> Upload:
-    """The file was understood and its dataset exists: the first row is next. Raises ClaimLostError.
+    """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
-    rows_total: if the whole file was looked through.
+    rows_total: None if the rows were not counted.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
-    return _owned(
+    return _change_claimed(
         connection,
         ADVANCE,
         claim,
@@ -282,12 +283,12 @@ def begin(
 
 
 def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int, bad: int, next_byte: int) -> Upload:
-    """Account for a chunk, and move the checkpoint behind it. Raises ClaimLostError.
+    """Count the rows of a chunk and move the checkpoint behind it. Raises ClaimLostError.
 
-    good, bad: rows that the caller writes, and keeps as failed, in this same transaction. next_byte: where the next
-    chunk begins.
+    good, bad: rows that the caller writes to the dataset, or records as failed, in the same transaction. next_byte:
+    where the next chunk begins.
     """
-    return _owned(
+    return _change_claimed(
         connection,
         ADVANCE,
         claim,
@@ -301,25 +302,25 @@ def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int,
 
 
 def complete(connection: sa.Connection, claim: Claim) -> Upload:
-    """The file's end was reached. Raises ClaimLostError."""
-    return _owned(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+    """Complete the upload at the end of its file. Raises ClaimLostError."""
+    return _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
 
 
 def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
-    """The claimant cannot go on; error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _owned(connection, FAIL, claim, **_ENDED, error=error)
+    """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
+    return _change_claimed(connection, FAIL, claim, **_ENDED, error=error)
 
 
 def hand_back(
-    connection: sa.Connection, claim: Claim, *, because: str, willingly: bool = False, expired: bool = False
+    connection: sa.Connection, claim: Claim, *, because: str, at_shutdown: bool = False, expired: bool = False
 ) -> Upload | None:
-    """The claimant is gone, or goes: pending again, or failed when attempts are used up. None: it was not its own.
+    """End an attempt: the upload is pending again, or failed if too many attempts committed nothing.
 
-    because: what happened to the claimant, for the person. willingly: this attempt does not count among the barren
-    ones. expired: only if its lease is over still, when the statement runs.
+    None: the upload is no longer this claimant's. because: what happened to the claimant, for people. at_shutdown: the
+    attempt does not count as one without progress. expired: only if the lease has expired when the statement runs.
     """
     lease = uploads.c.lease_until < utc_now() if expired else sa.true()
-    if willingly:
+    if at_shutdown:
         spared = sa.case((uploads.c.attempts_without_progress > 0, uploads.c.attempts_without_progress - 1), else_=0)
         return _change(
             connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, attempts_without_progress=spared
@@ -332,30 +333,30 @@ def hand_back(
 
 
 def cancel(connection: sa.Connection, upload_id: int) -> Upload:
-    """Stop for good; rows that are in stay in. Raises UploadNotFoundError, TransitionError."""
-    return _asked(connection, CANCEL, upload_id, **_ENDED)
+    """Cancel an upload. Rows that were imported stay in the dataset. Raises UploadNotFoundError, TransitionError."""
+    return _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
 
 
 def retry(connection: sa.Connection, upload_id: int) -> Upload:
-    """Begin a new run: behind the last chunk that was committed, or from the start if no row ever succeeded.
+    """Begin a new run: behind the last committed chunk, or from the start if no row has succeeded.
 
-    An external one waits for the reports of a script that begins anew, and that says itself from where.
+    The counts of an external upload are reset: they come from the next reports.
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _asked(
+    upload = _change_or_raise(
         connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, **_UNCLAIMED
     )
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
-    failed_rows.forget(connection, upload_id)
+    failed_rows.delete_all(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0, "progress_reported": None}
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
 
 
-def locked(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
-    """Those of these uploads that exist, by id. Nobody else changes them before this transaction ends."""
+def lock(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
+    """Lock the uploads that exist until the transaction ends, and return them by id."""
     statement = sa.select(uploads).where(uploads.c.id.in_(set(upload_ids))).order_by(uploads.c.id).with_for_update()
     return {row.id: Upload.from_row(row) for row in connection.execute(statement)}
 
@@ -371,9 +372,9 @@ def report(
     progress: int,
     error: str | None,
 ) -> Upload:
-    """What the script of an external upload says of it, which was found to fit to `upload` (reports.py).
+    """Record a report on an external upload, checked against `upload` (reports.py).
 
-    The first report of a run begins an attempt. Raises TransitionError if the upload is not as it was.
+    The first report of a run begins an attempt. Raises TransitionError if the upload has changed since.
     """
     rows = rows_success + rows_failed
     begins: dict[str, Any] = {}
@@ -401,29 +402,32 @@ def report(
     return reported
 
 
-def silent(connection: sa.Connection, *, for_seconds: float) -> list[Upload]:
-    """External uploads that are active and of which nothing was heard for so many seconds, oldest first."""
+def silent_for(connection: sa.Connection, seconds: float) -> list[Upload]:
+    """Active external uploads without a report for so many seconds, oldest first."""
     statement = sa.select(uploads).where(
-        uploads.c.processor == Processor.EXTERNAL, uploads.c.status.in_(ACTIVE), _heard < utc_now(-for_seconds)
+        uploads.c.processor == Processor.EXTERNAL, uploads.c.status.in_(ACTIVE), _last_report < utc_now(-seconds)
     )
     return [Upload.from_row(row) for row in connection.execute(statement.order_by(uploads.c.id))]
 
 
-def fall_silent(connection: sa.Connection, upload_id: int, *, for_seconds: float) -> Upload | None:
-    """Note since when nothing was heard of an external upload. None: something was, or it is noted already."""
-    unnoted = uploads.c.silent_since.is_(None) & (_heard < utc_now(-for_seconds))
-    return _change(connection, FALL_SILENT, upload_id, None, unnoted, silent_since=uploads.c.updated_at)
+def mark_silent(connection: sa.Connection, upload_id: int, *, for_seconds: float) -> Upload | None:
+    """Set `silent_since` of an external upload without a report for so many seconds.
+
+    None: there was a report, or it is set already.
+    """
+    unmarked = uploads.c.silent_since.is_(None) & (_last_report < utc_now(-for_seconds))
+    return _change(connection, MARK_SILENT, upload_id, None, unmarked, silent_since=uploads.c.updated_at)
 
 
-def give_up(connection: sa.Connection, upload_id: int, *, for_seconds: float, error: str) -> Upload | None:
-    """Fail an external upload of which nothing was heard for so many seconds. None: something was by now."""
-    return _change(connection, GIVE_UP, upload_id, None, _heard < utc_now(-for_seconds), **_ENDED, error=error)
+def time_out(connection: sa.Connection, upload_id: int, *, for_seconds: float, error: str) -> Upload | None:
+    """Fail an external upload without a report for so many seconds. None: there was a report."""
+    return _change(connection, TIME_OUT, upload_id, None, _last_report < utc_now(-for_seconds), **_ENDED, error=error)
 
 
 _earlier = uploads.alias("earlier")
 
-#: When anything was heard of an external upload last: each change of it is a word, but the note that none comes.
-_heard = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
+#: The last report on an external upload: its last change, except for the one that set `silent_since`.
+_last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
@@ -433,21 +437,21 @@ def _change(
     connection: sa.Connection,
     transition: Transition,
     upload_id: int,
-    held_by: int | None = None,
+    expected_attempt: int | None = None,
     *conditions: sa.ColumnElement[bool],
     **values: Any,
 ) -> Upload | None:
-    """The one guarded statement. held_by: the attempt that must have the claim, if any must.
+    """The one guarded UPDATE. expected_attempt: the one that must hold the claim; None for any.
 
-    None: the upload is not in a state, or not in the attempt, that allows it.
+    None: the state or the attempt of the upload does not allow the change.
     """
     statement = sa.update(uploads).where(
         uploads.c.id == upload_id, uploads.c.status.in_(transition.sources), *conditions
     )
-    if held_by is not None:
-        statement = statement.where(uploads.c.attempt == held_by)
-    if transition.of is not None:
-        statement = statement.where(uploads.c.processor == transition.of)
+    if expected_attempt is not None:
+        statement = statement.where(uploads.c.attempt == expected_attempt)
+    if transition.processor is not None:
+        statement = statement.where(uploads.c.processor == transition.processor)
     if transition.target is not None:
         values["status"] = transition.target
     statement = statement.values(seq=uploads.c.seq + 1, updated_at=utc_now(), **values)
@@ -455,14 +459,14 @@ def _change(
     return None if row is None else Upload.from_row(row)
 
 
-def _owned(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
+def _change_claimed(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
     upload = _change(connection, transition, claim.upload_id, claim.attempt, **values)
     if upload is None:
-        raise ClaimLostError(f"Upload #{claim.upload_id} is no longer with attempt {claim.attempt}.")
+        raise ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
     return upload
 
 
-def _asked(connection: sa.Connection, transition: Transition, upload_id: int, **values: Any) -> Upload:
+def _change_or_raise(connection: sa.Connection, transition: Transition, upload_id: int, **values: Any) -> Upload:
     upload = _change(connection, transition, upload_id, **values)
     if upload is None:
         raise TransitionError(upload_id, get(connection, upload_id).status, transition.participle)
@@ -477,27 +481,27 @@ def get(connection: sa.Connection, upload_id: int) -> Upload:
     return Upload.from_row(row)
 
 
-def among(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
-    """Those of these uploads that exist, oldest first."""
+def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
+    """The uploads with these ids that exist, oldest first."""
     statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def active(connection: sa.Connection) -> list[Upload]:
-    """All uploads that are not at an end, oldest first."""
+    """All pending and processing uploads, oldest first."""
     statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def changed_since(connection: sa.Connection, moment: datetime) -> list[Upload]:
-    """Uploads that are active, or changed at or after a moment; in the order of their changes."""
+    """Uploads that are active, or changed at or after a moment, in the order of their changes."""
     condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= moment)
     statement = sa.select(uploads).where(condition).order_by(uploads.c.updated_at, uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
-    """Uploads that are active, or changed in the last so many seconds by the database's clock."""
+    """Uploads that are active, or changed within so many seconds by the database's clock, oldest first."""
     condition = uploads.c.status.in_(ACTIVE) | (uploads.c.updated_at >= utc_now(-seconds))
     return [
         Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
@@ -505,13 +509,13 @@ def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
 
 
 def abandoned(connection: sa.Connection) -> list[Upload]:
-    """Uploads in process whose lease is over: their worker is dead, frozen, or cut off from the database."""
+    """Uploads whose lease has expired: their worker died, froze, or lost its connection to the database."""
     statement = sa.select(uploads).where(uploads.c.status == Status.PROCESSING, uploads.c.lease_until < utc_now())
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
 def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload]:
-    """Pending uploads that wait for a worker and have not changed for so many seconds, oldest first."""
+    """Uploads that wait for a worker and have not changed for so many seconds, oldest first."""
     condition = sa.and_(
         uploads.c.status == Status.PENDING,
         uploads.c.processor == Processor.WORKER,
@@ -525,7 +529,7 @@ def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload
 def page(
     connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
 ) -> Page:
-    """Uploads that the query finds, with an id up to `cursor`, newest first."""
+    """Uploads that match the query, with ids up to `cursor`, newest first."""
     statement = sa.select(uploads).where(query.where()).order_by(uploads.c.id.desc())
     upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
     found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
@@ -541,13 +545,13 @@ def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cur
 
 
 def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
-    """The last uploads that came to an end after a moment, in that order."""
+    """The last uploads that ended after a moment, in the order in which they ended."""
     statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment)
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
 
 
 def newest_change(connection: sa.Connection) -> datetime | None:
-    """When any upload changed last."""
+    """The time of the latest change of any upload."""
     newest: datetime | None = connection.execute(sa.select(sa.func.max(uploads.c.updated_at))).scalar_one()
     return newest

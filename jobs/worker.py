@@ -1,4 +1,4 @@
-"""The RQ worker: takes uploads from the queue and imports each in a work horse, a process of its own."""
+"""The RQ worker: takes uploads from the queue and imports each in a work horse, its child process."""
 
 import logging
 import os
@@ -27,8 +27,8 @@ RQ_HEARTBEAT_MARGIN = 15
 
 
 class ImportWorker(Worker):
-    """RQ's forking worker, with two differences: on its shutdown it asks its horse to hand the upload back instead of
-    waiting for the whole file, and it stays with its horse while Redis does not respond."""
+    """RQ's forking worker, with two differences: at shutdown it asks its work horse to hand the upload back instead of
+    waiting for the whole file, and it keeps monitoring the work horse while Redis does not respond."""
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         try:
@@ -38,7 +38,7 @@ class ImportWorker(Worker):
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         super().fork_work_horse(job, queue)
-        if shutdown.requested.is_set():  # asked after the fork and before its process id was known
+        if shutdown.requested.is_set():  # requested between the fork and the assignment of its process id
             self._ask_horse_to_stop()
 
     def setup_work_horse_signals(self) -> None:
@@ -47,7 +47,7 @@ class ImportWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
-        shutdown.requested.set()  # for a horse that is not forked yet
+        shutdown.requested.set()  # for a work horse that is not forked yet
         self._ask_horse_to_stop()
 
     def _ask_horse_to_stop(self) -> None:
@@ -57,12 +57,12 @@ class ImportWorker(Worker):
 
 
 def work(settings: Settings) -> None:
-    """Be one worker, until SIGTERM or SIGINT. What a job needs is imported now, so that its fork starts warm."""
-    import jobs.bulk_upload  # noqa: F401  # the libraries it imports take seconds to load
+    """Run one worker until SIGTERM or SIGINT. It imports the job's libraries first, so that its forks start fast."""
+    import jobs.bulk_upload  # noqa: F401  # its libraries take seconds to load
 
-    # The job reads its settings from the environment: what the command line said must be there too.
+    # The job reads its settings from the environment, which must include the options of the command line.
     os.environ.update(settings.environment())
-    # A horse between its fork and its own handler must survive the signal that asks it to stop.
+    # A work horse must survive this signal between its fork and the installation of its own handler.
     signal.signal(signal.SIGUSR1, lambda *_: shutdown.requested.set())
 
     def on_horse_killed(job: Job, _pid: int, status: int, _usage: object) -> None:
@@ -89,14 +89,14 @@ def work(settings: Settings) -> None:
 
 
 def take_back_from_horse(settings: Settings, job_id: str, because: str) -> None:
-    """Give the upload of a horse that died to the next worker at once. job_id: as queue.py makes it."""
+    """Take the upload of a dead work horse back for the next worker at once. job_id: in the format of queue.py."""
     upload_id, attempt = (int(part) for part in job_id.split("-"))
     with Changes.opened(settings) as changes:
         take_back(changes, Claim(upload_id, attempt), because)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """An error of Redis is one line of the log, not a page."""
+    """A logging filter that shortens a Redis error to one line."""
     if record.exc_info and isinstance(record.exc_info[1], RedisError):
         record.msg, record.args = f"{record.getMessage()} {record.exc_info[1]}", ()
         record.exc_info = None

@@ -27,7 +27,7 @@ def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
 def show_all(database: Database) -> None:
     """A line each: name, mode, rows, columns."""
     with database.reading() as connection:
-        found = datasets.everything(connection)
+        found = datasets.all_with_row_counts(connection)
     if not found:
         click.echo("No datasets yet.")
         return

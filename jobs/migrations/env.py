@@ -1,4 +1,4 @@
-"""Run by Alembic on the connection, and in the transaction, that `jobs.database.migrate` opened."""
+"""Alembic runs this on the connection, and in the transaction, that `jobs.database.migrate` opened."""
 
 from alembic import context
 

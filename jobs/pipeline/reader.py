@@ -85,8 +85,8 @@ def inspect(text: TextFile) -> PreparedTable:
     header = sample[place]
     if header.problem:
         raise UnreadableFileError(f"The header line cannot be read: {header.problem.sentence}. {EXPECTED}")
-    marks = corrections.marks_of(header.cells)
-    names, notes = _unique_names(corrections.without_marks(header.cells))
+    marks = corrections.count_tracking_columns(header.cells)
+    names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
     first = next((record.cells for record in sample[place + 1 :] if record.cells), [])
     above = [record.cells for record in sample[:place]]
     skipped_lines = [skipped(above, place)] if any(map(any, above)) else []

@@ -166,7 +166,10 @@ def test_a_stored_file_that_is_gone_ends_with_a_sentence_for_people(settings: Se
     files.path_of(settings.files, upload.stored_as).unlink()
     failed = run(database, upload)
 
-    assert (failed.status, failed.error) == (Status.FAILED, "The uploaded file is no longer stored on the server.")
+    assert (failed.status, failed.error) == (
+        Status.FAILED,
+        "The uploaded file is no longer stored on the server. Upload it again.",
+    )
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -285,7 +288,7 @@ def test_an_upload_cancelled_while_its_file_is_looked_through_leaves_no_dataset(
     monkeypatch.setattr(bulk_upload, "Ticker", Cancelling)
     upload = imported(settings, database, CONTENT)
     with database.reading() as connection:
-        left = datasets.everything(connection)
+        left = datasets.all_with_row_counts(connection)
 
     assert (upload.status, upload.dataset, left) == (Status.CANCELLED, None, [])
 
@@ -304,7 +307,7 @@ def test_a_claimant_whose_upload_was_taken_away_writes_nothing_more(
 
     assert (upload.status, upload.attempt, upload.worker) == (Status.PROCESSING, 2, "another")
     assert len(rows_of(database, "june")) == upload.rows_success < 150
-    assert f"Upload #{upload.id} is no longer with attempt 1. It stops here." in caplog.messages
+    assert f"Attempt 1 no longer holds the claim on upload #{upload.id}. The attempt stops." in caplog.messages
 
 
 def test_what_the_next_claimant_finds_is_imported_once(
@@ -400,7 +403,7 @@ def test_an_upload_whose_import_always_breaks_is_given_up(
 
     assert [state.status for state in states] == [*[Status.PENDING] * 4, Status.FAILED]
     assert states[-1].error == (
-        "Stopped after 5 attempts without progress. The last time, an unexpected error came up (OSError)."
+        "Stopped after 5 attempts without progress. The last time, an unexpected error occurred (OSError)."
     )
     assert rows_of(database, "june") == []
 
@@ -564,7 +567,7 @@ def run_at_once(database: Database, *several: Upload) -> list[Upload]:
         for ended in [pool.submit(run_one, upload) for upload in several]:
             ended.result(120)
     with database.reading() as connection:
-        return uploads.among(connection, [upload.id for upload in several])
+        return uploads.get_many(connection, [upload.id for upload in several])
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["alike", "face to face"])
@@ -656,14 +659,14 @@ def test_a_file_of_which_every_row_failed_says_the_most_frequent_reason(settings
 
     assert (upload.status, upload.rows_processed, upload.rows_failed) == (Status.FAILED, 3, 3)
     assert upload.error == (
-        "Every row failed, so nothing was imported. The most frequent reason: id: is not a whole number."
+        "All rows failed, so nothing was imported. The most frequent reason: id: is not a whole number."
     )
 
 
 def test_a_file_that_is_hopeless_is_not_read_to_its_end(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_upload, "HOPELESS_AFTER", 100)
+    monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
     declared(database)
     content = "id,name\n" + "x,y\n" * 500 + "1,y\n"
     upload = run(database, recorded(settings, database, content, dataset="people"))
@@ -679,7 +682,7 @@ def test_a_file_that_is_hopeless_is_not_read_to_its_end(
 def test_a_row_that_succeeds_early_gives_the_rest_its_chance(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_upload, "HOPELESS_AFTER", 100)
+    monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
     declared(database)
     content = "id,name\n" + "x,y\n" * 20 + "1,y\n" + "x,y\n" * 500
     upload = run(database, recorded(settings, database, content, dataset="people"))

@@ -51,7 +51,10 @@ def test_a_header_is_the_files_own_and_the_marks() -> None:
     header = corrections.header(["id", "name"])
 
     assert header == ["id", "name", "_upload_id", "_row_number", "_error"]
-    assert (corrections.marks_of(header), corrections.without_marks(header)) == (3, ["id", "name"])
+    assert (corrections.count_tracking_columns(header), corrections.without_tracking_columns(header)) == (
+        3,
+        ["id", "name"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_a_header_is_the_files_own_and_the_marks() -> None:
     ],
 )
 def test_a_header_without_all_marks_at_its_end_is_no_header_of_corrections(header: list[str]) -> None:
-    assert (corrections.marks_of(header), corrections.without_marks(header)) == (0, header)
+    assert (corrections.count_tracking_columns(header), corrections.without_tracking_columns(header)) == (0, header)
 
 
 def test_a_record_has_the_original_values_and_says_where_they_failed_and_why() -> None:

@@ -76,7 +76,9 @@ def test_a_process_may_not_open_one_sqlite_file_through_both_drivers(sqlite_url:
 
     driver = "sqlite3" if bulk else "adbc"
     path = sqlite_url.removeprefix("sqlite:///")
-    assert f"{path} is open in this process through another driver than {driver}." == str(refused.value)
+    assert f"This process cannot open {path} through {driver}: it is open through the other driver." == str(
+        refused.value
+    )
 
 
 def test_another_name_of_the_same_file_does_not_help(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +254,7 @@ def test_a_writer_gets_its_turn_among_others_that_never_pause(
 
 
 def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IMPORT_PATIENCE", 60.0)
+    monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 60.0)
     path = str(tmp_path / "bulk_upload.db")
     order: list[str] = []
 
@@ -274,7 +276,7 @@ def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch:
 
 
 def test_an_import_does_not_wait_for_others_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IMPORT_PATIENCE", 0.01)
+    monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 0.01)
     path = str(tmp_path / "bulk_upload.db")
     descriptor = os.open(f"{path}.waiting", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -299,7 +301,10 @@ def test_a_writer_that_is_not_let_in_says_that_the_database_is_busy(sqlite_url: 
             with database.transaction() as connection:
                 click(connection)
 
-        with database.transaction(), pytest.raises(DatabaseBusyError, match=r"busy with another import for too long\."):
+        with (
+            database.transaction(),
+            pytest.raises(DatabaseBusyError, match=r"The database is busy with another import\."),
+        ):
             write()
         write()
 

@@ -51,7 +51,7 @@ from tests.support.waiting import until
     ],
 )
 def test_a_dataset_is_named_after_its_file(filename: str, name: str) -> None:
-    assert name == datasets.name_after(filename)
+    assert name == datasets.name_from_filename(filename)
     assert name == datasets.checked_name(name)
 
 
@@ -72,7 +72,7 @@ def test_a_name_that_no_dataset_can_have_is_refused_with_what_it_can(wish: str) 
 
     assert str(refused.value) == (
         f"“{wish}” is not a valid dataset name. Use up to 48 lowercase letters, digits and underscores, starting with"
-        " a letter. Or leave it empty to name the dataset after the file."
+        " a letter, or leave it empty to name the dataset after the file."
     )
 
 
@@ -173,7 +173,7 @@ def test_all_datasets_are_listed_by_name_with_their_rows(settings: Settings, dat
         begin: dict[str, Any] = {"dataset": "sales", "rows_total": 9, "next_byte": 0, "bytes_total": 9}
         uploads.begin(connection, claim, lease=60, header=["id"], parent=None, notes=[], **begin)
         uploads.advance(connection, claim, lease=60, good=5, bad=0, next_byte=0)
-        listed = [(each.name, rows) for each, rows in datasets.everything(connection)]
+        listed = [(each.name, rows) for each, rows in datasets.all_with_row_counts(connection)]
         counts = [datasets.row_count(connection, datasets.get(connection, name)) for name in ("sales", "weather")]
         names = datasets.names(connection)
 
@@ -215,7 +215,7 @@ def test_a_name_that_is_taken_is_refused_to_whoever_declares_it(database: Databa
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("", "A dataset needs a name."), ("No Name", "is not a valid dataset name")]
+    ("name", "sentence"), [("", "Enter a name for the dataset."), ("No Name", "is not a valid dataset name")]
 )
 def test_a_declared_dataset_needs_a_name_that_it_can_have(database: Database, name: str, sentence: str) -> None:
     with database.transaction() as connection, pytest.raises(InvalidDatasetNameError, match=sentence):
@@ -226,7 +226,7 @@ def test_an_upsert_needs_a_key(database: Database) -> None:
     with database.transaction() as connection, pytest.raises(SchemaError) as refused:
         declared(connection, mode=Mode.UPSERT)
 
-    assert refused.value.problems == ("primaryKey: is missing; it says which row an upsert replaces",)
+    assert refused.value.problems == ("primaryKey: is missing; mode upsert needs it to find the row to replace",)
 
 
 def fields(*names: str, **aliases: list[str]) -> TableSchema:
@@ -273,14 +273,14 @@ def test_all_columns_that_are_missing_are_named_with_those_that_are_there() -> N
 
     assert missing.value.missing == ("id", "born")
     assert str(missing.value) == (
-        "The file lacks “id”, “born”, without which no row can be imported. Its columns are “Name”, “city”."
+        "Required columns are missing: “id”, “born”. The columns of the file are “Name”, “city”."
     )
 
 
 def test_a_key_is_required_whatever_its_constraints_say() -> None:
     schema = TableSchema.parse({"fields": [{"name": "id"}, {"name": "day"}], "primaryKey": ["id", "day"]})
 
-    with pytest.raises(MissingColumnsError, match="The file lacks “day”"):
+    with pytest.raises(MissingColumnsError, match="Required columns are missing: “day”"):
         datasets.match(schema, ["id"])
 
 
@@ -303,7 +303,7 @@ def test_a_dataset_is_proposed_if_it_alone_has_exactly_these_columns(
         declared(connection, "a_b", fields=[{"name": "a"}, {"name": "b"}])
         declared(connection, "b_a", fields=[{"name": "b"}, {"name": "a"}])
     with database.reading() as connection:
-        assert found == datasets.alike(connection, header)
+        assert found == datasets.matching(connection, header)
 
 
 @pytest.mark.parametrize("values", [(3, 17), (0, 0), ("Zoë", -7), ("a/b?c=d&e", 0.1), (True,), ("",)])
@@ -498,7 +498,7 @@ def test_rows_that_were_replaced_are_not_counted_twice(importing: Callable[..., 
         importing(f"id,name\n1,{name}\n2,{name}\n", dataset="sales")
     with database.reading() as connection:
         assert datasets.row_count(connection, dataset) == 2
-        assert datasets.everything(connection) == [(dataset, 2)]
+        assert datasets.all_with_row_counts(connection) == [(dataset, 2)]
 
 
 def test_a_missing_value_is_written_as_its_dataset_reads_it(

@@ -288,7 +288,7 @@ def test_a_redis_that_is_away_fails_no_publish_and_holds_it_up_for_moments_only(
     assert warning.startswith(
         "Could not publish bulk_upload_progress seq 17 for upload 123 to bulk_upload, bulk_upload:123"
     )
-    assert warning.endswith("open pages learn of it from the database.")
+    assert warning.endswith("open pages read it from the database.")
 
 
 def test_a_publisher_finds_a_redis_that_is_back(redis_of_its_own: RedisServer) -> None:

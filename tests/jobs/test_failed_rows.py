@@ -130,7 +130,7 @@ def test_what_failed_is_forgotten_for_one_upload_only(database: Database) -> Non
     record(database, upload_id, bad(1, 2))
     record(database, other, bad(1))
     with database.transaction() as connection:
-        failed_rows.forget(connection, upload_id)
+        failed_rows.delete_all(connection, upload_id)
     record(database, upload_id, bad(1))
 
     assert counts(database, upload_id) == counts(database, other) == [FailureCount("a", "is required", 1)]

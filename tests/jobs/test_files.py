@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import RefusedError, TooLargeError
-from jobs.files import ABANDONED_AFTER, LONGEST_NAME, Arrival, StoredFile, path_of, presentable, remove_abandoned
+from jobs.files import ABANDONED_AFTER, LONGEST_NAME, Arrival, StoredFile, display_name, path_of, remove_abandoned
 
 
 def arrived(folder: Path, *pieces: bytes | memoryview, filename: str = "june.csv", limit: int = 100) -> StoredFile:
@@ -41,7 +41,9 @@ def test_two_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match=r"“june.csv” is empty. Choose a file with a header line and rows below it."):
+    with pytest.raises(
+        RefusedError, match=r"“june.csv” is empty. Choose a file with a header row and at least one row of data."
+    ):
         arrived(tmp_path, b"")
 
     assert os.listdir(tmp_path) == []
@@ -52,7 +54,7 @@ def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_file_over_the_limit_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(TooLargeError, match=r"larger than 1,000 bytes.* ask for a higher BULK_UPLOAD_MAX_UPLOAD_BYTES"):
+    with pytest.raises(TooLargeError, match=r"larger than 1,000 bytes.* to raise BULK_UPLOAD_MAX_UPLOAD_BYTES"):
         arrived(tmp_path, b"x" * 999, b"xx", limit=1000)
 
     assert os.listdir(tmp_path) == []
@@ -65,7 +67,7 @@ def test_a_full_disk_refuses_the_file(tmp_path: Path) -> None:
         arrival._file.close()
         arrival._file = full  # a disk cannot be filled up for a test
 
-        with pytest.raises(RefusedError, match=r"The server's disk is full: the file could not be stored."):
+        with pytest.raises(RefusedError, match=r"The server's disk is full, so the file was not stored."):
             arrival.write(b"a,b\n")
 
 
@@ -105,7 +107,7 @@ def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_loses_its_path_and_what_cannot_be_shown(sent: str, shown: str) -> None:
-    assert shown == presentable(sent)
+    assert shown == display_name(sent)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".XLSM"])
@@ -121,8 +123,8 @@ def test_a_kind_that_cannot_be_imported_is_refused_with_what_to_do(tmp_path: Pat
         Arrival(tmp_path / "files", filename, limit=100)
 
     assert str(refused.value) == (
-        f"“{filename[:LONGEST_NAME]}” is not of a kind that can be imported. Save it as CSV or as an Excel workbook"
-        " (.xlsx) and upload that: the name must end in .csv, .tsv, .tab, .txt, .gz, .zip, .xlsx or .xlsm."
+        f"The file type of “{filename[:LONGEST_NAME]}” is not supported. Save it as CSV or as an Excel"
+        " workbook (.xlsx) and upload that. Supported extensions: .csv, .tsv, .tab, .txt, .gz, .zip, .xlsx, .xlsm."
     )
     assert not (tmp_path / "files").exists()
 

@@ -80,11 +80,15 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"rows_success": MAX_ROWS + 1}, "rows_success", "input should be less than or equal to 1000000000000000"),
     ({"rows_failed": 2**70}, "rows_failed", "input should be"),
     ({"rows_processed": 5, "rows_success": 3, "rows_failed": 1}, "rows_processed", "rows_success + rows_failed is 4"),
-    ({"rows_processed": 2, "rows_failed": 3}, "rows_processed", "is less than the rows it is made of"),
+    ({"rows_processed": 2, "rows_failed": 3}, "rows_processed", "is less than rows_success + rows_failed"),
     ({"rows_procesed": 2}, "rows_procesed", "is not a known field"),
-    ({"error": "It hurts."}, "error", "bulk_upload_progress has none: send bulk_upload_error if it failed"),
-    ({"event": "bulk_upload_complete", "error": "It hurts."}, "error", "bulk_upload_complete has none"),
-    ({"event": "bulk_upload_error"}, "error", "bulk_upload_error needs a sentence that says why it failed"),
+    (
+        {"error": "It hurts."},
+        "error",
+        "bulk_upload_progress cannot have an error: send bulk_upload_error if the import failed",
+    ),
+    ({"event": "bulk_upload_complete", "error": "It hurts."}, "error", "bulk_upload_complete cannot have an error"),
+    ({"event": "bulk_upload_error"}, "error", "bulk_upload_error needs a sentence that says why the import failed"),
     ({"event": "bulk_upload_error", "error": " \n\0"}, "error", "bulk_upload_error needs a sentence"),
     ({"event": "bulk_upload_error", "error": "x" * (MAX_ERROR + 1)}, "error", "string should have at most 4000"),
     ({"event": "bulk_upload_error", "error": 7}, "error", "input should be a valid string"),
@@ -170,8 +174,8 @@ def test_what_a_worker_owns_is_not_reported_on(connection: sa.Connection) -> Non
         for event in EVENTS:
             said = refused(connection, upload, event.removeprefix("bulk_upload_"))
 
-            assert said.startswith(f"Upload #{upload.id} is imported by a worker here.")
-            assert "“external”" in said
+            assert said.startswith(f"Upload #{upload.id} is imported by a worker of this server.")
+            assert "processor=external" in said
 
 
 def test_a_report_about_another_attempt_is_refused(connection: sa.Connection) -> None:
@@ -179,7 +183,7 @@ def test_a_report_about_another_attempt_is_refused(connection: sa.Connection) ->
     stopped = uploads.cancel(connection, upload.id)
     waiting = uploads.retry(connection, stopped.id)
 
-    expected = f"Upload #{upload.id} is in attempt 2, and the report is about attempt 1."
+    expected = f"Upload #{upload.id} is in attempt 2, but the report is about attempt 1."
     assert expected == refused(connection, waiting, attempt=1)
     assert recorded(connection, waiting, attempt=2).attempt == 2
     assert expected == refused(connection, waiting, attempt=1)
@@ -225,13 +229,13 @@ def test_what_is_not_said_follows_or_stays_and_the_counts_add_up(
 
 
 BACKWARDS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"rows_success": 5_000}, {"rows_processed": 4_000}, "its rows_processed is 5,000 already, not 4,000"),
-    ({"rows_success": 5_000}, {"rows_success": 4_999}, "its rows_processed is 5,000 already, not 4,999"),
-    ({"rows_success": 5}, {"rows_success": 4, "rows_failed": 1}, "its rows_success is 5 already, not 4"),
-    ({"rows_failed": 5}, {"rows_success": 9, "rows_failed": 4}, "its rows_failed is 5 already, not 4"),
-    ({"rows_failed": 5}, {"rows_processed": 4}, "its rows_processed is 5 already, not 4"),
-    ({"progress": 50}, {"progress": 49}, "its progress is 50 already, not 49"),
-    ({"rows_total": 10, "rows_success": 5}, {"progress": 49}, "its progress is 50 already, not 49"),
+    ({"rows_success": 5_000}, {"rows_processed": 4_000}, "its rows_processed is already 5,000, more than 4,000"),
+    ({"rows_success": 5_000}, {"rows_success": 4_999}, "its rows_processed is already 5,000, more than 4,999"),
+    ({"rows_success": 5}, {"rows_success": 4, "rows_failed": 1}, "its rows_success is already 5, more than 4"),
+    ({"rows_failed": 5}, {"rows_success": 9, "rows_failed": 4}, "its rows_failed is already 5, more than 4"),
+    ({"rows_failed": 5}, {"rows_processed": 4}, "its rows_processed is already 5, more than 4"),
+    ({"progress": 50}, {"progress": 49}, "its progress is already 50, more than 49"),
+    ({"rows_total": 10, "rows_success": 5}, {"progress": 49}, "its progress is already 50, more than 49"),
 ]
 
 
@@ -269,7 +273,7 @@ def test_an_upload_is_complete_only_when_every_row_is_accounted_for(connection: 
     said = refused(connection, upload, "complete")
     counted = recorded(connection, upload, "complete", rows_total=902, rows_failed=2)
 
-    assert said.startswith(f"Upload #{upload.id} is not complete: 900 of its 1,000 rows are accounted for.")
+    assert said.startswith(f"Upload #{upload.id} is not complete: 900 of its 1,000 rows are processed.")
     assert (counted.rows_total, counted.rows_processed, counted.rows_failed, counted.progress) == (902, 902, 2, 100)
 
 

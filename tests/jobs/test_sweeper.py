@@ -167,9 +167,7 @@ def test_who_stays_silent_is_failed_with_the_reason(records: Records) -> None:
 
     assert noted.status is Status.PROCESSING
     assert (failed.status, failed.seq, failed.rows_success) == (Status.FAILED, upload.seq + 2, 5)
-    assert failed.error == (
-        "The script sent no report for 3,580 seconds, so the upload failed. Is the script still running?"
-    )
+    assert failed.error == ("The external script sent no report for 3,580 seconds. Check the script, then try again.")
     assert failed.finished_at is not None
     assert failed.silent_since is None
 
@@ -202,7 +200,7 @@ def test_the_patience_is_told_as_people_say_it(records: Records, patience: float
     upload = quiet(records, records.external(), 9 * 86400)
     sweep(records, patience)
 
-    assert f"for {words}, so" in str(records.get(upload).error)
+    assert f"for {words}. " in str(records.get(upload).error)
 
 
 def test_silence_is_told_on_both_channels(records: Records) -> None:

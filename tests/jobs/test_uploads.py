@@ -86,7 +86,7 @@ def hand_back(connection: sa.Connection, claim: Claim, **how: bool) -> Upload | 
 
 Action = Callable[[sa.Connection, Upload], Upload | None]
 
-#: What a claimant does with its upload, by the claim it holds.
+#: What a claimant does with its upload.
 BY_CLAIM: dict[str, Action] = {
     "renew": lambda connection, upload: uploads.renew(connection, claim_of(upload), lease=60),
     "begin": lambda connection, upload: begun(connection, claim_of(upload)),
@@ -94,18 +94,18 @@ BY_CLAIM: dict[str, Action] = {
     "complete": lambda connection, upload: uploads.complete(connection, claim_of(upload)),
     "fail": lambda connection, upload: uploads.fail(connection, claim_of(upload), "This is no table."),
     "hand back": lambda connection, upload: hand_back(connection, claim_of(upload)),
-    "hand back willingly": lambda connection, upload: hand_back(connection, claim_of(upload), willingly=True),
+    "hand back at shutdown": lambda connection, upload: hand_back(connection, claim_of(upload), at_shutdown=True),
 }
-#: What comes of the reports of a script outside, or of their absence.
+#: What an external script's reports, or the lack of them, do with an upload.
 BY_REPORT: dict[str, Action] = {
     "report progress": lambda connection, upload: reported(connection, upload),
     "report the end": lambda connection, upload: reported(connection, upload, Status.COMPLETED),
     "report failure": lambda connection, upload: reported(connection, upload, Status.FAILED, error="No disk."),
     "report that it was cancelled": lambda connection, upload: reported(connection, upload, Status.CANCELLED),
-    "fall silent": lambda connection, upload: uploads.fall_silent(connection, upload.id, for_seconds=-1),
-    "give up": lambda connection, upload: uploads.give_up(connection, upload.id, for_seconds=-1, error="Silent."),
+    "mark silent": lambda connection, upload: uploads.mark_silent(connection, upload.id, for_seconds=-1),
+    "time out": lambda connection, upload: uploads.time_out(connection, upload.id, for_seconds=-1, error="Silent."),
 }
-#: What anybody does with an upload.
+#: Everything that can be done with an upload.
 ACTIONS: dict[str, Action] = (
     BY_CLAIM
     | BY_REPORT
@@ -115,7 +115,7 @@ ACTIONS: dict[str, Action] = (
         "retry": lambda connection, upload: uploads.retry(connection, upload.id),
     }
 )
-#: All that may happen (DESIGN, section 4), and what it leads to.
+#: Every allowed change of a worker's upload, and the status it leads to.
 ALLOWED = {
     (Status.PENDING, "claim"): Status.PROCESSING,
     (Status.PENDING, "fail"): Status.FAILED,
@@ -126,26 +126,26 @@ ALLOWED = {
     (Status.PROCESSING, "complete"): Status.COMPLETED,
     (Status.PROCESSING, "fail"): Status.FAILED,
     (Status.PROCESSING, "hand back"): Status.PENDING,
-    (Status.PROCESSING, "hand back willingly"): Status.PENDING,
+    (Status.PROCESSING, "hand back at shutdown"): Status.PENDING,
     (Status.PROCESSING, "cancel"): Status.CANCELLED,
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
 }
-#: The same for one that a script outside imports.
-ALLOWED_OUTSIDE = {
+#: The same for an external upload.
+ALLOWED_EXTERNAL = {
     (Status.PENDING, "report progress"): Status.PROCESSING,
     (Status.PENDING, "report the end"): Status.COMPLETED,
     (Status.PENDING, "report failure"): Status.FAILED,
     (Status.PENDING, "report that it was cancelled"): Status.CANCELLED,
-    (Status.PENDING, "fall silent"): Status.PENDING,
-    (Status.PENDING, "give up"): Status.FAILED,
+    (Status.PENDING, "mark silent"): Status.PENDING,
+    (Status.PENDING, "time out"): Status.FAILED,
     (Status.PENDING, "cancel"): Status.CANCELLED,
     (Status.PROCESSING, "report progress"): Status.PROCESSING,
     (Status.PROCESSING, "report the end"): Status.COMPLETED,
     (Status.PROCESSING, "report failure"): Status.FAILED,
     (Status.PROCESSING, "report that it was cancelled"): Status.CANCELLED,
-    (Status.PROCESSING, "fall silent"): Status.PROCESSING,
-    (Status.PROCESSING, "give up"): Status.FAILED,
+    (Status.PROCESSING, "mark silent"): Status.PROCESSING,
+    (Status.PROCESSING, "time out"): Status.FAILED,
     (Status.PROCESSING, "cancel"): Status.CANCELLED,
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
@@ -164,14 +164,14 @@ def test_a_transition_leads_where_the_table_says_or_nowhere(
     with suppress(ClaimLostError, TransitionError):
         after = ACTIONS[name](connection, before)
 
-    if target := (ALLOWED if is_ours else ALLOWED_OUTSIDE).get((status, name)):
+    if target := (ALLOWED if is_ours else ALLOWED_EXTERNAL).get((status, name)):
         assert after is not None
         assert (target, before.seq + 1) == (after.status, after.seq)
         assert after == uploads.get(connection, before.id)
         assert (target in TERMINAL) == (after.finished_at is not None)
         is_held = is_ours and target is Status.PROCESSING
         assert is_held == (after.worker is not None) == (after.lease_until is not None)
-        assert (name == "fall silent") == (after.silent_since is not None)
+        assert (name == "mark silent") == (after.silent_since is not None)
     else:
         assert after is None
         assert before == uploads.get(connection, before.id)
@@ -255,13 +255,13 @@ def test_what_was_never_imported_is_no_duplicate(connection: sa.Connection) -> N
 
 def test_a_duplicate_is_held_until_somebody_says_that_it_is_meant(connection: sa.Connection) -> None:
     earlier = succeeded(connection, dataset="sales")
-    held = uploads.hold(connection, created(connection, dataset="sales"))
+    held = uploads.cancel_as_duplicate(connection, created(connection, dataset="sales"))
     retried = uploads.retry(connection, held.id)
 
     assert (held.status, held.attempt, held.seq) == (Status.CANCELLED, 0, 2)
     assert held.error == (
-        f"The same file was imported into “sales” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}."
-        " Nothing was imported again; import it anyway if that is meant."
+        f"The same file was imported into “sales” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
+        " was not imported again. To import it a second time, choose “Import anyway”."
     )
     assert (retried.status, retried.error) == (Status.PENDING, None)
 
@@ -303,7 +303,7 @@ def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection
         outcome = error
 
     assert isinstance(outcome, ClaimLostError) == (not name.startswith("hand back"))
-    assert outcome is None or str(outcome) == f"Upload #{old.id} is no longer with attempt 1."
+    assert outcome is None or str(outcome) == f"Attempt 1 no longer holds the claim on upload #{old.id}."
     assert new == uploads.get(connection, old.id)
     assert failed_rows.rows(connection, old.id, limit=9) == []
 
@@ -392,7 +392,7 @@ def test_an_attempt_that_imported_something_begins_the_count_anew(connection: sa
 
 
 def test_a_worker_that_hands_back_willingly_is_not_held_against_the_upload(connection: sa.Connection) -> None:
-    upload = attempted(connection, created(connection), 20, willingly=True)
+    upload = attempted(connection, created(connection), 20, at_shutdown=True)
 
     assert (upload.status, upload.attempt, upload.attempts_without_progress) == (Status.PENDING, 20, 0)
 
@@ -554,32 +554,32 @@ def test_only_an_external_upload_that_is_active_falls_silent(connection: sa.Conn
     brought_to(connection, Status.PROCESSING, Processor.EXTERNAL)
 
     assert [upload.id for upload in quiet if upload.is_active] == [
-        upload.id for upload in uploads.silent(connection, for_seconds=60)
+        upload.id for upload in uploads.silent_for(connection, 60)
     ]
 
 
 def test_silence_is_noted_once_and_counts_from_the_last_word(connection: sa.Connection) -> None:
     upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
-    noted = uploads.fall_silent(connection, upload.id, for_seconds=60)
-    again = uploads.fall_silent(connection, upload.id, for_seconds=60)
+    noted = uploads.mark_silent(connection, upload.id, for_seconds=60)
+    again = uploads.mark_silent(connection, upload.id, for_seconds=60)
 
     assert noted is not None
     assert (noted.silent_since, noted.status, noted.seq) == (MOMENT, Status.PROCESSING, upload.seq + 1)
     assert noted.updated_at > MOMENT
     assert again is None
-    assert [noted] == uploads.silent(connection, for_seconds=60)
+    assert [noted] == uploads.silent_for(connection, 60)
 
 
 def test_a_word_ends_the_silence(connection: sa.Connection) -> None:
     upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
-    silent = uploads.fall_silent(connection, upload.id, for_seconds=60)
+    silent = uploads.mark_silent(connection, upload.id, for_seconds=60)
     assert silent is not None
     spoken = reported(connection, silent)
 
     assert spoken.silent_since is None
-    assert uploads.silent(connection, for_seconds=60) == []
-    assert uploads.fall_silent(connection, upload.id, for_seconds=60) is None
-    assert uploads.give_up(connection, upload.id, for_seconds=60, error="Silent.") is None
+    assert uploads.silent_for(connection, 60) == []
+    assert uploads.mark_silent(connection, upload.id, for_seconds=60) is None
+    assert uploads.time_out(connection, upload.id, for_seconds=60, error="Silent.") is None
     assert spoken == uploads.get(connection, upload.id)
 
 
@@ -737,8 +737,8 @@ def test_uploads_wait_from_when_their_record_changed_last(connection: sa.Connect
 def test_uploads_are_found_by_their_ids(connection: sa.Connection) -> None:
     newer, older = many(connection, 2)
 
-    assert [older, newer] == [each.id for each in uploads.among(connection, [newer, 404404, older])]
-    assert uploads.among(connection, []) == []
+    assert [older, newer] == [each.id for each in uploads.get_many(connection, [newer, 404404, older])]
+    assert uploads.get_many(connection, []) == []
 
 
 def test_the_newest_change_is_the_newest_of_all(connection: sa.Connection) -> None:

@@ -372,7 +372,7 @@ def test_the_same_file_again_waits_for_a_click(
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     expect(page.locator("#upload .badge")).to_have_text("Cancelled")
-    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}. Nothing was imported again")
+    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}, so it was not imported again")
     expect(page.locator("#upload-retry button")).to_have_text("Import anyway")
     expect(history.locator("#upload-rows .badge")).to_have_text(["Cancelled", "Completed"])
 

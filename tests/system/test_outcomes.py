@@ -123,7 +123,7 @@ def workbook(*sheets: tuple[str, list[list[Any]]], more: Callable[[openpyxl.Work
 
 
 def test_an_empty_file_is_refused_at_upload(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match=r"“june.csv” is empty\. Choose a file with a header line and rows below it"):
+    with pytest.raises(RefusedError, match=r"“june.csv” is empty\. Choose a file with a header row"):
         store(Settings.load(data=tmp_path), "")
 
 
@@ -498,7 +498,7 @@ def test_a_required_column_that_is_missing_fails_the_upload_before_a_row_is_read
     dataset = sent.declare("lacking", *FIELDS)
 
     assert sent("article,price\nA1,7\n", dataset=dataset).refusal == (
-        "The file lacks “sku”, without which no row can be imported. Its columns are “article”, “price”."
+        "Required columns are missing: “sku”. The columns of the file are “article”, “price”."
     )
 
 
@@ -514,7 +514,7 @@ def test_columns_in_another_order_unknown_ones_and_missing_ones_are_no_fault(sen
     outcome = sent("note,price,sku,who\nx,7,A1,Ann\n", dataset=sent.declare("others", *FIELDS))
 
     assert (outcome.rows, outcome.bad) == ([["A1", "7", ""]], {})
-    assert outcome.upload.notes[-1] == "Not in the dataset, and ignored: “note”, “who”."
+    assert outcome.upload.notes[-1] == "Columns that are not in the dataset were ignored: “note”, “who”."
     assert outcome.upload.header == ["note", "price", "sku", "who"]
 
 

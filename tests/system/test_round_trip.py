@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import bulk_upload, corrections, datasets, failed_rows, uploads
-from jobs.corrections import MARKS
+from jobs.corrections import TRACKING_COLUMNS
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.dialect import DELIMITERS
@@ -245,7 +245,7 @@ def people(desk: Desk, name: str) -> str:
 
 FILE = 'id,name,born,note\n1,Ann,1999-12-31,a\n2,=Bob(),31.12.1999,=b\nx,Cid,,"c, ""d"""\n4,Dan,2000-01-01,\n'
 MARKED = [
-    ["id", "name", "born", "note", *MARKS],
+    ["id", "name", "born", "note", *TRACKING_COLUMNS],
     ["2", "'=Bob()", "31.12.1999", "'=b", "{}", "2", "born: “31.12.1999” is not a date like 2026-01-31"],
     ["x", "Cid", "", 'c, "d"', "{}", "3", "id: “x” is not a whole number"],
 ]
@@ -270,7 +270,7 @@ def test_corrected_failed_rows_become_a_child_and_lose_nothing(
 
     assert (child.status, child.rows_success, child.rows_failed) == (Status.COMPLETED, 2, 0)
     assert (child.parent, child.header) == (parent.id, ["id", "name", "born", "note"])
-    assert child.notes[-1] == "Not in the dataset, and ignored: “note”."
+    assert child.notes[-1] == "Columns that are not in the dataset were ignored: “note”."
     assert desk.rows(child) == [
         ["1", "Ann", "1999-12-31"],
         ["2", "=Bob()", "1999-12-31"],
@@ -304,7 +304,7 @@ def test_rows_whose_cells_are_too_many_keep_them_in_the_reason(desk: Desk) -> No
 
 def test_failed_rows_of_an_upload_that_is_not_here_are_nobodys_children(desk: Desk) -> None:
     dataset = people(desk, "people_orphaned")
-    upload = desk.send(f"id,name,born,{','.join(MARKS)}\n1,Ann,,404404,1,why\n", dataset)
+    upload = desk.send(f"id,name,born,{','.join(TRACKING_COLUMNS)}\n1,Ann,,404404,1,why\n", dataset)
 
     assert (upload.parent, upload.rows_success, upload.header) == (None, 1, ["id", "name", "born"])
 
@@ -321,7 +321,9 @@ def test_an_apostrophe_is_only_taken_away_from_what_was_given_one(desk: Desk) ->
     parent = desk.send("id,name,born\nx,a,\n1,b,\n", dataset)
     texts = ["'tis", "''", "'=1", "''=1", "'+49", "-5", "'-5", "'\t", "'"]
     rows = [[str(n), text, "", str(parent.id), str(n), "why"] for n, text in enumerate(texts, start=10)]
-    child = desk.send(written([["id", "name", "born", *MARKS], *rows], ",", csv.QUOTE_MINIMAL, "\r\n"), dataset)
+    child = desk.send(
+        written([["id", "name", "born", *TRACKING_COLUMNS], *rows], ",", csv.QUOTE_MINIMAL, "\r\n"), dataset
+    )
 
     assert child.rows_success == len(texts)
     assert [row[1] for row in desk.rows(child)[1:]] == ["'tis", "''", "=1", "'=1", "+49", "-5", "-5", "\t", "'"]

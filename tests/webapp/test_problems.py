@@ -56,7 +56,7 @@ def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = T
 
 
 KNOWN: list[tuple[Exception, int, str]] = [
-    (RefusedError("“june.png” is not of a kind that can be imported."), 422, "Upload rejected"),
+    (RefusedError("The file type of “june.png” is not supported."), 422, "Upload rejected"),
     (TooLargeError("The file is larger than 10 bytes."), 413, "File too large"),
     (InvalidImportOptionError("Unknown encoding “klingon”."), 422, "Invalid import option"),
     (InvalidDatasetNameError("“Größe!” is not a valid dataset name."), 422, "Invalid dataset name"),
@@ -149,7 +149,7 @@ def test_an_unknown_address_is_said_to_be_one(path: str) -> None:
 
 
 def test_nothing_of_an_error_becomes_markup() -> None:
-    evil = "“<script>alert(1)</script>.png” is not of a kind that can be imported."
+    evil = "The file type of “<script>alert(1)</script>.png” is not supported."
     page, problem = (answer(RefusedError(evil), path) for path in ("/uploads", "/api/v1/uploads"))
 
     assert "<script>alert" not in page.text

@@ -39,7 +39,7 @@ class RecordCache:
 
     async def _read_wanted(self, _key: None) -> dict[int, Upload]:
         wanted, self._wanted = self._wanted, set()
-        records = await read(self._database, lambda connection: uploads.among(connection, wanted))
+        records = await read(self._database, lambda connection: uploads.get_many(connection, wanted))
         self._store(records)
         found = {record.id: self._records[record.id] for record in records}  # before any of them is dropped
         self._drop_surplus()

@@ -117,7 +117,7 @@ class Snapshots:
         return await self._states.get(upload_ids)
 
     async def _read_states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
-        found = await read(self._database, lambda connection: uploads.among(connection, upload_ids))
+        found = await read(self._database, lambda connection: uploads.get_many(connection, upload_ids))
         if missing := upload_ids - {upload.id for upload in found}:
             raise UploadNotFoundError(min(missing))
         return self._encode(found)

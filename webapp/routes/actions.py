@@ -37,7 +37,7 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
             connection, file, dataset=chosen, dataset_wanted=name, options=options, processor=processor
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
-            return uploads.hold(connection, upload)
+            return uploads.cancel_as_duplicate(connection, upload)
         return upload
 
     try:
@@ -61,7 +61,7 @@ class Announcement(BaseModel):
     @field_validator("filename")
     @classmethod
     def _presentable(cls, value: str) -> str:
-        name = files.presentable(value)
+        name = files.display_name(value)
         if not name:
             raise ValueError("has nothing in it that can be shown")
         return name

@@ -60,7 +60,7 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
-    found = await read(request.state["database"], datasets.everything)
+    found = await read(request.state["database"], datasets.all_with_row_counts)
     return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
 
 
@@ -107,8 +107,8 @@ async def match(request: AppRequest) -> Response:
             break
     text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
-    names = corrections.without_marks(header)
-    found = await read(request.state["database"], lambda connection: datasets.alike(connection, names))
+    names = corrections.without_tracking_columns(header)
+    found = await read(request.state["database"], lambda connection: datasets.matching(connection, names))
     return JSONResponse({"dataset": found})
 
 

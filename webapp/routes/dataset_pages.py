@@ -15,7 +15,7 @@ ROWS_SHOWN = 50
 
 
 async def index(request: AppRequest) -> Response:
-    found = await read(request.state["database"], datasets.everything)
+    found = await read(request.state["database"], datasets.all_with_row_counts)
     listed = [
         {
             "name": dataset.name,

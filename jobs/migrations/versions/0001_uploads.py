@@ -1,4 +1,4 @@
-"""Uploads, their failed rows, and datasets."""
+"""Create the tables for uploads, failed rows and datasets."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Uploads that a script outside imports and reports on, and the keys by which a report is known again."""
+"""Add external uploads, which a script imports and reports on, and idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op

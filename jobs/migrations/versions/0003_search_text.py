@@ -1,4 +1,4 @@
-"""The folded names by which the history is searched."""
+"""Add the folded text that a search of the history compares."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ from jobs.history_query import search_text
 revision = "0003"
 down_revision = "0002"
 
-#: Uploads whose text is written by one statement.
+#: Uploads that one statement updates.
 BATCH = 5_000
 
 

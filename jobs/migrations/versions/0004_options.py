@@ -1,4 +1,4 @@
-"""Columns take the names of what they hold: import options, and attempts without progress."""
+"""Rename the columns for import options and for attempts without progress."""
 
 from alembic import op
 

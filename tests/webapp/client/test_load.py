@@ -47,7 +47,7 @@ def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none
     status, out, err = run("load", *files, "--url", url)
 
     assert (status, out) == (2, "june.csv: completed, 1 row\njuly.csv: completed, 2 rows\n")
-    assert "june.doc: “june.doc” is not of a kind that can be imported." in err
+    assert "june.doc: The file type of “june.doc” is not supported." in err
     assert "empty.csv: “empty.csv” is empty." in err
 
 

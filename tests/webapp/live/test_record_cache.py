@@ -32,13 +32,13 @@ def test_records_are_read_once_for_all_callers(
     records: Records, cache: RecordCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[list[int]] = []
-    original = uploads.among
+    original = uploads.get_many
 
-    def among(connection: Any, upload_ids: Any) -> list[Upload]:
+    def get_many(connection: Any, upload_ids: Any) -> list[Upload]:
         reads.append(sorted(upload_ids))
         return original(connection, upload_ids)
 
-    monkeypatch.setattr(uploads, "among", among)
+    monkeypatch.setattr(uploads, "get_many", get_many)
     made = [records.pending() for _ in range(3)]
     seqs = {upload.id: upload.seq for upload in made}
 
@@ -59,13 +59,13 @@ def test_callers_that_want_different_records_share_a_query(
 ) -> None:
     made = [records.pending() for _ in range(3)]
     reads: list[list[int]] = []
-    original = uploads.among
+    original = uploads.get_many
 
-    def among(connection: Any, upload_ids: Any) -> list[Upload]:
+    def get_many(connection: Any, upload_ids: Any) -> list[Upload]:
         reads.append(sorted(upload_ids))
         return original(connection, upload_ids)
 
-    monkeypatch.setattr(uploads, "among", among)
+    monkeypatch.setattr(uploads, "get_many", get_many)
 
     async def scene() -> list[list[Upload]]:
         return await asyncio.gather(*(cache.get({upload.id: upload.seq}) for upload in made))
@@ -91,13 +91,13 @@ def test_the_cache_is_bounded(records: Records, cache: RecordCache, monkeypatch:
     made = [records.pending() for _ in range(5)]
     monkeypatch.setattr(record_cache, "MAX_RECORDS", 2)
     reads: list[list[int]] = []
-    original = uploads.among
+    original = uploads.get_many
 
-    def among(connection: Any, upload_ids: Any) -> list[Upload]:
+    def get_many(connection: Any, upload_ids: Any) -> list[Upload]:
         reads.append(sorted(upload_ids))
         return original(connection, upload_ids)
 
-    monkeypatch.setattr(uploads, "among", among)
+    monkeypatch.setattr(uploads, "get_many", get_many)
     for _ in range(2):
         for upload in made:
             assert get(cache, {upload.id: 1}) == [upload]

@@ -65,7 +65,7 @@ def test_the_cache_has_the_records_of_a_table(scene: Scene, monkeypatch: pytest.
 
     async def ask() -> list[Upload]:
         await scene.snapshots.history(HistoryView())
-        monkeypatch.delattr(uploads, "among")
+        monkeypatch.delattr(uploads, "get_many")
         return await scene.cache.get({upload.id: upload.seq})
 
     assert asyncio.run(ask()) == [upload]

@@ -92,8 +92,8 @@ def test_a_file_that_was_imported_into_the_same_dataset_is_held_if_that_is_asked
     upload = sent(served, answer)
     day = f"{served.records.all()[-1].created_at:%Y-%m-%d}"
     told = (
-        f"The same file was imported into “sales” on {day} as #{earlier}."
-        " Nothing was imported again; import it anyway if that is meant."
+        f"The same file was imported into “sales” on {day} as #{earlier}, so it was not imported again."
+        " To import it a second time, choose “Import anyway”."
     )
 
     assert (upload.status, upload.duplicate_of, upload.error, upload.attempt) == (Status.CANCELLED, earlier, told, 0)
@@ -169,7 +169,7 @@ def test_a_file_that_is_held_is_imported_anyway_when_somebody_says_so(served: Se
 
         assert (first.status, held.status, held.rows_processed) == (Status.COMPLETED, Status.CANCELLED, 0)
         assert '<button class="button primary" type="submit">Import anyway</button>' in html
-        assert f"as #{first.id}. Nothing was imported again; import it anyway if that is meant." in unescape(html)
+        assert f"as #{first.id}, so it was not imported again." in unescape(html)
         assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 2
 
         answer = served.client.post(f"/uploads/{held.id}/retry")

@@ -128,8 +128,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "empty body": (lambda served: by_body(served, b""), "“june.csv” is empty."),
     "no file": (no_file, "No file was sent."),
     "no name": (lambda served: by_body(served, filename=""), "No file was sent."),
-    "wrong kind": (lambda served: by_form(served, filename="a.png"), "“a.png” is not of a kind that can be imported."),
-    "wrong kind of body": (lambda served: by_body(served, filename="a.pdf"), "“a.pdf” is not of a kind"),
+    "wrong kind": (lambda served: by_form(served, filename="a.png"), "The file type of “a.png” is not supported."),
+    "wrong kind of body": (
+        lambda served: by_body(served, filename="a.pdf"),
+        "The file type of “a.pdf” is not supported",
+    ),
     "two files": (two_files, "Send one file at a time."),
     "broken form": (broken_form, "The form could not be read"),
     "no boundary": (no_boundary, "Send the file as multipart/form-data"),

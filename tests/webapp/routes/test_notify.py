@@ -250,7 +250,7 @@ def test_what_cannot_be_recorded_is_a_problem(served: Served) -> None:
 
     check_problem(notify(served, report(upload, rows_success=4)), 409, "cannot go backwards")
     check_problem(notify(served, report(upload, rows_success=11)), 409, "its rows_total is 10")
-    check_problem(notify(served, report(workers, "error", error="No.")), 409, "is imported by a worker here")
+    check_problem(notify(served, report(workers, "error", error="No.")), 409, "is imported by a worker of this server")
     check_problem(notify(served, {"file_id": 404404, "event": "bulk_upload_error", "error": "x"}), 404, "#404404")
     assert served.records.get(upload).rows_success == 5
     assert served.records.get(workers) == workers
@@ -499,7 +499,7 @@ def test_who_stays_silent_is_failed_and_every_page_told(settings: Settings) -> N
             last = stream.rest()[-1]
 
         assert (last.event, last.json()["status"]) == ("bulk_upload_error", "failed")
-        assert last.json()["error"].startswith("The script sent no report for 30 minutes")
+        assert last.json()["error"].startswith("The external script sent no report for 30 minutes")
         check_problem(notify(served, report(upload)), 409, "is failed, so it cannot be reported on")
 
 
@@ -530,7 +530,7 @@ def test_an_upload_that_is_tried_again_waits_for_its_script_and_for_no_worker(
 
     assert (retried["status"], retried["error"], retried["rows_processed"]) == ("pending", None, 0)
     assert waiting(served) == set()
-    check_problem(stale, 409, "is in attempt 2, and the report is about attempt 1")
+    check_problem(stale, 409, "is in attempt 2, but the report is about attempt 1")
     assert anew.json().items() >= {"status": "processing", "attempt": 2, "rows_processed": 2}.items()
 
 

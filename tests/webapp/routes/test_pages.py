@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "No file was sent. Choose a CSV file and try again.",
     ),
     "an empty file": ({"content": b""}, REJECTED, "“june.csv” is empty."),
-    "another kind": ({"filename": "june.png"}, REJECTED, "“june.png” is not of a kind that can be imported."),
+    "another kind": ({"filename": "june.png"}, REJECTED, "The file type of “june.png” is not supported."),
     "a name that cannot be": (
         {"data": {"dataset": "Größe!"}},
         "Invalid dataset name",

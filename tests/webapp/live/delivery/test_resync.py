@@ -114,7 +114,7 @@ def test_the_cache_has_the_records_that_a_resync_read(records: Records, monkeypa
 
     async def read() -> list[Upload]:
         await scene.resync.run()
-        monkeypatch.delattr(uploads, "among")
+        monkeypatch.delattr(uploads, "get_many")
         return await scene.cache.get({upload.id: upload.seq})
 
     assert asyncio.run(read()) == [upload]
