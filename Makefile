@@ -2,19 +2,26 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Processes that run tests side by side. Many tests wait, so that three keep two cores busy.
+TEST_PROCESSES ?= 3
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test coverage lint demo-data bench bench-live soak lock clean
+.PHONY: run test test-fast coverage lint demo-data bench bench-live soak lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
 
-test: .venv/dev  # some of them, as in: make test ARGS="-k reader"
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev  # all tests, side by side; or some of them, one after the other, as in: make test ARGS="-k reader"
+	$(BIN)/python -m pytest $(or $(ARGS),-n $(TEST_PROCESSES) --dist worksteal)
+
+# In less than a minute: the tests of jobs and webapp that start no server (Redis, PostgreSQL), no other process and no
+# browser. They have the mark `unit`, which tests/conftest.py sets by the fixtures and modules that each of them uses.
+test-fast: .venv/dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m unit $(ARGS)
 
 coverage: .venv/dev  # which lines the tests run, in every process that they start
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

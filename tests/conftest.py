@@ -6,15 +6,47 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext
 
-from jobs.database import Database, migrate
-from jobs.files import Arrival, StoredFile
+from jobs.database import Database
 from jobs.settings import Settings
-from tests.support.browsing import chromium, window
+from tests import ROOT
+from tests.support.databases import Databases
 from tests.support.parts import require
-from tests.support.services import PostgresServer, RedisServer, require_redis
+from tests.support.services import RedisServer, require_redis
+from tests.support.serving import Records, Served
 from tests.support.supervised import Serve
+
+#: Fixtures behind which a server, a process or a browser stands.
+_HEAVY_FIXTURES = {"_redis_of_session", "redis", "start", "browser"}
+#: Modules by which tests start processes.
+_PROCESSES = {"subprocess", "tests.support.commands", "tests.support.proxies", "tests.support.services"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` each test of a package that starts no server, no process and no browser."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _is_unit(item):
+            item.add_marker("unit")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a parameter that is a file after its argument. Archives hold the time; xdist workers need the same names."""
+    return argname if isinstance(val, bytes) and len(val) >= 20 else None
+
+
+def _is_unit(item: pytest.Function) -> bool:
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return item.path.relative_to(ROOT / "tests").parts[0] in ("jobs", "webapp") and not (
+        _HEAVY_FIXTURES & set(item.fixturenames)
+        or any(str(each).startswith("postgresql") for each in parameters)
+        or any(_origin(each) in _PROCESSES for each in vars(item.module).values())
+    )
+
+
+def _origin(value: object) -> str:
+    """The module that is this, or that this comes from."""
+    return str(getattr(value, "__module__", None) or getattr(value, "__name__", ""))
 
 
 @pytest.fixture(scope="session")
@@ -31,30 +63,54 @@ def redis_server(_redis_of_session: RedisServer) -> RedisServer:
     return _redis_of_session
 
 
-@pytest.fixture(scope="session")
-def _postgres_of_session() -> Iterator[PostgresServer]:
-    server = PostgresServer()
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own, which may be killed and frozen."""
+    server = RedisServer()
     yield server
+    with suppress(ProcessLookupError):
+        server.thaw()
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    databases = Databases(tmp_path_factory.mktemp("databases"))
+    yield databases
+    databases.remove()
+
+
+@pytest.fixture
+def sqlite_database_url(databases: Databases, tmp_path: Path) -> str:
+    """The URL of a migrated SQLite database. A module whose tests need one kind only makes it its `database_url`."""
+    return databases.migrated("sqlite", tmp_path / "data")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; each test that asks for it, or for what is made of it, runs on both kinds."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
-    server: PostgresServer = request.getfixturevalue("_postgres_of_session")
-    return server.create()
+def database_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> str:
+    """The URL of a migrated database; each test that asks for it, or for what is made of it, runs on both kinds."""
+    return databases.migrated(request.param, tmp_path / "data")
 
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Settings:
     """Of a system that is quick to notice: a lease of 2 s, a sweep every 0.2 s. Its database is migrated."""
-    settings = Settings.load(
+    return Settings.load(
         data=tmp_path / "data", database_url=database_url, redis_url=redis_server.url, lease=2, sweep=0.2, port=0
     )
-    migrate(settings)
-    return settings
+
+
+@pytest.fixture
+def records(settings: Settings) -> Iterator[Records]:
+    with Records(settings) as records:
+        yield records
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Served]:
+    """The application, for one test."""
+    with Served(settings) as served:
+        yield served
 
 
 @pytest.fixture
@@ -66,15 +122,13 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
-def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def migrated(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
     """A database that the tests here share: each undoes what it did."""
-    url = None
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
-        url = server.create()
-    settings = Settings.load(data=tmp_path_factory.mktemp("data"), database_url=url)
-    migrate(settings)
-    database = Database(settings.database, bulk=request.param == "adbc")
+    kind = "postgresql" if request.param == "postgresql" else "sqlite"
+    url = databases.migrated(kind, tmp_path_factory.mktemp("data"))
+    database = Database(url, bulk=request.param == "adbc")
     yield database
     database.close()
 
@@ -91,13 +145,6 @@ def connection(migrated: Database) -> Iterator[sa.Connection]:
         raise UndoneError
 
 
-def store(settings: Settings, content: bytes | str, filename: str = "june.csv") -> StoredFile:
-    """A file as it is after it has arrived."""
-    with Arrival(settings.files, filename, limit=1 << 30) as arrival:
-        arrival.write(content.encode() if isinstance(content, str) else content)
-        return arrival.keep()
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
     """Starts a `serve` on the folder `data`; at the end of the test none is left."""
@@ -112,15 +159,3 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
     yield begin
     for serve in started:
         serve.kill_everything()
-
-
-@pytest.fixture(scope="module")  # while Playwright runs, no other event loop can
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    with window(browser) as context:
-        yield context

@@ -13,9 +13,9 @@ class PreparedTable:
     """A table of UTF-8 text on disk, with everything that the reader needs to know about it.
 
     path: the upload itself, or a spool beside it. names: the column names. first_byte: offset of the first record below
-    the header. notes: sentences for people about what was detected. tracking_columns: how many columns at the end identify
-    a file of corrected rows and hold no data. parent: the upload that the corrected rows come from. problems: cells
-    that are known to be wrong; their rows must fail.
+    the header. notes: sentences for people about what was detected. tracking_columns: how many columns at the end
+    identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
+    problems: cells that are known to be wrong; their rows must fail.
     """
 
     path: Path

@@ -24,7 +24,7 @@ from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
-from tests.conftest import store
+from tests.support.files import store
 
 
 @pytest.fixture

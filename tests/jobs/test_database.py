@@ -19,7 +19,7 @@ from jobs import database as room
 from jobs.database import Database, utc_now
 from jobs.errors import DatabaseBusyError, MixedAccessError
 from jobs.tables import UtcDateTime
-from tests.support.services import PostgresServer
+from tests.support.databases import Databases
 from tests.support.waiting import until
 
 
@@ -51,11 +51,12 @@ def opened(url: str, *names: str, bulk: bool = False) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module", params=["sqlite3", "adbc", "postgresql"])
-def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def _shared(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path_factory.mktemp('data') / 'bulk_upload.db'}"
     if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
-        url = server.create()
+        url = databases.empty()
     with opened(url, "clicks", bulk=request.param == "adbc") as database:
         yield database
 

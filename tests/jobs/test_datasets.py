@@ -25,7 +25,7 @@ from jobs.errors import (
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
-from tests.conftest import store
+from tests.support.files import store
 from tests.support.waiting import until
 
 

@@ -17,7 +17,8 @@ from jobs.events import Event, Publisher, Ticker
 from jobs.import_options import ImportOptions
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
-from tests.conftest import store
+from tests.support.databases import ONE_DATABASE
+from tests.support.files import store
 from tests.support.services import RedisServer
 from tests.support.waiting import until
 
@@ -234,7 +235,7 @@ def test_a_subscriber_on_each_channel_gets_the_event_of_a_failure(settings: Sett
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 @pytest.mark.parametrize("left", [0, 1])
 def test_the_check_detects_a_job_that_publishes_on_one_channel_only(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, left: int
@@ -249,7 +250,7 @@ def test_the_check_detects_a_job_that_publishes_on_one_channel_only(
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_the_log_names_both_channels_of_every_event(
     settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

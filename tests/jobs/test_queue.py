@@ -11,10 +11,11 @@ from jobs.database import Database
 from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Claim
-from tests.support.queueing import NOWHERE, on_sqlite, recorded, waiting_jobs
+from tests.support.databases import ONE_DATABASE
+from tests.support.queueing import NOWHERE, recorded, waiting_jobs
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_the_job_id_is_the_upload_id_and_its_next_attempt(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
@@ -30,7 +31,7 @@ def test_the_job_id_is_the_upload_id_and_its_next_attempt(
     assert waiting_jobs(settings) == [f"{upload.id}-1", f"{upload.id}-2"]
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_the_queue_status_has_the_position_of_each_upload(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
@@ -41,7 +42,7 @@ def test_the_queue_status_has_the_position_of_each_upload(
     assert QueueStatus(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.status()
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_the_queue_does_not_raise_without_redis(
     settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +58,7 @@ def test_the_queue_does_not_raise_without_redis(
     assert warning.endswith("); trying again once Redis responds.")
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_redis_that_responds_is_reachable(queue: UploadQueue) -> None:
     assert queue.is_reachable()
 

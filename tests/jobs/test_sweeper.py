@@ -1,7 +1,6 @@
 """The sweeper: abandoned, lost and silent uploads, on both databases."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +16,9 @@ from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import SILENT_AFTER, Sweeper
 from jobs.uploads import Processor, Status, Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
-from tests.support.queueing import NOWHERE, claimed, now, on_sqlite, recorded, waiting_jobs, without_redis
+from tests.support.queueing import NOWHERE, claimed, now, recorded, waiting_jobs, without_redis
 from tests.support.serving import Records
 
 
@@ -41,7 +41,7 @@ def test_a_pending_upload_that_is_not_queued_is_enqueued(
     assert lost == now(database, lost)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_pending_upload_does_not_count_as_lost_at_once(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
@@ -51,7 +51,7 @@ def test_a_pending_upload_does_not_count_as_lost_at_once(
     assert waiting_jobs(settings) == []
 
 
-@on_sqlite
+@ONE_DATABASE
 @pytest.mark.usefixtures("_nobody_waits")
 def test_an_upload_recorded_without_redis_is_enqueued_once_redis_responds(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
@@ -81,7 +81,7 @@ def test_an_upload_with_an_expired_lease_is_taken_back_and_enqueued(
     assert f"Took upload {silent.id} back from attempt 1: its worker stopped responding." in caplog.messages
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_an_upload_whose_workers_always_stop_responding_fails(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
@@ -96,7 +96,7 @@ def test_an_upload_whose_workers_always_stop_responding_fails(
     assert f"{upload.id}-6" not in waiting_jobs(settings)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_an_expired_lease_is_taken_back_without_redis(settings: Settings, database: Database) -> None:
     silent = claimed(database, recorded(settings, database), lease=-1)
     with Changes.opened(without_redis(settings), database) as changes:
@@ -131,13 +131,6 @@ def test_several_sweepers_may_run_at_once(
 # External uploads
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def records(settings: Settings) -> Iterator[Records]:
-    records = Records(settings)
-    yield records
-    records.close()
 
 
 def quiet(records: Records, upload: Upload, seconds: float) -> Upload:

@@ -23,8 +23,9 @@ from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
 from jobs.worker import ImportWorker
+from tests.support.databases import ONE_DATABASE
 from tests.support.parts import require
-from tests.support.queueing import now, on_sqlite, recorded
+from tests.support.queueing import now, recorded
 from tests.support.waiting import until
 
 
@@ -36,7 +37,7 @@ def _stop_is_taken_back() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
-@on_sqlite
+@ONE_DATABASE
 def test_a_worker_stops_without_an_error_if_its_horse_has_just_ended(settings: Settings) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -175,7 +176,7 @@ def test_a_worker_imports_queued_uploads_and_counts_as_alive(
     assert "Traceback" not in worker.log
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_worker_without_heartbeats_does_not_count(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
     until(lambda: queue.status().workers == 1, "the worker to be counted")
@@ -223,7 +224,7 @@ def test_a_stopping_worker_hands_back_after_a_chunk_and_another_continues(
     check_whole(database, whole)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_worker_stopped_before_the_fork_does_not_wait_for_the_whole_file(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
@@ -257,7 +258,7 @@ def test_an_upload_whose_worker_and_horse_are_killed_continues_after_its_lease(
     check_whole(database, whole)
 
 
-@on_sqlite
+@ONE_DATABASE
 def test_a_horse_whose_worker_is_killed_finishes_its_upload(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:

@@ -11,6 +11,7 @@ from jobs.reports import Report
 from jobs.settings import Settings
 from jobs.uploads import Status
 from tests import ROOT
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,7 +39,6 @@ def test_every_path_it_names_exists(path: str) -> None:
 
 
 SCRIPTS = README.partition("## Scripts that import by themselves")[2].partition("## Settings")[0]
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @ONE_DATABASE

@@ -34,7 +34,7 @@ def answering(*answers: tuple[int, str, str]) -> Iterator[tuple[str, list[tuple[
     requests: list[tuple[str, str | None]] = []
     handler = type("_Answers", (Answers,), {"answers": list(answers), "requests": requests})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", requests

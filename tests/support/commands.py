@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests import ROOT
 
@@ -26,16 +27,30 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+#: Processes that tests have started.
+_started: "list[subprocess.Popen[Any]]" = []
+
+
+def kill_all() -> None:
+    """Leave no process behind, of a test that failed half-way."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait(10)
+
+
 def begin(*words_: object, **variables: str) -> "subprocess.Popen[str]":
     """The command under way, its output in pipes."""
     with interruptible():
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "webapp.cli", *map(str, words_)],
             env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+    _started.append(process)
+    return process
 
 
 def run(*words_: object, **variables: str) -> tuple[int, str, str]:
@@ -57,6 +72,7 @@ class Terminal:
                 stdout=theirs,
                 stderr=theirs,
             )
+        _started.append(self.process)
         os.close(theirs)
         self.seen = ""
         self._reader = threading.Thread(target=self._read)

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import pytest
 from redis import Redis
 
 from jobs import uploads
 from jobs.database import Database
 from jobs.settings import Settings
 from jobs.uploads import Upload
-from tests.conftest import store
-
-#: For what has nothing to do with the kind of database.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+from tests.support.files import store
 
 #: A Redis that is not there.
 NOWHERE = "unix:///nowhere/redis.sock"

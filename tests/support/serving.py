@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import pytest
 import sqlalchemy as sa
 import uvicorn
 from httpx_sse import EventSource, ServerSentEvent
 
 from jobs import datasets, reports, uploads
-from jobs.database import Database, migrate
+from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
 from jobs.failed_rows import FailedRow
@@ -33,8 +32,7 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Processor, Upload
 from tests import ROOT
-from tests.conftest import store
-from tests.support.services import PostgresServer, RedisServer
+from tests.support.files import store
 from tests.support.waiting import until
 from webapp.app import create_app
 from webapp.server.connection import Connection
@@ -246,18 +244,6 @@ class Served:
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=[[self._listening]], name="uvicorn")
-
-    @classmethod
-    def standing(cls, request: pytest.FixtureRequest, folder: Path) -> Self:
-        """For a fixture of a whole module, whose tests leave nothing behind; its parameter names the database."""
-        redis: RedisServer = request.getfixturevalue("_redis_of_session")
-        url = f"sqlite:///{folder / 'data' / 'bulk_upload.db'}"
-        if request.param == "postgresql":
-            postgres: PostgresServer = request.getfixturevalue("_postgres_of_session")
-            url = postgres.create()
-        settings = Settings.load(data=folder / "data", database_url=url, redis_url=redis.url, port=0)
-        migrate(settings)
-        return cls(settings)
 
     @property
     def stored(self) -> list[Path]:

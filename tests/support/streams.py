@@ -2,13 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from jobs.uploads import Upload
 from tests.support.serving import Served, Stream
-
-#: For tests of what does not depend on the kind of database.
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 GENERAL = "/api/v1/events"
 HISTORY = "/uploads/events"

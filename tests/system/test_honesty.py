@@ -11,17 +11,12 @@ from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.browsing import open_live
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Records, Served, Web
 from tests.support.waiting import until
 from webapp.history import PAGE_SIZE
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
+pytestmark = ONE_DATABASE
 
 
 @pytest.fixture

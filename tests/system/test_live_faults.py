@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -142,16 +142,6 @@ class Scene:
     def join_late(self, since: str) -> None:
         """Ten more, who ask for all that changed since a moment."""
         self.visitors.come(partial(Script, path=f"/api/v1/events?since={since}"), 10)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """One that may be killed and frozen."""
-    server = RedisServer()
-    yield server
-    with suppress(ProcessLookupError):
-        server.thaw()
-    server.remove()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

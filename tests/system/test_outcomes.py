@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,16 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import bulk_upload, datasets, failed_rows, uploads
-from jobs.database import Database, migrate
+from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
 from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
-from tests.conftest import store
-from tests.support.services import PostgresServer, RedisServer
+from tests.support.databases import Databases
+from tests.support.files import store, zipped
+from tests.support.services import RedisServer
 
 EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
@@ -83,14 +83,15 @@ class Desk:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    redis: RedisServer = request.getfixturevalue("_redis_of_session")
-    url = None
-    if request.param == "postgresql":
-        postgres: PostgresServer = request.getfixturevalue("_postgres_of_session")
-        url = postgres.create()
-    settings = Settings.load(data=tmp_path_factory.mktemp("data"), database_url=url, redis_url=redis.url)
-    migrate(settings)
+def standing(
+    request: pytest.FixtureRequest,
+    databases: Databases,
+    _redis_of_session: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("data")
+    url = databases.migrated(request.param, folder)
+    settings = Settings.load(data=folder, database_url=url, redis_url=_redis_of_session.url)
     desk = Desk(settings)
     yield desk
     desk.database.close()
@@ -115,14 +116,6 @@ def workbook(*sheets: tuple[str, list[list[Any]]], more: Callable[[openpyxl.Work
         more(book)
     file = io.BytesIO()
     book.save(file)
-    return file.getvalue()
-
-
-def zipped(**members: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
     return file.getvalue()
 
 

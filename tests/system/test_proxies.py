@@ -1,14 +1,14 @@
 """The two pages in a real browser, straight from the web process and through real proxies, with faults under them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.imports import Imports
 from tests.support.proxies import Caddy, Nginx
 from tests.support.services import RedisServer
@@ -63,17 +63,7 @@ class Window:
         expect(self.page.locator("#connection")).to_have_attribute("data-state", "live")
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """One that may be killed and frozen."""
-    server = RedisServer()
-    yield server
-    with suppress(ProcessLookupError):
-        server.thaw()
-    server.remove()
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_through_a_proxy_or_not_both_pages_show_the_truth_whatever_dies_or_hangs(
     settings: Settings, redis: RedisServer, browser: Browser, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from jobs.pipeline.source import TextFile
 from jobs.schema import OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
-from tests.conftest import store
+from tests.support.files import store
 from tests.support.services import RedisServer
 from webapp.routes import downloads
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -16,17 +15,10 @@ from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
 from tests import ROOT
-from tests.conftest import store
+from tests.support.databases import ONE_DATABASE
+from tests.support.files import store
 from tests.support.serving import Served
 from tests.support.waiting import until
-
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def test_the_application_never_loads_what_only_workers_need() -> None:

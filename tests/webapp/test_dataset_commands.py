@@ -16,7 +16,7 @@ from jobs.events import channels
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
-from tests.conftest import store
+from tests.support.files import store
 from tests.support.services import RedisServer
 from webapp.cli import main
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -10,17 +10,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from jobs.settings import Settings
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from webapp.guard import Guard, is_loopback
 
 HEADERS = {"content-security-policy", "x-content-type-options", "referrer-policy"}
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -204,7 +198,7 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
     served.records.pending()
     for path in PATHS:
@@ -215,7 +209,7 @@ def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
             assert answer.headers["referrer-policy"] == "same-origin", path
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_a_defect_says_it_too(served: Served) -> None:
     upload = served.records.pending()
     with served.records.database.transaction() as connection:
@@ -226,7 +220,7 @@ def test_a_defect_says_it_too(served: Served) -> None:
     assert answer.headers.keys() >= HEADERS
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_the_forms_of_the_pages_are_guarded(served: Served) -> None:
     upload = served.records.pending()
     paths = ["/uploads", f"/uploads/{upload.id}/cancel", f"/uploads/{upload.id}/retry", "/api/v1/uploads"]
@@ -236,7 +230,7 @@ def test_the_forms_of_the_pages_are_guarded(served: Served) -> None:
     assert served.records.get(upload) == upload
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_the_pages_keep_within_their_own_policy(served: Served) -> None:
     """No script or style inside the page, no handler in an attribute, nothing from elsewhere."""
     upload = served.records.fail(served.records.processing())

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from jobs.database import Database
 from jobs.pipeline import columns
-from tests.support.services import PostgresServer
+from tests.support.databases import Databases
 
 things = sa.Table(
     "things",
@@ -38,13 +38,14 @@ ROWS: list[tuple[Any, ...]] = [
 
 
 @pytest.fixture(params=["sqlite3", "adbc", "postgresql", "postgresql without pgpq"])
-def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def database(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'things.db'}"
     if request.param.startswith("postgresql"):
         if "without" in request.param:
             monkeypatch.setattr(columns, "pgpq", None)
-        server: PostgresServer = request.getfixturevalue("_postgres_of_session")
-        url = server.create()
+        url = databases.empty()
     database = Database(url, bulk=request.param == "adbc")
     with database.transaction() as connection:
         things.create(connection)

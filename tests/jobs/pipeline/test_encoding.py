@@ -9,6 +9,7 @@ import pytest
 
 from jobs.errors import UnreadableFileError
 from jobs.pipeline import encoding
+from tests.support.files import written
 
 #: Tables of a few rows in many languages, and the encodings they come in.
 GERMAN = "Name;Stadt;Straße\nMüller;Köln;Hauptstraße 1\nJörg Weiß;München;Königsallee 3\n"
@@ -33,12 +34,6 @@ KOREAN = "이름,도시\n김철수,서울특별시\n이영희,부산광역시\n"
 
 def nothing() -> None:
     pass
-
-
-def written(folder: Path, content: bytes) -> Path:
-    path = folder / "file"
-    path.write_bytes(content)
-    return path
 
 
 def detected(folder: Path, content: bytes) -> encoding.Encoding:

@@ -1,10 +1,8 @@
 """A file made ready to read, and its chunks."""
 
 import gzip
-import io
 import itertools
 import random
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from jobs.pipeline import reader
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.source import EXPECTED, TextFile
 from jobs.schema import MAX_NAME_BYTES
+from tests.support.files import written, zipped
 
 #: Bytes a chunk: the least that can be set, odd ones that cut anywhere, and one that holds a whole test file.
 BLOCKS = (256, 257, 1000, 4096, 1 << 20)
@@ -50,12 +49,6 @@ class Read:
     def outcome(self) -> tuple[dict[int, list[str]], dict[int, tuple[list[str], str]], int]:
         """All but the checkpoints, which depend on the size of the blocks."""
         return self.rows, self.failed, self.count
-
-
-def written(folder: Path, content: str | bytes) -> Path:
-    path = folder / "file"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
 
 
 @pytest.fixture(params=BLOCKS)
@@ -312,13 +305,6 @@ def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected
         inspected(",".join(f"c{n}" for n in range(1501)))
 
 
-def zipped() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("june.csv", "a,b\n1,2\n")
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("content", "beginning"),
     [
@@ -326,7 +312,7 @@ def zipped() -> bytes:
         (b"\n\r\n\n", "The file has no header row."),
         (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "This looks like a PDF document, not a table."),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This looks like a PNG image, not a table."),
-        (zipped(), "This looks like a ZIP archive or a workbook, not a table."),
+        (zipped(**{"june.csv": b"a,b\n1,2\n"}), "This looks like a ZIP archive or a workbook, not a table."),
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "This looks like a gzip archive, not a table."),
         (b"\n <!DOCTYPE html><html>", "This looks like a web page or an XML document, not a table."),
         (b'<?xml version="1.0"?>', "This looks like a web page or an XML document, not a table."),

@@ -9,7 +9,6 @@ import lzma
 import os
 import random
 import tarfile
-import zipfile
 from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +20,7 @@ from jobs.errors import UnreadableFileError
 from jobs.import_options import ImportOptions
 from jobs.pipeline import encoding, source
 from jobs.pipeline.source import Limits, TextFile, check_is_text, prepare
+from tests.support.files import zipped
 
 TABLE = b"name,city\nM\xc3\xbcller,K\xc3\xb6ln\n"
 WESTERN = TABLE.decode().encode("cp1252")
@@ -49,14 +49,6 @@ def refusal(folder: Path, content: bytes, options: ImportOptions | None = None, 
         prepared(folder, content, options, **more)
     assert os.listdir(folder) == ["upload"]
     return str(caught.value)
-
-
-def zipped(**members: bytes) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return target.getvalue()
 
 
 def workbook(rows: list[list[Any]], **more: list[list[Any]]) -> bytes:

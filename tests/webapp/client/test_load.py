@@ -10,19 +10,14 @@ import pytest
 
 from tests.support.answering import answering, stream, upload
 from tests.support.commands import Terminal, begin, run
+from tests.support.files import written
 from tests.support.supervised import Serve, kill
 from tests.support.waiting import until
 
 
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
 def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
-    june = written(tmp_path, "june.csv", "id,name\n" + "".join(f"{n},name {n}\n" for n in range(1234)))
+    june = written(tmp_path, "id,name\n" + "".join(f"{n},name {n}\n" for n in range(1234)), "june.csv")
 
     assert run("load", june, "--url", url) == (
         0,
@@ -33,7 +28,7 @@ def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path:
 
 def test_without_a_url_the_server_of_the_settings_is_meant(start: Callable[..., Serve], tmp_path: Path) -> None:
     port = start().url.rpartition(":")[2]
-    june = written(tmp_path, "june [1].csv", "id,name\n1,Zoë\n")
+    june = written(tmp_path, "id,name\n1,Zoë\n", "june [1].csv")
     status, out, _ = run("load", june, BULK_UPLOAD_PORT=port, HTTP_PROXY="http://127.0.0.1:1")
 
     assert (status, out) == (0, "june [1].csv: completed, 1 row\n")
@@ -44,10 +39,10 @@ def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none
 ) -> None:
     url = start().url
     files = [
-        written(tmp_path, "june.csv", "id,name\n1,Zoë\n"),
-        written(tmp_path, "june.doc", "id,name\n"),
-        written(tmp_path, "empty.csv", ""),
-        written(tmp_path, "july.csv", "id,name\n2,Ann\n3,Bob\n"),
+        written(tmp_path, "id,name\n1,Zoë\n", "june.csv"),
+        written(tmp_path, "id,name\n", "june.doc"),
+        written(tmp_path, "", "empty.csv"),
+        written(tmp_path, "id,name\n2,Ann\n3,Bob\n", "july.csv"),
     ]
     status, out, err = run("load", *files, "--url", url)
 
@@ -58,7 +53,7 @@ def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none
 
 def test_the_dataset_is_the_one_that_was_asked_for(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
-    june = written(tmp_path, "june.csv", "id,name\n1,Zoë\n")
+    june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
     status, _, err = run("load", june, "--dataset", "sales", "--url", url)
 
     assert status == 0, err
@@ -69,7 +64,7 @@ def test_failed_rows_are_counted_and_the_page_that_shows_them_named(
     start: Callable[..., Serve], tmp_path: Path
 ) -> None:
     url = start().url
-    june = written(tmp_path, "june.csv", "id,name\n" + "".join(f"{n},x\n" for n in range(1230)) + "1\n" * 4)
+    june = written(tmp_path, "id,name\n" + "".join(f"{n},x\n" for n in range(1230)) + "1\n" * 4, "june.csv")
     status, out, _ = run("load", june, "--url", url + "/")
 
     assert status == 1
@@ -78,7 +73,7 @@ def test_failed_rows_are_counted_and_the_page_that_shows_them_named(
 
 def test_a_file_that_is_no_table_fails_with_the_reason(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
-    picture = written(tmp_path, "picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+    picture = written(tmp_path, b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "picture.csv")
     status, out, _ = run("load", picture, "--url", url)
     error = httpx.get(f"{url}/api/v1/uploads/1").json()["error"]
 
@@ -88,7 +83,7 @@ def test_a_file_that_is_no_table_fails_with_the_reason(start: Callable[..., Serv
 
 def test_an_upload_that_somebody_cancels_ends_with_status_1(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start("--workers", "0").url
-    process = begin("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+    process = begin("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
     until(lambda: httpx.get(f"{url}/api/v1/uploads").json()["items"], "the upload")
     httpx.post(f"{url}/api/v1/uploads/1/cancel").raise_for_status()
     out, _ = process.communicate(timeout=60)
@@ -99,7 +94,7 @@ def test_an_upload_that_somebody_cancels_ends_with_status_1(start: Callable[...,
 def test_a_stream_that_is_cut_is_opened_again(start: Callable[..., Serve], tmp_path: Path) -> None:
     serve = start("--workers", "0")
     url = serve.url
-    terminal = Terminal("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+    terminal = Terminal("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
     until(lambda: "waiting to begin" in terminal.seen, "the upload to be accepted and told so")
     web = serve.children["The web process"]
     kill(web)
@@ -112,7 +107,7 @@ def test_a_stream_that_is_cut_is_opened_again(start: Callable[..., Serve], tmp_p
 
 def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
-    terminal = Terminal("load", written(tmp_path, "june.csv", "id,name\n1,Zoë\n"), "--url", url)
+    terminal = Terminal("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
 
     assert terminal.status() == 0
     assert "sending 15 bytes" in terminal.seen
@@ -121,7 +116,7 @@ def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve]
 
 def test_ctrl_c_says_that_the_import_goes_on_and_where(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start("--workers", "0").url
-    files = [written(tmp_path, name, "id,name\n1,Zoë\n") for name in ("june.csv", "july.csv")]
+    files = [written(tmp_path, "id,name\n1,Zoë\n", name) for name in ("june.csv", "july.csv")]
     terminal = Terminal("load", *files, "--url", url)
     until(lambda: "waiting to begin" in terminal.seen, "the bar")
     terminal.process.send_signal(signal.SIGINT)
@@ -135,7 +130,7 @@ def test_ctrl_c_says_that_the_import_goes_on_and_where(start: Callable[..., Serv
 
 
 def test_a_server_that_is_away_is_named_and_how_to_start_one(tmp_path: Path) -> None:
-    files = [written(tmp_path, name, "id,name\n1,Zoë\n") for name in ("june.csv", "july.csv")]
+    files = [written(tmp_path, "id,name\n1,Zoë\n", name) for name in ("june.csv", "july.csv")]
     with socket.socket() as closed:  # bound, so that nobody else listens there
         closed.bind(("127.0.0.1", 0))
         url = f"http://someone:secret@127.0.0.1:{closed.getsockname()[1]}"
@@ -158,7 +153,7 @@ def test_a_new_stream_goes_on_where_the_old_one_was_cut_and_204_is_the_end(tmp_p
         (200, "application/json", upload("completed", 9, seq=3)),
     ]
     with answering(*answers) as (url, requests):
-        status, out, _ = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", f"{url}/behind/a/proxy")
+        status, out, _ = run("load", written(tmp_path, "id\n1\n", "june.csv"), "--url", f"{url}/behind/a/proxy")
 
     last_id = "2026-01-31T09:00:02.000000Z"
     path = "/behind/a/proxy/api/v1/uploads"
@@ -178,7 +173,7 @@ def test_an_upload_that_is_gone_ends_with_the_servers_sentence(tmp_path: Path) -
         (404, "application/problem+json", '{"status": 404, "detail": "There is no upload #7."}'),
     ]
     with answering(*answers) as (url, _):
-        status, _, err = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", url)
+        status, _, err = run("load", written(tmp_path, "id\n1\n", "june.csv"), "--url", url)
 
     assert (status, err.splitlines()[-1]) == (2, "june.csv: There is no upload #7.")
 
@@ -186,7 +181,7 @@ def test_an_upload_that_is_gone_ends_with_the_servers_sentence(tmp_path: Path) -
 @pytest.mark.parametrize("answer", [(200, "text/html", "<p>Hello"), (404, "application/json", "[]")])
 def test_a_server_that_is_another_one_is_told_by_what_it_says(answer: tuple[int, str, str], tmp_path: Path) -> None:
     with answering(answer) as (url, _):
-        status, _, err = run("load", written(tmp_path, "june.csv", "id\n1\n"), "--url", url)
+        status, _, err = run("load", written(tmp_path, "id\n1\n", "june.csv"), "--url", url)
 
     assert status == 2
     assert f"june.csv: {url} answered {answer[0]} " in err
@@ -194,7 +189,7 @@ def test_a_server_that_is_another_one_is_told_by_what_it_says(answer: tuple[int,
 
 
 def test_a_file_that_does_not_exist_is_refused_before_any_is_sent(tmp_path: Path) -> None:
-    june = written(tmp_path, "june.csv", "id\n1\n")
+    june = written(tmp_path, "id\n1\n", "june.csv")
     status, out, err = run("load", june, tmp_path / "july.csv", "--url", "http://127.0.0.1:1")
 
     assert (status, out) == (2, "")

@@ -3,7 +3,6 @@
 import re
 import signal
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,14 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from tests.support.answering import answering, stream, upload
 from tests.support.commands import Terminal, begin, run
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Records, Served, Web
 from tests.support.waiting import until
 from tests.webapp.client.test_follower import state
 from webapp.client.follower import State
 from webapp.client.watch import line
 
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BAD = FailedRow(11, ["x"], [Reason("a", "is not a number", "x")])
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def without_times(text: str) -> list[str]:
@@ -187,7 +180,9 @@ def test_what_cannot_be_meant_ends_with_status_2(words: list[str]) -> None:
 
 
 def test_whoever_stops_reading_ends_it() -> None:
-    answers = [stream(*(upload(seq=seq) for seq in range(1, 50)))] * 999
+    # Each stream has new states: a command that has written all there is would not notice that its reader has gone.
+    states = [upload(seq=seq, timestamp=f"2026-01-31T09:00:00.{seq:06}Z") for seq in range(1, 5000)]
+    answers = [stream(*states[first : first + 50]) for first in range(0, len(states), 50)]
     with answering(*answers) as (url, _):
         process = begin("watch", "--url", url)
         assert process.stdout is not None

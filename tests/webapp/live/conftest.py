@@ -6,7 +6,8 @@ import pytest
 from redis import Redis
 
 from jobs.settings import Settings
-from tests.support.serving import Served
+from tests.support.rendering import Scene
+from tests.support.serving import Records, Served
 from tests.support.waiting import until
 from webapp.live.delivery import resync
 
@@ -18,3 +19,10 @@ def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serv
     with Served(settings) as served, Redis.from_url(settings.redis) as redis:
         until(lambda: redis.pubsub_numpat() == 1, "the hub to subscribe")
         yield served
+
+
+@pytest.fixture
+def scene(records: Records) -> Iterator[Scene]:
+    scene = Scene(records)
+    yield scene
+    scene.close()

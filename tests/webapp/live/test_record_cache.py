@@ -1,14 +1,11 @@
 """Records of uploads, read once for all callers."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import uploads
-from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.hubs import PATIENCE
 from tests.support.serving import Records
@@ -17,15 +14,9 @@ from webapp.live.record_cache import RecordCache
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_database_url: str) -> str:
     """One database is enough: the cache only reads records by id."""
-    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
-
-
-@pytest.fixture
-def records(settings: Settings) -> Iterator[Records]:
-    with Records(settings) as records:
-        yield records
+    return sqlite_database_url
 
 
 @pytest.fixture

@@ -1,32 +1,20 @@
 """What many clients receive is rendered once."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from jobs.events import Event
 from jobs.queue import QueueStatus
-from jobs.settings import Settings
 from jobs.uploads import Status
 from tests.support.rendering import Scene
-from tests.support.serving import Records
 from webapp.live import renderer as renderers
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_database_url: str) -> str:
     """One database is enough: what differs between them is tested where it is queried."""
-    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
-
-
-@pytest.fixture
-def scene(settings: Settings) -> Iterator[Scene]:
-    with Records(settings) as records:
-        scene = Scene(records)
-        yield scene
-        scene.close()
+    return sqlite_database_url
 
 
 def test_a_row_is_rendered_once_for_each_state_and_kind_of_page(scene: Scene) -> None:

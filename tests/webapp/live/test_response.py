@@ -13,11 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.database import Database
 from jobs.settings import Settings
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Records, Served, Web, stream
 from tests.support.streams import (
     GENERAL,
     HISTORY,
-    ONE_DATABASE,
     all_of,
     toast_of,
     wait_for,

@@ -1,9 +1,7 @@
 """Snapshots are read and rendered once for all concurrent callers."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,26 +11,16 @@ from jobs import uploads
 from jobs.errors import UploadNotFoundError
 from jobs.events import timestamp
 from jobs.history_query import HistoryQuery
-from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.rendering import Scene
-from tests.support.serving import Records
 from webapp.history import HistoryView
 from webapp.live.snapshots import MISSED_TOASTS
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_database_url: str) -> str:
     """One database is enough: what differs between them is tested where it is queried."""
-    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
-
-
-@pytest.fixture
-def scene(settings: Settings) -> Iterator[Scene]:
-    with Records(settings) as records:
-        scene = Scene(records)
-        yield scene
-        scene.close()
+    return sqlite_database_url
 
 
 def test_a_table_is_read_and_rendered_once_for_all_concurrent_callers(

@@ -1,6 +1,5 @@
 """What pages and API let people do with uploads: what is recorded, what is told, and who gets to work on it."""
 
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
@@ -8,40 +7,18 @@ import httpx
 import pytest
 
 from jobs.queue import UploadQueue
-from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+from tests.support.databases import ONE_DATABASE
+from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.serving import Served, Worker
 
 #: What the file of an upload has that Records makes.
-CONTENT = b"a,b\n1,2\n"
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """For tests that leave nothing behind."""
-    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
-        yield served
 
 
 def by_page(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
     """As the page's form sends it."""
     headers = {"Accept": "application/json"}
     return served.client.post("/uploads", files={"file": (filename, content)}, data=fields, headers=headers)
-
-
-def by_form(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
-    return served.client.post("/api/v1/uploads", files={"file": (filename, content)}, data=fields)
-
-
-def by_body(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
-    return served.post(content, filename, **fields)
 
 
 ALL_WAYS = pytest.mark.parametrize("send", [by_page, by_form, by_body])

@@ -13,34 +13,11 @@ import sqlalchemy as sa
 from jobs import database, queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
+from tests.support.databases import ONE_DATABASE
+from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
 from tests.support.serving import Served
 from tests.support.waiting import until
-
-CONTENT = b"a,b\n1,2\n"
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """For tests that leave nothing behind."""
-    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
-        yield served
-
-
-def by_form(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
-    return served.client.post("/api/v1/uploads", files={"file": (filename, content)}, data=fields)
-
-
-def by_body(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **fields: str) -> httpx.Response:
-    return served.client.post("/api/v1/uploads", params={"filename": filename, **fields}, content=content)
-
 
 BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
 

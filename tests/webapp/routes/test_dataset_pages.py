@@ -1,7 +1,6 @@
 """The HTML pages of datasets."""
 
 import re
-from collections.abc import Iterator
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -10,18 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.datasets import Dataset, Mode, Position
-from jobs.settings import Settings
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, links
 from webapp.routes import dataset_pages
 from webapp.routes.dataset_pages import ROWS_SHOWN
-
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def numbers(html: str) -> list[int]:

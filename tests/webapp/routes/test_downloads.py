@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,13 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
 from jobs.schema import TableSchema
-from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Worker, links
 from webapp.routes import downloads
 
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BOM = b"\xef\xbb\xbf"
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def as_csv(rows: list[list[str]]) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +19,9 @@ from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Processor, Status, Upload
 from tests.support.commands import run
+from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
+from tests.support.sending import by_body, by_form
 from tests.support.serving import Served, Worker
 from webapp.routes import actions
 from webapp.routes.json_body import MAX_BYTES
@@ -28,19 +29,12 @@ from webapp.routes.notify import MAX_REPORTS
 
 TOKEN = "s3cret/+=~"
 PATHS = ["/api/v1/internal/notify", "/api/v1/internal/websocket/notify"]
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 EVIL = "<script>alert('&\")"
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"notify_token": TOKEN})
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def announce(served: Served, filename: str = "june.csv", **more: Any) -> httpx.Response:
@@ -105,14 +99,6 @@ def test_an_upload_is_announced_for_a_script_outside(served: Served) -> None:
     assert shown["links"].keys() == {"self", "events", "html", "dataset"}
     assert served.client.get(answer.headers["location"]).json() == shown
     assert upload.stored_as == ""
-
-
-def by_form(served: Served, **fields: str) -> httpx.Response:
-    return served.client.post("/api/v1/uploads", files={"file": ("june.csv", b"a,b\n1,2\n")}, data=fields)
-
-
-def by_body(served: Served, **fields: str) -> httpx.Response:
-    return served.post(b"a,b\n1,2\n", **fields)
 
 
 @pytest.mark.parametrize("send", [by_form, by_body])

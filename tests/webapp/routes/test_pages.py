@@ -1,7 +1,6 @@
 """The HTML pages, with and without JavaScript."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -12,26 +11,13 @@ import pytest
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from tests.support import serving
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, links
 from webapp.history import PAGE_SIZE
 from webapp.live.snapshots import FAILURE_REASONS
 
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
 EVIL = "<img src=x onerror=alert('&')>"
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One application for all tests that change nothing."""
-    with Served.standing(request, tmp_path_factory.mktemp("standing")) as served:
-        yield served
 
 
 def submit(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **more: Any) -> httpx.Response:

@@ -4,7 +4,6 @@ import hashlib
 import random
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,18 +12,13 @@ import pytest
 from jobs.errors import RefusedError, TooLargeError
 from jobs.files import StoredFile
 from jobs.settings import Settings
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Web
 from tests.support.waiting import until
 from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, FormBody, RawBody
 
 BOUNDARY = "----a-boundary"
 LIMIT = 1 << 22
-
-
-@pytest.fixture
-def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
-        yield served
 
 
 def part(content: bytes, disposition: str) -> bytes:
@@ -208,7 +202,7 @@ def test_a_raw_body_may_be_too_large(tmp_path: Path) -> None:
     assert stored(tmp_path) == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 @pytest.mark.parametrize("way", ["form", "raw", "chunked form", "chunked raw"])
 def test_a_large_file_arrives_whole_with_its_size_and_hash(served: Served, way: str) -> None:
     content = random_csv(5 * BATCH_BYTES + 17)
@@ -225,7 +219,7 @@ def test_a_large_file_arrives_whole_with_its_size_and_hash(served: Served, way: 
     assert [path.read_bytes() == content for path in served.stored] == [True]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 @pytest.mark.parametrize("way", ["told by its length", "found out as it comes"])
 @pytest.mark.parametrize("kind", ["form", "raw"])
 def test_a_file_that_is_too_large_is_refused_with_the_limit(settings: Settings, way: str, kind: str) -> None:
@@ -247,7 +241,7 @@ def test_a_file_that_is_too_large_is_refused_with_the_limit(settings: Settings, 
         assert len(served.stored) == len(served.records.all()) == 1
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 @pytest.mark.parametrize("filename", ["june.csv", "june.xlsx"], ids=["an upload", "one that is refused"])
 def test_a_client_that_vanishes_leaves_nothing(settings: Settings, filename: str) -> None:
     with Web(settings) as web:
@@ -265,7 +259,7 @@ def test_a_client_that_vanishes_leaves_nothing(settings: Settings, filename: str
         assert "Traceback" not in web.log
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_who_asks_whether_to_go_on_is_told(served: Served) -> None:
     """curl asks before it sends more than a megabyte."""
     address = httpx.URL(served.url)

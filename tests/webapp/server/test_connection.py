@@ -18,9 +18,9 @@ KERNEL_BYTES = 4 * UNSENT_BYTES
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_database_url: str) -> str:
     """One database is enough: none is looked at here."""
-    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
+    return sqlite_database_url
 
 
 def deaf(served: Served) -> socket.socket:

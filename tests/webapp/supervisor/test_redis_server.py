@@ -158,6 +158,9 @@ def test_each_server_says_why_it_cannot_start(program: Path, settings: Settings)
     manifest.parent.mkdir()
     manifest.write_text("not a manifest\n")
     with redis_server.spawn(program, settings) as process:
-        assert process.wait(10) == 1
+        try:
+            assert process.wait(10) == 1
+        finally:
+            process.kill()
 
     assert redis_server.last_words(settings) == "Invalid AOF manifest file format"

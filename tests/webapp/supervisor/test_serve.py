@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -155,8 +156,11 @@ def test_a_start_works_after_everything_was_killed(start: Callable[..., Serve]) 
     assert is_healthy(second.url)
 
 
-def test_a_long_data_path_gets_a_short_socket(start: Callable[..., Serve], tmp_path: Path) -> None:
-    serve = start(data="/".join(["a-folder-with-a-long-name"] * 5), TMPDIR=str(tmp_path))
+def test_a_long_data_path_gets_a_short_socket(start: Callable[..., Serve]) -> None:
+    with TemporaryDirectory() as short:
+        serve = start(data="/".join(["a-folder-with-a-long-name"] * 5), TMPDIR=short)
 
-    assert is_healthy(serve.url)
-    assert len(list(tmp_path.glob("bulk-upload-*/redis.sock"))) == 1
+        assert is_healthy(serve.url)
+        assert len(list(Path(short).glob("bulk-upload-*/redis.sock"))) == 1
+
+        serve.kill_everything()

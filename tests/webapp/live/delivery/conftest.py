@@ -1,8 +1,6 @@
 """What the tests of the hub's parts share."""
 
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -13,25 +11,9 @@ from webapp.live.delivery import background, queue_monitor, resync, subscription
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_database_url: str) -> str:
     """One database is enough: what differs between them is not the hub's."""
-    return f"sqlite:///{tmp_path / 'data' / 'bulk_upload.db'}"
-
-
-@pytest.fixture
-def records(settings: Settings) -> Iterator[Records]:
-    with Records(settings) as records:
-        yield records
-
-
-@pytest.fixture
-def redis(settings: Settings) -> Iterator[RedisServer]:
-    """A Redis that may be killed; `own_records` use it."""
-    server = RedisServer()
-    yield server
-    with suppress(ProcessLookupError):
-        server.thaw()
-    server.remove()
+    return sqlite_database_url
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from jobs.events import Event, timestamp
 from jobs.uploads import Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
-from tests.support.streams import GENERAL, ONE_DATABASE, json_of, state, states
+from tests.support.streams import GENERAL, json_of, state, states
 
 
 def test_it_begins_with_the_active_uploads(served: Served) -> None:

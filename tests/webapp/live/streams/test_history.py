@@ -10,10 +10,10 @@ import pytest
 from jobs import uploads
 from jobs.events import timestamp
 from jobs.uploads import Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Stream
 from tests.support.streams import (
     HISTORY,
-    ONE_DATABASE,
     count_toasts,
     shows,
     toast_of,

@@ -9,8 +9,9 @@ from redis import Redis
 from jobs import uploads
 from jobs.events import GENERAL_CHANNEL, Event, channel_of
 from jobs.uploads import Upload
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
-from tests.support.streams import GENERAL, ONE_DATABASE, all_of, json_of, state, states, wait_for
+from tests.support.streams import GENERAL, all_of, json_of, state, states, wait_for
 
 
 @ONE_DATABASE

@@ -1,8 +1,9 @@
 """The JSON stream of one upload, on a real uvicorn."""
 
 from jobs.events import Event, timestamp
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
-from tests.support.streams import ONE_DATABASE, json_of, state, states
+from tests.support.streams import json_of, state, states
 
 
 def test_it_begins_with_the_state_of_the_upload(served: Served) -> None:

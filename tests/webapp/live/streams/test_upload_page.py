@@ -1,8 +1,9 @@
 """The stream of an upload's page, on a real uvicorn."""
 
 from jobs.failed_rows import FailedRow, Reason
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
-from tests.support.streams import ONE_DATABASE, page_of, shows, toast_of
+from tests.support.streams import page_of, shows, toast_of
 from webapp.live.streams.upload_page import REMOVE_CONNECTION
 
 

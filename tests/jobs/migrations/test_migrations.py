@@ -91,8 +91,10 @@ def at(settings: Settings, revision: str) -> Database:
     return database
 
 
-def test_uploads_of_a_release_without_external_uploads_belong_to_workers(tmp_path: Path, database_url: str) -> None:
-    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+def test_uploads_of_a_release_without_external_uploads_belong_to_workers(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=empty_database_url)
     database = at(settings, "0001")
     with database.transaction() as connection:
         connection.execute(sa.text(OLD_UPLOAD))
@@ -106,9 +108,9 @@ def test_uploads_of_a_release_without_external_uploads_belong_to_workers(tmp_pat
 
 
 def test_uploads_of_a_release_without_a_folded_search_are_found(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+    settings = Settings.load(data=tmp_path / "data", database_url=empty_database_url)
     database = at(settings, "0002")
     with database.transaction() as connection:
         old = sa.text(OLD_UPLOAD.replace("7, 3,", ":id, 3,").replace("'june.csv'", ":name"))
@@ -125,8 +127,8 @@ def test_uploads_of_a_release_without_a_folded_search_are_found(
     assert [upload.id for upload in by_dataset] == [7]
 
 
-def test_several_processes_may_migrate_at_once(tmp_path: Path, database_url: str) -> None:
-    settings = Settings.load(data=tmp_path / "data", database_url=database_url)
+def test_several_processes_may_migrate_at_once(tmp_path: Path, empty_database_url: str) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=empty_database_url)
     words = [sys.executable, "-c", "from jobs.database import Settings, migrate; migrate(Settings.load())"]
     environment = {**os.environ, **settings.environment()}
     processes = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) for _ in range(3)]
