@@ -334,12 +334,12 @@ def test_the_table_of_transitions_is_that_of_the_code() -> None:
         return ", ".join(sorted(found))
 
     expected = {
-        name: [states(each.sources), str(each.target or "unchanged"), str(each.of or "all")]
+        name: [states(each.sources), str(each.target or "unchanged"), str(each.processor or "all")]
         for name, each in vars(uploads).items()
         if isinstance(each, Transition)
     }
     reports = list(uploads.REPORT.values())
-    expected["REPORT"] = [states(reports[0].sources), states(frozenset(uploads.REPORT)), str(reports[0].of)]
+    expected["REPORT"] = [states(reports[0].sources), states(frozenset(uploads.REPORT)), str(reports[0].processor)]
     written = rows(document("docs/architecture.md").section("The state machine"))
 
     assert {cells[0].strip("`"): cells[1:4] for cells in written} == expected
