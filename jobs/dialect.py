@@ -1,4 +1,4 @@
-"""Of a text's first lines: what stands between its cells, and which line is the header. No I/O."""
+"""Detects the dialect of a text from its first lines: the delimiter and the header row. No I/O."""
 
 import csv
 import io
@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-#: What may stand between two cells, the likeliest first.
+#: Possible delimiters, the most likely first.
 DELIMITERS = (",", ";", "\t", "|")
-#: Records that decide on delimiter and header.
+#: Records that delimiter and header row are detected from.
 SAMPLE_RECORDS = 100
-#: Share of a sample's records that are like the header; a few odd ones must not matter.
+#: Share of a sample's records that must fit the header; a few odd ones must not matter.
 REGULAR = 0.8
-#: Lines above a header that are quoted in a sentence, and characters of one.
+#: Lines above the header that a note quotes, and characters of each.
 NAMED_LINES, NAMED_CHARACTERS = 3, 60
 
 _NUMBER = re.compile(r"[-+(]?[$€£¥]? ?\d[\d.,' \xa0\u202f]*[)%$€£¥]?")
@@ -22,12 +22,13 @@ _YEAR = re.compile(r"(19|20)\d\d")
 
 
 def detect_delimiter(sample: str) -> str:
-    """The one of DELIMITERS that makes a table of a sample: as many cells in nearly every record as in the header.
+    """The delimiter that splits nearly every record of a sample into as many cells as the header.
 
-    sample: whole lines from a file's beginning. For a single column, one that does not occur.
+    sample: whole lines from the beginning of a file. If it has a single column, the result is a delimiter that it does
+    not contain.
     """
     first = sample.split("\n", 1)[0].strip()
-    if first[:4].lower() == "sep=" and first[4:] in DELIMITERS:  # a line by which Excel is told
+    if first[:4].lower() == "sep=" and first[4:] in DELIMITERS:  # a line that tells Excel the delimiter
         return first[4:]
     tables = {delimiter: _table(sample, delimiter) for delimiter in DELIMITERS}
     found = {delimiter: table for delimiter, table in tables.items() if table is not None}
@@ -37,10 +38,10 @@ def detect_delimiter(sample: str) -> str:
 
 
 def find_header(records: Sequence[Sequence[str]]) -> int:
-    """Which of a file's first records is the header; those above it are a title and the like.
+    """The position of the header row in the first records of a file. Records above it are titles or comments.
 
-    records: cells of each, none for a blank line. The first that is not blank is the header, unless it is narrower than
-    the table below it, which must be plain, and does not look like names of columns itself.
+    records: the cells of each; empty for a blank line. The header is the first record that is not blank, unless it is
+    narrower than the table below it, does not look like column names, and the table is regular.
     """
     filled = [number for number, record in enumerate(records) if any(cell.strip() for cell in record)]
     if not filled:
@@ -53,13 +54,13 @@ def find_header(records: Sequence[Sequence[str]]) -> int:
     header = next((number for number in filled if not _is_title(records[number], usual)), first)
     above = records[first:header]
     below = [records[number] for number in filled if number > header]
-    names = _trimmed(_trimmed(records[header])[::-1])  # the table may begin with columns that have none
-    plain = _are_names(names[::-1]) and _share_like(records[header], below) >= REGULAR
-    return header if plain and _are_apart(above, below) else first
+    names = _trimmed(_trimmed(records[header])[::-1])  # the first columns may have no name
+    regular = _are_names(names[::-1]) and _share_like(records[header], below) >= REGULAR
+    return header if regular and _are_separate(above, below) else first
 
 
-def skipped(above: Iterable[Sequence[str]], count: int, what: str = "line") -> str:
-    """A sentence about the records above the header. count: how many lines of a text, or rows of a sheet, they are."""
+def skipped_note(above: Iterable[Sequence[str]], count: int, what: str = "line") -> str:
+    """A sentence about the records above the header. count: how many lines of a text, or rows of a worksheet."""
     texts = [" ".join(cell.strip() for cell in record if cell.strip()) for record in above]
     shown = [f"“{shortened(text)}”" for text in texts if text]
     more = " …" if len(shown) > NAMED_LINES else ""
@@ -72,10 +73,11 @@ def shortened(text: str) -> str:
 
 
 def _table(sample: str, delimiter: str) -> tuple[float, bool, float, int] | None:
-    """How good a table a delimiter makes, the better the greater; None: a single column.
+    """A score for a delimiter, greater is better; None: it makes a single column.
 
-    First come records like the header; then that nothing is above it; then cells in which no other delimiter is left
-    (in "1,5;2,5" the semicolon leaves two decimals, the comma a "5;2"); then the number of columns.
+    Compared in this order: the share of records that fit the header; whether nothing is above the header; the share of
+    cells without another delimiter ("1,5;2,5" split at the semicolon leaves two decimals, at the comma a "5;2"); the
+    number of columns.
     """
     records = _records(sample, delimiter)
     header = find_header(records)
@@ -96,13 +98,13 @@ def _records(sample: str, delimiter: str) -> list[list[str]]:
             found.append(record)
             if len(found) == SAMPLE_RECORDS:
                 break
-    except csv.Error:  # a field too long, for its quote is never closed: what came before is enough
+    except csv.Error:  # a field that is too long because its quote is never closed: the records before it are enough
         pass
     return found
 
 
 def _trimmed(record: Sequence[str]) -> Sequence[str]:
-    """Without empty cells at its end."""
+    """The record without empty cells at its end."""
     width = len(record)
     while width and not record[width - 1].strip():
         width -= 1
@@ -110,14 +112,14 @@ def _trimmed(record: Sequence[str]) -> Sequence[str]:
 
 
 def _is_title(record: Sequence[str], usual: int) -> bool:
-    """Whether a record is too little for a table of this many columns, or not like names of columns."""
+    """Whether a record is too short for a table with this many columns, or does not look like column names."""
     cells = [cell for cell in record if cell.strip()]
     too_few = len(cells) == 1 or len(cells) * 2 < usual
     return len(_trimmed(record)) < usual and (too_few or not _are_names(cells))
 
 
 def _are_names(cells: Sequence[str]) -> bool:
-    """Not empty, no values, and different. Years may be names, but not of the first column."""
+    """Whether cells are distinct, not empty and not values. Years may be names, but not of the first column."""
     names = [cell.strip().casefold() for cell in cells]
     values = [name for name in names if _VALUE.fullmatch(name)]
     years = not values or (names[0] not in values and all(_YEAR.fullmatch(value) for value in values))
@@ -126,15 +128,17 @@ def _are_names(cells: Sequence[str]) -> bool:
 
 
 def _share_like(header: Sequence[str], records: Sequence[Sequence[str]]) -> float:
-    """The share of records that fit below a header: as many cells, where empty ones at the end do not count."""
+    """The share of records with as many cells as the header, ignoring empty cells at the end."""
     least, most = len(_trimmed(header)), len(header)
     fitting = sum(len(record) >= least and len(_trimmed(record)) <= most for record in records)
     return fitting / len(records) if records else 0.0
 
 
-def _are_apart(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]) -> bool:
-    """Whether there is proof that what is above a header is no header itself, as "comment" is above "x, y": it reads
-    like a sentence, a blank line follows, or the table has a column of values."""
+def _are_separate(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]) -> bool:
+    """Whether the records above a header are certainly not a header, as "comment" above "x, y" might be.
+
+    They are not if they read like a sentence, if a blank line follows, or if the table has a column of values.
+    """
     if any(re.search(r"[\s:\d]", cell.strip()) for record in above for cell in record):
         return True
     if not all(any(cell.strip() for cell in record) for record in above):
@@ -144,7 +148,7 @@ def _are_apart(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]) -
 
 
 def header_of(sample: str) -> list[str]:
-    """The names of the columns of a text that begins so. sample: perhaps cut in the middle of a line."""
+    """The column names of a text. sample: its beginning; it may end in the middle of a line."""
     lines = sample.rpartition("\n")[0] or sample
     records = _records(lines, detect_delimiter(lines))
     return [" ".join(cell.split()) for cell in records[find_header(records)]] if records else []

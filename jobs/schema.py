@@ -1,7 +1,7 @@
-"""A Frictionless Table Schema (https://specs.frictionlessdata.io/table-schema/): what a dataset's rows must look like.
+"""A Frictionless Table Schema (https://specs.frictionlessdata.io/table-schema/): the columns of a dataset.
 
-What is supported is checked when the schema is declared, with the path of whatever is wrong: a property that would
-silently mean nothing is refused. Beyond the standard, a field may have `aliases`, other names for it in a header.
+A schema is validated when it is declared, and errors name the path of each problem. A property that would have no
+effect is an error. As an extension of the standard, a field may have `aliases`: other names for its column in a header.
 """
 
 import re
@@ -10,30 +10,36 @@ from collections.abc import Iterable
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal, Self
 
+import re2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs.errors import SchemaError
 
 Type = Literal["string", "integer", "number", "boolean", "date", "datetime", "time"]
 
-#: Bytes a column's name may have in PostgreSQL.
+#: PostgreSQL's limit for the name of a column, in bytes.
 MAX_NAME_BYTES = 63
-#: Columns that every dataset's table has besides the file's.
+#: Columns that every dataset's table has in addition to those of the file.
 OWN_COLUMNS = ("_upload_id", "_row_number")
-#: Names that PostgreSQL keeps for itself in every table.
+#: Column names that PostgreSQL reserves in every table.
 SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
-#: Columns a table may have: PostgreSQL's limit is 1,600, two of them ours.
+#: Columns that a schema may have: PostgreSQL's limit is 1,600, two of them are OWN_COLUMNS.
 MAX_COLUMNS = 1_500
 
-#: Fields a key may have: PostgreSQL's limit.
+#: Fields that a key may have: PostgreSQL's limit.
 MAX_KEY_FIELDS = 32
-#: The largest values of a type, with either sign.
+#: The largest absolute values of a type.
 LARGEST = {"integer": 2**63 - 1, "number": sys.float_info.max}
 
-#: Of strptime, those that a format may have, and what stands in a cell for each.
+#: The strptime directives that a format may have, and the pattern that each matches in a cell.
 DIRECTIVES = {"Y": "[0-9]{4}", **dict.fromkeys("mdHMS", "[0-9]{2}")}
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+#: As Arrow compiles a pattern, without a message on stderr for a bad one. RE2 is the engine that Arrow's kernels match
+#: with in the worker; the web processes check patterns too, and must not load Arrow for it.
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
 
 
 class Constraints(BaseModel):
@@ -54,25 +60,22 @@ class Constraints(BaseModel):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            import pyarrow  # what will match it; not for the web processes, unless there is a pattern
-            import pyarrow.compute
-
             try:
-                pyarrow.compute.match_substring_regex(pyarrow.array([""]), value)
-            except pyarrow.ArrowInvalid as error:
-                what = str(error).removeprefix("Invalid regular expression: ")
-                raise ValueError(f"is no regular expression that can be used here: {what}") from error
+                re2.compile(value, _RE2_OPTIONS)
+            except re2.error as error:
+                detail = error.args[0].decode("utf-8", "replace")
+                raise ValueError(f"is not a valid regular expression: {detail}") from error
         return value
 
     @field_validator("enum")
     @classmethod
-    def _names_something(cls, value: list[Any] | None) -> list[Any] | None:
+    def _is_not_empty(cls, value: list[Any] | None) -> list[Any] | None:
         if value is not None and not value:
-            raise ValueError("names no value, so that no row could be right")
+            raise ValueError("must list at least one value")
         return value
 
 
-#: Which constraints say something about which types; `required`, `unique` and `enum` do about all.
+#: The types that a constraint applies to; `required`, `unique` and `enum` apply to all.
 _CONSTRAINTS_OF = {
     "minimum": {"integer", "number", "date", "datetime", "time"},
     "maximum": {"integer", "number", "date", "datetime", "time"},
@@ -80,7 +83,7 @@ _CONSTRAINTS_OF = {
     "max_length": {"string"},
     "pattern": {"string"},
 }
-#: Which properties say something about which types.
+#: The types that a property applies to.
 _PROPERTIES_OF = {
     "decimal_char": {"number"},
     "group_char": {"integer", "number"},
@@ -90,7 +93,7 @@ _PROPERTIES_OF = {
 
 
 class SchemaField(BaseModel):
-    """A column. Properties that the standard does not know (`example`, `unit`) are kept and mean nothing here."""
+    """A column. Properties outside of the standard (`example`, `unit`) are kept and have no effect."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -109,33 +112,33 @@ class SchemaField(BaseModel):
 
     @field_validator("name")
     @classmethod
-    def _can_be_a_column(cls, value: str) -> str:
+    def _is_a_column_name(cls, value: str) -> str:
         if not value or value != value.strip() or not value.isprintable():
-            raise ValueError("must have a character, none of them invisible, and no space at its ends")
+            raise ValueError("must be printable, must not be empty, and must not begin or end with a space")
         if len(value.encode()) > MAX_NAME_BYTES:
-            raise ValueError(f"is longer than {MAX_NAME_BYTES} bytes, which no column's name may be")
+            raise ValueError(f"is longer than {MAX_NAME_BYTES} bytes, the limit for column names")
         if value.casefold() in (*OWN_COLUMNS, *SYSTEM_COLUMNS):
-            raise ValueError("is a column that every dataset has already")
+            raise ValueError("is a reserved column name")
         return value
 
     @model_validator(mode="after")
-    def _says_only_what_means_something(self) -> Self:
+    def _has_only_applicable_properties(self) -> Self:
         self._check_format()
         for name, types in _PROPERTIES_OF.items():
             if name in self.model_fields_set and self.type not in types:
-                raise ValueError(f"{_alias(SchemaField, name)} means nothing for the type {self.type}")
+                raise ValueError(f"{_alias(SchemaField, name)} does not apply to the type {self.type}")
         for name, types in _CONSTRAINTS_OF.items():
             if getattr(self.constraints, name) is not None and self.type not in types:
-                raise ValueError(f"constraints.{_alias(Constraints, name)} means nothing for the type {self.type}")
+                raise ValueError(f"constraints.{_alias(Constraints, name)} does not apply to the type {self.type}")
         for name, value in [("minimum", self.constraints.minimum), ("maximum", self.constraints.maximum)]:
             if value is not None:
                 self._check_value(f"constraints.{name}", value)
         for position, value in enumerate(self.constraints.enum or []):
             self._check_value(f"constraints.enum[{position}]", value)
         if self.type == "boolean" and (both := set(self.true_values) & set(self.false_values)):
-            raise ValueError(f"trueValues and falseValues both have “{sorted(both)[0]}”")
+            raise ValueError(f"trueValues and falseValues both contain “{sorted(both)[0]}”")
         if self.group_char is not None and self.group_char == self.decimal_char:
-            raise ValueError("groupChar and decimalChar are the same")
+            raise ValueError("groupChar and decimalChar must differ")
         return self
 
     def _check_format(self) -> None:
@@ -146,30 +149,30 @@ class SchemaField(BaseModel):
         needed, possible = {"date": ("Ymd", "Ymd"), "datetime": ("YmdHM", "YmdHMS"), "time": ("HM", "HMS")}[self.type]
         found = format_directives(self.format)
         if foreign := [f"%{directive}" for directive in found if directive not in possible]:
-            raise ValueError(f"format “{self.format}” has {foreign[0]}, which no {self.type} has")
+            raise ValueError(f"format “{self.format}” has {foreign[0]}, which does not apply to the type {self.type}")
         missing = [f"%{directive}" for directive in needed if directive not in found]
         if missing:
-            raise ValueError(f"format “{self.format}” has no {' and no '.join(missing)}")
+            raise ValueError(f"format “{self.format}” lacks {' and '.join(missing)}")
 
     def _check_value(self, where: str, value: str | int | float | bool) -> None:
-        """A bound or an allowed value must itself be of the type."""
-        wrong = ValueError(f"{where} is {value!r}, which is no {self.type}")
+        """Raises ValueError unless a bound or an allowed value has the type of the field."""
+        error = ValueError(f"{where} is {value!r}, which is not of the type {self.type}")
         if self.type == "integer" and (not isinstance(value, int) or isinstance(value, bool)):
-            raise wrong
+            raise error
         if self.type == "number" and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise wrong
+            raise error
         if self.type in ("integer", "number") and not abs(value) <= LARGEST[self.type]:  # type: ignore[arg-type]  # a number
-            raise wrong
+            raise error
         if self.type == "boolean" and not isinstance(value, bool):
-            raise wrong
+            raise error
         if self.type in ("string", "date", "datetime", "time") and not isinstance(value, str):
-            raise wrong
+            raise error
         parse = {"date": date.fromisoformat, "datetime": datetime.fromisoformat, "time": time.fromisoformat}
         if self.type in parse:
             try:
                 parse[self.type](str(value))
             except ValueError:
-                raise ValueError(f"{where} is {value!r}; write it in ISO 8601") from None
+                raise ValueError(f"{where} is {value!r}; use ISO 8601") from None
 
     @property
     def is_required(self) -> bool:
@@ -177,7 +180,7 @@ class SchemaField(BaseModel):
 
 
 class TableSchema(BaseModel):
-    """The columns in order, and what identifies a row."""
+    """The columns in order, and the primary key."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -187,24 +190,24 @@ class TableSchema(BaseModel):
 
     @field_validator("primary_key", mode="before")
     @classmethod
-    def _one_or_more(cls, value: object) -> object:
+    def _as_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _is_consistent(self) -> Self:
         if "foreignKeys" in (self.model_extra or {}):
             raise ValueError("foreignKeys are not supported")
         seen: dict[str, str] = {}
         for field in self.fields:
             for name in [field.name, *field.aliases]:
                 if name.casefold() in seen:
-                    raise ValueError(f"“{name}” and “{seen[name.casefold()]}” are the same name to a header")
+                    raise ValueError(f"“{name}” and “{seen[name.casefold()]}” are the same column name, ignoring case")
                 seen[name.casefold()] = name
         for name in self.primary_key:
             if name not in self.names:
-                raise ValueError(f"primaryKey names “{name}”, which is no field")
+                raise ValueError(f"primaryKey contains “{name}”, which is not a field")
         if len(set(self.primary_key)) < len(self.primary_key):
-            raise ValueError("primaryKey names a field twice")
+            raise ValueError("primaryKey contains a field twice")
         return self
 
     @property
@@ -215,41 +218,41 @@ class TableSchema(BaseModel):
         return self.missing_values if field.missing_values is None else field.missing_values
 
     def is_required(self, field: SchemaField) -> bool:
-        """A row without its key is no row, whatever the constraints say."""
+        """Whether a value is required: by the constraints, or because the field is part of the key."""
         return field.is_required or field.name in self.primary_key
 
     def rules(self, field: SchemaField) -> list[str]:
-        """What a value must be besides of its type, a readable phrase each."""
+        """The constraints of a field in addition to its type, as short phrases for people."""
         rules = field.constraints
         texts = [
             ("required", self.is_required(field)),
-            ("part of the key" if len(self.primary_key) > 1 else "the key", field.name in self.primary_key),
+            ("part of the key" if len(self.primary_key) > 1 else "key", field.name in self.primary_key),
             ("unique", rules.unique),
             (f"at least {rules.minimum}", rules.minimum is not None),
             (f"at most {rules.maximum}", rules.maximum is not None),
-            (f"{rules.min_length} characters or more", rules.min_length is not None),
-            (f"{rules.max_length} characters or less", rules.max_length is not None),
-            (f"like {rules.pattern}", rules.pattern is not None),
+            (f"at least {rules.min_length} characters", rules.min_length is not None),
+            (f"at most {rules.max_length} characters", rules.max_length is not None),
+            (f"matches {rules.pattern}", rules.pattern is not None),
             (f"one of {', '.join(map(str, rules.enum or []))}", rules.enum is not None),
-            (f"written {field.format}", field.format != "default"),
+            (f"format {field.format}", field.format != "default"),
         ]
         return [text for text, holds in texts if holds]
 
     @classmethod
     def parse(cls, data: object) -> Self:
-        """A schema from JSON. Raises SchemaError with the path of each thing that is wrong."""
+        """A schema from JSON. Raises SchemaError with the path of each problem."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
             raise SchemaError([_sentence(each["loc"], each["msg"], each["type"]) for each in error.errors()]) from error
 
     def as_json(self) -> dict[str, Any]:
-        """What `parse` takes: only what was said."""
+        """The JSON that `parse` takes, with only the properties that were given."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 def format_directives(format_: str) -> list[str]:
-    """The directives of a format, in order. Raises ValueError for one that is not supported or stands twice."""
+    """The directives of a format, in order. Raises ValueError for an unsupported or repeated one."""
     found = re.findall(r"%(.?)", format_)
     for directive in found:
         if directive not in DIRECTIVES:
@@ -265,6 +268,6 @@ def _alias(model: type[BaseModel], name: str) -> str:
 
 
 def _sentence(path: Iterable[str | int], message: str, kind: str) -> str:
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    words = {"extra_forbidden": "is not known here", "missing": "is missing"}.get(kind)
-    return f"{place or 'schema'}: {words or message.removeprefix('Value error, ')}"
+    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    text = {"extra_forbidden": "is not a known property", "missing": "is missing"}.get(kind)
+    return f"{location or 'schema'}: {text or message.removeprefix('Value error, ')}"

@@ -1,43 +1,43 @@
-// A page of the history with a filter: rows change where they stand, and uploads that come to belong to it announce
-// themselves, instead of pushing away what is being read.
+// A filtered page of the history: rows change in place, and a link announces uploads that match the filter since the
+// page was loaded, so that new rows never move the rows being read.
 (() => {
   const announcement = document.querySelector("#changes a");
-  const belonging = new Set();
+  const matches = new Set();
 
   const isPresent = (id) => document.getElementById(`upload-${id}`) !== null;
 
-  // On a full page what is older than its last row belongs behind it.
-  const isBehind = (id) => {
+  // If there is a next page, uploads older than the last row belong there.
+  const isOnLaterPage = (id) => {
     const last = document.querySelector("#upload-rows > tr:last-child");
     return last && document.querySelector("#uploads [rel=next]") && Number(id) < Number(last.dataset.key);
   };
 
   const announce = () => {
-    const count = belonging.size;
+    const count = matches.size;
     announcement.hidden = !count;
-    announcement.textContent = count ? `${count} ${count === 1 ? "change" : "changes"}: show` : "";
+    announcement.textContent = count ? `Show ${count} more ${count === 1 ? "upload" : "uploads"}` : "";
   };
 
-  // The stream tells of each upload that changes whether it belongs to what this page shows.
+  // For each upload that changes, the stream sends whether it matches this page's filter.
   document.addEventListener("fitting", ({ detail }) => {
-    for (const [id, fits] of Object.entries(JSON.parse(detail.data))) {
-      if (fits && !isPresent(id) && !isBehind(id)) belonging.add(id);
-      else belonging.delete(id);
+    for (const [id, isMatch] of Object.entries(JSON.parse(detail.data))) {
+      if (isMatch && !isPresent(id) && !isOnLaterPage(id)) matches.add(id);
+      else matches.delete(id);
     }
     announce();
   });
 
-  // The whole table comes only as a snapshot, with which a stream begins: it has all that was announced.
+  // The whole table is only sent as the snapshot at the start of a stream: it contains everything announced so far.
   document.addEventListener("htmx:before:swap", ({ detail }) => {
     if (!detail.tasks.some(({ target }) => target?.id === "uploads")) return;
     if (document.activeElement === announcement) document.getElementById("uploads").focus({ preventScroll: true });
-    belonging.clear();
+    matches.clear();
     announce();
   });
 
-  // A stream that begins anew is what shows them, with nothing lost between; without one the link leads to the page.
+  // Reconnecting the stream shows them without losing anything in between; without a stream the link loads the page.
   announcement.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    if (!document.dispatchEvent(new Event("renew", { cancelable: true }))) event.preventDefault();
+    if (!document.dispatchEvent(new Event("reconnect", { cancelable: true }))) event.preventDefault();
   });
 })();

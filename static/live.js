@@ -1,20 +1,20 @@
-// What the pages' stream needs beyond hypermedia: a badge that tells the truth about the connection, rows that
-// are morphed where they stand, and toasts that go away.
+// What the pages' stream needs beyond hypermedia: a badge that shows the real state of the connection, rows that are
+// morphed in place, and toasts that can be closed.
 (() => {
-  // A reconnect usually takes half a second; a badge that flickers tells nobody anything.
-  const PATIENCE_MS = 1_200;
-  // Who has been cut off for this long is told for how long.
+  // A reconnect usually takes half a second: the badge ignores such short breaks.
+  const GRACE_MS = 1_200;
+  // After this long without a connection the badge shows how old the page is.
   const STALE_MS = 5_000;
-  // How much later than usual a sign of life may come.
+  // How late a heartbeat may arrive.
   const SLACK_MS = 5_000;
-  const WORDS = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…", stale: "Stale" };
-  const REFUSED = "The server does not serve it at the moment.";
+  const LABELS = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…", stale: "Not updated" };
+  const UNAVAILABLE = "The server is temporarily unavailable.";
 
   const live = document.getElementById("live");
   const badge = document.getElementById("connection");
   const refusal = document.getElementById("refusal");
 
-  const ago = (ms) => {
+  const duration = (ms) => {
     const seconds = Math.round(ms / 1000);
     if (seconds < 100) return `${seconds} s`;
     return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
@@ -22,70 +22,73 @@
 
   const watch = () => {
     const limit = 1000 * Number(live.dataset.heartbeatInterval) + SLACK_MS;
-    const [word, age] = badge.children;
+    const [label, age] = badge.children;
     let connection = null;
     let usualDelay = null;
     let lastId = "";
     let wasLive = false;
-    // Moments: when the server was heard last, since when it cannot be heard (null: it can), when the stream was
-    // opened, and when the reader came back to this tab.
-    let heard = Date.now();
-    let lost = heard;
-    let opened = heard;
-    let back = heard;
+    // Timestamps: the last message, the loss of the connection (null: connected), the last opening of the stream, and
+    // the last time this tab became visible or hidden.
+    let receivedAt = Date.now();
+    let lostAt = receivedAt;
+    let openedAt = receivedAt;
+    let switchedAt = receivedAt;
 
     const show = (state, silence) => {
       badge.dataset.state = state;
-      if (word.textContent !== WORDS[state]) word.textContent = WORDS[state];
-      age.textContent = silence ? `\u00a0for ${ago(silence)}` : "";
+      if (label.textContent !== LABELS[state]) label.textContent = LABELS[state];
+      age.textContent = silence ? `\u00a0for ${duration(silence)}` : "";
     };
 
-    // Called whenever something happens, and every second, because silence is no event. Clocks may be set back.
-    const judge = () => {
+    // Called after every event and every second, because silence fires no event. The clock may be set back.
+    const update = () => {
       if (document.hidden || badge.hidden) return;
       const now = Date.now();
-      [heard, opened, back] = [heard, opened, back].map((moment) => Math.min(moment, now));
-      const away = lost === null ? 0 : now - lost;
-      if (now - Math.max(heard, back) > limit || away > STALE_MS) show("stale", now - heard);
-      else if (lost === null) show("live");
-      else if (away > PATIENCE_MS) show(wasLive ? "reconnecting" : "connecting");
+      [receivedAt, openedAt, switchedAt] = [receivedAt, openedAt, switchedAt].map((moment) => Math.min(moment, now));
+      const lostFor = lostAt === null ? 0 : now - lostAt;
+      if (now - Math.max(receivedAt, switchedAt) > limit || lostFor > STALE_MS) show("stale", now - receivedAt);
+      else if (lostAt === null) show("live");
+      else if (lostFor > GRACE_MS) show(wasLive ? "reconnecting" : "connecting");
       // A dead connection can look open for hours.
-      if (now - Math.max(heard, opened, back) > limit) reopen();
+      if (now - Math.max(receivedAt, openedAt, switchedAt) > limit) reconnect();
     };
 
-    // The next connection is opened at once, and only that one: a server that is away is not to be hammered.
-    const hurry = () => {
+    // Opens the next connection without a delay, and only that one: repeated attempts would overload the server.
+    const skipNextDelay = () => {
       if (!connection || usualDelay !== null) return;
       usualDelay = connection.config.reconnectDelay;
       connection.config.reconnectDelay = 0;
     };
 
-    // Letting go of the connection makes hx-sse open another, which begins with a snapshot.
-    const reopen = () => {
+    // Cancelling the connection makes hx-sse open another, which starts with a snapshot.
+    const reconnect = () => {
       if (!connection?.reader) return false;
-      hurry();
+      skipNextDelay();
       connection.reader.cancel();
       return true;
     };
 
-    const alive = (id) => {
+    const onMessage = (id) => {
       lastId = id || lastId;
-      heard = Date.now();
-      lost = null;
+      receivedAt = Date.now();
+      lostAt = null;
       wasLive = true;
       refusal.textContent = "";
-      judge();
+      update();
     };
 
-    const troubled = () => {
-      lost ??= Date.now();
-      judge();
+    const onLoss = () => {
+      lostAt ??= Date.now();
+      update();
     };
 
-    // A server that answers, but not with a stream, says why; one that cannot be reached says nothing.
-    const refused = (status, sentence) => {
-      refusal.textContent = status === 503 ? `This page is not live, and tries again by itself. ${sentence}` : "";
-      troubled();
+    // A server that answers 503 gives a reason; a server that cannot be reached gives none.
+    const onFailure = (status, reason) => {
+      refusal.textContent =
+        status === 503
+          ? `Live updates are unavailable. Reload the page to see changes; it also reconnects automatically. ${reason}`
+          : "";
+      onLoss();
     };
 
     // htmx reports failures of a first connection under its own events, and later ones under hx-sse's.
@@ -94,7 +97,7 @@
         if (event.target === document || event.target === live) handle(event.detail, event);
       });
 
-    // Tabs that nobody sees hold no connection, and whoever has a stream needs no other.
+    // A hidden tab holds no connection, and a tab that has a stream opens no other.
     onStream("htmx:before:request", (_, event) => {
       if (document.hidden || connection) event.preventDefault();
     });
@@ -103,51 +106,51 @@
     });
     onStream("htmx:sse:after:connection", (detail) => {
       connection = detail.connection;
-      opened = Date.now();
+      openedAt = Date.now();
     });
-    onStream("htmx:sse:after:message", ({ message }) => alive(message.id));
+    onStream("htmx:sse:after:message", ({ message }) => onMessage(message.id));
     onStream("htmx:sse:before:connection", (detail) => {
       if (usualDelay !== null) detail.connection.config.reconnectDelay = usualDelay;
       usualDelay = null;
-      if (detail.connection.attempt > 0) troubled();
+      if (detail.connection.attempt > 0) onLoss();
     });
     onStream("htmx:sse:error", ({ status }) => {
-      // hx-sse does not tell what the server said; the trigger that asks every 10 s does, and is slow enough.
+      // hx-sse does not pass on the response's text. The request that hx-trigger sends every 10 s does, so stop here.
       if (status === 503 && connection) connection.config.reconnect = false;
-      refused(status, REFUSED);
+      onFailure(status, UNAVAILABLE);
     });
     onStream("htmx:response:error", ({ ctx }) => {
       const isPlain = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
-      refused(ctx.response.status, isPlain ? ctx.text : REFUSED);
+      onFailure(ctx.response.status, isPlain ? ctx.text : UNAVAILABLE);
     });
-    onStream("htmx:error", () => refused());
-    // The server takes the stream element away when nothing more can happen to what the page shows.
+    onStream("htmx:error", () => onFailure());
+    // The server removes the stream element when the upload on the page can no longer change.
     onStream("htmx:sse:close", ({ reason }) => {
       connection = null;
       badge.hidden = reason !== "ended";
-      troubled();
+      onLoss();
     });
 
-    // hx-sse lets go of hidden tabs on purpose: the time away is not silence, and who comes back is not to wait.
+    // hx-sse disconnects hidden tabs on purpose: that time is not silence, and a tab shown again reconnects at once.
     document.addEventListener("visibilitychange", () => {
-      back = lost = Date.now();
+      switchedAt = lostAt = Date.now();
       if (!document.hidden) {
-        reopen(); // a tab that was hidden while it connected has not let go
+        reconnect(); // hx-sse does not disconnect a tab that was hidden while it connected
         return;
       }
-      hurry();
+      skipNextDelay();
       if (!badge.hidden) show("connecting");
     });
-    document.addEventListener("renew", (event) => {
-      if (reopen()) event.preventDefault();
+    document.addEventListener("reconnect", (event) => {
+      if (reconnect()) event.preventDefault();
     });
-    setInterval(judge, 1_000);
+    setInterval(update, 1_000);
     badge.hidden = false;
   };
   if (live) watch();
 
-  // hx-upsert replaces an element that is already there, which would drop its focus and its transitions: morph it
-  // instead, and leave it alone if it already shows a later state.
+  // hx-upsert replaces an existing element, which would lose its focus and its transitions. Morph it instead, and keep
+  // it unchanged if it already shows a later state.
   document.addEventListener("htmx:before:swap", ({ detail }) => {
     for (const task of detail.tasks) {
       if (task.swapSpec?.style !== "upsert") continue;

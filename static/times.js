@@ -1,7 +1,7 @@
-// Shows every <time> in the reader's own zone and language; the server writes UTC, for pages without scripts.
+// Shows every <time> in the reader's time zone and language. The server writes UTC, for pages without JavaScript.
 (() => {
   const brief = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  // Between two steps of an import there may be less than a minute.
+  // Two steps of an import can be less than a minute apart.
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
   const localise = () => {
@@ -15,6 +15,6 @@
   };
 
   localise();
-  // A morph puts the server's text back and takes data-local away with it, so this finds the element again.
+  // A morph restores the server's text and removes data-local, so this finds the element again.
   document.addEventListener("htmx:after:swap", localise);
 })();

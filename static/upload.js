@@ -1,4 +1,4 @@
-// The upload form with progress. Without this file it is a plain form that works.
+// Upload progress, drag and drop, and the dataset proposal. Without this script the form still works.
 (() => {
   const form = document.getElementById("upload-form");
   const input = document.getElementById("upload-file");
@@ -9,13 +9,13 @@
   const sent = document.getElementById("upload-sent");
   const sentText = document.getElementById("upload-sent-text");
   const problem = document.getElementById("upload-error");
-  const invitation = [...dropText.childNodes];
+  const dropPrompt = [...dropText.childNodes];
   const proposal = document.getElementById("upload-proposal");
-  const alike = document.getElementById("upload-alike");
+  const match = document.getElementById("upload-match");
   const name = document.getElementById("upload-dataset");
   let request = null;
-  let asking = null;
-  let taken = "";
+  let latestQuery = null;
+  let acceptedName = "";
 
   const size = (bytes) => {
     if (bytes === 1) return "1 byte";
@@ -24,7 +24,7 @@
     return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
   };
 
-  const complain = (text) => {
+  const showError = (text) => {
     problem.textContent = text ?? "";
     problem.hidden = !text;
   };
@@ -39,39 +39,39 @@
       name.textContent = file.name;
       dropText.replaceChildren(name, ` ${size(file.size)}`);
     } else {
-      dropText.replaceChildren(...invitation);
+      dropText.replaceChildren(...dropPrompt);
     }
-    complain(tooLarge ? `This file is larger than ${size(limit)}, the most that is accepted here.` : null);
+    showError(tooLarge ? `This file is larger than the limit of ${size(limit)}. Choose a smaller file.` : null);
     submit.disabled = !file || tooLarge || Boolean(request);
     propose(file);
   };
 
-  // Which dataset has this file's columns: asked with its first lines. Archives and workbooks tell later.
+  // Asks the server with the file's first 64 KiB which dataset has the same columns. Works for plain text files only.
   const propose = async (file) => {
     proposal.hidden = true;
     if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
-    const asked = (asking = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
-    const answer = await asked.catch(() => null);
-    if (!answer?.ok || asked !== asking) return;
+    const query = (latestQuery = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
+    const answer = await query.catch(() => null);
+    if (!answer?.ok || query !== latestQuery) return;
     const { dataset } = await answer.json();
-    alike.textContent = dataset ?? "";
+    match.textContent = dataset ?? "";
     proposal.hidden = !dataset || dataset === name.value;
   };
 
-  // A name that was taken from a proposal was meant for the file before.
-  const change = () => {
-    if (name.value === taken) name.value = "";
-    taken = "";
+  // A dataset name accepted from a proposal belongs to the previous file.
+  const changeFile = () => {
+    if (name.value === acceptedName) name.value = "";
+    acceptedName = "";
     refresh();
   };
 
-  const settle = (text) => {
+  const reset = (text) => {
     request = null;
     form.removeAttribute("aria-busy");
     sending.hidden = true;
     input.disabled = false;
     refresh();
-    complain(text);
+    showError(text);
   };
 
   const finish = () => {
@@ -79,7 +79,7 @@
     try {
       answer = JSON.parse(request.responseText);
     } catch {
-      // Not JSON: a page, after a redirect, or something between here and the server.
+      // Not JSON: a page after a redirect, or a response of a proxy.
     }
     if (request.status >= 200 && request.status < 300) {
       const page = answer.links?.html ?? request.responseURL;
@@ -87,8 +87,8 @@
       location.assign(page);
       return;
     }
-    const words = [answer.title, answer.detail].filter(Boolean).join(": ");
-    settle(words || `The server refused the file (${request.status}). Try again, or choose another file.`);
+    const message = [answer.title, answer.detail].filter(Boolean).join(": ");
+    reset(message || `The upload failed (error ${request.status}). Try again, or choose another file.`);
   };
 
   const send = () => {
@@ -97,14 +97,14 @@
     request.setRequestHeader("Accept", "application/json");
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       sent.value = total ? (100 * loaded) / total : 0;
-      sentText.textContent = loaded < total ? `Sending: ${size(loaded)} of ${size(total)}` : "Sent. Storing it safely…";
+      sentText.textContent = loaded < total ? `Uploading: ${size(loaded)} of ${size(total)}` : "Saving the file…";
     });
     request.addEventListener("load", finish);
-    request.addEventListener("error", () => settle("The connection broke before the whole file was sent. Try again."));
+    request.addEventListener("error", () => reset("The connection was lost before the upload finished. Try again."));
     const body = new FormData(form);
-    complain(null);
+    showError(null);
     sent.value = 0;
-    sentText.textContent = "Sending…";
+    sentText.textContent = "Uploading…";
     sending.hidden = false;
     form.setAttribute("aria-busy", "true");
     submit.disabled = input.disabled = true;
@@ -115,13 +115,13 @@
     event.preventDefault();
     if (!request && input.files.length) send();
   });
-  input.addEventListener("change", change);
+  input.addEventListener("change", changeFile);
   document.getElementById("upload-use").addEventListener("click", () => {
-    name.value = taken = alike.textContent;
+    name.value = acceptedName = match.textContent;
     proposal.hidden = true;
   });
 
-  // A file dropped beside the drop zone would otherwise replace the page.
+  // Accept files on the whole page: the browser would open a file that is dropped outside the drop zone.
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
     if (!carriesFiles(event)) return;
@@ -137,12 +137,12 @@
     drop.classList.remove("over");
     if (request || !event.dataTransfer.files.length) return;
     input.files = event.dataTransfer.files;
-    change();
+    changeFile();
   });
 
   window.addEventListener("beforeunload", (event) => {
     if (request) event.preventDefault();
   });
-  // Coming back with the Back button may bring the page as it was left.
-  window.addEventListener("pageshow", () => settle(null));
+  // The Back button may restore the page with its old state.
+  window.addEventListener("pageshow", () => reset(null));
 })();

@@ -1,4 +1,4 @@
-"""An upload as pages show it: its record, and the numbers and words that are made from it."""
+"""An upload as pages show it: its record, with labels and derived numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ _LABELS = {
 
 
 class UploadView:
-    """An upload as people see it: its record, and the numbers and words that are made from it.
+    """An upload's record, with labels and derived numbers.
 
-    Attributes of the record are there under their own names. Rates are rows a second.
+    The record's attributes keep their names. Rates are rows per second.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class UploadView:
     ) -> None:
         self._upload = upload
         self.failure_counts = failure_counts
-        self.waiting = _waiting(upload, queue_status)
+        self.waiting, self.waiting_advice = _waiting(upload, queue_status)
         self.failed_sample = failed_sample
         self.label, self.tone = _LABELS[upload.status]
         if upload.status is Status.COMPLETED and upload.rows_failed:
-            self.label, self.tone = "Completed with errors", "warn"
+            self.label, self.tone = "Completed with failed rows", "warn"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._upload, name)
@@ -54,21 +54,21 @@ class UploadView:
         return self._upload.status in (Status.FAILED, Status.CANCELLED)
 
     @property
-    def is_learning(self) -> bool:
-        """Whether a worker looks through the file before the first row goes in."""
+    def is_inferring(self) -> bool:
+        """Whether a worker profiles the file before it imports the first row."""
         upload = self._upload
-        is_ours = upload.status is Status.PROCESSING and not upload.is_external
-        return is_ours and upload.rows_total is None and not upload.rows_processed
+        by_worker = upload.status is Status.PROCESSING and not upload.is_external
+        return by_worker and upload.rows_total is None and not upload.rows_processed
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for somebody to say that importing it again is meant."""
+        """Whether a duplicate file waits for a person to confirm the import."""
         upload = self._upload
         return upload.status is Status.CANCELLED and upload.duplicate_of is not None and not upload.attempt
 
     @property
     def rate(self) -> int | None:
-        """Of this attempt, up to its last state; None until there is enough to tell."""
+        """Of this attempt, up to its last state. None until 0.2 s and one row have passed."""
         upload = self._upload
         if upload.status is not Status.PROCESSING or upload.counting_since is None:
             return None
@@ -100,15 +100,15 @@ class UploadView:
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
 
 
-def _waiting(upload: Upload, queue_status: QueueStatus) -> str | None:
-    """Why a pending upload has not begun, as far as is known."""
+def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str | None]:
+    """Why a pending upload has not started, and a sentence that says what to do about it."""
     if upload.status is not Status.PENDING:
-        return None
+        return None, None
     if upload.is_external:
-        return "waiting for its script"
+        return "Waiting for the external script", None
     if not queue_status.reachable:
-        return "waiting: the queue cannot be reached"
+        return "Queue unavailable", "The import starts automatically when the queue is available again."
     if not queue_status.workers:
-        return "no worker is running"
+        return "No worker is running", "Ask your administrator to start one."
     ahead = queue_status.position.get(upload.id, 0)
-    return f"{ahead:,} ahead of it" if ahead else "next in line"
+    return f"Queued: {ahead:,} ahead" if ahead else "Queued: next", None

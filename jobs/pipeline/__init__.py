@@ -1,1 +1,1 @@
-"""What a worker does with a file, from bytes to rows: with pandas and pyarrow, and so never in the web processes."""
+"""From a file's bytes to rows in a database. Only workers import this package: it loads pandas and pyarrow."""

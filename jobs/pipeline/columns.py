@@ -1,6 +1,6 @@
-"""Columns → rows of a table, in the caller's transaction, as each driver takes them: no Python object a cell is made.
+"""Writes columns into a table, in the caller's transaction, without creating a Python object for each cell.
 
-What costs the processor, `pack`, may be done before the transaction begins, and in another thread.
+`pack` does the CPU-bound part. It may run before the transaction begins, and in another thread.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ import sqlalchemy as sa
 
 try:
     import pgpq
-except ImportError:  # it is not built for every machine
-    pgpq = None  # type: ignore[assignment]  # looked at before it is used
+except ImportError:  # there are no wheels for some platforms
+    pgpq = None  # type: ignore[assignment]  # checked before it is used
 
 
 @dataclass(frozen=True)
 class Packed:
-    """batch: columns of a table, by name and in order. copied: the same as PostgreSQL's COPY reads it, where that is;
-    format: in which of its formats."""
+    """Rows in the form that a database driver takes.
+
+    batch: the columns of a table, by name and in order. copied: the same rows as PostgreSQL's COPY reads them; None for
+    SQLite. format: the format of `copied`, "csv" or "binary".
+    """
 
     batch: pa.RecordBatch
     copied: list[bytes | memoryview] | None = None
@@ -31,21 +34,21 @@ class Packed:
 
 
 def pack(dialect: sa.Dialect, table: sa.Table, batch: pa.RecordBatch) -> Packed:
-    """batch: what is no text, number or boolean as ISO text."""
+    """Convert rows to the form that the driver takes. batch: dates and times as ISO text."""
     if dialect.name == "sqlite":
         return Packed(_without_booleans(batch))
     return Packed(batch, _csv(batch), "csv") if pgpq is None else Packed(batch, _binary(table, batch), "binary")
 
 
 def _csv(batch: pa.RecordBatch) -> list[bytes | memoryview]:
-    """Missing values are unquoted and empty, text is quoted: as COPY wants it."""
+    """CSV as COPY expects it: missing values are empty and unquoted, text is quoted."""
     sink = pa.BufferOutputStream()
     pa_csv.write_csv(batch, sink, pa_csv.WriteOptions(include_header=False))
     return [memoryview(sink.getvalue())]
 
 
 def _binary(table: sa.Table, batch: pa.RecordBatch) -> list[bytes | memoryview]:
-    """What PostgreSQL need not parse: it takes 0.7 of the time that CSV does, and is made in half of it."""
+    """PostgreSQL's binary format: COPY takes 0.7 of the time it takes with CSV, and encoding takes half."""
     arrays = [_typed(table.c[name].type, array) for name, array in zip(batch.schema.names, batch.columns, strict=True)]
     typed = pa.RecordBatch.from_arrays(arrays, batch.schema.names)
     encoder = pgpq.ArrowToPostgresBinaryEncoder(typed.schema)
@@ -57,14 +60,14 @@ def _typed(kind: sa.types.TypeEngine[Any], array: pa.Array) -> pa.Array:
         return pc.cast(array, pa.timestamp("us", tz="UTC" if kind.timezone else None))
     if isinstance(kind, sa.Date):
         return pc.cast(array, pa.date32())
-    if isinstance(kind, sa.Time):  # which Arrow reads only behind a day
+    if isinstance(kind, sa.Time):  # Arrow casts a time only as part of a timestamp
         moment = pc.binary_join_element_wise("1970-01-01T", array, "")
         return pc.cast(pc.cast(moment, pa.timestamp("us")), pa.time64("us"))
     return array
 
 
 def add(connection: sa.Connection, table: sa.Table, packed: Packed) -> None:
-    """Plainly: a row that breaks a rule of the table is an error."""
+    """Insert rows. A row that violates a constraint of the table raises the driver's error."""
     if packed.copied is None:
         insert(connection, sa.insert(table), packed.batch)
         return
@@ -76,7 +79,7 @@ def add(connection: sa.Connection, table: sa.Table, packed: Packed) -> None:
 
 
 def insert(connection: sa.Connection, statement: sa.Insert, batch: pa.RecordBatch) -> None:
-    """On SQLite, run a statement for each row. Its parameters are the table's columns in order."""
+    """On SQLite, execute a statement for each row. Its parameters are the table's columns, in order."""
     sql = str(statement.compile(dialect=connection.dialect, column_keys=batch.schema.names))
     driver: Any = connection.connection.driver_connection
     if connection.dialect.driver == "adbc":
@@ -86,6 +89,6 @@ def insert(connection: sa.Connection, statement: sa.Insert, batch: pa.RecordBatc
 
 
 def _without_booleans(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """SQLite has none: 1 and 0 stand for them."""
+    """SQLite has no booleans: store 1 and 0."""
     columns = [pc.cast(column, pa.int64()) if pa.types.is_boolean(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)

@@ -1,6 +1,6 @@
-"""Failed rows of a chunk → where they are kept, and how many failed for which reason; in the caller's transaction.
+"""Stores the failed rows of a chunk and counts them by reason, in the caller's transaction.
 
-Apart from failures.py, which the web process needs too: it does not load what this takes.
+Separate from jobs/failed_rows.py, which the web processes import, because this module loads pyarrow.
 """
 
 import json
@@ -19,7 +19,7 @@ from jobs.tables import failed_rows, failure_counts
 
 @dataclass(frozen=True)
 class PackedFailedRows:
-    """columns: a row's number, its cells and its reasons, as they are stored. counts: rows by (column or "", rule)."""
+    """columns: row numbers, cells and reasons, as stored. counts: number of rows by (column or "", rule)."""
 
     columns: pa.RecordBatch
     counts: Counter[tuple[str, str]]
@@ -28,25 +28,25 @@ class PackedFailedRows:
         return int(self.columns.num_rows)
 
     @classmethod
-    def pack(cls, bad: list[FailedRow]) -> Self:
-        """What costs the processor, so that it need not be done while the database is held."""
+    def pack(cls, failed: list[FailedRow]) -> Self:
+        """Do the CPU-bound part, outside of the transaction."""
         batch = pa.RecordBatch.from_pydict(
             {
-                "row_number": pa.array([row.row_number for row in bad], pa.int64()),
-                "cells": pa.array([json.dumps(row.cells) for row in bad], pa.string()),
-                "reasons": pa.array([json.dumps(row.reasons) for row in bad], pa.string()),
+                "row_number": pa.array([row.row_number for row in failed], pa.int64()),
+                "cells": pa.array([json.dumps(row.cells) for row in failed], pa.string()),
+                "reasons": pa.array([json.dumps(row.reasons) for row in failed], pa.string()),
             }
         )
-        counts = Counter((column or "", rule) for row in bad for column, rule in {each[:2] for each in row.reasons})
+        counts = Counter((column or "", rule) for row in failed for column, rule in {each[:2] for each in row.reasons})
         return cls(batch, counts)
 
 
-def record(connection: sa.Connection, upload_id: int, bad: PackedFailedRows, *, room: int) -> None:
-    """Count failed rows of an upload, and keep the first ones. room: how many more may be kept."""
-    if not bad:
+def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, *, room: int) -> None:
+    """Count the failed rows of an upload and store the first ones. room: how many more may be stored."""
+    if not failed:
         return
     if room > 0:
-        first = bad.columns.slice(0, room)
+        first = failed.columns.slice(0, room)
         ids = pa.repeat(pa.scalar(upload_id, pa.int64()), first.num_rows)
         batch = pa.RecordBatch.from_arrays([ids, *first.columns], ["upload_id", *first.schema.names])
         columns.add(connection, failed_rows, columns.pack(connection.dialect, failed_rows, batch))
@@ -55,7 +55,7 @@ def record(connection: sa.Connection, upload_id: int, bad: PackedFailedRows, *, 
     added = insert.on_conflict_do_update(
         index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
     )
-    counted = sorted(bad.counts.items())  # in one order, whoever writes
+    counted = sorted(failed.counts.items())  # always in the same order, which avoids deadlocks
     connection.execute(
         added,
         [{"upload_id": upload_id, "column": column, "rule": rule, "rows": rows} for (column, rule), rows in counted],

@@ -1,6 +1,6 @@
-"""Text → values of a type, a column at a time on Arrow arrays. What a type means is the Table Schema standard's.
+"""Parses text into typed values, one column at a time, on Arrow arrays. The Table Schema standard defines the types.
 
-Whole columns are cast at once; only values that have something unusual about them are looked at closely.
+A whole column is cast at once. Only unusual values are parsed exactly, which is slower.
 """
 
 import re
@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from jobs.schema import DIRECTIVES, SchemaField
 
 Mask = npt.NDArray[np.bool_]
-#: Text → values of a type, null where a value is none.
+#: Text → typed values, null where a value is invalid.
 Parse = Callable[[pa.Array], pa.Array]
 
-#: Digits of a decimal number that a double keeps: one with more would come back as another number.
+#: Digits that a double preserves: a decimal number with more would be stored as another number.
 SIGNIFICANT_DIGITS = 15
 
 _INTEGER = r"^[+-]?[0-9]+$"
@@ -33,13 +33,15 @@ _EXAMPLES = {"date": "2026-01-31", "time": "09:00:00", "datetime": "2026-01-31T0
 
 
 def parse(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
-    """Values in the field's type, null where a value is none, and what is said of those. present: text, null where a
-    value is missing. Dates and times come out as the ISO text that both databases take."""
+    """Values in the field's type, null where a value is invalid, and the rule that invalid values break.
+
+    present: text, null where a value is missing. Dates and times are returned as ISO text, which both databases accept.
+    """
     return _PARSERS[field.type](field, present)
 
 
 def _matching(values: pa.Array, pattern: str) -> pa.Array:
-    """Values that match, the others null."""
+    """The values, null where one does not match."""
     matches = pc.match_substring_regex(values, pattern)
     if pc.all(matches).as_py() is not False:
         return values
@@ -47,14 +49,14 @@ def _matching(values: pa.Array, pattern: str) -> pa.Array:
 
 
 def _lengths(text: pa.Array) -> npt.NDArray[np.int32]:
-    """Bytes of each value, 0 of a missing one."""
+    """Bytes of each value; 0 for a missing one."""
     lengths = pc.binary_length(text)
     found: npt.NDArray[np.int32] = (pc.fill_null(lengths, 0) if lengths.null_count else lengths).to_numpy()
     return found
 
 
 def _other_bytes(text: pa.Array, usual: bytes) -> Mask:
-    """Which values have a byte that is none of these."""
+    """Which values contain a byte other than these."""
     found = np.zeros(len(text), dtype=np.bool_)
     if not _lengths(text).any():
         return found
@@ -68,7 +70,7 @@ def _other_bytes(text: pa.Array, usual: bytes) -> Mask:
 
 
 def _in_two_ways(text: pa.Array, odd: Mask, plain: Parse, exact: Parse) -> pa.Array:
-    """The odd values parsed exactly, which takes long, and the others, which are most as a rule, plainly."""
+    """Parse the odd values with `exact`, which is slow, and the others, usually most of them, with `plain`."""
     if not odd.any():
         return plain(text)
     mask = pa.array(odd)
@@ -81,7 +83,7 @@ def _string(_field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 
 def _integer(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
-    """An optional sign and digits; leading zeros mean nothing. Within 64 bits."""
+    """An optional sign and digits, within 64 bits. Leading zeros are ignored."""
     text = _ungrouped(field, present)
 
     def exact(odd: pa.Array) -> pa.Array:
@@ -92,7 +94,7 @@ def _integer(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 
 def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
-    """A decimal number, perhaps with an exponent. NaN and INF, which the standard allows, are no numbers in a table."""
+    """A decimal number with an optional exponent. The standard also allows NaN and INF; they are invalid here."""
     text = _ungrouped(field, present)
     if field.decimal_char != ".":
         text = pc.if_else(pc.match_substring(text, "."), pa.scalar(None, pa.string()), text)
@@ -110,14 +112,14 @@ def _exact_number(text: pa.Array) -> pa.Array:
     values = _cast(pc.utf8_ltrim(text, "+"), pa.float64())
     values = pc.if_else(pc.is_inf(values), pa.scalar(None, pa.float64()), values)
     tiny = pc.less(pc.abs(values), sys.float_info.min)
-    if pc.any(tiny).as_py():  # zeros; and what is so small that a double makes it nothing, or keeps few of its digits
+    if pc.any(tiny).as_py():  # zeros, and numbers so small that a double loses some or all of their digits
         lost = pc.match_substring_regex(pc.if_else(tiny, text, pa.scalar(None, pa.string())), "^[^eE]*[1-9]")
         values = pc.if_else(pc.fill_null(lost, False), pa.scalar(None, pa.float64()), values)
     return values
 
 
 def _ungrouped(field: SchemaField, text: pa.Array) -> pa.Array:
-    """Without the characters that group digits, each of which must stand between two digits."""
+    """Without the characters that group digits; each must be between two digits."""
     if field.group_char is None:
         return text
     group = re.escape(field.group_char)
@@ -126,7 +128,7 @@ def _ungrouped(field: SchemaField, text: pa.Array) -> pa.Array:
 
 
 def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The whole column at once; where that fails, the values that can be cast, found by halving."""
+    """Cast the whole column at once. If that fails, halve it repeatedly to find the values that can be cast."""
     try:
         return pc.cast(text, kind)
     except pa.ArrowInvalid:
@@ -145,7 +147,7 @@ def _boolean(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 
 def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
-    """Dates, times and both, as ISO text: those of a format of their own are brought into ISO order first."""
+    """Dates, times and datetimes as ISO text. Values with a custom format are converted to ISO order first."""
     text = _days(field, present) if field.type == "date" else _moment_of(field, present)
     words = {"date": "a date", "time": "a time", "datetime": "a date and time"}[field.type]
     own = field.format != "default"
@@ -153,7 +155,7 @@ def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 
 def _days(field: SchemaField, present: pa.Array) -> pa.Array:
-    """Days are looked at once each: a file has few of them."""
+    """Parse each distinct day once: a file has few of them."""
     days = present.dictionary_encode()
     iso = _moment_of(field, days.dictionary)
     return present if iso.equals(days.dictionary) else iso.take(days.indices)
@@ -163,7 +165,7 @@ def _moment_of(field: SchemaField, present: pa.Array) -> pa.Array:
     own = field.format != "default"
     text = _matching(_iso_order(present, field.format) if own else present, _ISO[field.type])
     if field.type != "time":
-        text = _existing(text)
+        text = _with_existing_days(text)
     if field.type == "datetime":
         text = _canonical(text, "T.{8}Z?$", _whole) if own else _canonical(text, "T.{8}Z$", in_utc)
     if field.type == "time":
@@ -172,12 +174,12 @@ def _moment_of(field: SchemaField, present: pa.Array) -> pa.Array:
 
 
 def example_of(format_: str) -> str:
-    """How the last day of January 2026, at nine, is written in a format."""
+    """31 January 2026, 09:00, in this format."""
     return datetime(2026, 1, 31, 9, 0, 0).strftime(format_)
 
 
 def _iso_order(text: pa.Array, format_: str) -> pa.Array:
-    """Each value as ISO, null where it is not of the format. A single digit stands for two ("5/1/2026")."""
+    """Each value as ISO, null where it does not match the format. Single digits are padded ("5/1/2026")."""
     padded = pc.replace_substring_regex(text, r"\b([0-9])\b", r"0\1")
     pattern, captures = "", dict[str, str]()
     for literal, directive in re.findall(r"([^%]+)|%(.)", format_):
@@ -192,19 +194,19 @@ def _iso_order(text: pa.Array, format_: str) -> pa.Array:
     return pc.replace_substring_regex(_matching(padded, f"^{pattern}$"), f"^{pattern}$", iso)
 
 
-def _canonical(text: pa.Array, pattern: str, written: Callable[[str], str | None]) -> pa.Array:
-    """Values that are not of the pattern, which are few, written anew: each in one way only, so that they compare."""
+def _canonical(text: pa.Array, pattern: str, rewrite: Callable[[str], str | None]) -> pa.Array:
+    """Rewrite the few values that do not match the pattern, so that equal values have equal text."""
     odd = pc.invert(pc.match_substring_regex(text, pattern))
     if pc.any(odd).as_py() is not True:
         return text
     values = pc.unique(text.filter(pc.fill_null(odd, False)))
-    anew = pa.array([written(value) for value in values.to_pylist()], pa.string())
+    rewritten = pa.array([rewrite(value) for value in values.to_pylist()], pa.string())
     places = pc.index_in(text, value_set=values)
-    return pc.if_else(pc.is_valid(places), pc.take(anew, places), text)
+    return pc.if_else(pc.is_valid(places), pc.take(rewritten, places), text)
 
 
 def in_utc(value: str) -> str | None:
-    """An ISO moment in UTC; one without a zone is taken to be in UTC already. None: its year is 0 or 10000 there."""
+    """An ISO datetime in UTC; one without a time zone is taken as UTC. None: its year in UTC is 0 or 10000."""
     moment = datetime.fromisoformat(value)
     try:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -214,22 +216,22 @@ def in_utc(value: str) -> str | None:
 
 
 def _whole(value: str) -> str:
-    """An ISO moment with its seconds."""
+    """An ISO datetime with seconds."""
     return datetime.fromisoformat(value).isoformat().replace("+00:00", "Z")
 
 
-def _existing(text: pa.Array) -> pa.Array:
-    """Without days that no calendar has, and without the year 0, which PostgreSQL does not know."""
+def _with_existing_days(text: pa.Array) -> pa.Array:
+    """Without days that do not exist, and without the year 0, which PostgreSQL does not support."""
     days = pc.utf8_slice_codeunits(text, 0, 10)
     distinct = pc.drop_null(pc.unique(days))
-    real = pa.array([_is_a_day(day) for day in distinct.to_pylist()], pa.bool_())
+    real = pa.array([_day_exists(day) for day in distinct.to_pylist()], pa.bool_())
     if pc.all(real).as_py() is not False:
         return text
-    wrong = pc.is_in(days, value_set=distinct.filter(pc.invert(real)))
-    return pc.if_else(wrong, pa.scalar(None, pa.string()), text)
+    invalid = pc.is_in(days, value_set=distinct.filter(pc.invert(real)))
+    return pc.if_else(invalid, pa.scalar(None, pa.string()), text)
 
 
-def _is_a_day(day: str) -> bool:
+def _day_exists(day: str) -> bool:
     try:
         date.fromisoformat(day)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Working ahead in a thread: the next item is made while the one before it is in use."""
+"""Prefetching: a thread produces the next item while the caller uses the current one."""
 
 import threading
 from collections.abc import Iterator
@@ -7,21 +7,24 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds between two looks whether the items are still wanted.
+#: Seconds between two checks whether the caller still wants items.
 POLL_SECONDS = 0.1
 
 
 def prefetch(source: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in another thread while the one before it is in use: Arrow and the database drivers
-    release the interpreter while they work. An error of the source is raised here, in its place."""
-    done = object()
-    over = threading.Event()
-    waiting: Queue[T | BaseException | object] = Queue(maxsize=1)
+    """Yield the same items, each produced in another thread while the caller uses the previous one.
 
-    def hand_over(item: T | BaseException | object) -> bool:
-        while not over.is_set():
+    This helps because Arrow and the database drivers release the GIL while they work. An exception of the source is
+    raised here, after the items before it.
+    """
+    done = object()
+    stopped = threading.Event()
+    queue: Queue[T | BaseException | object] = Queue(maxsize=1)
+
+    def put(item: T | BaseException | object) -> bool:
+        while not stopped.is_set():
             try:
-                waiting.put(item, timeout=POLL_SECONDS)
+                queue.put(item, timeout=POLL_SECONDS)
             except Full:
                 continue
             return True
@@ -30,19 +33,19 @@ def prefetch(source: Iterator[T]) -> Iterator[T]:
     def produce() -> None:
         try:
             for item in source:
-                if not hand_over(item):
+                if not put(item):
                     return
-            hand_over(done)
+            put(done)
         except BaseException as error:
-            hand_over(error)
+            put(error)
 
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()
     try:
-        while (item := waiting.get()) is not done:
+        while (item := queue.get()) is not done:
             if isinstance(item, BaseException):
                 raise item
-            yield item  # type: ignore[misc]  # neither an error nor the end: one of the source's
+            yield item  # type: ignore[misc]  # neither an error nor the sentinel, so an item of the source
     finally:
-        over.set()
+        stopped.set()
         thread.join()

@@ -1,7 +1,7 @@
-"""Looks through a whole file once and gives each column the narrowest type that every value of it fits.
+"""Infers column types: reads a whole file once and gives each column the narrowest type that fits every value.
 
-No value may lose anything to its type: "007", "+5", "1e400" or a 20-digit number are text, and so is a column in which
-one value differs from the others. Decided on the distinct values of each chunk, which are few.
+A type must preserve every value: "007", "+5", "1e400" and 20-digit numbers are text, and so is a column in which a
+single value does not fit. Types are inferred from the distinct values of each chunk, which are few.
 """
 
 import re
@@ -17,9 +17,9 @@ from jobs.failed_rows import QUOTED
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS
 from jobs.schema import TableSchema
 
-#: Whole numbers that fit 64 bits and print as they came.
+#: Whole numbers that fit into 64 bits and print as they were written.
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
-#: Decimals that a double holds exactly enough to print the same digits again: 15 of them are.
+#: Decimal numbers of at most 15 digits: a double prints the same digits again.
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,14})?$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _DATETIMES = {
@@ -32,10 +32,10 @@ _BOOLEANS = (("true", "false"), ("True", "False"), ("TRUE", "FALSE"))
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A type that a column may turn out to have.
+    """A type that a column may have.
 
-    fits: whether all these distinct, non-empty values are of it. like: a pattern that tells nearly all such values.
-    rival: the format by which the same values could be read as other dates.
+    called: the type in words, with an article. fits: whether all of these distinct, non-empty values have the type.
+    like: a pattern that nearly all such values match. rival: the format that could read the same values as other dates.
     """
 
     type: str
@@ -70,13 +70,13 @@ def _parses(pattern: str, kind: pa.DataType) -> Callable[[pa.Array], bool]:
         except pa.ArrowInvalid:
             return False
         years = pc.utf8_slice_codeunits(values, 0, 4)
-        return not pc.any(pc.equal(years, "0000")).as_py()  # PostgreSQL knows no year 0
+        return not pc.any(pc.equal(years, "0000")).as_py()  # PostgreSQL does not support the year 0
 
     return fits
 
 
 def _reads(separator: str, day: int, month: int) -> Callable[[pa.Array], bool]:
-    """Dates of two digits, two digits and a year. day, month: which of the first two it is."""
+    """Dates of two digits, two digits and a year. day, month: their position, 1 or 2."""
     pattern = rf"^([0-9]{{2}}){re.escape(separator)}([0-9]{{2}}){re.escape(separator)}([0-9]{{4}})$"
     is_date = _parses(_DATE, pa.date32())
 
@@ -89,7 +89,7 @@ def _reads(separator: str, day: int, month: int) -> Callable[[pa.Array], bool]:
 
 
 def _two_readings(separator: str) -> tuple[_Candidate, _Candidate]:
-    """31/01/2026 and 01/31/2026: a column is the one only if some value of it cannot be the other."""
+    """31/01/2026 and 01/31/2026: a column has one format only if at least one value cannot have the other."""
     by_day, by_month = f"%d{separator}%m{separator}%Y", f"%m{separator}%d{separator}%Y"
     day_first = f"a date like 31{separator}01{separator}2026"
     month_first = f"a date like 01{separator}31{separator}2026"
@@ -114,7 +114,9 @@ _CANDIDATES = (
     _Candidate("date", "a date like 2026-01-31", _parses(_DATE, pa.date32()), like=_DATE),
     *(candidate for separator in "/.-" for candidate in _two_readings(separator)),
     *(
-        _Candidate("datetime", f"a moment like {example}", _parses(pattern, pa.timestamp("s")), {"format": format_})
+        _Candidate(
+            "datetime", f"a date and time like {example}", _parses(pattern, pa.timestamp("s")), {"format": format_}
+        )
         for (format_, pattern), example in zip(
             _DATETIMES.items(), ("2026-01-31T09:00:00Z", "2026-01-31T09:00:00", "2026-01-31 09:00:00"), strict=True
         )
@@ -123,33 +125,33 @@ _CANDIDATES = (
 
 
 class Profile:
-    """What the chunks of a file, seen in any order, say about its columns."""
+    """The column types of a file, inferred from its chunks in any order."""
 
     def __init__(self, names: Iterable[str], *, text_only: bool = False) -> None:
-        """text_only: every column stays as it came."""
+        """text_only: every column is text."""
         self._columns = {name: _Column([] if text_only else list(_CANDIDATES)) for name in names}
         self.rows = 0
 
     def see(self, rows: pd.DataFrame, count: int) -> None:
-        """rows: a chunk's, as text. count: its rows, bad ones included."""
+        """Narrow down the types. rows: of a chunk, as text. count: its rows, including failed ones."""
         self.rows += count
         for name, column in self._columns.items():
             column.see(rows[name].array.__arrow_array__())
 
     def schema(self) -> TableSchema:
-        fields = [column.decided(name) for name, column in self._columns.items()]
+        fields = [column.field(name) for name, column in self._columns.items()]
         return TableSchema.parse({"fields": fields})
 
 
 class _Column:
     def __init__(self, candidates: list[_Candidate]) -> None:
         self._possible = candidates
-        self._asked = not candidates
+        self._text_only = not candidates
         self._filled = 0
         self._empty = 0
-        #: What told against the type that most of the values have, and which that is.
-        self._against: tuple[str, str] | None = None
-        #: What told against the other reading of dates.
+        #: A value that does not fit the type of most values, and that type in words.
+        self._misfit: tuple[str, str] | None = None
+        #: A value that only one of two date formats fits.
         self._proof: str | None = None
 
     def see(self, values: pa.ChunkedArray | pa.Array) -> None:
@@ -162,35 +164,35 @@ class _Column:
         words = pc.filter(words, pc.invert(blank))
         if len(words):
             fitting = [candidate for candidate in self._possible if candidate.fits(words)]
-            self._remember_why(words, [candidate for candidate in self._possible if candidate not in fitting], fitting)
+            self._keep_evidence(words, [candidate for candidate in self._possible if candidate not in fitting], fitting)
             self._possible = fitting
 
-    def _remember_why(self, words: pa.Array, fallen: list[_Candidate], fitting: list[_Candidate]) -> None:
-        """An example for people of what told against a type that nearly fits, or against a reading of dates."""
-        for candidate in fallen:
+    def _keep_evidence(self, words: pa.Array, dropped: list[_Candidate], fitting: list[_Candidate]) -> None:
+        """Keep an example of a value that ruled out a type that nearly fits, or one of two date formats."""
+        for candidate in dropped:
             if candidate.rival in {each.format for each in fitting} - {None}:
                 self._proof = next(word for word in words.to_pylist() if not candidate.fits(pa.array([word])))
-            if candidate.like is not None and self._against is None and not fitting:
+            if candidate.like is not None and self._misfit is None and not fitting:
                 matches = pc.match_substring_regex(words, candidate.like)
                 if 2 * pc.sum(matches).as_py() > len(words) and not pc.all(matches).as_py():
-                    self._against = pc.filter(words, pc.invert(matches))[0].as_py(), candidate.called
+                    self._misfit = pc.filter(words, pc.invert(matches))[0].as_py(), candidate.called
 
-    def decided(self, name: str) -> dict[str, Any]:
-        """The field as a Table Schema has it; its description is the evidence, for people."""
+    def field(self, name: str) -> dict[str, Any]:
+        """The column as a field of a Table Schema. Its description tells people why it has its type."""
         blanks = f"; {self._empty:,} {'cell is' if self._empty == 1 else 'cells are'} empty" if self._empty else ""
         if not self._filled:
             return {"name": name, "type": "string", "description": "text: every cell is empty"}
         if not self._possible:
-            why = "as asked" if self._asked else f"no other type fits all {self._filled:,} values"
+            why = "as chosen" if self._text_only else f"no other type fits all {self._filled:,} values"
             evidence = f"text: {why}{blanks}"
-            if self._against is not None:
-                example, called = self._against
-                evidence = f"text: most values are {called}, but not “{example[:QUOTED]}”{blanks}"
+            if self._misfit is not None:
+                example, called = self._misfit
+                evidence = f"text: “{example[:QUOTED]}” does not fit as {called}, unlike most values{blanks}"
             return {"name": name, "type": "string", "description": evidence}
         best = self._possible[0]
         if best.rival in {candidate.format for candidate in self._possible[1:]} - {None}:
-            evidence = f"text: dates of which day and month could be either way round, all {self._filled:,}{blanks}"
+            evidence = f"text: day and month could be swapped in all {self._filled:,} dates{blanks}"
             return {"name": name, "type": "string", "description": evidence}
-        proof = f"; “{self._proof}” can be nothing else" if best.rival and self._proof else ""
+        proof = f"; “{self._proof}” has no other reading" if best.rival and self._proof else ""
         evidence = f"each of {self._filled:,} values is {best.called}{proof}{blanks}"
         return {"name": name, "type": best.type, **best.details, "description": evidence}

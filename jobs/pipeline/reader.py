@@ -1,8 +1,8 @@
-"""A text file → a prepared table, then chunks of text with exact row numbers and byte offsets.
+"""Reads a text file: detects its dialect, then yields chunks of text with exact row numbers and byte offsets.
 
-The fast path cuts a block of bytes behind the last record that is whole and parses it with Arrow. It is taken only
-when every quote in the block stands where RFC 4180 puts it, which is checked. Everything else (a stray or unclosed
-quote, bytes that are not UTF-8) goes through Python's csv module, record by record, with the same numbers.
+The fast path cuts the bytes of a chunk after the last complete record and parses them with Arrow. It first checks that
+every quote is where RFC 4180 allows it. Python's csv module reads everything else (stray or unclosed quotes, bytes that
+are not UTF-8), record by record, with the same row numbers.
 """
 
 import csv
@@ -20,16 +20,16 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from jobs import corrections
-from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, skipped
+from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, skipped_note
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.source import EXPECTED, TextFile, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
 
-#: Bytes at the head of a file that its dialect and header are detected from.
+#: Bytes at the beginning of a file that dialect and header row are detected from.
 HEAD_BYTES = 1 << 20
-#: Bytes one record may have: a quote that is never closed would otherwise swallow the rest of the file.
+#: Bytes that a record may have. Without this limit, an unclosed quote would include the rest of the file.
 MAX_RECORD_BYTES = 1 << 20
 
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -40,10 +40,11 @@ csv.field_size_limit(2 * MAX_RECORD_BYTES)
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of a file.
+    """A run of rows.
 
-    rows: one text column a field, empty cells are "", index = row number (1 is the first below the header).
-    failed: the rows that are not tabular. count: rows in all, blank lines excluded. next_byte: behind the stretch.
+    rows: one text column for each column of the file, empty cells are "", index = row number (1 is the first below the
+    header). failed: rows that could not be read. count: all rows, without blank lines. next_byte: offset of the byte
+    after the chunk.
     """
 
     rows: pd.DataFrame
@@ -52,17 +53,19 @@ class Chunk:
     next_byte: int
 
     def cells(self, number: int) -> list[str]:
-        """One of its rows, as it came."""
+        """The original values of a row."""
         return [str(cell) for cell in self.rows.loc[number]]
 
     def without(self, problems: KnownProblems) -> "Chunk":
-        """With rows of which something bad is known already among the bad ones. problems: (place of a cell, rule)."""
+        """The chunk with the rows that have known problems among the failed ones."""
         numbers = [number for number in self.rows.index if number in problems]
         if not numbers:
             return self
         names = list(self.rows.columns)
         found = [
-            FailedRow(number, self.cells(number), [Reason(names[place], rule) for place, rule in problems[number]])
+            FailedRow(
+                number, self.cells(number), [Reason(names[position], rule) for position, rule in problems[number]]
+            )
             for number in numbers
         ]
         failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
@@ -70,7 +73,7 @@ class Chunk:
 
 
 def inspect(text: TextFile) -> PreparedTable:
-    """Detect how a text is laid out. Raises UnreadableFileError, saying what the file seems to be."""
+    """Detect the dialect and the columns of a text. Raises UnreadableFileError with a sentence for people."""
     with text.path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     check_is_text(head)
@@ -79,42 +82,42 @@ def inspect(text: TextFile) -> PreparedTable:
     if delimiter is None:
         delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
     sample = _sample(head, start, delimiter)
-    place = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
-    if place >= len(sample) or not any(sample[place].cells):
-        raise UnreadableFileError(f"The file has no header line{_where(text.header_row)}. {EXPECTED}")
-    header = sample[place]
+    position = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
+    if position >= len(sample) or not any(sample[position].cells):
+        raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
+    header = sample[position]
     if header.problem:
-        raise UnreadableFileError(f"The header line cannot be read: {header.problem.sentence}. {EXPECTED}")
-    marks = corrections.count_tracking_columns(header.cells)
+        raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
+    tracking_columns = corrections.count_tracking_columns(header.cells)
     names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
-    first = next((record.cells for record in sample[place + 1 :] if record.cells), [])
-    above = [record.cells for record in sample[:place]]
-    skipped_lines = [skipped(above, place)] if any(map(any, above)) else []
+    first = next((record.cells for record in sample[position + 1 :] if record.cells), [])
+    above = [record.cells for record in sample[:position]]
+    skipped_lines = [skipped_note(above, position)] if any(map(any, above)) else []
     return PreparedTable(
         path=text.path,
         delimiter=delimiter,
         names=names,
         first_byte=header.end,
         notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
-        marks=marks,
-        parent=corrections.parent_of(first) if marks else None,
+        tracking_columns=tracking_columns,
+        parent=corrections.parent_of(first) if tracking_columns else None,
         problems=text.problems,
     )
 
 
 def _where(header_row: int | None) -> str:
-    return "" if header_row is None else f" in line {header_row:,}"
+    return "" if header_row is None else f" at line {header_row:,}"
 
 
 def chunks(table: PreparedTable, *, start: int, row: int, chunk_bytes: int) -> Iterator[Chunk]:
-    """The rows from a byte on. start: a record's first byte. row: its number. chunk_bytes: size of a chunk."""
+    """Read rows from an offset on. start: the first byte of a record. row: its number. chunk_bytes: size of a chunk."""
     with table.path.open("rb") as file:
         while True:
             file.seek(start)
-            block = file.read(chunk_bytes)
-            if not block:
+            data = file.read(chunk_bytes)
+            if not data:
                 return
-            chunk = _fast(block, len(block) < chunk_bytes, table, start, row) or _exact(
+            chunk = _fast(data, len(data) < chunk_bytes, table, start, row) or _exact(
                 file, table, start, row, chunk_bytes
             )
             start, row = chunk.next_byte, row + chunk.count
@@ -122,7 +125,7 @@ def chunks(table: PreparedTable, *, start: int, row: int, chunk_bytes: int) -> I
 
 
 def _sample(head: bytes, start: int, delimiter: str) -> list["_Record"]:
-    """The first records, blank lines included; one that the head's end may have cut is left out."""
+    """The first records, including blank lines, without a last one that the end of `head` may have cut."""
     found: list[_Record] = []
     for record in _records(io.BytesIO(head), start, delimiter):
         if record.end < HEAD_BYTES or not found:
@@ -133,7 +136,7 @@ def _sample(head: bytes, start: int, delimiter: str) -> list["_Record"]:
 
 
 def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
-    """Names that a table can have, and a sentence for each that had to differ from the file's."""
+    """Valid and unique column names, and a sentence for each name that differs from the file's."""
     if len(cells) > MAX_COLUMNS:
         raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
     taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
@@ -147,7 +150,8 @@ def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
         taken.add(name.casefold())
         names.append(name)
         if name != cell:
-            notes.append(f"Column {position} is called “{name}”" + (f" instead of “{cell}”." if cell else "."))
+            renamed = f"was renamed from “{cell}” to “{name}”" if cell else f"has no name and is called “{name}”"
+            notes.append(f"Column {position} {renamed}.")
     return names, notes
 
 
@@ -162,24 +166,24 @@ def _columns_note(delimiter: str, names: list[str]) -> str:
     return f"{len(names):,} columns, separated by {called}."
 
 
-def _fast(block: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:
-    """The block's whole records through Arrow, or None when that could be inexact."""
-    end = _end_of_records(block, final, table.delimiter)
-    # Arrow would take a byte order mark for one of the whole file, where it is a part of the first cell.
-    if not end or b"\0" in block or block.startswith(UTF8_BOM) or _has_long_line(block, end):
+def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:
+    """Parse the complete records with Arrow. None: the result could be inexact."""
+    end = _end_of_records(data, final, table.delimiter)
+    # Arrow would remove a byte order mark that is part of the first cell.
+    if not end or b"\0" in data or data.startswith(UTF8_BOM) or _has_long_line(data, end):
         return None
-    skipped: list[tuple[int, str]] = []
+    invalid_rows: list[tuple[int, str]] = []
 
     def note(invalid: pa_csv.InvalidRow) -> str:
-        skipped.append((invalid.number, invalid.text))
+        invalid_rows.append((invalid.number, invalid.text))
         return "skip"
 
     width = table.width
     try:
-        # Checked at once, and first: Arrow's handler of odd rows would print an error of its own about such bytes.
-        pa.array([block[:end]], pa.binary()).cast(pa.string())
+        # Check UTF-8 first: for invalid bytes, Arrow's handler of invalid rows would print an error of its own.
+        pa.array([data[:end]], pa.binary()).cast(pa.string())
         parsed = pa_csv.read_csv(
-            pa.BufferReader(pa.py_buffer(block).slice(0, end)),
+            pa.BufferReader(pa.py_buffer(data).slice(0, end)),
             read_options=pa_csv.ReadOptions(
                 use_threads=False, block_size=end + 1, column_names=[str(n) for n in range(width)]
             ),
@@ -192,57 +196,57 @@ def _fast(block: bytes, final: bool, table: PreparedTable, start: int, row: int)
         )
     except pa.ArrowInvalid:
         return None
-    count = parsed.num_rows + len(skipped)
-    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in skipped], assume_unique=True)
-    odd = [(row - 1 + number, next(csv.reader([text], delimiter=table.delimiter), [])) for number, text in skipped]
+    count = parsed.num_rows + len(invalid_rows)
+    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in invalid_rows], assume_unique=True)
+    odd = [(row - 1 + number, next(csv.reader([text], delimiter=table.delimiter), [])) for number, text in invalid_rows]
     return _chunk(table, parsed, numbers + (row - 1), odd, [], count, start + end)
 
 
-def _end_of_records(block: bytes, final: bool, delimiter: str) -> int:
-    """Where the block's last whole record ends; 0: there is none, or a quote stands where it should not."""
-    newline = b"\n" if b"\n" in block else b"\r"
-    quotes = _positions(block)
-    end = len(block) if final else block.rfind(newline) + 1
+def _end_of_records(data: bytes, final: bool, delimiter: str) -> int:
+    """The end of the last complete record; 0: there is none, or a quote is where it is not allowed."""
+    newline = b"\n" if b"\n" in data else b"\r"
+    quotes = _positions(data)
+    end = len(data) if final else data.rfind(newline) + 1
     while end and (inside := int(np.searchsorted(quotes, end))) % 2:
-        if final and end == len(block):
+        if final and end == len(data):
             return 0
-        end = block.rfind(newline, 0, quotes[inside - 1]) + 1
-    return end if _regular(block, quotes[: np.searchsorted(quotes, end)], delimiter) else 0
+        end = data.rfind(newline, 0, quotes[inside - 1]) + 1
+    return end if _regular(data, quotes[: np.searchsorted(quotes, end)], delimiter) else 0
 
 
-def _has_long_line(block: bytes, end: int) -> bool:
-    """Whether a line is longer than a record may be."""
-    newline, start = b"\n" if b"\n" in block else b"\r", 0
+def _has_long_line(data: bytes, end: int) -> bool:
+    """Whether a line is longer than MAX_RECORD_BYTES."""
+    newline, start = b"\n" if b"\n" in data else b"\r", 0
     while end - start > MAX_RECORD_BYTES:
-        last = block.rfind(newline, start, start + MAX_RECORD_BYTES)
+        last = data.rfind(newline, start, start + MAX_RECORD_BYTES)
         if last < 0:
             return True
         start = last + 1
     return False
 
 
-def _positions(block: bytes) -> npt.NDArray[np.int64]:
-    if b'"' not in block:
+def _positions(data: bytes) -> npt.NDArray[np.int64]:
+    if b'"' not in data:
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == _QUOTE)
+    return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE)
 
 
-def _regular(block: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool:
+def _regular(data: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool:
     """Whether quotes pair up as in RFC 4180: 1st, 3rd, … open a cell (or double the one before), 2nd, … close it."""
     if not len(quotes):
         return True
     allowed = np.zeros(256, dtype=np.bool_)
     allowed[[_QUOTE, _LF, _CR, ord(delimiter)]] = True
-    # The first byte of a block and the last one stand where a record begins and ends.
+    # The data begins and ends with a record, so a quote may also be its first or its last byte.
     before_opening = quotes[int(quotes[0] == 0) * 2 :: 2] - 1
-    after_closing = quotes[1::2][: -1 if quotes[-1] == len(block) - 1 else None] + 1
-    around = np.frombuffer(block, dtype=np.uint8)
+    after_closing = quotes[1::2][: -1 if quotes[-1] == len(data) - 1 else None] + 1
+    around = np.frombuffer(data, dtype=np.uint8)
     return bool(allowed[around[before_opening]].all() and allowed[around[after_closing]].all())
 
 
 @dataclass(frozen=True)
 class _Record:
-    """One record, read exactly. cells: empty for a blank line. end: the byte behind it. problem: why it is bad."""
+    """One record. cells: empty for a blank line. end: offset of the byte after it. problem: why it fails."""
 
     cells: list[str]
     end: int
@@ -250,9 +254,9 @@ class _Record:
 
 
 class _Lines:
-    """The lines of a file from a byte on, as text for the csv module, with a count of the bytes handed out.
+    """The lines of a file from an offset on, as text for the csv module, with the position in bytes.
 
-    What is not UTF-8 comes through as lone surrogates. A record may not take more than MAX_RECORD_BYTES.
+    Bytes that are not UTF-8 are decoded to lone surrogates. A record longer than MAX_RECORD_BYTES raises csv.Error.
     """
 
     def __init__(self, file: BinaryIO, start: int) -> None:
@@ -286,13 +290,13 @@ class _Lines:
             line = self._file.readline(MAX_RECORD_BYTES + 2)
             self._waiting = line.splitlines(keepends=True)[::-1] if b"\r" in line else [line]
             if len(self._waiting) > 1 and not self._waiting[0].endswith((b"\r", b"\n")):
-                # Perhaps cut in two: it is read again from its own beginning.
+                # The line may be incomplete: read it again from its beginning.
                 self._file.seek(-len(self._waiting.pop(0)), os.SEEK_CUR)
         return self._waiting.pop() if self._waiting else b""
 
 
 def _records(file: BinaryIO, start: int, delimiter: str) -> Iterator[_Record]:
-    """Records from a byte on. One whose quote is never closed is its first line; reading goes on behind that line."""
+    """Records from an offset on. If a quote is never closed, the record ends with its first line."""
     while True:
         lines = _Lines(file, start)
         reader = csv.reader(lines, delimiter=delimiter)
@@ -305,16 +309,18 @@ def _records(file: BinaryIO, start: int, delimiter: str) -> Iterator[_Record]:
             if cells is None:
                 return
             if not whole:
-                yield (bad := _first_line(file, lines.record_start, lines.first_line_end))
-                start = bad.end
+                yield (failed := _first_line(file, lines.record_start, lines.first_line_end))
+                start = failed.end
                 break
             yield _Record(cells, lines.position, _problem(cells))
             lines.begin_record()
 
 
 def _swallows_lines(record: list[str], delimiter: str) -> bool:
-    """Whether a record of several lines is one only because a quote, never closed, met the opening one of a later cell:
-    then something other than a delimiter or the line's end stands behind it."""
+    """Whether a record has several lines only because the opening quote of a later cell closed an unclosed quote.
+
+    That quote is followed by something other than a delimiter or a line end.
+    """
     if len(record) < 2:
         return False
     try:
@@ -325,12 +331,12 @@ def _swallows_lines(record: list[str], delimiter: str) -> bool:
 
 
 def _first_line(file: BinaryIO, start: int, end: int) -> _Record:
-    """The line from `start` to `end` as a bad row; if the line is too long itself, all of it up to its end."""
+    """The line from `start` to `end` as a failed row; a line longer than MAX_RECORD_BYTES up to its end."""
     file.seek(start)
     line = rest = file.read(end - start)
     cells = [line.decode("utf-8", "replace").rstrip("\r\n")]
     if len(line) <= MAX_RECORD_BYTES:
-        return _Record(cells, end, Reason(None, "a quote is opened and never closed"))
+        return _Record(cells, end, Reason(None, "has a quote that is never closed"))
     while rest and not rest.endswith((b"\r", b"\n")):
         rest = next(iter(file.readline(MAX_RECORD_BYTES).splitlines(keepends=True)), b"")
         end += len(rest)
@@ -340,26 +346,28 @@ def _first_line(file: BinaryIO, start: int, end: int) -> _Record:
 def _problem(cells: list[str]) -> Reason | None:
     for position, cell in enumerate(cells, start=1):
         if "\0" in cell:
-            return Reason(None, "has a NUL byte, which no text has", detail=f"cell {position}")
+            return Reason(None, "has a NUL byte", detail=f"cell {position}")
         for place, character in enumerate(cell, start=1):
             if "\udc80" <= character <= "\udcff":
-                byte = f"byte 0x{ord(character) - 0xDC00:02X}"
+                byte = f"0x{ord(character) - 0xDC00:02X}"
                 return Reason(
-                    None, "is not in the file's encoding", detail=f"{byte} at character {place} of cell {position}"
+                    None,
+                    "has a byte that is invalid in the file's encoding",
+                    detail=f"{byte} at character {place} of cell {position}",
                 )
     return None
 
 
 def _exact(file: BinaryIO, table: PreparedTable, start: int, row: int, chunk_bytes: int) -> Chunk:
-    """About a block of records, one by one."""
+    """Read records one by one, until they have at least `chunk_bytes`."""
     good: list[tuple[int, list[str]]] = []
     odd: list[tuple[int, list[str]]] = []
-    bad: list[FailedRow] = []
+    failed: list[FailedRow] = []
     number, end = row, start
     for record in _records(file, start, table.delimiter):
         end = record.end
         if record.problem:
-            bad.append(FailedRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
+            failed.append(FailedRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
         elif len(record.cells) == table.width:
             good.append((number, record.cells))
         elif record.cells:
@@ -370,16 +378,16 @@ def _exact(file: BinaryIO, table: PreparedTable, start: int, row: int, chunk_byt
     columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in range(table.width))
     parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(table.width)])
     numbers = np.array([position for position, _ in good], dtype=np.int64)
-    return _chunk(table, parsed, numbers, odd, bad, number - row, end)
+    return _chunk(table, parsed, numbers, odd, failed, number - row, end)
 
 
 def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of a file of failed rows without the apostrophe that kept a spreadsheet from running them."""
+    """Cells of a file of corrected rows without the apostrophe that escapes formulas."""
     return pc.replace_substring_regex(column, corrections.ESCAPED, corrections.UNESCAPED)
 
 
 def _shown(cell: str) -> str:
-    """A cell as it can be kept as text: what is no text becomes U+FFFD."""
+    """A cell as valid text: invalid bytes and NUL become U+FFFD."""
     return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
@@ -388,25 +396,25 @@ def _chunk(
     parsed: pa.Table,
     numbers: npt.NDArray[np.int64],
     odd: Iterable[tuple[int, list[str]]],
-    bad: list[FailedRow],
+    failed: list[FailedRow],
     count: int,
     next_byte: int,
 ) -> Chunk:
-    """odd: rows with another number of cells than the header; empty ones too many at the end are forgiven."""
-    width, forgiven = table.width, []
+    """odd: rows whose number of cells differs from the header's; surplus empty cells at the end are dropped."""
+    width, trimmed = table.width, []
     for number, cells in odd:
         if len(cells) > width and not any(cells[width:]):
-            forgiven.append((number, cells[:width]))
+            trimmed.append((number, cells[:width]))
         else:
             reason = f"has {len(cells):,} {'cell' if len(cells) == 1 else 'cells'}, expected {width:,}"
-            bad.append(FailedRow(number, cells, [Reason(None, reason)]))
-    if forgiven:
-        extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in forgiven), strict=True)]
+            failed.append(FailedRow(number, cells, [Reason(None, reason)]))
+    if trimmed:
+        extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in trimmed), strict=True)]
         parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
-        numbers = np.concatenate([numbers, [number for number, _ in forgiven]])
-    if table.marks:
+        numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
+    if table.tracking_columns:
         parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
-        bad = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in bad]
+        failed = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
-    return Chunk(rows, sorted(bad, key=lambda each: each.row_number), count, next_byte)
+    return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)

@@ -1,7 +1,8 @@
-"""A chunk of text → rows in their columns' types, and for every other row every reason why it is not one. No I/O.
+"""Validates a chunk of text: typed rows, and failed rows with every reason. No I/O.
 
-A column at a time on Arrow arrays: masks say which rows are wrong, and only those are looked at one by one, to say why.
-What a type means is in parsing.py; what a constraint means is the Table Schema standard's (see schema.py).
+Validation works on one column at a time, on Arrow arrays. Masks mark the failed rows; only those are handled one by
+one, to collect their reasons. parsing.py parses the types; the Table Schema standard defines the constraints (see
+schema.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,16 +19,17 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.parsing import Mask, in_utc, parse
 from jobs.schema import SchemaField, TableSchema
 
-#: Bytes of text that may identify a row: PostgreSQL's indexes keep 2,704 with all that is beside it.
+#: Bytes of text that a key may have: an index entry of PostgreSQL has at most 2,704 bytes, overhead included.
 MAX_KEY_BYTES = 2_000
 
 
 @dataclass(frozen=True)
 class Validated:
-    """A chunk, each of its rows in one of two places.
+    """A validated chunk.
 
-    good: one column a field in its type, index = row number. failed: with every reason. superseded: rows of `good`
-    that a later one with the same key replaces (mode upsert); they count as imported and need not be written.
+    good: the valid rows, one typed column for each field, index = row number. failed: the other rows, with every
+    reason. superseded: rows of `good` that a later row with the same key replaces (mode upsert); they count as imported
+    and are not written.
     """
 
     good: pd.DataFrame
@@ -41,17 +43,17 @@ class Validated:
 
 @dataclass(frozen=True)
 class _Column:
-    """A field's cells. values: typed, null where missing or wrong. missing, wrong: masks. rule: what those break."""
+    """A field's cells. values: typed, null where missing or invalid. missing, invalid: masks. rule: of invalid ones."""
 
     values: pa.Array
     missing: Mask
-    wrong: Mask
+    invalid: Mask
     rule: str
 
 
 @dataclass(frozen=True)
-class _Complaint:
-    """rows: mask of those that break a rule. column: None for several together. quotes: the value says something."""
+class _Violation:
+    """rows: mask of those that break a rule. column: None for several together. quotes: the reason has the value."""
 
     rows: Mask
     column: str | None
@@ -60,10 +62,10 @@ class _Complaint:
 
 
 class Validator:
-    """For one file into one dataset; keeps nothing between chunks."""
+    """Validates the chunks of one file for one dataset. It keeps no state between chunks."""
 
     def __init__(self, schema: TableSchema, sources: Mapping[str, str], *, upsert: bool) -> None:
-        """sources: field → the file's column it is read from. A field without one is missing in every row."""
+        """sources: field → the file's column. A field without a column is missing in every row."""
         self._schema = schema
         self._sources = sources
         self._upsert = upsert
@@ -72,22 +74,22 @@ class Validator:
     def validate(self, rows: pd.DataFrame) -> Validated:
         """rows: the file's own columns as text, index = row number."""
         columns = [self._column(field, rows) for field in self._schema.fields]
-        complaints = [
-            complaint
+        violations = [
+            violation
             for field, column in zip(self._schema.fields, columns, strict=True)
-            for complaint in self._complaints(field, column)
+            for violation in self._violations(field, column)
         ]
-        complaints += self._too_long(columns)
-        wrong = _any([complaint.rows for complaint in complaints], len(rows))
-        complaints += self._repeated(columns, ~wrong)
-        wrong = _any([complaint.rows for complaint in complaints], len(rows))
-        failed = self._failed_rows(rows, wrong, complaints) if wrong.any() else []
+        violations += self._too_long(columns)
+        has_failed = _any([violation.rows for violation in violations], len(rows))
+        violations += self._repeated(columns, ~has_failed)
+        has_failed = _any([violation.rows for violation in violations], len(rows))
+        failed = self._failed_rows(rows, has_failed, violations) if has_failed.any() else []
         typed = {
             field.name: pd.Series(pd.arrays.ArrowExtensionArray(column.values), rows.index)
             for field, column in zip(self._schema.fields, columns, strict=True)
         }
         good = pd.DataFrame(typed, copy=False)
-        good = good[~wrong] if wrong.any() else good
+        good = good[~has_failed] if has_failed.any() else good
         return Validated(good, failed, self._superseded(good))
 
     def _column(self, field: SchemaField, rows: pd.DataFrame) -> _Column:
@@ -100,56 +102,57 @@ class Validator:
         present = pc.if_else(missing, pa.scalar(None, pa.string()), text) if pc.any(missing).as_py() else text
         values, rule = parse(field, present)
         empty = _mask(missing)
-        wrong = _mask(pc.is_null(values)) & ~empty if values.null_count else np.zeros(len(text), dtype=bool)
-        return _Column(values, empty, wrong, rule)
+        invalid = _mask(pc.is_null(values)) & ~empty if values.null_count else np.zeros(len(text), dtype=bool)
+        return _Column(values, empty, invalid, rule)
 
-    def _complaints(self, field: SchemaField, column: _Column) -> Iterator[_Complaint]:
-        """What is wrong with a column; of a value that is not of its type nothing more is said."""
-        if column.wrong.any():
-            yield _Complaint(column.wrong, field.name, column.rule)
+    def _violations(self, field: SchemaField, column: _Column) -> Iterator[_Violation]:
+        """The rules that a column breaks. A value of the wrong type gets no further reason."""
+        if column.invalid.any():
+            yield _Violation(column.invalid, field.name, column.rule)
         if self._schema.is_required(field) and column.missing.any():
-            yield _Complaint(column.missing, field.name, "is required", quotes=False)
+            yield _Violation(column.missing, field.name, "is required", quotes=False)
         for violates, rule in _constraints(field, column.values):
             if (found := _mask(violates)).any():
-                yield _Complaint(found, field.name, rule)
+                yield _Violation(found, field.name, rule)
 
-    def _too_long(self, columns: list[_Column]) -> Iterator[_Complaint]:
-        """Rows whose key no index can hold."""
+    def _too_long(self, columns: list[_Column]) -> Iterator[_Violation]:
+        """Rows whose key is too long for an index."""
         by_name = dict(zip(self._schema.names, columns, strict=True))
         for names in [self._schema.primary_key, *self._unique]:
             texts = [by_name[name].values for name in names if pa.types.is_string(by_name[name].values.type)]
             lengths = [pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) for text in texts]
             if lengths and (found := np.sum(lengths, axis=0) > MAX_KEY_BYTES).any():
-                column, verb = (names[0], "is") if len(names) == 1 else (None, f"{', '.join(names)} are together")
-                yield _Complaint(found, column, f"{verb} longer than the {MAX_KEY_BYTES:,} bytes that a key may have")
+                column = names[0] if len(names) == 1 else None
+                verb = "is" if column else f"has a key ({', '.join(names)}) that is"
+                yield _Violation(found, column, f"{verb} longer than {MAX_KEY_BYTES:,} bytes, the limit for keys")
 
-    def _repeated(self, columns: list[_Column], right: Mask) -> list[_Complaint]:
-        """Rows that repeat what must be there once: the first that is right stays. An upsert may repeat keys."""
-        found: list[_Complaint] = []
+    def _repeated(self, columns: list[_Column], valid: Mask) -> list[_Violation]:
+        """Rows that repeat a unique value or key: only the first valid row is imported. An upsert may repeat keys."""
+        found: list[_Violation] = []
         by_name = dict(zip(self._schema.names, columns, strict=True))
         whole = [] if self._upsert or not self._schema.primary_key else [self._schema.primary_key]
         keys = [*whole, *self._unique]
         for names in keys:
-            candidates = right & ~_any([by_name[name].missing for name in names], len(right))
+            candidates = valid & ~_any([by_name[name].missing for name in names], len(valid))
             repeated = _duplicated([by_name[name].values for name in names], candidates, keep="first")
             if repeated.any():
                 column = names[0] if len(names) == 1 else None
-                rule = "is in an earlier row" if column else f"{', '.join(names)} are together in an earlier row"
-                found.append(_Complaint(repeated, column, rule))
-                right = right & ~repeated
+                rule = "is in an earlier row" if column else f"has the same {', '.join(names)} as an earlier row"
+                found.append(_Violation(repeated, column, rule))
+                valid = valid & ~repeated
         return found
 
-    def _failed_rows(self, rows: pd.DataFrame, wrong: Mask, complaints: list[_Complaint]) -> list[FailedRow]:
-        """The wrong rows as they came, each with all that is said of it."""
-        places = np.flatnonzero(wrong)
+    def _failed_rows(self, rows: pd.DataFrame, has_failed: Mask, violations: list[_Violation]) -> list[FailedRow]:
+        """The failed rows with their original values and every reason."""
+        places = np.flatnonzero(has_failed)
         cells = rows.iloc[places].to_numpy(dtype=object).tolist()
         place_of = {name: position for position, name in enumerate(rows.columns)}
         reasons: list[list[Reason]] = [[] for _ in places]
-        for complaint in complaints:
-            source = place_of.get(self._sources.get(complaint.column or "", "")) if complaint.quotes else None
-            for position in np.flatnonzero(complaint.rows[places]):
+        for violation in violations:
+            source = place_of.get(self._sources.get(violation.column or "", "")) if violation.quotes else None
+            for position in np.flatnonzero(violation.rows[places]):
                 value = None if source is None else cells[position][source]
-                reasons[position].append(Reason(complaint.column, complaint.rule, value))
+                reasons[position].append(Reason(violation.column, violation.rule, value))
         numbers = rows.index.to_numpy()[places].tolist()
         return [FailedRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
 
@@ -182,22 +185,22 @@ def _is_missing(text: pa.Array, missing_values: list[str]) -> pa.Array:
 
 
 def _duplicated(keys: list[pa.Array], candidates: Mask, *, keep: Literal["first", "last"]) -> Mask:
-    """Which candidates have the same values as another that is kept."""
+    """Which candidates have the same values as another one, which is kept."""
     found = np.zeros(len(candidates), dtype=bool)
     places = np.flatnonzero(candidates)
     if len(keys) == 1:
         kept = keys[0] if len(places) == len(candidates) else keys[0].filter(pa.array(candidates))
-        # Many a file is sorted by its key, which is seen faster than the different values are counted.
+        # Many files are sorted by their key; checking that is faster than counting distinct values.
         if pc.all(pc.less(kept[:-1], kept[1:])).as_py() is not False or len(kept) == pc.count_distinct(kept).as_py():
             return found
-    # Without the others first: where one of them is null, pandas makes doubles of whole numbers.
+    # Filter the candidates first: where a value is null, pandas converts whole numbers to doubles.
     table = pd.DataFrame({str(n): key.filter(pa.array(candidates)).to_pandas() for n, key in enumerate(keys)})
     found[places] = table.duplicated(keep=keep).to_numpy()
     return found
 
 
 def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Array, str]]:
-    """Per constraint: where a value violates it (null where there is no value), and the rule."""
+    """For each constraint: which values violate it (null where there is no value), and the rule."""
     rules = field.constraints
     if rules.minimum is not None:
         least = _bound(field, rules.minimum)
@@ -222,7 +225,7 @@ def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Arra
 
 
 def _bound(field: SchemaField, value: str | float | bool) -> str | float | bool:
-    """A value that a constraint names, to be compared with what `_comparable` makes of a column."""
+    """A value of a constraint, in a form that compares with the result of `_comparable`."""
     text = str(value)
     if field.type == "date":
         return date.fromisoformat(text).isoformat()
@@ -236,5 +239,5 @@ def _bound(field: SchemaField, value: str | float | bool) -> str | float | bool:
 
 
 def _comparable(field: SchemaField, values: pa.Array) -> pa.Array:
-    """Moments without their Z, which would make 09:00:00.5Z come before 09:00:00Z."""
+    """Datetimes without the Z, which would sort 09:00:00.5Z before 09:00:00Z."""
     return pc.utf8_rtrim(values, "Z") if field.type == "datetime" else values

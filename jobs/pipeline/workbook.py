@@ -1,9 +1,9 @@
-"""A sheet of an Excel workbook → rows of text.
+"""Reads a worksheet of an Excel workbook as rows of text.
 
-python-calamine reads it: ten times as fast as openpyxl, but whole. What it cannot tell or bear is found in the sheet's
-XML before: cells that are errors and formulas whose result was never stored (it gives "" for both), and how far apart
-the cells are, for it takes memory for the whole rectangle around them and two cells can be 17 billion apart. A sheet
-that would take too much, or that it refuses, is read by openpyxl, row by row.
+python-calamine is ten times as fast as openpyxl, but loads the whole worksheet. The XML of the worksheet is scanned
+first, for two things. Cells with errors and formulas without a stored result: calamine returns "" for both. And the
+rectangle around all cells: calamine allocates memory for all of it, and two cells can be 17 billion cells apart.
+openpyxl, row by row, reads worksheets that are too large for calamine or that calamine rejects.
 """
 
 import logging
@@ -31,38 +31,38 @@ from jobs.errors import UnreadableFileError
 
 log = logging.getLogger(__name__)
 
-#: The member of the archive that names the sheets: what makes an archive a workbook.
+#: The member of the archive that lists the worksheets. It identifies a workbook.
 MAIN_PART = "xl/workbook.xml"
-#: Bytes of a sheet, packed, and of its XML, unpacked, beyond which it is read row by row. Just below, a million rows of
-#: eight columns took 750 MB.
+#: Bytes of a worksheet, compressed and uncompressed, beyond which it is read row by row. Just below, a million rows of
+#: eight columns took 750 MB of memory.
 LARGE_PACKED, LARGE_SHEET = 60 << 20, 400 << 20
-#: Cells in the rectangle around a sheet's cells beyond which it is read row by row: each takes 32 bytes.
+#: Cells in the rectangle around all cells beyond which a worksheet is read row by row: each takes 32 bytes.
 LARGE_AREA = 20_000_000
-#: Bytes that any other part may have: both libraries hold them whole.
+#: Bytes that any other part may have: both libraries load it into memory.
 MAX_PART_BYTES = 1 << 30
-#: Rows and columns a sheet may have.
+#: Rows and columns that a worksheet may have.
 MAX_ROWS, MAX_COLUMNS = 1 << 20, 1 << 14
-#: Bytes of XML that are looked at at once: some 50 ms of work.
+#: Bytes of XML that are scanned at once: about 50 ms of work.
 PIECE_BYTES = 4 << 20
-#: Bytes of XML one row may have; 16,384 ordinary cells take about 1 MB.
+#: Bytes of XML that a row may have; 16,384 ordinary cells take about 1 MB.
 MAX_ROW_BYTES = 64 << 20
-#: Rows that are taken from a library at once, and the seconds after which fewer will do.
+#: Rows that are taken from a library at once, and the seconds after which a batch ends early.
 BATCH_ROWS, BATCH_SECONDS = 1_000, 0.2
-#: Seconds between two ticks while a library loads.
+#: Seconds between two progress callbacks while a library loads.
 TICK_SECONDS = 0.5
-#: A column without a name is one if at least every so-manieth row has a cell in it.
+#: A column without a name counts if at least one of this many rows has a cell in it.
 ROWS_A_COLUMN = 100
-#: Columns beyond which one without a name never is one.
+#: Position beyond which a column without a name never counts.
 MAX_UNNAMED = 1_500
-#: Sheets that are named in a sentence.
+#: Worksheets that a note or an error names.
 NAMED_SHEETS = 10
-#: What Excel shows where a formula failed.
+#: What Excel shows for a formula that failed.
 ERRORS = frozenset(("#REF!", "#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#VALUE!", "#SPILL!", "#CALC!"))
 
-#: Parts that are not sheets and are read all the same: strings, styles, relations.
+#: Parts other than worksheets that the libraries read: strings, styles, relations.
 _OTHER_PART = re.compile(r"(_rels/|docProps/|xl/(_rels/|theme/)?)?[^/]+\.(xml|rels)", re.IGNORECASE)
 _PLACE = re.compile(rb"""\sr=["']([A-Z]+)(\d+)["']""")
-#: As nearly every writer writes it, and found twice as fast.
+#: The usual spelling, which matches twice as fast.
 _USUAL_PLACE = re.compile(rb' r="([A-Z]+)(\d+)"')
 _KIND = re.compile(rb"""\st=["'](\w+)["']""")
 _ERROR = re.compile(rb"""<(?:\w+:)?c(\s[^<>]*?\bt=["']e["'][^<>]*)>""")
@@ -71,9 +71,10 @@ _UNRESOLVED = re.compile(
     rb"""<(?:\w+:)?c(\s[^<>]*)>\s*<(?:\w+:)?f\b[^<>]*?(?:/>|>([^<]*)</(?:\w+:)?f>)"""
     rb"""\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
 )
-#: What zipfile raises for an archive that is cut off, damaged, encrypted or packed in a way it does not know.
+#: Exceptions of zipfile for an archive that is incomplete, damaged, encrypted or compressed in an unsupported way.
 ARCHIVE_ERRORS = (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
+#: A progress callback. It may raise an exception to stop the work.
 Tick = Callable[[], None]
 Value = str | float | int | bool | date | time | timedelta | None
 T = TypeVar("T")
@@ -81,7 +82,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that has cells. part: its member of the archive."""
+    """A worksheet. part: its member of the archive."""
 
     name: str
     part: str
@@ -90,7 +91,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell without a value. text: what stands for it. reason: for people, to be read behind the column's name."""
+    """A cell without a value. text: shown instead of the value. reason: the end of a sentence for people."""
 
     text: str
     reason: str
@@ -98,7 +99,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Row:
-    """number: as Excel shows it. cells: from column A on, the last is not empty. problems: place in cells → problem."""
+    """number: as Excel shows it. cells: from column A to the last that is not empty. problems: by index in `cells`."""
 
     number: int
     cells: list[str]
@@ -107,8 +108,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a table in a sheet is like. first: its first column, from 0. width: the first column behind it.
-    timed: columns with times of day, in which dates are written with one too."""
+    """The columns of a table in a worksheet.
+
+    first: the first column, from 0. width: the column after the last. timed: columns with times of day, in which dates
+    get a time too.
+    """
 
     first: int
     width: int
@@ -116,25 +120,30 @@ class Shape:
 
 
 class Workbook:
-    """One sheet of a workbook, a context that closes it. notes: sentences for people about which it is and how it is
-    read. others: the names of the other sheets, for a sentence."""
+    """One worksheet of a workbook, as a context manager.
+
+    notes: sentences for people about the worksheet and how it was read. others: the names of the other worksheets, for
+    a sentence.
+    """
 
     def __init__(self, path: Path, *, sheet: str | None, tick: Tick) -> None:
-        """path: a whole archive. sheet: its name; None: the first. Raises UnreadableFileError."""
+        """path: a complete archive. sheet: the name of a worksheet; None: the first. Raises UnreadableFileError."""
         with zipfile.ZipFile(path) as archive:
             found = _sheets(archive)
             self.sheet = _choose(found, sheet)
-            survey = _Survey.of(archive, self.sheet.part, tick)
+            survey = _Survey.from_part(archive, self.sheet.part, tick)
             _check_other_parts(archive, tick)
             packed = archive.getinfo(self.sheet.part).compress_size
-        self.notes = [_which(found, self.sheet)]
-        self.others = _named([each for each in found if each is not self.sheet])
+        self.notes = [_sheet_note(found, self.sheet)]
+        self.others = _listed([each for each in found if each is not self.sheet])
         self._tick = tick
         self._problems = survey.problems
         self._errors_are_texts = not survey.placed
         large = packed > LARGE_PACKED or survey.size > LARGE_SHEET
         if large:
-            self.notes.append("The sheet is large, so it was read row by row: slower, but with little memory.")
+            self.notes.append(
+                "The worksheet is large, so it was read row by row, which is slower but needs little memory."
+            )
         by_row = large or not survey.placed or survey.area > LARGE_AREA
         self._source = _opened(path, self.sheet.name, by_row, tick)
 
@@ -147,7 +156,7 @@ class Workbook:
         self._source.close()
 
     def rows(self, *, above: int = 0, timed: Collection[int] = ()) -> Iterator[Row]:
-        """The rows that are not empty. above: the number of the row below which to begin. timed: see Shape."""
+        """The rows that are not empty. above: the number of the row above the first one. timed: see Shape."""
         for number, values in self._values(above):
             cells = [
                 value if value.__class__ is str else _text(value, column in timed)
@@ -159,18 +168,18 @@ class Workbook:
                 yield Row(number, cells, self._problems_of(number, cells))
 
     def shape(self, *, above: int) -> Shape:
-        """Of the table that begins below a row: it has to be known before its first row is written.
+        """The shape of the table below a row, which is needed before the first row is written.
 
-        A stray cell far to the right makes no columns of all that lies between: it is its row that is too long.
+        A stray cell far to the right does not add columns; it makes only its own row too long.
         """
         first, widths, timed = MAX_COLUMNS, Counter[int](), set[int]()
         for _, values in self._values(above):
-            behind = len(values)
-            while behind and (values[behind - 1] is None or values[behind - 1] == ""):
-                behind -= 1
-            if not behind:
+            width = len(values)
+            while width and (values[width - 1] is None or values[width - 1] == ""):
+                width -= 1
+            if not width:
                 continue
-            widths[behind] += 1
+            widths[width] += 1
             first = min(first, next(column for column, value in enumerate(values) if value is not None and value != ""))
             if datetime in map(type, values):
                 timed.update(column for column, value in enumerate(values) if _has_time(value))
@@ -202,12 +211,12 @@ class Workbook:
 def damaged(error: BaseException) -> UnreadableFileError:
     what = " ".join(str(error).split()).strip("'\"")[:200] or type(error).__name__
     return UnreadableFileError(
-        f"The workbook is damaged or incomplete ({what}). Open it in Excel, save it again, and upload that."
+        f"The workbook is damaged or incomplete ({what}). Open it in Excel and save it, then upload it again."
     )
 
 
 def _sheets(archive: zipfile.ZipFile) -> list[Sheet]:
-    """The sheets that have cells (charts are sheets without), hidden ones too, in the workbook's order."""
+    """The worksheets, including hidden ones, in the workbook's order; not the chart sheets, which have no cells."""
     try:
         related = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
         listed = ElementTree.fromstring(archive.read(MAIN_PART))
@@ -228,37 +237,37 @@ def _sheets(archive: zipfile.ZipFile) -> list[Sheet]:
 
 def _choose(found: list[Sheet], wanted: str | None) -> Sheet:
     if not found:
-        raise UnreadableFileError("The workbook has no sheet with cells.")
+        raise UnreadableFileError("The workbook has no worksheet.")
     if wanted is None:
         return found[0]
     folded = {sheet.name.strip().casefold(): sheet for sheet in reversed(found)}
     folded |= {sheet.name: sheet for sheet in found}
     sheet = folded.get(wanted) or folded.get(wanted.strip().casefold())
     if sheet is None:
-        raise UnreadableFileError(f"The workbook has no sheet “{wanted}”. It has {_named(found)}.")
+        raise UnreadableFileError(f"The workbook has no worksheet “{wanted}”. Choose one of {_listed(found)}.")
     return sheet
 
 
-def _which(found: list[Sheet], chosen: Sheet) -> str:
+def _sheet_note(found: list[Sheet], chosen: Sheet) -> str:
     others = [sheet for sheet in found if sheet is not chosen]
     hidden = "hidden " if chosen.hidden else ""
-    return f"Read the {hidden}sheet “{chosen.name}”" + (f", and not {_named(others)}." if others else ".")
+    return f"Read the {hidden}worksheet “{chosen.name}”" + (f", and not {_listed(others)}." if others else ".")
 
 
-def _named(found: list[Sheet]) -> str:
+def _listed(found: list[Sheet]) -> str:
     names = [f"“{sheet.name}”" + (" (hidden)" if sheet.hidden else "") for sheet in found[:NAMED_SHEETS]]
     return ", ".join(names) + (f" and {len(found) - NAMED_SHEETS:,} more" if len(found) > NAMED_SHEETS else "")
 
 
 def _check_other_parts(archive: zipfile.ZipFile, tick: Tick) -> None:
-    """Read what the libraries will read, for zipfile stops where a part should end and checks its sum; they do not."""
+    """Read the parts that the libraries will read: unlike them, zipfile limits sizes and verifies checksums."""
     for info in archive.infolist():
         if not _OTHER_PART.fullmatch(info.filename):
             continue
         if info.file_size > MAX_PART_BYTES:
             raise UnreadableFileError(
-                f"The workbook's part {info.filename} has {info.file_size:,} bytes, more than fit into memory."
-                " Save the sheet as CSV, and upload that."
+                f"The workbook's part {info.filename} has {info.file_size:,} bytes, which is too large."
+                " Save the worksheet as CSV, then upload that file."
             )
         for _ in _pieces(archive, info.filename):
             tick()
@@ -275,8 +284,10 @@ def _pieces(archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
 
 @dataclass
 class _Survey:
-    """What a sheet's XML says before it is read. size: bytes. placed: every cell says where it stands.
-    problems: row → column, from 0 → problem."""
+    """The result of scanning a worksheet's XML.
+
+    size: bytes. placed: every cell has a reference such as B2. problems: row → column, from 0 → problem.
+    """
 
     size: int = 0
     placed: bool = True
@@ -285,18 +296,18 @@ class _Survey:
     problems: dict[int, dict[int, Problem]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, archive: zipfile.ZipFile, part: str, tick: Tick) -> Self:
+    def from_part(cls, archive: zipfile.ZipFile, part: str, tick: Tick) -> Self:
         survey, rest = cls(), b""
         for piece in _pieces(archive, part):
             rest += piece
             end = max(rest.rfind(b"row>") + 4, rest.rfind(b"<row"))
             if end > 3:
-                survey._see(rest[:end])
+                survey._scan(rest[:end])
                 rest = rest[end:]
             elif len(rest) > MAX_ROW_BYTES:
                 raise UnreadableFileError(f"The workbook has a row of more than {MAX_ROW_BYTES:,} bytes.")
             tick()
-        survey._see(rest)
+        survey._scan(rest)
         if survey.rows and (max(survey.rows) > MAX_ROWS or survey.last_column >= MAX_COLUMNS):
             raise damaged(ValueError(f"a cell beyond row {MAX_ROWS:,} or column {MAX_COLUMNS:,}"))
         return survey
@@ -313,53 +324,53 @@ class _Survey:
     def last_column(self) -> int:
         return max(_column(letters) for letters in self.columns)
 
-    def _see(self, block: bytes) -> None:
-        """block: whole rows."""
-        if block.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self.placed = False  # UTF-16, which the patterns do not read
-        self.size += len(block)
-        cells = sum(block.count(beginning) for beginning in (b"<c ", b"<c>", b"<c/>")) or block.count(b":c ")
-        places = _USUAL_PLACE.findall(block)
+    def _scan(self, xml: bytes) -> None:
+        """xml: complete rows."""
+        if xml.startswith((b"\xff\xfe", b"\xfe\xff")):
+            self.placed = False  # UTF-16, which the patterns do not match
+        self.size += len(xml)
+        cells = sum(xml.count(beginning) for beginning in (b"<c ", b"<c>", b"<c/>")) or xml.count(b":c ")
+        places = _USUAL_PLACE.findall(xml)
         if len(places) < cells:
-            places = _PLACE.findall(block)
+            places = _PLACE.findall(xml)
         self.placed &= len(places) >= cells
         self.columns.update({letters for letters, _ in places})
         numbers = {int(number) for number in {digits for _, digits in places}}
         self.rows.update([min(numbers), max(numbers)] if numbers else [])
-        if b't="e"' in block or b"t='e'" in block:
-            self._see_errors(block)
-        if b"<f" in block or b":f" in block:
-            self._see_unresolved(block)
+        if b't="e"' in xml or b"t='e'" in xml:
+            self._scan_errors(xml)
+        if b"<f" in xml or b":f" in xml:
+            self._scan_unresolved(xml)
 
-    def _see_errors(self, block: bytes) -> None:
-        for cell in _ERROR.finditer(block):
-            value = _VALUE.match(block, cell.end())
-            if place := _Place.of(cell[1]):
+    def _scan_errors(self, xml: bytes) -> None:
+        for cell in _ERROR.finditer(xml):
+            value = _VALUE.match(xml, cell.end())
+            if place := _Place.from_attributes(cell[1]):
                 text = unescape(value[1].decode("utf-8", "replace")) if value else ""
-                self._note(place, _error(text or "#ERROR", f"cell {place.name}"))
+                self._add(place, _error(text or "#ERROR", f"cell {place.name}"))
 
-    def _see_unresolved(self, block: bytes) -> None:
-        for cell in _UNRESOLVED.finditer(block):
+    def _scan_unresolved(self, xml: bytes) -> None:
+        for cell in _UNRESOLVED.finditer(xml):
             kind = _KIND.search(cell[1])
-            if kind and kind[1] in (b"str", b"e"):  # an empty text is a result, and errors are seen already
+            if kind and kind[1] in (b"str", b"e"):  # an empty text is a result, and _scan_errors finds errors
                 continue
-            if place := _Place.of(cell[1]):
-                self._note(place, _unresolved((cell[2] or b"").decode("utf-8", "replace"), place.name))
+            if place := _Place.from_attributes(cell[1]):
+                self._add(place, _unresolved((cell[2] or b"").decode("utf-8", "replace"), place.name))
 
-    def _note(self, place: "_Place", problem: Problem) -> None:
+    def _add(self, place: "_Place", problem: Problem) -> None:
         self.problems.setdefault(place.row, {})[place.column] = problem
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Of a cell. row: from 1. column: from 0. name: as Excel writes it."""
+    """The place of a cell. row: from 1. column: from 0. name: as Excel shows it, such as B2."""
 
     row: int
     column: int
     name: str
 
     @classmethod
-    def of(cls, attributes: bytes) -> Self | None:
+    def from_attributes(cls, attributes: bytes) -> Self | None:
         if not (found := _PLACE.search(attributes)):
             return None
         return cls(int(found[2]), _column(found[1]), (found[1] + found[2]).decode())
@@ -372,7 +383,7 @@ def _error(text: str, place: str) -> Problem:
 def _unresolved(formula: str, place: str) -> Problem:
     return Problem(
         f"={unescape(formula)}",
-        f"is a formula whose result is not stored in the workbook (cell {place}): open it in Excel and save it again",
+        f"is a formula without a stored result in the workbook (cell {place}): open it in Excel and save it again",
     )
 
 
@@ -385,7 +396,7 @@ def _column(letters: bytes) -> int:
 
 
 def _usual_width(widths: Counter[int]) -> int:
-    """The columns that at least every so-manieth row reaches."""
+    """The number of columns that at least one of ROWS_A_COLUMN rows reaches."""
     rows, reaching = widths.total(), 0
     for width in sorted(widths, reverse=True):
         reaching += widths[width]
@@ -395,10 +406,10 @@ def _usual_width(widths: Counter[int]) -> int:
 
 
 class _Source:
-    """A library that has a sheet open."""
+    """A worksheet opened by a library."""
 
     def rows(self) -> Iterator[tuple[int, Sequence[Value]]]:
-        """Every row from the first on, with its number."""
+        """Every row from the first on, with its number, from 1."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -406,12 +417,12 @@ class _Source:
 
 
 def _opened(path: Path, name: str, by_row: bool, tick: Tick) -> _Source:
-    """What calamine refuses (it does so at an error of newer kinds, like #SPILL!), openpyxl may read all the same."""
+    """Open a worksheet. If calamine rejects it (it does not know newer errors such as #SPILL!), openpyxl reads it."""
     if not by_row:
         try:
             return _Calamine(path, name, tick)
         except UnreadableFileError:
-            log.info("The sheet in %s is read row by row, since calamine refuses it.", path.name)
+            log.info("calamine rejects the worksheet in %s, so openpyxl reads it row by row.", path.name)
     return _Openpyxl(path, name, tick)
 
 
@@ -424,7 +435,7 @@ class _Calamine(_Source):
         self._book, self._sheet = _loaded(load, tick)
 
     def rows(self) -> Iterator[tuple[int, Sequence[Value]]]:
-        """It leaves out the empty columns at the left, not the empty rows at the top."""
+        """calamine omits empty columns at the left, but not empty rows at the top."""
         left: list[Value] = [None] * (self._sheet.start[1] if self._sheet.start else 0)
         for number, values in enumerate(self._sheet.iter_rows(), start=1):
             yield number, [*left, *values] if left else values
@@ -435,23 +446,23 @@ class _Calamine(_Source):
 
 class _Openpyxl(_Source):
     def __init__(self, path: Path, name: str, tick: Tick) -> None:
-        import openpyxl  # 0.2 s, for the few workbooks that need it
+        import openpyxl  # takes 0.2 s, and few workbooks need it
 
         def load() -> openpyxl.Workbook:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return openpyxl.load_workbook(self._file, read_only=True, data_only=True, keep_links=False)
 
-        self._file = path.open("rb")  # ours, so that it is closed when loading fails
+        self._file = path.open("rb")  # opened here, so that it is closed if loading fails
         try:
             self._sheet = _loaded(load, tick)[name]
         except BaseException:
             self._file.close()
             raise
-        self._sheet.reset_dimensions()  # what a sheet says about its size may be wrong, and would cut it off
+        self._sheet.reset_dimensions()  # the stored size may be wrong, and openpyxl would omit cells beyond it
 
     def rows(self) -> Iterator[tuple[int, Sequence[Value]]]:
-        """It makes up the empty rows between two, however far the second says it is."""
+        """openpyxl generates the empty rows between two rows, however many there are."""
         for number, values in enumerate(self._sheet.iter_rows(values_only=True), start=1):
             if number > MAX_ROWS:
                 raise ValueError(f"a row beyond {MAX_ROWS:,}")
@@ -461,18 +472,18 @@ class _Openpyxl(_Source):
         self._file.close()
 
 
-def ticking(work: Callable[[], T], tick: Tick) -> T:
-    """What `work` returns or raises, done in a thread, for it may take many seconds in one call."""
+def run_with_ticks(work: Callable[[], T], tick: Tick) -> T:
+    """Run `work` in a thread and call `tick` meanwhile: a single call may take many seconds. Returns its result."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # a panic in Rust is none of Exception's
+        except BaseException as error:  # a panic in Rust does not inherit from Exception
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="ticking", daemon=True)
+    thread = threading.Thread(target=run, name="run_with_ticks", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(TICK_SECONDS)
@@ -483,7 +494,7 @@ def ticking(work: Callable[[], T], tick: Tick) -> T:
 
 
 def _loaded(load: Callable[[], T], tick: Tick) -> T:
-    """What a library loads. Whatever it trips over means that the workbook is damaged."""
+    """Load with a library. Any exception of the library means that the workbook is damaged."""
     failed: list[BaseException] = []
 
     def attempt() -> T | None:
@@ -493,14 +504,14 @@ def _loaded(load: Callable[[], T], tick: Tick) -> T:
             failed.append(error)
             return None
 
-    loaded = ticking(attempt, tick)
+    loaded = run_with_ticks(attempt, tick)
     if loaded is None:
         raise damaged(failed[0]) from failed[0]
     return loaded
 
 
 def _in_batches(rows: Iterable[T], tick: Tick) -> Iterator[T]:
-    """The same rows. Whatever a library trips over means that the workbook is damaged; its warnings are its own."""
+    """The same rows. Any exception of the library means that the workbook is damaged. Its warnings are ignored."""
     rows = iter(rows)
     while True:
         batch: list[T] = []
@@ -525,7 +536,7 @@ def _has_time(value: Value) -> bool:
 
 
 def _text(value: Value, timed: bool) -> str:
-    """A value as it stands in a CSV file: numbers as short as they are exact, dates and times in ISO 8601."""
+    """A value as text for CSV: numbers in their shortest exact form, dates and times in ISO 8601."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -557,7 +568,7 @@ def _number(value: float) -> str:
 
 
 def _duration(value: timedelta) -> str:
-    """Hours, minutes and seconds, as Excel shows it: 30:05:00."""
+    """Hours, minutes and seconds as Excel shows them: 30:05:00."""
     sign, value = ("-", -value) if value < timedelta() else ("", value)
     seconds, fraction = divmod(value, timedelta(seconds=1))
     text = f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

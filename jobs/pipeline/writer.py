@@ -1,7 +1,7 @@
-"""Good rows → their dataset's table, in the caller's transaction, as columns: no Python object a cell is made.
+"""Writes valid rows into their dataset's table, in the caller's transaction, as columns (see columns.py).
 
-What must be unique is so in the database, by its own indexes. A row whose key is taken, by an earlier import or by one
-that runs at the same moment, is no error of the chunk: it is told back, with the reason, and the others are in.
+Unique indexes of the database enforce keys and unique values. If an earlier or a concurrent import has written a row's
+key, the writer returns this row with its reason and writes the others.
 """
 
 from typing import Any, Protocol
@@ -18,25 +18,27 @@ from jobs.failed_rows import Reason
 from jobs.pipeline import columns
 from jobs.pipeline.columns import Packed
 
-#: A row's number → why it is not in the table.
+#: Row number → the reasons why the row was not written.
 Collisions = dict[int, list[Reason]]
 
-#: PostgreSQL's codes (https://www.postgresql.org/docs/current/errcodes-appendix.html), for psycopg is not installed
-#: everywhere: a key is taken, two imports wait for each other, a row does not fit.
+#: PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html): a key exists, two imports
+#: wait for each other, a row is too large. Not psycopg's exceptions, because psycopg is not always installed.
 UNIQUE_VIOLATION, DEADLOCK_DETECTED, PROGRAM_LIMIT_EXCEEDED = "23505", "40P01", "54000"
 
-#: Times that a chunk is tried anew because another import took a key between look and write.
-TRIES = 10
+#: Attempts to write a chunk while other imports write the same keys between the check and the write.
+ATTEMPTS = 10
 
 
 class Writer(Protocol):
     """Writes one upload into one dataset."""
 
     def pack(self, rows: pd.DataFrame) -> Packed:
-        """Rows as the database takes them; in any thread. rows: one column a field in its type, index = row number."""
+        """Convert rows for the driver, in any thread. rows: one typed column for each field, index = row number."""
         ...
 
-    def write(self, connection: sa.Connection, rows: Packed) -> Collisions: ...
+    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
+        """Write the rows, except those whose key or unique value exists, which are returned."""
+        ...
 
 
 def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> Writer:
@@ -45,7 +47,11 @@ def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> Writer:
 
 
 class _Keys:
-    """What identifies rows of a dataset: its key, and each field that must be unique."""
+    """The key of a dataset and its unique fields.
+
+    upserted: the key, if rows replace others with the same key. guarded: keys and unique fields whose repetition fails
+    a row.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         schema = dataset.schema
@@ -55,7 +61,7 @@ class _Keys:
         self.identify = bool(self.guarded or self.upserted)
 
     def collisions(self, connection: sa.Connection, table: sa.Table, staged: sa.Table, upload_id: int) -> Collisions:
-        """Staged rows that would repeat what other rows of the table have, by number."""
+        """Staged rows whose key or unique value another row of the table has, by row number."""
         found: Collisions = {}
         for names in self.guarded:
             same = sa.and_(*(table.c[name] == staged.c[name] for name in names))
@@ -66,13 +72,17 @@ class _Keys:
             for number, by_upload, by_row in connection.execute(query.join_from(staged, table, same & other)):
                 detail = f"upload #{by_upload}, row {by_row:,}"
                 column = names[0] if len(names) == 1 else None
-                rule = "is in the dataset already" if column else f"{', '.join(names)} are in the dataset already"
+                rule = (
+                    "is already in the dataset"
+                    if column
+                    else f"has the same {', '.join(names)} as a row in the dataset"
+                )
                 found.setdefault(number, []).append(Reason(column, rule, detail=detail))
         return found
 
 
 class SqliteWriter:
-    """Nobody else writes meanwhile: what is not there at the look is not there at the write."""
+    """SQLite has one writer at a time, so no key can appear between the check and the write."""
 
     def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
         self._dialect = dialect
@@ -96,21 +106,21 @@ class SqliteWriter:
     def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         batch = rows.batch
         if self._keys.upserted and self._keys.guarded:
-            collisions = self._look(connection, batch)
+            collisions = self._find_collisions(connection, batch)
             batch = _without(batch, collisions)
-            self._run(connection, batch)
+            self._execute(connection, batch)
             return collisions
-        inserted = self._run(connection, batch)
-        return {} if inserted == batch.num_rows else self._look(connection, batch)
+        inserted = self._execute(connection, batch)
+        return {} if inserted == batch.num_rows else self._find_collisions(connection, batch)
 
-    def _run(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
-        """Rows that are in now."""
+    def _execute(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
+        """Insert rows. Returns how many were inserted or updated."""
         before = connection.scalar(sa.select(sa.func.total_changes()))
         columns.insert(connection, self._insert, batch)
         after = connection.scalar(sa.select(sa.func.total_changes()))
         return int(after or 0) - int(before or 0)
 
-    def _look(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
+    def _find_collisions(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
         self._staged.create(connection, checkfirst=True)
         connection.execute(sa.delete(self._staged))
         keys = batch.select([column.name for column in self._staged.columns])
@@ -119,10 +129,10 @@ class SqliteWriter:
 
 
 class PostgresWriter:
-    """COPY straight into the table while no key is taken; through a staging table from the first one that is.
+    """COPY directly into the table until the first key that exists, from then on through a staging table.
 
-    Two imports may want the same keys at once. Each waits for the other's transaction to end before it knows; sorted by
-    key they wait in one direction, and whoever is picked as a deadlock's victim begins its chunk's rows again.
+    Two imports may write the same keys concurrently. Each waits until the other's transaction ends. Rows are sorted by
+    key, so that waits go in one direction; the victim of a deadlock writes the rows of its chunk again.
     """
 
     def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
@@ -159,22 +169,22 @@ class PostgresWriter:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
         self._staged.create(connection, checkfirst=True)
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             try:
                 with connection.begin_nested():
                     return self._stage(connection, rows)
             except Exception as error:
                 _check_is_collision(error, self._keys)
-        raise DatabaseBusyError("Other imports into the same dataset kept taking the same keys.")
+        raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
     def _stage(self, connection: sa.Connection, rows: Packed) -> Collisions:
-        connection.execute(sa.delete(self._staged))  # empty as a rule: a commit has done it
+        connection.execute(sa.delete(self._staged))  # usually empty already: a commit deletes its rows
         columns.add(connection, self._staged, rows)
         collisions: Collisions = {}
         if self._keys.upserted and self._keys.guarded:
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
-            taken = self._staged.c["_row_number"].in_(collisions)
-            connection.execute(sa.delete(self._staged).where(taken))
+            collided = self._staged.c["_row_number"].in_(collisions)
+            connection.execute(sa.delete(self._staged).where(collided))
         inserted = connection.execute(self._insert).rowcount
         if not self._keys.upserted and inserted < len(rows):
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
@@ -182,15 +192,15 @@ class PostgresWriter:
 
 
 def _check_is_collision(error: Exception, keys: _Keys) -> None:
-    """Raises the error itself, or what it means for people, unless another import just had the same keys.
+    """Raises the error, or a sentence for people, unless another import wrote the same keys.
 
-    Where nothing but its number identifies a row, one that is there twice is a defect of ours, and must be heard of.
+    In a dataset without keys, a unique violation means that a row was written twice. That is a bug, so it is raised.
     """
     code = getattr(getattr(error, "orig", error), "sqlstate", None)
     if code == PROGRAM_LIMIT_EXCEEDED:
         raise UnreadableFileError(
-            "The file is too wide for PostgreSQL: the many short cells of a row take more than the 8,160 bytes that it"
-            " keeps together. Split the file into several with fewer columns each."
+            "The file has too many columns for PostgreSQL: the short cells of a row need more than 8,160 bytes, the"
+            " limit of a row. Split the file into several files with fewer columns."
         ) from error
     if code not in (UNIQUE_VIOLATION, DEADLOCK_DETECTED) or (code == UNIQUE_VIOLATION and not keys.identify):
         raise error
@@ -201,14 +211,14 @@ def _others(table: sa.Table, key: list[str]) -> list[str]:
 
 
 def _staged_columns(dataset: Dataset, keys: _Keys) -> list[sa.Column[Any]]:
-    """The row's number and what is compared."""
+    """The row number, and the columns of keys and unique fields."""
     table = dataset.table
     names = dict.fromkeys(name for each in [*keys.guarded, keys.upserted] for name in each)
     return [sa.Column(name, table.c[name].type) for name in ["_row_number", *names]]
 
 
 def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:
-    """The columns of the table, in order and by name."""
+    """The rows as columns of the table, in order and by name."""
     arrays = [rows[name].array.__arrow_array__() for name in rows.columns]
     flat = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
     ids = pa.repeat(pa.scalar(upload_id, pa.int64()), len(rows))
@@ -217,5 +227,5 @@ def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:
 
 
 def _without(batch: pa.RecordBatch, collisions: Collisions) -> pa.RecordBatch:
-    taken = pc.is_in(batch.column("_row_number"), value_set=pa.array(list(collisions), pa.int64()))
-    return batch.filter(pc.invert(taken)) if collisions else batch
+    collided = pc.is_in(batch.column("_row_number"), value_set=pa.array(list(collisions), pa.int64()))
+    return batch.filter(pc.invert(collided)) if collisions else batch

@@ -1,4 +1,4 @@
-"""SQLAlchemy over ADBC's SQLite: what the records and the rows of a chunk need of it."""
+"""SQLAlchemy over the ADBC driver, as the records and the rows of a chunk use it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def test_what_is_written_is_read_again_with_its_type(database: Database) -> None:
+def test_values_are_read_back_with_the_types_they_were_written_with(database: Database) -> None:
     values: list[dict[str, Any]] = [
         {"name": "é 😀 'quoted' \"twice\"", "size": 2**62, "weight": 0.1, "notes": ["a", {"b": None}]},
         {"name": "", "size": -1, "weight": -1e300, "notes": []},
@@ -57,7 +57,7 @@ def test_a_change_returns_the_rows_it_made(database: Database) -> None:
     assert (found, missed) == (2, None)
 
 
-def test_many_rows_go_in_at_once(database: Database) -> None:
+def test_executemany_inserts_many_rows(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(sa.insert(things), [{"name": f"n{n}", "size": n} for n in range(5000)])
         total = connection.execute(sa.select(sa.func.count(), sa.func.sum(things.c.size))).one()
@@ -76,7 +76,7 @@ def test_arrow_columns_are_bound_as_they_are(database: Database) -> None:
     assert [tuple(row) for row in rows] == [(1, "é", None, 0.5), (2, None, 2**62, None)]
 
 
-def test_rows_bound_from_arrow_are_undone_with_their_transaction(database: Database) -> None:
+def test_a_rollback_removes_rows_bound_from_arrow(database: Database) -> None:
     def interrupted() -> None:
         with database.transaction() as connection:
             driver: Any = connection.connection.driver_connection
@@ -98,7 +98,7 @@ def test_a_result_may_be_read_in_any_portions(database: Database) -> None:
     assert portions == [(0,), [(1,), (2,)], [(3,), (4,)], []]
 
 
-def test_a_value_taken_twice_is_an_error_of_the_database(database: Database) -> None:
+def test_a_unique_violation_raises_a_database_error(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(sa.insert(things).values(name="a"))
 
@@ -128,7 +128,7 @@ def test_every_connection_is_set_up(database: Database, pragma: str, value: str 
     assert [value, value] == found
 
 
-def test_the_dialect_knows_the_sqlite_inside_its_driver(database: Database) -> None:
+def test_the_dialect_reads_the_version_of_the_bundled_sqlite(database: Database) -> None:
     with database.reading() as connection:
         version: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
 

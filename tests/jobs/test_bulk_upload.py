@@ -1,4 +1,4 @@
-"""The job, whole, on both databases."""
+"""The whole job on both databases."""
 
 import logging
 import random
@@ -29,7 +29,7 @@ from tests.support.files import store
 
 @pytest.fixture
 def database(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A job that is run reads the settings of the test. A chunk holds a few dozen short rows."""
+    """The job reads the settings of the test. A chunk holds a few dozen short rows."""
     for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
     return database
@@ -62,7 +62,7 @@ def rows_of(database: Database, name: str) -> list[list[str]]:
 
 
 def numbers_of(database: Database, name: str) -> list[int]:
-    """The row numbers of a dataset, as they are: one that is there twice would be here twice."""
+    """The row numbers in a dataset, including duplicates."""
     with database.reading() as connection:
         found = connection.execute(sa.text(f'SELECT "_row_number" FROM data_{name} ORDER BY 1'))
         return [int(number) for number in found.scalars()]
@@ -75,7 +75,7 @@ GOOD = [row for row in ROWS if row[0] not in ("51", "151")]
 
 
 def check_whole(database: Database, upload: Upload) -> None:
-    """That every row of CONTENT is accounted for, once."""
+    """Assert that every row of CONTENT was imported or failed, once."""
     assert (upload.status, upload.error) == (Status.COMPLETED, None)
     assert (upload.rows_total, upload.rows_processed, upload.rows_success, upload.rows_failed) == (200, 200, 198, 2)
     assert upload.progress == 100
@@ -96,7 +96,7 @@ def test_a_file_becomes_a_dataset_with_every_row(settings: Settings, database: D
     assert rows_of(database, "june") == [["1", "Zoë", "1999-12-31", "true"], ["2", "", "2000-01-01", "false"]]
 
 
-def test_a_row_with_too_few_cells_fails_and_the_rest_goes_in(settings: Settings, database: Database) -> None:
+def test_a_row_with_too_few_cells_fails_and_the_rest_is_imported(settings: Settings, database: Database) -> None:
     upload = imported(settings, database, CONTENT)
 
     check_whole(database, upload)
@@ -105,7 +105,7 @@ def test_a_row_with_too_few_cells_fails_and_the_rest_goes_in(settings: Settings,
     assert (first.cells, first.reasons) == (["51"], [Reason(None, "has 1 cell, expected 2")])
 
 
-def test_what_was_decided_about_the_file_is_kept(settings: Settings, database: Database) -> None:
+def test_the_detected_options_and_notes_are_stored(settings: Settings, database: Database) -> None:
     upload = imported(settings, database, "id;a;a\n1;;2\n", "Sales June.csv")
     with database.reading() as connection:
         dataset = datasets.get(connection, "sales_june")
@@ -113,7 +113,7 @@ def test_what_was_decided_about_the_file_is_kept(settings: Settings, database: D
     assert upload.notes == [
         "Read as UTF-8.",
         "3 columns, separated by semicolons.",
-        "Column 3 is called “a_2” instead of “a”.",
+        "Column 3 was renamed from “a” to “a_2”.",
     ]
     assert [(each.name, each.type) for each in dataset.schema.fields] == [
         ("id", "integer"),
@@ -130,7 +130,7 @@ def test_a_second_file_of_the_same_name_becomes_a_dataset_of_its_own(settings: S
     assert (rows_of(database, "june"), rows_of(database, "june_2")) == ([["0"]], [["1"]])
 
 
-def test_a_dataset_has_the_name_that_was_asked_for(settings: Settings, database: Database) -> None:
+def test_a_new_dataset_gets_the_chosen_name(settings: Settings, database: Database) -> None:
     upload = run(database, recorded(settings, database, "a\n1\n", dataset_wanted="sales"))
 
     assert upload.dataset == "sales"
@@ -143,7 +143,7 @@ def test_a_header_alone_becomes_an_empty_dataset(settings: Settings, database: D
     assert rows_of(database, "june") == []
 
 
-def test_a_file_of_which_every_row_failed_has_failed(settings: Settings, database: Database) -> None:
+def test_an_upload_fails_if_all_its_rows_fail(settings: Settings, database: Database) -> None:
     upload = imported(settings, database, "a,b\n1\n2\n3\n")
 
     assert (upload.status, upload.rows_processed, upload.rows_failed) == (Status.FAILED, 3, 3)
@@ -151,17 +151,17 @@ def test_a_file_of_which_every_row_failed_has_failed(settings: Settings, databas
     assert upload.progress == 99
 
 
-def test_a_file_that_is_no_table_ends_with_a_sentence_for_people(settings: Settings, database: Database) -> None:
+def test_a_file_that_is_not_a_table_fails_with_a_sentence_for_people(settings: Settings, database: Database) -> None:
     upload = imported(settings, database, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
 
     assert (upload.status, upload.dataset, upload.progress) == (Status.FAILED, None, 0)
     assert upload.error == (
-        "This seems to be a PDF document, not a table of text."
-        " Expected is a table: CSV, also as .gz or .zip, or an Excel workbook (.xlsx)."
+        "This looks like a PDF document, not a table."
+        " Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
     )
 
 
-def test_a_stored_file_that_is_gone_ends_with_a_sentence_for_people(settings: Settings, database: Database) -> None:
+def test_a_missing_stored_file_fails_with_a_sentence_for_people(settings: Settings, database: Database) -> None:
     upload = recorded(settings, database, CONTENT)
     files.path_of(settings.files, upload.stored_as).unlink()
     failed = run(database, upload)
@@ -173,17 +173,15 @@ def test_a_stored_file_that_is_gone_ends_with_a_sentence_for_people(settings: Se
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_file_too_wide_for_its_database_ends_with_a_sentence_for_people(
-    settings: Settings, database: Database
-) -> None:
+def test_a_file_with_too_many_columns_fails_with_a_sentence_for_people(settings: Settings, database: Database) -> None:
     wide = ",".join(f"c{n}" for n in range(1200)) + "\n" + ",".join("1" * 1200) + "\n"
     upload = imported(settings, database, wide)
 
     assert upload.status is Status.FAILED
-    assert str(upload.error).startswith("The file is too wide for PostgreSQL")
+    assert str(upload.error).startswith("The file has too many columns for PostgreSQL")
 
 
-def test_a_retry_imports_what_could_not_be_before(settings: Settings, database: Database) -> None:
+def test_a_retry_imports_a_file_that_failed_before(settings: Settings, database: Database) -> None:
     upload = recorded(settings, database, CONTENT)
     path = files.path_of(settings.files, upload.stored_as)
     path.rename(path.with_suffix(".away"))
@@ -207,7 +205,7 @@ Between = Callable[[Callable[[Upload], object]], None]
 
 @pytest.fixture
 def between_chunks(monkeypatch: pytest.MonkeyPatch) -> Between:
-    """Has something happen once, at the first chance behind row 60, between two transactions of the job."""
+    """Run an action once after row 60, between two transactions of the job."""
 
     def arrange(happen: Callable[[Upload], object]) -> None:
         happened: list[Upload] = []
@@ -224,7 +222,7 @@ def between_chunks(monkeypatch: pytest.MonkeyPatch) -> Between:
     return arrange
 
 
-def test_a_cancelled_import_stops_between_two_chunks_and_what_is_in_stays_in(
+def test_a_cancelled_import_stops_after_a_chunk_and_keeps_its_rows(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     def cancel(upload: Upload) -> None:
@@ -241,7 +239,7 @@ def test_a_cancelled_import_stops_between_two_chunks_and_what_is_in_stays_in(
     assert 30 <= upload.progress < 75
 
 
-def test_a_retry_after_a_cancel_goes_on_where_it_stopped(
+def test_a_retry_after_a_cancel_continues_where_it_stopped(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     def cancel(upload: Upload) -> None:
@@ -258,7 +256,7 @@ def test_a_retry_after_a_cancel_goes_on_where_it_stopped(
     check_whole(database, whole)
 
 
-def test_a_retry_starts_below_the_header_when_every_row_had_failed(
+def test_a_retry_starts_below_the_header_if_all_rows_failed(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     def cancel(upload: Upload) -> None:
@@ -276,7 +274,7 @@ def test_a_retry_starts_below_the_header_when_every_row_had_failed(
     assert (numbers_of(database, "june"), rows_of(database, "june")) == ([301], [["301", "Zoë"]])
 
 
-def test_an_upload_cancelled_while_its_file_is_looked_through_leaves_no_dataset(
+def test_an_upload_cancelled_while_types_are_inferred_creates_no_dataset(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Cancelling(Ticker[Upload]):
@@ -293,7 +291,7 @@ def test_an_upload_cancelled_while_its_file_is_looked_through_leaves_no_dataset(
     assert (upload.status, upload.dataset, left) == (Status.CANCELLED, None, [])
 
 
-def test_a_claimant_whose_upload_was_taken_away_writes_nothing_more(
+def test_a_claimant_that_lost_its_claim_writes_nothing_more(
     settings: Settings, database: Database, between_chunks: Between, caplog: pytest.LogCaptureFixture
 ) -> None:
     def take_away(upload: Upload) -> Upload | None:
@@ -310,7 +308,7 @@ def test_a_claimant_whose_upload_was_taken_away_writes_nothing_more(
     assert f"Attempt 1 no longer holds the claim on upload #{upload.id}. The attempt stops." in caplog.messages
 
 
-def test_what_the_next_claimant_finds_is_imported_once(
+def test_the_next_claimant_imports_the_remaining_rows_once(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     def import_it_all(upload: Upload) -> None:
@@ -330,7 +328,7 @@ Breaking = Callable[[int], None]
 
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
-    """Has the writing of rows fail, after some of the chunk's are in, from a chunk on; 0 mends it."""
+    """Make the writing of rows raise in the middle of a chunk, from that chunk on; 0 ends it."""
     whole = writer.writer_for
 
     def arrange(chunk: int) -> None:
@@ -355,7 +353,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
     return arrange
 
 
-def test_an_import_that_breaks_goes_on_behind_its_last_chunk(
+def test_an_import_that_raises_continues_after_its_last_chunk(
     settings: Settings, database: Database, breaking: Breaking
 ) -> None:
     upload = recorded(settings, database, CONTENT)
@@ -374,7 +372,7 @@ def test_an_import_that_breaks_goes_on_behind_its_last_chunk(
     check_whole(database, whole)
 
 
-def test_an_import_may_break_in_every_other_chunk(settings: Settings, database: Database, breaking: Breaking) -> None:
+def test_an_import_may_raise_in_every_other_chunk(settings: Settings, database: Database, breaking: Breaking) -> None:
     upload = recorded(settings, database, CONTENT)
     breaking(2)
     attempts = 1
@@ -394,9 +392,7 @@ def broken_or_whole(database: Database, upload: Upload) -> Upload:
             return uploads.get(connection, upload.id)
 
 
-def test_an_upload_whose_import_always_breaks_is_given_up(
-    settings: Settings, database: Database, breaking: Breaking
-) -> None:
+def test_an_upload_whose_import_always_raises_fails(settings: Settings, database: Database, breaking: Breaking) -> None:
     upload = recorded(settings, database, CONTENT)
     breaking(1)
     states = [broken_or_whole(database, upload) for _ in range(5)]
@@ -408,7 +404,7 @@ def test_an_upload_whose_import_always_breaks_is_given_up(
     assert rows_of(database, "june") == []
 
 
-def test_what_broke_is_enqueued_for_the_next_attempt(
+def test_an_upload_whose_import_raised_is_enqueued_again(
     settings: Settings, database: Database, breaking: Breaking
 ) -> None:
     upload = recorded(settings, database, CONTENT)
@@ -428,7 +424,7 @@ def _stop_is_taken_back() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
-def test_a_worker_that_shuts_down_hands_back_after_the_running_chunk(
+def test_a_worker_that_shuts_down_hands_back_after_the_current_chunk(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     between_chunks(lambda _: shutdown.requested.set())
@@ -443,9 +439,7 @@ def test_a_worker_that_shuts_down_hands_back_after_the_running_chunk(
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
-def test_a_worker_that_shuts_down_while_it_looks_through_a_file_hands_it_back_uncounted(
-    settings: Settings, database: Database
-) -> None:
+def test_a_shutdown_during_type_inference_does_not_count_as_an_attempt(settings: Settings, database: Database) -> None:
     shutdown.requested.set()
     handed_back = imported(settings, database, CONTENT)
     shutdown.requested.clear()
@@ -455,7 +449,7 @@ def test_a_worker_that_shuts_down_while_it_looks_through_a_file_hands_it_back_un
     check_whole(database, run(database, handed_back))
 
 
-# Into a dataset that exists
+# Into an existing dataset
 
 
 def declared(database: Database, mode: Mode = Mode.INSERT, **name_constraints: Any) -> Dataset:
@@ -480,7 +474,7 @@ def people(numbers: Iterable[int], name: str = "name") -> str:
     return "id,name\n" + "".join(f"{n},{name} {n}\n" for n in numbers)
 
 
-def test_files_go_one_after_the_other_into_a_dataset_that_exists(settings: Settings, database: Database) -> None:
+def test_several_files_are_imported_into_an_existing_dataset(settings: Settings, database: Database) -> None:
     declared(database)
     first = run(database, recorded(settings, database, people(range(1, 101)), dataset="people"))
     second = run(database, recorded(settings, database, people(range(101, 201)), dataset="people"))
@@ -490,7 +484,7 @@ def test_files_go_one_after_the_other_into_a_dataset_that_exists(settings: Setti
     assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 201)]
 
 
-def test_a_row_whose_key_is_there_already_fails_and_says_where_it_is(settings: Settings, database: Database) -> None:
+def test_a_row_with_an_existing_key_fails_and_names_the_existing_row(settings: Settings, database: Database) -> None:
     declared(database)
     first = run(database, recorded(settings, database, people(range(1, 101)), dataset="people"))
     second = run(database, recorded(settings, database, people(range(51, 151), "other"), dataset="people"))
@@ -498,22 +492,22 @@ def test_a_row_whose_key_is_there_already_fails_and_says_where_it_is(settings: S
     assert (second.status, second.rows_success, second.rows_failed) == (Status.COMPLETED, 50, 50)
     assert rows_of(database, "people") == [[str(n), f"{'name' if n <= 100 else 'other'} {n}"] for n in range(1, 151)]
     assert [row.sentence for row in rows_kept(database, second)] == [
-        f"id: is in the dataset already (upload #{first.id}, row {n})" for n in range(51, 101)
+        f"id: is already in the dataset (upload #{first.id}, row {n})" for n in range(51, 101)
     ]
     assert [row.cells for row in rows_kept(database, second)] == [[str(n), f"other {n}"] for n in range(51, 101)]
-    assert failure_counts(database, second) == [FailureCount("id", "is in the dataset already", 50)]
+    assert failure_counts(database, second) == [FailureCount("id", "is already in the dataset", 50)]
 
 
-def test_a_key_that_is_twice_in_a_file_stays_where_it_is_first(settings: Settings, database: Database) -> None:
+def test_the_first_row_of_a_duplicate_key_in_a_file_is_kept(settings: Settings, database: Database) -> None:
     declared(database)
     upload = run(database, recorded(settings, database, people([*range(1, 101), 100, 1, 101]), dataset="people"))
 
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 101, 2)
     assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 102)]
-    # The one is in the same chunk, the other in an earlier one, which is in the dataset.
+    # One duplicate is in the same chunk, the other in an earlier one, which is already in the dataset.
     assert [row.sentence for row in rows_kept(database, upload)] == [
         "id: “100” is in an earlier row",
-        f"id: is in the dataset already (upload #{upload.id}, row 1)",
+        f"id: is already in the dataset (upload #{upload.id}, row 1)",
     ]
 
 
@@ -533,7 +527,7 @@ def test_an_upsert_replaces_rows_and_keeps_the_last_of_a_file(settings: Settings
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("seed", range(3))
-def test_files_of_keys_at_random_leave_what_a_plain_table_of_keys_would(
+def test_files_of_random_keys_have_the_same_result_as_a_dictionary(
     settings: Settings, database: Database, mode: Mode, seed: int
 ) -> None:
     declared(database, mode)
@@ -571,7 +565,7 @@ def run_at_once(database: Database, *several: Upload) -> list[Upload]:
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["alike", "face to face"])
-def test_of_two_imports_of_the_same_keys_at_once_each_row_is_in_or_failed(
+def test_two_concurrent_imports_of_the_same_keys_import_or_fail_each_row(
     settings: Settings, database: Database, order: int
 ) -> None:
     declared(database)
@@ -588,10 +582,10 @@ def test_of_two_imports_of_the_same_keys_at_once_each_row_is_in_or_failed(
     assert sorted(sent) == sorted([*found, *(cells for cells, _ in bad)])
     assert left.rows_success + right.rows_success == 400
     assert len(bad) == left.rows_failed + right.rows_failed == 300
-    assert {(reason.column, reason.rule) for _, (reason,) in bad} == {("id", "is in the dataset already")}
+    assert {(reason.column, reason.rule) for _, (reason,) in bad} == {("id", "is already in the dataset")}
 
 
-def test_of_two_upserts_of_the_same_keys_at_once_no_row_fails(settings: Settings, database: Database) -> None:
+def test_two_concurrent_upserts_of_the_same_keys_fail_no_row(settings: Settings, database: Database) -> None:
     declared(database, Mode.UPSERT)
     numbers = list(range(1, 401))
     waiting = [
@@ -609,7 +603,7 @@ def test_of_two_upserts_of_the_same_keys_at_once_no_row_fails(settings: Settings
 # Failed rows
 
 
-def test_failed_rows_beyond_what_is_kept_are_counted(
+def test_failed_rows_beyond_the_limit_are_counted(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BULK_UPLOAD_FAILED_ROWS_KEPT", "30")
@@ -628,7 +622,7 @@ def test_failed_rows_beyond_what_is_kept_are_counted(
 
 
 @pytest.mark.parametrize("kept", [0, 1])
-def test_an_upload_may_keep_no_failed_row_or_one(
+def test_the_limit_of_stored_failed_rows_may_be_zero_or_one(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     monkeypatch.setenv("BULK_UPLOAD_FAILED_ROWS_KEPT", str(kept))
@@ -653,7 +647,7 @@ def test_a_row_that_fails_for_several_reasons_counts_for_each_once(settings: Set
     ]
 
 
-def test_a_file_of_which_every_row_failed_says_the_most_frequent_reason(settings: Settings, database: Database) -> None:
+def test_the_error_names_the_most_frequent_reason_if_all_rows_fail(settings: Settings, database: Database) -> None:
     declared(database)
     upload = run(database, recorded(settings, database, "id,name\nx,1\n,2\ny,3\n", dataset="people"))
 
@@ -663,7 +657,7 @@ def test_a_file_of_which_every_row_failed_says_the_most_frequent_reason(settings
     )
 
 
-def test_a_file_that_is_hopeless_is_not_read_to_its_end(
+def test_an_import_stops_early_if_all_rows_fail(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
@@ -679,7 +673,7 @@ def test_a_file_that_is_hopeless_is_not_read_to_its_end(
     )
 
 
-def test_a_row_that_succeeds_early_gives_the_rest_its_chance(
+def test_an_import_continues_if_an_early_row_succeeded(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
@@ -690,9 +684,7 @@ def test_a_row_that_succeeds_early_gives_the_rest_its_chance(
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 1, 520)
 
 
-def test_a_retry_of_a_file_of_which_every_row_failed_forgets_what_failed(
-    settings: Settings, database: Database
-) -> None:
+def test_a_retry_deletes_the_failed_rows_if_all_rows_failed(settings: Settings, database: Database) -> None:
     declared(database)
     first = run(database, recorded(settings, database, "id,name\n1,Zoë\n", dataset="people"))
     again = run(database, recorded(settings, database, "id,name\n1,Zoë\n", dataset="people"))
@@ -706,7 +698,7 @@ def test_a_retry_of_a_file_of_which_every_row_failed_forgets_what_failed(
     assert (rows_kept(database, retried), failure_counts(database, retried)) == ([], [])
 
 
-def test_progress_goes_by_bytes_where_rows_were_not_counted(
+def test_progress_is_computed_from_bytes_if_rows_were_not_counted(
     settings: Settings, database: Database, between_chunks: Between
 ) -> None:
     declared(database)

@@ -1,4 +1,4 @@
-"""Commit, then publish, then enqueue: in that order, and nothing when the change does not hold."""
+"""Commit, then publish, then enqueue: in that order, and nothing if the change is rolled back."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def creation(**more: object) -> Callable[[sa.Connection], Upload]:
     return lambda connection: uploads.create(connection, FILE, **more)  # type: ignore[arg-type]  # of create's own
 
 
-def test_a_change_is_committed_told_on_both_channels_and_enqueued(
+def test_a_change_is_committed_published_on_both_channels_and_enqueued(
     settings: Settings, database: Database, changes: Changes
 ) -> None:
     upload = recorded(settings, database)
@@ -38,7 +38,7 @@ def test_a_change_is_committed_told_on_both_channels_and_enqueued(
     assert waiting_jobs(settings) == [f"{upload.id}-1"]
 
 
-def test_when_it_is_published_anybody_can_read_it(
+def test_a_change_is_committed_before_it_is_published(
     settings: Settings, database: Database, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Upload] = []
@@ -48,7 +48,7 @@ def test_when_it_is_published_anybody_can_read_it(
     assert seen == [upload]
 
 
-def test_a_change_that_raises_is_rolled_back_and_nobody_hears_of_it(settings: Settings, changes: Changes) -> None:
+def test_a_change_that_raises_is_rolled_back_and_not_published(settings: Settings, changes: Changes) -> None:
     def broken(connection: sa.Connection) -> Upload:
         creation()(connection)
         raise LookupError("no such luck")
@@ -60,7 +60,7 @@ def test_a_change_that_raises_is_rolled_back_and_nobody_hears_of_it(settings: Se
     assert waiting_jobs(settings) == []
 
 
-def test_a_change_that_did_not_apply_is_nothing_to_tell(settings: Settings, changes: Changes) -> None:
+def test_a_change_that_did_not_apply_is_not_published(settings: Settings, changes: Changes) -> None:
     assert changes.make(lambda connection: None) is None
     assert waiting_jobs(settings) == []
 
@@ -76,7 +76,7 @@ def test_an_upload_that_does_not_wait_for_a_worker_is_not_enqueued(
     assert waiting_jobs(settings) == []
 
 
-def test_several_changes_are_committed_together_and_each_is_told(settings: Settings, changes: Changes) -> None:
+def test_several_changes_are_committed_together_and_each_is_published(settings: Settings, changes: Changes) -> None:
     def several(connection: sa.Connection) -> tuple[str, list[Upload]]:
         return "done", [creation()(connection) for _ in range(2)]
 

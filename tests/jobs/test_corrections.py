@@ -1,4 +1,4 @@
-"""The format of failed-rows.csv, both ways."""
+"""Writing and recognising failed-rows.csv."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,12 +34,12 @@ from jobs.failed_rows import FailedRow, Reason
         ("007", "007"),
     ],
 )
-def test_what_a_spreadsheet_would_run_is_escaped(cell: str, expected: str) -> None:
+def test_cells_that_a_spreadsheet_would_run_are_escaped(cell: str, expected: str) -> None:
     assert corrections.escape_formula(cell) == expected
 
 
 @given(st.text(alphabet="'=+-@\t\r1.a ", max_size=6))
-def test_every_escaped_cell_comes_back_whether_python_or_arrow_unescapes_it(cell: str) -> None:
+def test_python_and_arrow_unescape_every_escaped_cell(cell: str) -> None:
     escaped = corrections.escape_formula(cell)
     by_arrow = pc.replace_substring_regex(pa.array([escaped]), corrections.ESCAPED, corrections.UNESCAPED)
 
@@ -47,7 +47,7 @@ def test_every_escaped_cell_comes_back_whether_python_or_arrow_unescapes_it(cell
     assert by_arrow.to_pylist() == [cell]
 
 
-def test_a_header_is_the_files_own_and_the_marks() -> None:
+def test_a_header_has_the_columns_of_the_file_and_the_tracking_columns() -> None:
     header = corrections.header(["id", "name"])
 
     assert header == ["id", "name", "_upload_id", "_row_number", "_error"]
@@ -65,11 +65,11 @@ def test_a_header_is_the_files_own_and_the_marks() -> None:
         ["id", "_upload_id", "_row_number", "_error", "more"],
     ],
 )
-def test_a_header_without_all_marks_at_its_end_is_no_header_of_corrections(header: list[str]) -> None:
+def test_a_header_must_end_with_all_tracking_columns_to_be_recognised(header: list[str]) -> None:
     assert (corrections.count_tracking_columns(header), corrections.without_tracking_columns(header)) == (0, header)
 
 
-def test_a_record_has_the_original_values_and_says_where_they_failed_and_why() -> None:
+def test_a_record_has_the_original_values_and_the_tracking_columns() -> None:
     row = FailedRow(12, ["x", "=1"], [Reason("a", "is wrong", "x")])
 
     assert corrections.record(row, 7, width=3) == ["x", "'=1", "", "7", "12", "a: “x” is wrong"]

@@ -1,4 +1,4 @@
-"""The one room that opens the database: drivers, transactions, and whose turn it is to write."""
+"""Opening the database: drivers, transactions, and the order of writers."""
 
 import fcntl
 import os
@@ -70,7 +70,7 @@ def clicks(_shared: Database) -> Database:
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-def test_a_process_may_not_open_one_sqlite_file_through_both_drivers(sqlite_url: str, bulk: bool) -> None:
+def test_a_process_cannot_open_a_sqlite_file_through_both_drivers(sqlite_url: str, bulk: bool) -> None:
     with opened(sqlite_url, bulk=bulk), pytest.raises(MixedAccessError) as refused:
         Database(sqlite_url, bulk=not bulk)
 
@@ -81,7 +81,7 @@ def test_a_process_may_not_open_one_sqlite_file_through_both_drivers(sqlite_url:
     )
 
 
-def test_another_name_of_the_same_file_does_not_help(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_path_to_the_same_file_is_recognised(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -90,7 +90,7 @@ def test_another_name_of_the_same_file_does_not_help(sqlite_url: str, monkeypatc
         Database("sqlite:///../data/bulk_upload.db", bulk=True)
 
 
-def test_a_file_may_be_opened_often_through_one_driver_and_through_the_other_once_all_are_closed(
+def test_a_file_opens_through_the_other_driver_once_all_are_closed(
     sqlite_url: str,
 ) -> None:
     first, second = Database(sqlite_url), Database(sqlite_url)
@@ -104,7 +104,7 @@ def test_a_file_may_be_opened_often_through_one_driver_and_through_the_other_onc
     Database(sqlite_url, bulk=True).close()
 
 
-def test_two_files_may_each_be_opened_in_their_own_way(sqlite_url: str) -> None:
+def test_two_files_may_be_open_through_different_drivers(sqlite_url: str) -> None:
     with opened(sqlite_url, "clicks") as web, opened(f"{sqlite_url}-2", "clicks", bulk=True) as bulk:
         with bulk.transaction() as connection:
             click(connection)
@@ -112,7 +112,7 @@ def test_two_files_may_each_be_opened_in_their_own_way(sqlite_url: str) -> None:
             assert count(connection) == 0
 
 
-def test_what_a_transaction_does_is_there_for_all(clicks: Database) -> None:
+def test_a_committed_transaction_is_visible_to_others(clicks: Database) -> None:
     with clicks.transaction() as connection:
         click(connection)
         click(connection)
@@ -120,7 +120,7 @@ def test_what_a_transaction_does_is_there_for_all(clicks: Database) -> None:
         assert count(connection) == 2
 
 
-def test_a_transaction_that_raises_leaves_nothing(clicks: Database) -> None:
+def test_a_transaction_that_raises_is_rolled_back(clicks: Database) -> None:
     def interrupted() -> None:
         with clicks.transaction() as connection:
             click(connection)
@@ -134,7 +134,7 @@ def test_a_transaction_that_raises_leaves_nothing(clicks: Database) -> None:
         assert count(connection) == 1
 
 
-def test_a_statement_that_fails_leaves_nothing_of_its_transaction(clicks: Database) -> None:
+def test_a_failing_statement_rolls_back_its_transaction(clicks: Database) -> None:
     def failing() -> None:
         with clicks.transaction() as connection:
             click(connection)
@@ -146,14 +146,14 @@ def test_a_statement_that_fails_leaves_nothing_of_its_transaction(clicks: Databa
         assert count(connection) == 0
 
 
-def test_a_reader_waits_for_no_writer_and_sees_nothing_unfinished(clicks: Database) -> None:
+def test_a_reader_neither_waits_for_a_writer_nor_sees_its_changes(clicks: Database) -> None:
     with clicks.transaction() as writing, clicks.reading() as reading:
         click(writing)
 
         assert count(reading) == 0
 
 
-def test_a_reader_has_one_view_while_others_write(clicks: Database) -> None:
+def test_a_reader_sees_one_snapshot_while_others_write(clicks: Database) -> None:
     with clicks.reading() as reading:
         before = count(reading)
         with clicks.transaction() as writing:
@@ -180,7 +180,7 @@ def test_threads_share_a_database(clicks: Database) -> None:
         assert count(connection) == 40
 
 
-def test_the_clock_is_that_of_the_statement_and_not_of_its_transaction(clicks: Database) -> None:
+def test_the_time_is_that_of_the_statement_and_not_of_its_transaction(clicks: Database) -> None:
     def now() -> str:
         return str(connection.execute(sa.select(sa.cast(utc_now(), sa.Text))).scalar_one())
 
@@ -190,14 +190,14 @@ def test_the_clock_is_that_of_the_statement_and_not_of_its_transaction(clicks: D
 
 
 @pytest.mark.parametrize("seconds", [0, 15, -3600, 0.5])
-def test_the_clock_is_in_utc_and_can_be_put_forward_and_back(clicks: Database, seconds: float) -> None:
+def test_the_time_is_in_utc_and_can_be_shifted(clicks: Database, seconds: float) -> None:
     with clicks.reading() as connection:
         moment = connection.execute(sa.select(sa.type_coerce(utc_now(seconds), UtcDateTime))).scalar_one()
 
     assert abs(datetime.now(UTC) + timedelta(seconds=seconds) - moment) < timedelta(seconds=10)
 
 
-#: Writes in a tight loop until it is killed, some 25 ms each time, as a chunk does. Its words: URL, driver, counter.
+#: Writes in a tight loop until it is killed, 25 ms each time, as a chunk does. Arguments: URL, driver, counter.
 BUSY_WRITER = """
 import sys
 from jobs.database import Database
@@ -213,7 +213,7 @@ while True:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts a Python process with a script and its words; none outlives the test."""
+    """Starts a Python process with a script and arguments; all end with the test."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(script: str, *words: str) -> subprocess.Popen[bytes]:
@@ -226,7 +226,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.communicate()
 
 
-def test_a_writer_gets_its_turn_among_others_that_never_pause(
+def test_a_writer_gets_its_turn_among_writers_that_never_pause(
     sqlite_url: str, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     with opened(sqlite_url, "here", "there", "clicks") as database:
@@ -249,11 +249,11 @@ def test_a_writer_gets_its_turn_among_others_that_never_pause(
                 overtaken.append(count(connection, "here") + count(connection, "there") - before)
             until(partial(went_on, busy()), "both to go on")
 
-        # With a line for the turn some two each time, without one dozens.
+        # With fair locks about two each time, without them dozens.
         assert sum(overtaken) < 40
 
 
-def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_lets_other_writers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 60.0)
     path = str(tmp_path / "bulk_upload.db")
     order: list[str] = []
@@ -275,7 +275,7 @@ def test_an_import_lets_everybody_else_write_before(tmp_path: Path, monkeypatch:
     assert order == ["form"] * 5 + ["import"]
 
 
-def test_an_import_does_not_wait_for_others_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_waits_for_other_writers_for_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 0.01)
     path = str(tmp_path / "bulk_upload.db")
     descriptor = os.open(f"{path}.waiting", os.O_RDWR | os.O_CREAT)
@@ -289,12 +289,12 @@ def test_an_import_does_not_wait_for_others_without_end(tmp_path: Path, monkeypa
 
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer's patience as short as a fast test needs it."""
+    """A short timeout for writers."""
     monkeypatch.setattr(room, "WRITE_TURN_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("_hurried")
-def test_a_writer_that_is_not_let_in_says_that_the_database_is_busy(sqlite_url: str) -> None:
+def test_a_writer_that_waits_too_long_raises_database_busy(sqlite_url: str) -> None:
     with opened(sqlite_url, "clicks") as database:
 
         def write() -> None:
@@ -312,7 +312,7 @@ def test_a_writer_that_is_not_let_in_says_that_the_database_is_busy(sqlite_url: 
             assert count(connection) == 1
 
 
-#: Takes the turn, says so, and keeps it.
+#: Takes the turn, prints a line, and keeps the turn.
 HOLDER = """
 import sys, time
 from jobs.database import Database
@@ -323,7 +323,7 @@ with Database(sys.argv[1], bulk=True).transaction() as connection:
 """
 
 
-def test_a_process_that_is_killed_gives_up_its_turn_and_what_it_had_not_committed(
+def test_a_killed_process_releases_its_turn_and_is_rolled_back(
     sqlite_url: str, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     with opened(sqlite_url, "clicks") as database:
@@ -368,7 +368,7 @@ def test_a_transaction_whose_client_is_frozen_does_not_block_its_successor(datab
     frozen.close()
 
 
-def test_the_lock_files_stay_out_of_children(sqlite_url: str) -> None:
+def test_child_processes_do_not_inherit_the_lock_files(sqlite_url: str) -> None:
     with opened(sqlite_url, "clicks") as database, database.transaction():
         turns = [
             descriptor
@@ -386,7 +386,7 @@ def _leads_to(descriptor: int) -> str:
     return ""
 
 
-def test_a_form_leaves_to_the_imports_what_they_have_written_to_the_log(sqlite_url: str) -> None:
+def test_a_form_leaves_checkpoints_to_the_imports(sqlite_url: str) -> None:
     def log_pages(bulk: bool) -> int:
         with opened(sqlite_url, bulk=bulk) as database, database.reading() as connection:
             return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())

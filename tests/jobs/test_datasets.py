@@ -1,4 +1,4 @@
-"""Datasets: their names, their schemas, and the tables that rows land in, on both databases."""
+"""Datasets: their names, their schemas, and the tables of their rows, on both databases."""
 
 import csv
 import io
@@ -59,14 +59,14 @@ def test_a_dataset_is_named_after_its_file(filename: str, name: str) -> None:
     ("wish", "name"),
     [("", ""), ("  ", ""), ("auto", ""), (" auto ", ""), (" sales_2 ", "sales_2"), ("x" * 48, "x" * 48)],
 )
-def test_a_wish_for_a_name_is_taken_without_spaces_around_it(wish: str, name: str) -> None:
+def test_a_chosen_name_is_stripped_of_spaces(wish: str, name: str) -> None:
     assert name == datasets.checked_name(wish)
 
 
 @pytest.mark.parametrize(
     "wish", ["Sales", "2026", "_sales", "sales june", "sales-june", "été", "x" * 49, 'a"b', "a\nb", "sales\x00", "x²"]
 )
-def test_a_name_that_no_dataset_can_have_is_refused_with_what_it_can(wish: str) -> None:
+def test_an_invalid_name_is_rejected_with_the_valid_characters(wish: str) -> None:
     with pytest.raises(InvalidDatasetNameError) as refused:
         datasets.checked_name(wish)
 
@@ -76,7 +76,7 @@ def test_a_name_that_no_dataset_can_have_is_refused_with_what_it_can(wish: str) 
     )
 
 
-def test_a_refusal_does_not_repeat_a_whole_book() -> None:
+def test_the_error_quotes_only_the_start_of_a_long_name() -> None:
     with pytest.raises(InvalidDatasetNameError) as refused:
         datasets.checked_name("x" * 100_000)
 
@@ -95,7 +95,7 @@ SCHEMA = TableSchema.parse(
 
 
 def made(settings: Settings, database: Database, *wanted: str) -> list[Dataset]:
-    """Datasets that want these names, of one upload, each made in a transaction of its own."""
+    """Datasets created under these names for one upload, each in a transaction of its own."""
     with database.transaction() as connection:
         upload = uploads.create(connection, store(settings, "x"))
     found = []
@@ -114,7 +114,7 @@ def test_a_name_that_is_taken_gets_the_first_free_number(settings: Settings, dat
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_two_that_want_one_name_at_the_same_time_get_two(settings: Settings, database: Database) -> None:
+def test_two_datasets_created_at_once_with_one_name_get_two_names(settings: Settings, database: Database) -> None:
     waits = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
@@ -133,7 +133,7 @@ def test_two_that_want_one_name_at_the_same_time_get_two(settings: Settings, dat
         assert [first.name, *(each.name for each in second.result(30))] == ["sales", "sales_2"]
 
 
-def test_an_underscore_in_a_name_stands_for_itself_only(settings: Settings, database: Database) -> None:
+def test_an_underscore_in_a_name_is_not_a_wildcard(settings: Settings, database: Database) -> None:
     assert [each.name for each in made(settings, database, "axb", "a_b")] == ["axb", "a_b"]
 
 
@@ -146,7 +146,7 @@ def test_the_longest_name_has_room_for_a_number(settings: Settings, database: Da
     assert {f"data_{'x' * 48}", f"data_{'x' * 48}_2"} <= set(tables)
 
 
-def test_a_dataset_is_found_by_its_name_as_it_was_made(settings: Settings, database: Database) -> None:
+def test_a_dataset_is_read_back_by_its_name(settings: Settings, database: Database) -> None:
     (dataset,) = made(settings, database, "sales")
     with database.reading() as connection:
         found = datasets.get(connection, "sales")
@@ -183,12 +183,12 @@ def test_all_datasets_are_listed_by_name_with_their_rows(settings: Settings, dat
 
 
 def declared(connection: sa.Connection, name: str = "sales", mode: Mode = Mode.INSERT, **schema: Any) -> Dataset:
-    """A dataset with an id and a name, if no other fields are given."""
+    """A declared dataset; by default with the fields id and name."""
     schema.setdefault("fields", [{"name": "id", "type": "integer"}, {"name": "name"}])
     return datasets.declare(connection, name, TableSchema.parse(schema), mode)
 
 
-def test_a_declared_dataset_is_there_before_any_file(database: Database) -> None:
+def test_a_declared_dataset_exists_before_any_upload(database: Database) -> None:
     with database.transaction() as connection:
         dataset = declared(connection, " sales ", Mode.UPSERT, primaryKey="id", title="Sales by day")
     with database.reading() as connection:
@@ -206,7 +206,7 @@ def test_a_declared_dataset_is_there_before_any_file(database: Database) -> None
     assert (rows, count) == ([], 0)
 
 
-def test_a_name_that_is_taken_is_refused_to_whoever_declares_it(database: Database) -> None:
+def test_a_dataset_cannot_be_declared_twice(database: Database) -> None:
     with database.transaction() as connection:
         declared(connection)
 
@@ -217,7 +217,7 @@ def test_a_name_that_is_taken_is_refused_to_whoever_declares_it(database: Databa
 @pytest.mark.parametrize(
     ("name", "sentence"), [("", "Enter a name for the dataset."), ("No Name", "is not a valid dataset name")]
 )
-def test_a_declared_dataset_needs_a_name_that_it_can_have(database: Database, name: str, sentence: str) -> None:
+def test_a_declared_dataset_needs_a_valid_name(database: Database, name: str, sentence: str) -> None:
     with database.transaction() as connection, pytest.raises(InvalidDatasetNameError, match=sentence):
         declared(connection, name)
 
@@ -267,7 +267,7 @@ def test_columns_match_by_name_then_by_case_and_spaces_then_by_alias(
     assert datasets.Match(sources, ignored) == datasets.match(schema, header)
 
 
-def test_all_columns_that_are_missing_are_named_with_those_that_are_there() -> None:
+def test_the_error_names_all_missing_columns_and_those_of_the_file() -> None:
     with pytest.raises(MissingColumnsError) as missing:
         datasets.match(fields("id*", "name", "born*"), ["Name", "city"])
 
@@ -295,7 +295,7 @@ def test_a_key_is_required_whatever_its_constraints_say() -> None:
         (["k", "v"], None),
     ],
 )
-def test_a_dataset_is_proposed_if_it_alone_has_exactly_these_columns(
+def test_the_matching_dataset_is_the_only_one_with_exactly_these_columns(
     database: Database, header: list[str], found: str | None
 ) -> None:
     with database.transaction() as connection:
@@ -307,7 +307,7 @@ def test_a_dataset_is_proposed_if_it_alone_has_exactly_these_columns(
 
 
 @pytest.mark.parametrize("values", [(3, 17), (0, 0), ("Zoë", -7), ("a/b?c=d&e", 0.1), (True,), ("",)])
-def test_a_position_is_written_as_it_is_read(values: tuple[Any, ...]) -> None:
+def test_a_position_is_decoded_to_the_values_it_was_encoded_from(values: tuple[Any, ...]) -> None:
     position = Position(values)
 
     assert position == Position.parse(str(position))
@@ -317,7 +317,7 @@ def test_a_position_is_written_as_it_is_read(values: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "3-17", "x", "=", "é", "AAAA", "eyJhIjoxfQ", "W10", "InRleHQi", "WzEsMl0x", "W1tb" * 9999]
 )
-def test_what_is_no_position_is_refused(text: str) -> None:
+def test_an_invalid_position_is_rejected(text: str) -> None:
     with pytest.raises(InvalidPositionError):
         Position.parse(text)
 
@@ -325,7 +325,7 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "values", [(3,), (3, 17, 1), ("x", 1), (10**30, 1), (float("inf"), 1), ([3], 1), (None, 1), ({}, 1)]
 )
-def test_a_position_of_another_dataset_is_refused(database: Database, values: tuple[Any, ...]) -> None:
+def test_a_position_of_another_dataset_is_rejected(database: Database, values: tuple[Any, ...]) -> None:
     with database.transaction() as connection:
         dataset = declared(connection)
 
@@ -336,7 +336,7 @@ def test_a_position_of_another_dataset_is_refused(database: Database, values: tu
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-def test_a_position_of_what_is_no_text_is_refused(database: Database, text: str) -> None:
+def test_a_position_with_invalid_text_is_rejected(database: Database, text: str) -> None:
     with database.transaction() as connection:
         dataset = declared(connection, fields=[{"name": "name"}], primaryKey="name")
 
@@ -349,7 +349,7 @@ Importing = Callable[[str], Dataset]
 
 @pytest.fixture
 def importing(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upload]:
-    """Runs the whole job on a file; gives its upload afterwards."""
+    """Runs the whole job on a file and returns its upload."""
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -365,7 +365,7 @@ def importing(settings: Settings, database: Database, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def imported(importing: Callable[..., Upload], database: Database) -> Importing:
-    """Runs the whole job on a file; gives the dataset that it became."""
+    """Runs the whole job on a file and returns its dataset."""
 
     def run(content: str) -> Dataset:
         upload = importing(content)
@@ -403,7 +403,7 @@ def test_columns_of_any_name_hold_their_rows(imported: Importing, database: Data
     assert len(ODD_NAMES) == len({name.casefold() for name in names})
 
 
-#: Columns by their type, with cells that come back as they are.
+#: Columns by their type, with cells that are returned unchanged.
 CELLS = [
     ("string", ["Zoë", "", " ", "007", "+5", "1e3"]),
     ("string", ["TRUE", "true", "no"]),
@@ -422,7 +422,7 @@ CELLS = [
 ]
 
 
-def test_cells_are_given_back_as_they_came(imported: Importing, database: Database) -> None:
+def test_cells_are_returned_as_they_were_uploaded(imported: Importing, database: Database) -> None:
     rows = list(zip_longest(*(cells for _, cells in CELLS), fillvalue=""))
     header = ",".join(f"c{n}" for n in range(len(CELLS)))
     dataset = imported("\n".join([header, *map(",".join, rows)]))
@@ -431,13 +431,13 @@ def test_cells_are_given_back_as_they_came(imported: Importing, database: Databa
     assert rows == [tuple(cells) for cells in cells_of(database, dataset)]
 
 
-def test_a_number_keeps_its_value_and_not_the_way_it_was_written(imported: Importing, database: Database) -> None:
+def test_a_number_keeps_its_value_but_not_its_formatting(imported: Importing, database: Database) -> None:
     dataset = imported("n\n1.50\n100000000000000\n2\n0.5\n")
 
     assert cells_of(database, dataset) == [["1.5"], ["100000000000000"], ["2"], ["0.5"]]
 
 
-def test_rows_are_paged_forth_and_back(imported: Importing, database: Database) -> None:
+def test_rows_are_paged_forwards_and_backwards(imported: Importing, database: Database) -> None:
     dataset = imported("n\n" + "".join(f"{n}\n" for n in range(1, 8)))
     with database.reading() as connection:
         first = datasets.rows_after(connection, dataset, None, limit=3)
@@ -491,7 +491,7 @@ def test_rows_of_any_key_are_paged_in_its_order(
     assert forth[:3] == [row.cells[0] for row in back]
 
 
-def test_rows_that_were_replaced_are_not_counted_twice(importing: Callable[..., Upload], database: Database) -> None:
+def test_replaced_rows_are_not_counted_twice(importing: Callable[..., Upload], database: Database) -> None:
     with database.transaction() as connection:
         dataset = declared(connection, mode=Mode.UPSERT, primaryKey="id")
     for name in ("Zoë", "Ann"):
@@ -501,7 +501,7 @@ def test_rows_that_were_replaced_are_not_counted_twice(importing: Callable[..., 
         assert datasets.all_with_row_counts(connection) == [(dataset, 2)]
 
 
-def test_a_missing_value_is_written_as_its_dataset_reads_it(
+def test_a_missing_value_is_formatted_as_its_dataset_parses_it(
     importing: Callable[..., Upload], database: Database
 ) -> None:
     fields = [

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, skipped
+from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, skipped_note
 
 # Delimiters
 
@@ -108,8 +108,8 @@ def test_the_first_line_is_the_header_unless_something_else_is_proven(text: str)
 def test_what_is_skipped_is_told_in_short() -> None:
     above = [["Report", "for June"], [], ["x" * 100], ["third"], ["fourth"]]
 
-    assert skipped(above, 5) == f"Skipped 5 lines above the header: “Report for June”, “{'x' * 59}…”, “third” …."
-    assert skipped([["Report"]], 1, "row") == "Skipped 1 row above the header: “Report”."
+    assert skipped_note(above, 5) == f"Skipped 5 lines above the header: “Report for June”, “{'x' * 59}…”, “third” …."
+    assert skipped_note([["Report"]], 1, "row") == "Skipped 1 row above the header: “Report”."
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)

@@ -1,4 +1,4 @@
-"""What is told of an upload, to whom, and how often."""
+"""Events: their content, their channels, and their rate."""
 
 import json
 import logging
@@ -82,7 +82,7 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
     ]
 
 
-def test_an_event_is_one_line_of_text_as_it_is() -> None:
+def test_an_event_is_one_line_of_unescaped_text() -> None:
     text = Event.from_upload(replace(UPLOAD, filename="two\nlines ひ.csv")).json()
 
     assert "\n" not in text
@@ -90,14 +90,14 @@ def test_an_event_is_one_line_of_text_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("form", [str, str.encode])
-def test_an_event_survives_its_way(form: Callable[[str], str | bytes]) -> None:
+def test_a_serialised_event_is_parsed_to_the_same_event(form: Callable[[str], str | bytes]) -> None:
     event = Event.from_upload(UPLOAD)
 
     assert event == Event.parse(form(event.json()))
 
 
 @pytest.mark.parametrize("data", ["", "{}", "[]", "17", '{"event": "bulk_upload_progress", "more": 1}', b"\xff"])
-def test_what_is_no_event_is_refused(data: str | bytes) -> None:
+def test_data_that_is_not_an_event_is_rejected(data: str | bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
         Event.parse(data)
 
@@ -118,13 +118,13 @@ def test_each_status_has_its_event(status: Status, name: str, is_terminal: bool)
     assert (name, status.value, is_terminal) == (event.event, event.status, event.is_terminal)
 
 
-def test_a_timestamp_is_in_utc_with_microseconds_wherever_its_moment_was_taken() -> None:
+def test_a_timestamp_is_in_utc_with_microseconds_for_any_time_zone() -> None:
     moment = datetime(2026, 1, 31, 14, 30, 0, 42, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
     assert events.timestamp(moment) == "2026-01-31T09:00:00.000042Z"
 
 
-def test_both_channels_of_an_upload_are_named_as_the_contract_says() -> None:
+def test_the_channels_have_the_names_of_the_contract() -> None:
     assert events.channels(123) == ("bulk_upload", "bulk_upload:123")
     assert events.channel_of(123) == "bulk_upload:123"
 
@@ -143,7 +143,7 @@ class Listener:
         return subscriber
 
     def heard(self) -> tuple[list[Event], list[Event]]:
-        """What came on the general channel and on the upload's, in order.
+        """The events on the general channel and on the upload's, in order.
 
         Redis hands out a channel's messages in order, so a mark of our own is behind everything told before it.
         """
@@ -178,7 +178,7 @@ def listening(settings: Settings, upload_id: int) -> Iterator[Listener]:
 
 
 def check_story(general: list[Event], own: list[Event], *, end: str) -> None:
-    """What a run tells: the same on both channels, every state newer than the one before, and one end."""
+    """Check the events of a run: equal on both channels, each newer than the one before, and one end."""
     assert general
     assert general == own
     seqs = [event.seq for event in general]
@@ -192,7 +192,7 @@ def check_story(general: list[Event], own: list[Event], *, end: str) -> None:
 
 
 def imported(settings: Settings, database: Database, content: bytes) -> tuple[list[Event], list[Event]]:
-    """What both channels of an upload hear while its job runs."""
+    """The events on both channels of an upload while its job runs."""
     with database.transaction() as connection:
         upload = uploads.create(connection, store(settings, content))
     with listening(settings, upload.id) as listener:
@@ -202,7 +202,7 @@ def imported(settings: Settings, database: Database, content: bytes) -> tuple[li
 
 @pytest.fixture
 def _every_chunk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small chunks, and none withheld because the one before it was told just now."""
+    """Small chunks, each with an event of its own."""
     for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
     for room in (bulk_upload, changes):
@@ -213,7 +213,7 @@ ROWS = b"id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(200)) + b"1
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")
-def test_a_subscriber_on_each_channel_hears_every_event_of_an_import_in_order(
+def test_a_subscriber_on_each_channel_gets_every_event_of_an_import_in_order(
     settings: Settings, database: Database
 ) -> None:
     general, own = imported(settings, database, ROWS)
@@ -226,18 +226,18 @@ def test_a_subscriber_on_each_channel_hears_every_event_of_an_import_in_order(
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")
-def test_a_subscriber_on_each_channel_hears_of_a_failure(settings: Settings, database: Database) -> None:
+def test_a_subscriber_on_each_channel_gets_the_event_of_a_failure(settings: Settings, database: Database) -> None:
     general, own = imported(settings, database, b"%PDF-1.7")
 
     check_story(general, own, end="failed")
     assert general[-1].event == "bulk_upload_error"
-    assert str(general[-1].error).startswith("This seems to be a PDF document")
+    assert str(general[-1].error).startswith("This looks like a PDF document")
 
 
 @pytest.mark.usefixtures("_every_chunk_is_told")
 @ONE_DATABASE
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_job_that_tells_one_channel_only_would_be_noticed(
+def test_the_check_detects_a_job_that_publishes_on_one_channel_only(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     both = events.channels
@@ -266,7 +266,7 @@ def test_the_log_names_both_channels_of_every_event(
 
 @pytest.fixture
 def redis_of_its_own() -> Iterator[RedisServer]:
-    """One that may be killed and frozen."""
+    """A Redis server that a test may kill and freeze."""
     server = RedisServer()
     yield server
     server.thaw()
@@ -275,7 +275,7 @@ def redis_of_its_own() -> Iterator[RedisServer]:
 
 @pytest.mark.parametrize("away", [RedisServer.kill, RedisServer.freeze])
 @pytest.mark.timeout(20)
-def test_a_redis_that_is_away_fails_no_publish_and_holds_it_up_for_moments_only(
+def test_a_publish_without_redis_returns_quickly_and_does_not_raise(
     redis_of_its_own: RedisServer, caplog: pytest.LogCaptureFixture, away: Callable[[RedisServer], None]
 ) -> None:
     publisher = Publisher(redis_of_its_own.url)
@@ -291,7 +291,7 @@ def test_a_redis_that_is_away_fails_no_publish_and_holds_it_up_for_moments_only(
     assert warning.endswith("open pages read it from the database.")
 
 
-def test_a_publisher_finds_a_redis_that_is_back(redis_of_its_own: RedisServer) -> None:
+def test_a_publisher_reconnects_to_redis(redis_of_its_own: RedisServer) -> None:
     publisher = Publisher(redis_of_its_own.url)
     publisher.publish(UPLOAD)
     redis_of_its_own.kill()
@@ -306,7 +306,7 @@ def test_a_publisher_finds_a_redis_that_is_back(redis_of_its_own: RedisServer) -
     assert [Event.from_upload(UPLOAD)] == general == own
 
 
-def test_an_import_goes_on_while_redis_is_away(
+def test_an_import_continues_while_redis_does_not_respond(
     settings: Settings,
     database: Database,
     redis_of_its_own: RedisServer,
@@ -348,13 +348,13 @@ def ticker(clock: Clock, told: list[int]) -> Ticker[int]:
     return Ticker(told.append, 0.25, clock)
 
 
-def test_the_first_value_is_told_at_once(ticker: Ticker[int], told: list[int]) -> None:
+def test_a_ticker_passes_on_the_first_value_at_once(ticker: Ticker[int], told: list[int]) -> None:
     ticker.tick(1)
 
     assert told == [1]
 
 
-def test_values_are_told_once_an_interval_and_the_newest_wins(
+def test_a_ticker_passes_on_the_latest_value_once_per_interval(
     ticker: Ticker[int], told: list[int], clock: Clock
 ) -> None:
     for value in range(100):
@@ -364,7 +364,7 @@ def test_values_are_told_once_an_interval_and_the_newest_wins(
     assert list(range(0, 100, 4)) == told
 
 
-def test_what_was_held_back_is_told_at_the_end(ticker: Ticker[int], told: list[int]) -> None:
+def test_a_flush_passes_on_the_pending_value(ticker: Ticker[int], told: list[int]) -> None:
     ticker.tick(1)
     ticker.tick(2)
     ticker.tick(3)
@@ -373,7 +373,7 @@ def test_what_was_held_back_is_told_at_the_end(ticker: Ticker[int], told: list[i
     assert told == [1, 3]
 
 
-def test_nothing_held_back_is_nothing_to_tell(ticker: Ticker[int], told: list[int]) -> None:
+def test_a_flush_without_a_pending_value_does_nothing(ticker: Ticker[int], told: list[int]) -> None:
     ticker.flush()
     ticker.tick(1)
     ticker.flush()
@@ -382,9 +382,7 @@ def test_nothing_held_back_is_nothing_to_tell(ticker: Ticker[int], told: list[in
     assert told == [1]
 
 
-def test_what_is_told_at_the_end_counts_for_the_interval_too(
-    ticker: Ticker[int], told: list[int], clock: Clock
-) -> None:
+def test_a_flush_starts_a_new_interval(ticker: Ticker[int], told: list[int], clock: Clock) -> None:
     ticker.tick(1)
     ticker.tick(2)
     clock.now += 0.2
@@ -395,9 +393,7 @@ def test_what_is_told_at_the_end_counts_for_the_interval_too(
     assert told == [1, 2]
 
 
-def test_a_long_silence_does_not_let_values_through_in_a_burst(
-    ticker: Ticker[int], told: list[int], clock: Clock
-) -> None:
+def test_a_long_pause_does_not_lead_to_a_burst(ticker: Ticker[int], told: list[int], clock: Clock) -> None:
     ticker.tick(1)
     clock.now += 60
     ticker.tick(2)
@@ -406,7 +402,7 @@ def test_a_long_silence_does_not_let_values_through_in_a_burst(
     assert told == [1, 2]
 
 
-def test_progress_is_told_four_times_a_second(told: list[int], clock: Clock) -> None:
+def test_progress_is_published_four_times_a_second(told: list[int], clock: Clock) -> None:
     ticker = Ticker(told.append, clock=clock)
     for value in range(9):
         ticker.tick(value)

@@ -1,4 +1,4 @@
-"""Rows that were not imported, their reasons, and how many there are of each."""
+"""Failed rows, their reasons, and the number of rows per reason."""
 
 import pytest
 
@@ -18,8 +18,8 @@ from jobs.pipeline.failed_rows_writer import PackedFailedRows
         (Reason("note", "is longer than 3 characters", ""), "note: “” is longer than 3 characters"),
         (Reason(None, "has 1 cell, expected 2"), "has 1 cell, expected 2"),
         (
-            Reason("id", "is in the dataset already", detail="upload #7, row 3"),
-            "id: is in the dataset already (upload #7, row 3)",
+            Reason("id", "is already in the dataset", detail="upload #7, row 3"),
+            "id: is already in the dataset (upload #7, row 3)",
         ),
         (Reason("a", "is wrong", "x" * 60), f"a: “{'x' * 60}” is wrong"),
         (Reason("a", "is wrong", "x" * 61), f"a: “{'x' * 60}…” is wrong"),
@@ -59,7 +59,7 @@ def counts(database: Database, upload_id: int, limit: int = 99) -> list[FailureC
         return failed_rows.counts(connection, upload_id, limit=limit)
 
 
-def test_a_row_is_kept_as_it_came_with_every_reason(database: Database) -> None:
+def test_a_row_is_stored_with_its_original_values_and_every_reason(database: Database) -> None:
     upload_id = upload_of(database)
     row = FailedRow(
         7,
@@ -84,7 +84,7 @@ def test_rows_are_read_in_pages_in_the_order_of_the_file(database: Database) -> 
 
 
 @pytest.mark.parametrize(("room", "numbers"), [(-5, []), (0, []), (1, [3]), (2, [3, 7]), (99, [3, 7, 9])])
-def test_what_there_is_no_room_for_is_counted(database: Database, room: int, numbers: list[int]) -> None:
+def test_rows_beyond_the_limit_are_counted(database: Database, room: int, numbers: list[int]) -> None:
     upload_id = upload_of(database)
     record(database, upload_id, bad(3, 7, 9), room=room)
 
@@ -118,14 +118,14 @@ def test_a_row_counts_once_for_each_of_its_reasons(database: Database) -> None:
     assert counts(database, upload_id) == [FailureCount("a", "is taken", 1), FailureCount("b", "is taken", 1)]
 
 
-def test_no_bad_row_is_nothing_to_record(database: Database) -> None:
+def test_recording_no_failed_rows_does_nothing(database: Database) -> None:
     upload_id = upload_of(database)
     record(database, upload_id, [])
 
     assert (kept(database, upload_id), counts(database, upload_id)) == ([], [])
 
 
-def test_what_failed_is_forgotten_for_one_upload_only(database: Database) -> None:
+def test_failed_rows_are_deleted_for_one_upload_only(database: Database) -> None:
     upload_id, other = upload_of(database), upload_of(database)
     record(database, upload_id, bad(1, 2))
     record(database, other, bad(1))

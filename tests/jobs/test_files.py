@@ -1,4 +1,4 @@
-"""Files on their way in."""
+"""Receiving and storing files."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def arrived(folder: Path, *pieces: bytes | memoryview, filename: str = "june.csv
         return arrival.keep()
 
 
-def test_a_file_is_kept_as_it_came_with_its_size_and_hash(tmp_path: Path) -> None:
+def test_a_file_is_stored_unchanged_with_its_size_and_hash(tmp_path: Path) -> None:
     stored = arrived(tmp_path / "files", b"a,b\n", b"", b"1,2\n")
 
     assert path_of(tmp_path / "files", stored.stored_as).read_bytes() == b"a,b\n1,2\n"
@@ -33,14 +33,14 @@ def test_a_piece_may_be_a_view_of_a_buffer(tmp_path: Path) -> None:
     assert (tmp_path / stored.stored_as).read_bytes() == b"b\n"
 
 
-def test_two_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+def test_two_files_with_the_same_name_are_stored_separately(tmp_path: Path) -> None:
     first, second = arrived(tmp_path, b"first"), arrived(tmp_path, b"second")
 
     assert (tmp_path / first.stored_as).read_bytes() == b"first"
     assert (tmp_path / second.stored_as).read_bytes() == b"second"
 
 
-def test_an_empty_file_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_an_empty_file_is_rejected_and_removed(tmp_path: Path) -> None:
     with pytest.raises(
         RefusedError, match=r"“june.csv” is empty. Choose a file with a header row and at least one row of data."
     ):
@@ -53,14 +53,14 @@ def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
     assert arrived(tmp_path, b"x" * 60, b"x" * 40, limit=100).size == 100
 
 
-def test_a_file_over_the_limit_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_rejected_and_removed(tmp_path: Path) -> None:
     with pytest.raises(TooLargeError, match=r"larger than 1,000 bytes.* to raise BULK_UPLOAD_MAX_UPLOAD_BYTES"):
         arrived(tmp_path, b"x" * 999, b"xx", limit=1000)
 
     assert os.listdir(tmp_path) == []
 
 
-def test_a_full_disk_refuses_the_file(tmp_path: Path) -> None:
+def test_a_file_is_rejected_if_the_disk_is_full(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full, where every write fails for want of space")
     with Arrival(tmp_path, "june.csv", limit=100) as arrival, Path("/dev/full").open("wb", buffering=0) as full:
@@ -71,7 +71,7 @@ def test_a_full_disk_refuses_the_file(tmp_path: Path) -> None:
             arrival.write(b"a,b\n")
 
 
-def test_a_file_whose_sender_goes_away_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_whose_sender_disconnects_is_removed(tmp_path: Path) -> None:
     def broken_off() -> None:
         with Arrival(tmp_path, "june.csv", limit=100) as arrival:
             arrival.write(b"a,b\n")
@@ -83,7 +83,7 @@ def test_a_file_whose_sender_goes_away_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_not_kept_is_removed(tmp_path: Path) -> None:
     with Arrival(tmp_path, "june.csv", limit=100) as arrival:
         arrival.write(b"a,b\n")
         part = os.listdir(tmp_path)
@@ -106,19 +106,19 @@ def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
         ("folder/", ""),
     ],
 )
-def test_a_name_loses_its_path_and_what_cannot_be_shown(sent: str, shown: str) -> None:
+def test_a_name_loses_its_path_and_control_characters(sent: str, shown: str) -> None:
     assert shown == display_name(sent)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".XLSM"])
-def test_a_long_name_is_shortened_and_keeps_its_ending(tmp_path: Path, ending: str) -> None:
+def test_a_long_name_is_shortened_and_keeps_its_extension(tmp_path: Path, ending: str) -> None:
     stored = arrived(tmp_path, b"a\n", filename="é" * 300 + ending)
 
     assert "é" * (LONGEST_NAME - len(ending)) + ending == stored.filename
 
 
 @pytest.mark.parametrize("filename", ["book.xls", "photo.jpg", "june.csv.exe", "csv", "june.csv.", "x" * 300])
-def test_a_kind_that_cannot_be_imported_is_refused_with_what_to_do(tmp_path: Path, filename: str) -> None:
+def test_an_unsupported_file_type_is_rejected_with_what_to_do(tmp_path: Path, filename: str) -> None:
     with pytest.raises(RefusedError) as refused:
         Arrival(tmp_path / "files", filename, limit=100)
 
@@ -130,12 +130,12 @@ def test_a_kind_that_cannot_be_imported_is_refused_with_what_to_do(tmp_path: Pat
 
 
 @pytest.mark.parametrize("filename", ["", "  ", "folder/", "\x00"])
-def test_a_form_without_a_file_is_refused(tmp_path: Path, filename: str) -> None:
+def test_a_form_without_a_file_is_rejected(tmp_path: Path, filename: str) -> None:
     with pytest.raises(RefusedError, match=r"No file was sent. Choose a CSV file and try again."):
         Arrival(tmp_path, filename, limit=100)
 
 
-def test_only_what_stopped_arriving_long_ago_is_removed(tmp_path: Path) -> None:
+def test_only_old_partial_files_are_removed(tmp_path: Path) -> None:
     stored = arrived(tmp_path, b"a,b\n").stored_as
     long_ago = time.time() - ABANDONED_AFTER - 60
     for name in ("old.part", "new.part"):
@@ -147,7 +147,7 @@ def test_only_what_stopped_arriving_long_ago_is_removed(tmp_path: Path) -> None:
     assert {stored, "new.part"} == set(os.listdir(tmp_path))
 
 
-def test_nothing_is_abandoned_in_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
+def test_removing_partial_files_works_without_the_folder(tmp_path: Path) -> None:
     remove_abandoned(tmp_path / "files")
 
     assert not (tmp_path / "files").exists()

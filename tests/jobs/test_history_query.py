@@ -76,7 +76,7 @@ def test_case_and_composition_make_no_difference_and_every_character_stands_for_
     assert by_python(query, among) == found
 
 
-def test_the_name_of_the_dataset_is_searched_from_the_moment_it_is_known(connection: sa.Connection) -> None:
+def test_an_upload_is_found_by_its_dataset_once_it_is_known(connection: sa.Connection) -> None:
     into_existing, new = created(connection, "a.csv", "verkäufe"), claimed(connection, created(connection, "b.csv"))
     query = HistoryQuery("VERKÄUFE")
 
@@ -137,6 +137,6 @@ def test_for_any_names_and_any_word_the_database_and_python_agree(
 
 @STEADY
 @given(text=TEXTS)
-def test_what_is_folded_already_stays_as_it_is(text: str) -> None:
+def test_folded_text_does_not_change_when_folded_again(text: str) -> None:
     assert fold(fold(text)) == fold(text)
     assert fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text)) == fold(text)

@@ -1,4 +1,4 @@
-"""Keys by which a request that is sent again is known again."""
+"""Idempotency keys, which identify repeated requests."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from jobs.settings import Settings
 
 
 class Work:
-    """What a request asks for, counted. Each time it comes to something else."""
+    """Counts its calls, and returns a different answer each time."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -26,7 +26,7 @@ class Work:
         return Answer(200 + self.times, {"time": self.times, "ß": [None, True]})
 
 
-def test_what_is_asked_again_is_answered_again_and_not_done_again(connection: sa.Connection) -> None:
+def test_a_repeated_request_gets_the_stored_answer_and_is_not_executed_again(connection: sa.Connection) -> None:
     work = Work()
     first, second = (once(connection, "june-1", {"file_id": 7, "event": "x"}, work) for _ in range(2))
     respelt = once(connection, "june-1", {"event": "x", "file_id": 7}, work)
@@ -44,7 +44,7 @@ def test_another_key_is_another_request(connection: sa.Connection) -> None:
 
 
 @pytest.mark.parametrize("other", [{}, {"file_id": 8}, [{"file_id": 7}], {"file_id": "7"}, None])
-def test_a_key_with_another_body_is_refused(connection: sa.Connection, other: Any) -> None:
+def test_a_key_with_another_body_is_rejected(connection: sa.Connection, other: Any) -> None:
     work = Work()
     once(connection, "june-1", {"file_id": 7}, work)
     with pytest.raises(KeyReusedError, match="“june-1” was used before with a different request body"):
@@ -54,7 +54,7 @@ def test_a_key_with_another_body_is_refused(connection: sa.Connection, other: An
 
 
 @pytest.mark.parametrize(("seconds", "times"), [(KEPT_SECONDS - 60, 1), (KEPT_SECONDS + 60, 2)])
-def test_a_key_is_known_for_a_day_and_then_gone(connection: sa.Connection, seconds: float, times: int) -> None:
+def test_a_key_expires_after_a_day(connection: sa.Connection, seconds: float, times: int) -> None:
     work = Work()
     once(connection, "june-1", {}, work)
     long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
@@ -67,15 +67,15 @@ def test_a_key_is_known_for_a_day_and_then_gone(connection: sa.Connection, secon
     assert ("june-1" in kept) == (times == 1)
 
 
-def test_work_that_stumbles_leaves_its_key_free(settings: Settings) -> None:
+def test_a_request_that_raises_does_not_use_up_its_key(settings: Settings) -> None:
     database = Database(settings.database)
     work = Work()
 
-    def stumble() -> Answer:
-        raise OSError("no such luck")
+    def failing() -> Answer:
+        raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="no such luck"), database.transaction() as connection:
-        once(connection, "june-1", {}, stumble)
+    with pytest.raises(OSError, match="the disk is full"), database.transaction() as connection:
+        once(connection, "june-1", {}, failing)
     with database.transaction() as connection:
         once(connection, "june-1", {}, work)
     database.close()
@@ -83,7 +83,7 @@ def test_work_that_stumbles_leaves_its_key_free(settings: Settings) -> None:
     assert work.times == 1
 
 
-def test_of_requests_that_come_at_once_one_is_done(settings: Settings) -> None:
+def test_only_one_of_several_concurrent_requests_is_executed(settings: Settings) -> None:
     database = Database(settings.database)
     work = Work()
     at_once = threading.Barrier(8)

@@ -1,4 +1,4 @@
-"""What a person says about how a file is to be read."""
+"""The import options that a sender chooses."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from jobs.import_options import ImportOptions, codec_of
         ({"header_row": -3}, "header_row cannot be -3: the first line is 1."),
     ],
 )
-def test_a_reading_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_import_option_is_rejected(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidImportOptionError) as refused:
         ImportOptions(**options)
 
@@ -28,15 +28,15 @@ def test_a_reading_that_cannot_be_is_refused(options: dict[str, Any], sentence: 
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
-def test_any_delimiter_that_is_looked_for_may_be_said(delimiter: str) -> None:
+def test_every_delimiter_that_is_detected_may_be_chosen(delimiter: str) -> None:
     assert delimiter == ImportOptions(delimiter=delimiter).delimiter
 
 
-def test_nothing_said_is_all_to_be_detected() -> None:
+def test_without_options_everything_is_detected() -> None:
     assert ImportOptions() == ImportOptions(encoding=None, delimiter=None, header_row=None, sheet=None)
 
 
-def test_everything_may_be_said_at_once() -> None:
+def test_all_options_may_be_combined() -> None:
     said = ImportOptions(encoding="latin1", delimiter=";", header_row=3, sheet="June")
 
     assert (said.encoding, said.delimiter, said.header_row, said.sheet) == ("latin1", ";", 3, "June")
@@ -59,6 +59,6 @@ def test_an_encoding_has_many_names(name: str, codec: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "windows-1", "base64", "rot13", "zip", "idna", "unicode_escape", "a\0b", "undefined"]
 )
-def test_what_is_no_encoding_is_refused(name: str) -> None:
+def test_an_unknown_encoding_is_rejected(name: str) -> None:
     with pytest.raises(InvalidImportOptionError, match="Unknown encoding"):
         codec_of(name)

@@ -1,4 +1,4 @@
-"""The queue of uploads: what is handed over, and who waits for whom."""
+"""The queue of uploads and its status."""
 
 import logging
 import subprocess
@@ -16,7 +16,7 @@ from tests.support.queueing import NOWHERE, recorded, waiting_jobs
 
 
 @ONE_DATABASE
-def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
+def test_the_job_id_is_the_upload_id_and_its_next_attempt(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
     upload = recorded(settings, database)
@@ -32,7 +32,7 @@ def test_an_upload_is_handed_over_under_its_id_and_its_next_attempt(
 
 
 @ONE_DATABASE
-def test_the_status_tells_how_many_are_ahead_of_each(
+def test_the_queue_status_has_the_position_of_each_upload(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
     several = [recorded(settings, database) for _ in range(3)]
@@ -43,7 +43,7 @@ def test_the_status_tells_how_many_are_ahead_of_each(
 
 
 @ONE_DATABASE
-def test_a_redis_that_is_away_is_no_error(
+def test_the_queue_does_not_raise_without_redis(
     settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     upload = recorded(settings, database)
@@ -59,11 +59,11 @@ def test_a_redis_that_is_away_is_no_error(
 
 
 @ONE_DATABASE
-def test_a_redis_that_answers_is_reachable(queue: UploadQueue) -> None:
+def test_a_redis_that_responds_is_reachable(queue: UploadQueue) -> None:
     assert queue.is_reachable()
 
 
-def test_who_enqueues_does_not_load_what_imports() -> None:
+def test_a_process_that_enqueues_does_not_import_pandas() -> None:
     script = "import sys, jobs.queue, jobs.datasets; print({'pandas', 'pyarrow', 'jobs.bulk_upload'} & {*sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
 

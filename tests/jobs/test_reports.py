@@ -1,4 +1,4 @@
-"""What a script says of the upload that it imports: what is understood, what fits, what is recorded."""
+"""Reports of external scripts: parsing, checks, and recording."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def recorded(connection: sa.Connection, upload: Upload, event: str = "progress",
 
 
 def refused(connection: sa.Connection, upload: Upload, event: str = "progress", **said: Any) -> str:
-    """Why, after a look that nothing was changed."""
+    """The error of a rejected report; asserts that the upload did not change."""
     before = uploads.get(connection, upload.id)
     [outcome] = reports.record(connection, [report(upload, event, **said)])
 
@@ -52,7 +52,7 @@ def refused(connection: sa.Connection, upload: Upload, event: str = "progress", 
     return str(outcome)
 
 
-# What is understood
+# Parsing
 
 
 def problems(**body: Any) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("body", "path", "what"), WRONG, ids=[str(each)[:50] for each, *_ in WRONG])
-def test_what_is_no_report_is_refused_with_the_path_of_what_is_wrong(
+def test_an_invalid_report_is_rejected_with_the_path_of_each_problem(
     body: dict[str, Any], path: str, what: str
 ) -> None:
     [(found, words)] = problems(**{"file_id": 7, "event": "bulk_upload_progress", **body})
@@ -105,7 +105,7 @@ def test_what_is_no_report_is_refused_with_the_path_of_what_is_wrong(
     assert words.startswith(what)
 
 
-def test_everything_that_is_wrong_is_named_at_once() -> None:
+def test_all_problems_of_a_report_are_named_at_once() -> None:
     assert problems(rows_failed=-1, more=1) == [
         ("file_id", "is missing"),
         ("event", "is missing"),
@@ -135,22 +135,22 @@ def test_a_whole_event_is_a_report(event: str, status: Status) -> None:
         ("x" * MAX_ERROR, "x" * MAX_ERROR),
     ],
 )
-def test_an_error_is_kept_without_what_is_not_text(said: str, kept: str) -> None:
+def test_an_error_is_stored_without_control_characters(said: str, kept: str) -> None:
     assert kept == report(7, "error", error=said).error
 
 
-def test_an_error_that_is_no_unicode_is_refused() -> None:
+def test_an_error_with_invalid_unicode_is_rejected() -> None:
     [(path, _)] = problems(file_id=7, event="bulk_upload_error", error="\ud800 at the start")
 
     assert path == "error"
 
 
-# What fits
+# Checks
 
 
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize(("event", "target"), EVENTS.items())
-def test_a_report_is_recorded_until_the_end(
+def test_reports_are_recorded_until_the_upload_ends(
     connection: sa.Connection, event: str, target: Status, status: Status
 ) -> None:
     upload = created(connection)
@@ -166,7 +166,7 @@ def test_a_report_is_recorded_until_the_end(
         assert refused(connection, upload, short) == f"Upload #{upload.id} is {status}, so it cannot be reported on."
 
 
-def test_what_a_worker_owns_is_not_reported_on(connection: sa.Connection) -> None:
+def test_a_report_on_an_upload_of_a_worker_is_rejected(connection: sa.Connection) -> None:
     waiting = created(connection, Processor.WORKER)
     claimed = uploads.claim(connection, created(connection, Processor.WORKER).id, worker="here:1", lease=60)
     assert claimed is not None
@@ -178,7 +178,7 @@ def test_what_a_worker_owns_is_not_reported_on(connection: sa.Connection) -> Non
             assert "processor=external" in said
 
 
-def test_a_report_about_another_attempt_is_refused(connection: sa.Connection) -> None:
+def test_a_report_about_another_attempt_is_rejected(connection: sa.Connection) -> None:
     upload = recorded(connection, created(connection), attempt=1)
     stopped = uploads.cancel(connection, upload.id)
     waiting = uploads.retry(connection, stopped.id)
@@ -189,7 +189,7 @@ def test_a_report_about_another_attempt_is_refused(connection: sa.Connection) ->
     assert expected == refused(connection, waiting, attempt=1)
 
 
-#: What was said before, what is said now, and the counts that follow: success, failed, total, percent.
+#: The first report, the second one, and the resulting counts: success, failed, total, percent.
 COUNTED: list[tuple[dict[str, Any], dict[str, Any], tuple[int, int, int | None, int]]] = [
     ({}, {}, (0, 0, None, 0)),
     ({}, {"rows_success": 5, "rows_failed": 1}, (5, 1, None, 0)),
@@ -216,7 +216,7 @@ COUNTED: list[tuple[dict[str, Any], dict[str, Any], tuple[int, int, int | None, 
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), COUNTED, ids=[f"{a} {b}" for a, b, _ in COUNTED])
-def test_what_is_not_said_follows_or_stays_and_the_counts_add_up(
+def test_a_missing_count_is_derived_or_kept(
     connection: sa.Connection,
     before: dict[str, Any],
     now: dict[str, Any],
@@ -241,7 +241,7 @@ BACKWARDS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("event", ["progress", "complete", "error", "cancelled"])
 @pytest.mark.parametrize(("before", "now", "reason"), BACKWARDS)
-def test_a_report_that_goes_backwards_is_refused(
+def test_a_report_that_goes_backwards_is_rejected(
     connection: sa.Connection, before: dict[str, Any], now: dict[str, Any], reason: str, event: str
 ) -> None:
     upload = recorded(connection, created(connection), **before)
@@ -259,7 +259,7 @@ def test_a_report_that_goes_backwards_is_refused(
         ({}, {"rows_total": 1_000, "rows_processed": 1_001}),
     ],
 )
-def test_a_report_that_exceeds_the_total_is_refused(
+def test_a_report_that_exceeds_the_total_is_rejected(
     connection: sa.Connection, before: dict[str, Any], now: dict[str, Any], event: str
 ) -> None:
     upload = recorded(connection, created(connection), **before)
@@ -268,7 +268,7 @@ def test_a_report_that_exceeds_the_total_is_refused(
     assert expected == refused(connection, upload, event, **now)
 
 
-def test_an_upload_is_complete_only_when_every_row_is_accounted_for(connection: sa.Connection) -> None:
+def test_an_upload_is_complete_only_when_every_row_is_processed(connection: sa.Connection) -> None:
     upload = recorded(connection, created(connection, rows_total=1_000), rows_success=900)
     said = refused(connection, upload, "complete")
     counted = recorded(connection, upload, "complete", rows_total=902, rows_failed=2)
@@ -277,7 +277,7 @@ def test_an_upload_is_complete_only_when_every_row_is_accounted_for(connection: 
     assert (counted.rows_total, counted.rows_processed, counted.rows_failed, counted.progress) == (902, 902, 2, 100)
 
 
-def test_an_upload_whose_total_was_never_said_has_as_many_rows_as_were_processed(connection: sa.Connection) -> None:
+def test_without_a_reported_total_it_is_the_number_of_processed_rows(connection: sa.Connection) -> None:
     assert recorded(connection, created(connection), "complete", rows_success=7).rows_total == 7
 
 
@@ -291,10 +291,10 @@ def test_an_end_before_the_last_row_keeps_the_counts_and_the_reason(connection: 
     assert ended.finished_at is not None
 
 
-# Several
+# Several reports at once
 
 
-def test_a_refused_report_keeps_no_other_one_back(connection: sa.Connection) -> None:
+def test_a_rejected_report_does_not_affect_the_others(connection: sa.Connection) -> None:
     one, two = created(connection), created(connection)
     worker_s = created(connection, Processor.WORKER)
     outcomes = reports.record(

@@ -11,7 +11,7 @@ from jobs.settings import SOCKET_PATH_LIMIT, Settings
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing set, in a folder of the test's own."""
+    """An environment without settings, in a temporary folder."""
     for name in ("DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     for field in Settings.model_fields:
@@ -51,7 +51,7 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
     ],
 )
-def test_a_variable_of_the_environment_sets_its_field(
+def test_an_environment_variable_sets_its_field(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
 ) -> None:
     monkeypatch.setenv(variable, text)
@@ -59,7 +59,7 @@ def test_a_variable_of_the_environment_sets_its_field(
     assert value == getattr(Settings.load(), field)
 
 
-def test_the_command_line_wins_over_the_environment_where_it_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULK_UPLOAD_PORT", "9000")
     monkeypatch.setenv("BULK_UPLOAD_HOST", "10.0.0.1")
     settings = Settings.load(port=9001, host=None)
@@ -67,7 +67,7 @@ def test_the_command_line_wins_over_the_environment_where_it_says_something(monk
     assert (settings.port, settings.host) == (9001, "10.0.0.1")
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings.load()
 
     with pytest.raises(ValidationError, match="frozen"):
@@ -111,7 +111,7 @@ def test_settings_do_not_change() -> None:
         ("BULK_UPLOAD_MAX_EXPANDED_BYTES", "0", "MAX_EXPANDED_BYTES: Input should be greater than or equal to 1"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
+def test_an_invalid_value_is_rejected_with_the_name_of_its_setting(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, problem: str
 ) -> None:
     monkeypatch.setenv(variable, text)
@@ -122,7 +122,7 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
     assert (problem,) == refused.value.problems
 
 
-def test_every_value_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULK_UPLOAD_WORKERS", "-1")
     monkeypatch.setenv("BULK_UPLOAD_SWEEP", "never")
 
@@ -141,7 +141,7 @@ def test_every_value_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPa
         ("sqlite:////srv/bulk.db", "sqlite:////srv/bulk.db"),
     ],
 )
-def test_any_spelling_of_postgresql_is_opened_with_our_driver(given: str, used: str) -> None:
+def test_every_postgresql_url_uses_the_same_driver(given: str, used: str) -> None:
     assert used == Settings.load(database_url=given).database
 
 
@@ -150,14 +150,14 @@ def test_a_secret_is_not_printed() -> None:
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "BULK_UPLOAD_NOTIFY_TOKEN"])
-def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     unset = Settings.load()
     monkeypatch.setenv(variable, "")
 
     assert unset == Settings.load()
 
 
-def test_a_redis_of_ones_own_is_used_instead_of_the_private_one() -> None:
+def test_a_redis_url_replaces_the_private_redis() -> None:
     assert Settings.load(redis_url="redis://cache:6379/0").redis == "redis://cache:6379/0"
 
 
@@ -168,7 +168,7 @@ def test_the_private_redis_listens_in_the_data_folder() -> None:
     assert settings.redis == "unix:///srv/bulk/redis/redis.sock"
 
 
-def test_the_socket_of_a_long_data_path_has_a_short_one_of_its_own() -> None:
+def test_the_socket_of_a_long_data_path_is_in_a_temporary_folder() -> None:
     here, there = (Settings.load(data=f"/srv/{'deep/' * 30}{name}").redis_socket for name in ("here", "there"))
 
     assert len(str(here)) <= SOCKET_PATH_LIMIT

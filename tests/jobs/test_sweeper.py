@@ -1,4 +1,4 @@
-"""The sweep: uploads that were left, lost or forgotten, on both databases."""
+"""The sweeper: abandoned, lost and silent uploads, on both databases."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_nobody_waits")
-def test_a_pending_upload_that_nobody_queues_is_enqueued(
+def test_a_pending_upload_that_is_not_queued_is_enqueued(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
     lost, queued = recorded(settings, database), recorded(settings, database)
@@ -42,7 +42,7 @@ def test_a_pending_upload_that_nobody_queues_is_enqueued(
 
 
 @ONE_DATABASE
-def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
+def test_a_pending_upload_does_not_count_as_lost_at_once(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
     recorded(settings, database)
@@ -53,7 +53,7 @@ def test_a_pending_upload_is_not_lost_while_somebody_may_be_about_to_claim_it(
 
 @ONE_DATABASE
 @pytest.mark.usefixtures("_nobody_waits")
-def test_an_upload_that_was_recorded_while_redis_was_away_is_enqueued_once_it_is_back(
+def test_an_upload_recorded_without_redis_is_enqueued_once_redis_responds(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
     upload = recorded(settings, database)
@@ -67,7 +67,7 @@ def test_an_upload_that_was_recorded_while_redis_was_away_is_enqueued_once_it_is
     assert waiting_jobs(settings) == [f"{upload.id}-1"]
 
 
-def test_an_upload_whose_lease_is_over_is_taken_back_and_enqueued(
+def test_an_upload_with_an_expired_lease_is_taken_back_and_enqueued(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes, caplog: pytest.LogCaptureFixture
 ) -> None:
     silent = claimed(database, recorded(settings, database), lease=-1)
@@ -82,7 +82,7 @@ def test_an_upload_whose_lease_is_over_is_taken_back_and_enqueued(
 
 
 @ONE_DATABASE
-def test_an_upload_whose_workers_always_go_silent_is_given_up(
+def test_an_upload_whose_workers_always_stop_responding_fails(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
     upload = recorded(settings, database)
@@ -97,7 +97,7 @@ def test_an_upload_whose_workers_always_go_silent_is_given_up(
 
 
 @ONE_DATABASE
-def test_a_lease_that_is_over_is_taken_back_although_redis_is_away(settings: Settings, database: Database) -> None:
+def test_an_expired_lease_is_taken_back_without_redis(settings: Settings, database: Database) -> None:
     silent = claimed(database, recorded(settings, database), lease=-1)
     with Changes.opened(without_redis(settings), database) as changes:
         Sweeper(changes, external_timeout=HOUR).sweep()
@@ -106,7 +106,7 @@ def test_a_lease_that_is_over_is_taken_back_although_redis_is_away(settings: Set
 
 
 @pytest.mark.usefixtures("_nobody_waits")
-def test_several_may_sweep_at_once(
+def test_several_sweepers_may_run_at_once(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes
 ) -> None:
     silent = [claimed(database, recorded(settings, database), lease=-1) for _ in range(3)]
@@ -147,7 +147,7 @@ def sweep(records: Records, patience: float = HOUR) -> None:
         Sweeper(changes, external_timeout=patience).sweep()
 
 
-def test_who_has_said_nothing_for_a_minute_is_shown_as_silent(records: Records) -> None:
+def test_an_external_upload_without_a_report_for_a_minute_is_marked_silent(records: Records) -> None:
     silent = quiet(records, records.external(), SILENT_AFTER + 1)
     talking = quiet(records, records.external(), SILENT_AFTER - 10)
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_who_has_said_nothing_for_a_minute_is_shown_as_silent(records: Records) 
     assert talking == records.get(talking)
 
 
-def test_who_stays_silent_is_failed_with_the_reason(records: Records) -> None:
+def test_an_external_upload_fails_after_the_timeout(records: Records) -> None:
     upload = quiet(records, records.report(records.external(), rows_success=5), HOUR - 10)
     sweep(records)
     noted = records.get(upload)
@@ -172,7 +172,7 @@ def test_who_stays_silent_is_failed_with_the_reason(records: Records) -> None:
     assert failed.silent_since is None
 
 
-def test_a_short_patience_fails_without_a_note_first(records: Records) -> None:
+def test_a_short_timeout_fails_an_upload_without_marking_it_first(records: Records) -> None:
     upload = quiet(records, records.external(), 3)
     sweep(records, 2)
 
@@ -180,7 +180,7 @@ def test_a_short_patience_fails_without_a_note_first(records: Records) -> None:
 
 
 @pytest.mark.parametrize("processor", Processor)
-def test_what_is_a_workers_or_at_an_end_is_left_alone(records: Records, processor: Processor) -> None:
+def test_uploads_of_workers_and_ended_uploads_do_not_time_out(records: Records, processor: Processor) -> None:
     if processor is Processor.WORKER:
         found = [records.pending(), records.processing(), records.completed()]
     else:
@@ -196,14 +196,14 @@ def test_what_is_a_workers_or_at_an_end_is_left_alone(records: Records, processo
     [(1, "1 second"), (90, "90 seconds"), (60, "1 minute"), (1800, "30 minutes"), (3600, "1 hour"), (86400, "24 hours"),
      (2.5, "2.5 seconds")],
 )  # fmt: skip
-def test_the_patience_is_told_as_people_say_it(records: Records, patience: float, words: str) -> None:
+def test_the_error_has_the_timeout_in_words(records: Records, patience: float, words: str) -> None:
     upload = quiet(records, records.external(), 9 * 86400)
     sweep(records, patience)
 
     assert f"for {words}. " in str(records.get(upload).error)
 
 
-def test_silence_is_told_on_both_channels(records: Records) -> None:
+def test_silence_and_the_timeout_are_published_on_both_channels(records: Records) -> None:
     upload = quiet(records, records.external(), HOUR - 10)
     with listening(records.settings, upload) as heard:
         sweep(records)

@@ -1,4 +1,4 @@
-"""The upload's record and its state machine, through each driver that opens a database."""
+"""The upload's record and its state machine, through each database driver."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,7 +52,7 @@ def begun(connection: sa.Connection, claim: Claim, **otherwise: Any) -> Upload:
 
 
 def set_to(connection: sa.Connection, upload: Upload, **values: Any) -> Upload:
-    """The upload with columns as no transition would set them: another day's, say."""
+    """The upload with columns set directly, such as a time in the past."""
     connection.execute(sa.update(tables.uploads).where(tables.uploads.c.id == upload.id).values(**values))
     return uploads.get(connection, upload.id)
 
@@ -63,7 +63,7 @@ def reported(connection: sa.Connection, upload: Upload, target: Status = Status.
 
 
 def brought_to(connection: sa.Connection, status: Status, processor: Processor = Processor.WORKER) -> Upload:
-    """An upload in a state, by the ways that lead there."""
+    """An upload brought to a status by allowed transitions."""
     if processor is Processor.EXTERNAL:
         upload = created(connection, processor=processor)
         return upload if status is Status.PENDING else reported(connection, upload, status)
@@ -155,7 +155,7 @@ ALLOWED_EXTERNAL = {
 @pytest.mark.parametrize("name", ACTIONS)
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize("processor", Processor)
-def test_a_transition_leads_where_the_table_says_or_nowhere(
+def test_a_transition_has_the_status_of_the_table_or_changes_nothing(
     connection: sa.Connection, processor: Processor, status: Status, name: str
 ) -> None:
     before = brought_to(connection, status, processor)
@@ -179,7 +179,7 @@ def test_a_transition_leads_where_the_table_says_or_nowhere(
 
 
 @pytest.mark.parametrize("name", ["cancel", "retry"])
-def test_what_somebody_asks_for_in_vain_is_refused_with_the_reason(connection: sa.Connection, name: str) -> None:
+def test_a_cancel_or_retry_that_the_status_forbids_is_rejected(connection: sa.Connection, name: str) -> None:
     upload = brought_to(connection, Status.COMPLETED)
 
     with pytest.raises(TransitionError) as refused:
@@ -198,7 +198,7 @@ def test_an_upload_that_does_not_exist_is_not_found(
         ask(connection, 404404)
 
 
-def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None:
+def test_a_new_upload_is_pending_with_all_counts_at_zero(connection: sa.Connection) -> None:
     upload = created(connection, "sales.csv", dataset_wanted="sales", options=ImportOptions(encoding="cp1252"))
 
     assert (upload.status, upload.seq, upload.attempt) == (Status.PENDING, 1, 0)
@@ -212,21 +212,21 @@ def test_a_new_upload_waits_with_nothing_done(connection: sa.Connection) -> None
     assert abs(datetime.now(UTC) - upload.created_at) < timedelta(minutes=1)
 
 
-def test_an_upload_may_go_into_a_dataset_that_exists(connection: sa.Connection) -> None:
+def test_an_upload_may_have_an_existing_dataset(connection: sa.Connection) -> None:
     upload = created(connection, dataset="sales")
 
     assert (upload.dataset, upload.dataset_wanted, upload.options) == ("sales", "", ImportOptions())
 
 
 def succeeded(connection: sa.Connection, **more: Any) -> Upload:
-    """An upload of which a row is in its dataset."""
+    """A completed upload with one imported row."""
     upload = claimed(connection, created(connection, **more))
     begun(connection, claim_of(upload), dataset=upload.dataset or "june")
     advanced(connection, claim_of(upload))
     return uploads.complete(connection, claim_of(upload))
 
 
-def test_the_same_bytes_into_the_same_dataset_are_known_again(connection: sa.Connection) -> None:
+def test_an_upload_of_the_same_bytes_into_the_same_dataset_is_a_duplicate(connection: sa.Connection) -> None:
     succeeded(connection, dataset="sales")
     newest = succeeded(connection, dataset="sales")
     succeeded(connection, dataset="weather")
@@ -236,7 +236,7 @@ def test_the_same_bytes_into_the_same_dataset_are_known_again(connection: sa.Con
 
 
 @pytest.mark.parametrize("otherwise", [{"dataset": "sales", "sha256": "cafe"}, {"dataset": "weather"}, {}])
-def test_other_bytes_another_dataset_or_a_new_one_make_no_duplicate(
+def test_other_bytes_or_another_dataset_are_not_a_duplicate(
     connection: sa.Connection, otherwise: dict[str, str]
 ) -> None:
     succeeded(connection, dataset="sales")
@@ -245,7 +245,7 @@ def test_other_bytes_another_dataset_or_a_new_one_make_no_duplicate(
     assert created(connection, **otherwise).duplicate_of is None
 
 
-def test_what_was_never_imported_is_no_duplicate(connection: sa.Connection) -> None:
+def test_an_upload_of_a_file_that_failed_is_not_a_duplicate(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection, created(connection, dataset="sales")))
     advanced(connection, claim, good=0, bad=2)
     uploads.fail(connection, claim, "Every row failed.")
@@ -253,7 +253,7 @@ def test_what_was_never_imported_is_no_duplicate(connection: sa.Connection) -> N
     assert created(connection, dataset="sales").duplicate_of is None
 
 
-def test_a_duplicate_is_held_until_somebody_says_that_it_is_meant(connection: sa.Connection) -> None:
+def test_a_duplicate_is_cancelled_until_it_is_retried(connection: sa.Connection) -> None:
     earlier = succeeded(connection, dataset="sales")
     held = uploads.cancel_as_duplicate(connection, created(connection, dataset="sales"))
     retried = uploads.retry(connection, held.id)
@@ -266,7 +266,7 @@ def test_a_duplicate_is_held_until_somebody_says_that_it_is_meant(connection: sa
     assert (retried.status, retried.error) == (Status.PENDING, None)
 
 
-def test_an_upload_is_one_row_of_its_table() -> None:
+def test_the_fields_of_an_upload_are_the_columns_of_its_table() -> None:
     assert [column.name for column in tables.uploads.columns] == [field.name for field in fields(Upload)]
 
 
@@ -281,7 +281,7 @@ def test_a_claim_sets_the_worker_the_lease_and_the_next_attempt(connection: sa.C
     assert abs(upload.started_at - upload.counting_since) < timedelta(seconds=1)
 
 
-def test_a_second_claim_keeps_when_the_first_began_and_counts_from_where_it_begins(connection: sa.Connection) -> None:
+def test_a_second_claim_keeps_the_start_and_counts_from_its_own_row(connection: sa.Connection) -> None:
     first = claimed(connection)
     advanced(connection, claim_of(first), good=7)
     hand_back(connection, claim_of(first))
@@ -292,7 +292,7 @@ def test_a_second_claim_keeps_when_the_first_began_and_counts_from_where_it_begi
 
 
 @pytest.mark.parametrize("name", BY_CLAIM)
-def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection: sa.Connection, name: str) -> None:
+def test_a_claimant_that_lost_its_claim_changes_nothing(connection: sa.Connection, name: str) -> None:
     old = claimed(connection)
     hand_back(connection, claim_of(old))
     new = claimed(connection, old)
@@ -308,7 +308,7 @@ def test_a_claimant_whose_upload_was_given_to_another_changes_nothing(connection
     assert failed_rows.rows(connection, old.id, limit=9) == []
 
 
-def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection) -> None:
+def test_a_chunk_is_counted_with_its_failed_rows(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     advanced(connection, claim, good=5, next_byte=40)
     upload = advanced(connection, claim, good=3, bad=2, next_byte=90)
@@ -317,14 +317,14 @@ def test_a_chunk_is_accounted_for_with_its_failed_rows(connection: sa.Connection
     assert upload.next_byte == 90
 
 
-def test_what_was_understood_of_the_file_is_kept(connection: sa.Connection) -> None:
+def test_the_details_of_the_file_are_stored(connection: sa.Connection) -> None:
     upload = begun(connection, claim_of(claimed(connection)))
 
     assert (upload.dataset, upload.rows_total, upload.next_byte, upload.bytes_total) == ("june", 100, 4, 8)
     assert (upload.header, upload.notes, upload.parent) == (["a", "b"], ["Read as UTF-8."], None)
 
 
-def test_an_upload_is_the_child_of_one_that_exists_only(connection: sa.Connection) -> None:
+def test_the_parent_of_an_upload_must_exist(connection: sa.Connection) -> None:
     parent = created(connection)
     child, orphan = (begun(connection, claim_of(claimed(connection)), parent=wanted) for wanted in (parent.id, 404404))
 
@@ -332,7 +332,7 @@ def test_an_upload_is_the_child_of_one_that_exists_only(connection: sa.Connectio
 
 
 @pytest.mark.parametrize("name", ["renew", "begin", "advance"])
-def test_whatever_a_claimant_writes_renews_its_lease(connection: sa.Connection, name: str) -> None:
+def test_every_write_of_a_claimant_renews_its_lease(connection: sa.Connection, name: str) -> None:
     upload = ACTIONS[name](connection, claimed(connection, lease=1))
 
     assert upload is not None
@@ -340,7 +340,7 @@ def test_whatever_a_claimant_writes_renews_its_lease(connection: sa.Connection, 
     assert upload.lease_until - upload.updated_at > timedelta(seconds=50)
 
 
-def test_an_upload_is_taken_from_its_claimant_only_when_the_lease_is_over(connection: sa.Connection) -> None:
+def test_an_upload_is_taken_back_only_after_its_lease_expires(connection: sa.Connection) -> None:
     alive, silent = claimed(connection, lease=60), claimed(connection, lease=-1)
 
     assert hand_back(connection, claim_of(alive), expired=True) is None
@@ -350,7 +350,7 @@ def test_an_upload_is_taken_from_its_claimant_only_when_the_lease_is_over(connec
     assert taken.status is Status.PENDING
 
 
-def test_a_lease_that_is_over_is_as_good_as_any_until_somebody_takes_the_upload(connection: sa.Connection) -> None:
+def test_a_claimant_keeps_an_expired_lease_until_the_upload_is_taken_back(connection: sa.Connection) -> None:
     upload = advanced(connection, claim_of(claimed(connection, lease=-1)))
 
     assert upload.status is Status.PROCESSING
@@ -367,9 +367,7 @@ def attempted(connection: sa.Connection, upload: Upload, times: int, **how: bool
 
 
 @pytest.mark.parametrize("expired", [False, True])
-def test_an_upload_is_given_up_after_five_attempts_that_imported_nothing(
-    connection: sa.Connection, expired: bool
-) -> None:
+def test_an_upload_fails_after_five_attempts_without_progress(connection: sa.Connection, expired: bool) -> None:
     upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS - 1)
     last = hand_back(connection, claim_of(claimed(connection, upload, lease=-1)), expired=expired)
 
@@ -379,7 +377,7 @@ def test_an_upload_is_given_up_after_five_attempts_that_imported_nothing(
     assert last.finished_at is not None
 
 
-def test_an_attempt_that_imported_something_begins_the_count_anew(connection: sa.Connection) -> None:
+def test_progress_resets_the_count_of_attempts(connection: sa.Connection) -> None:
     upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS - 1)
     claim = claim_of(claimed(connection, upload))
     advanced(connection, claim)
@@ -391,13 +389,13 @@ def test_an_attempt_that_imported_something_begins_the_count_anew(connection: sa
     assert attempted(connection, upload, 1).status is Status.FAILED
 
 
-def test_a_worker_that_hands_back_willingly_is_not_held_against_the_upload(connection: sa.Connection) -> None:
+def test_an_attempt_that_ends_by_shutdown_does_not_count(connection: sa.Connection) -> None:
     upload = attempted(connection, created(connection), 20, at_shutdown=True)
 
     assert (upload.status, upload.attempt, upload.attempts_without_progress) == (Status.PENDING, 20, 0)
 
 
-def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> None:
+def test_a_retry_continues_after_the_last_chunk(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     begun(connection, claim)
     advanced(connection, claim, good=3, bad=2, next_byte=44)
@@ -411,7 +409,7 @@ def test_a_retry_goes_on_behind_the_last_chunk(connection: sa.Connection) -> Non
     assert claimed(connection, upload).attempt == 2
 
 
-def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection) -> None:
+def test_a_retry_starts_over_if_all_rows_failed(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     advanced(connection, claim, good=0, bad=2, next_byte=44)
     failed = uploads.fail(connection, claim, "Every row failed.")
@@ -423,7 +421,7 @@ def test_a_retry_starts_over_when_every_row_had_failed(connection: sa.Connection
     assert failed_rows.rows(connection, upload.id, limit=9) == []
 
 
-def test_a_retry_forgives_the_attempts_before_it(connection: sa.Connection) -> None:
+def test_a_retry_resets_the_count_of_attempts(connection: sa.Connection) -> None:
     upload = attempted(connection, created(connection), MAX_ATTEMPTS_WITHOUT_PROGRESS)
     upload = uploads.retry(connection, upload.id)
 
@@ -441,7 +439,7 @@ def test_a_retry_after_a_failure_before_the_first_row_keeps_the_dataset(connecti
     )
 
 
-def test_a_completed_upload_has_as_many_rows_as_were_processed(connection: sa.Connection) -> None:
+def test_the_total_of_a_completed_upload_is_its_processed_rows(connection: sa.Connection) -> None:
     claim = claim_of(claimed(connection))
     begun(connection, claim)
     advanced(connection, claim, good=90, bad=7)
@@ -478,7 +476,7 @@ def test_progress_is_one_hundred_only_when_completed(
     assert progress == upload.progress
 
 
-def test_progress_goes_by_rows_where_they_were_counted(connection: sa.Connection) -> None:
+def test_progress_is_computed_from_rows_if_they_were_counted(connection: sa.Connection) -> None:
     upload = replace(created(connection), rows_total=100, rows_processed=20, bytes_total=100, next_byte=70)
 
     assert upload.progress == 20
@@ -496,7 +494,7 @@ def test_progress_goes_by_rows_where_they_were_counted(connection: sa.Connection
         (Status.COMPLETED, 42, 100),
     ],
 )
-def test_progress_of_an_external_upload_is_what_its_script_says(
+def test_progress_of_an_external_upload_is_what_its_script_reports(
     connection: sa.Connection, status: Status, said: int | None, progress: int
 ) -> None:
     upload = created(connection, processor=Processor.EXTERNAL)
@@ -517,7 +515,7 @@ def test_the_first_report_of_a_run_begins_an_attempt(connection: sa.Connection) 
     assert first.counting_since == second.counting_since
 
 
-def test_a_report_that_was_found_to_fit_to_another_state_changes_nothing(connection: sa.Connection) -> None:
+def test_a_report_checked_against_an_outdated_state_changes_nothing(connection: sa.Connection) -> None:
     old = brought_to(connection, Status.PROCESSING, Processor.EXTERNAL)
     new = reported(connection, old, rows_success=5)
     with pytest.raises(TransitionError):
@@ -526,7 +524,7 @@ def test_a_report_that_was_found_to_fit_to_another_state_changes_nothing(connect
     assert new == uploads.get(connection, old.id)
 
 
-def test_a_retry_of_an_external_upload_waits_for_a_script_that_begins_anew(connection: sa.Connection) -> None:
+def test_a_retry_of_an_external_upload_resets_its_counts(connection: sa.Connection) -> None:
     upload = created(connection, processor=Processor.EXTERNAL, rows_total=100)
     upload = reported(connection, upload, rows_total=100, rows_success=40, rows_failed=2, progress=42)
     upload = reported(
@@ -539,7 +537,7 @@ def test_a_retry_of_an_external_upload_waits_for_a_script_that_begins_anew(conne
     assert (retried.rows_total, retried.seq) == (100, upload.seq + 1)
 
 
-def test_an_external_upload_waits_for_no_worker_and_is_nobodys_to_take_back(connection: sa.Connection) -> None:
+def test_an_external_upload_neither_waits_for_a_worker_nor_is_taken_back(connection: sa.Connection) -> None:
     for status in (Status.PENDING, Status.PROCESSING):
         set_to(connection, brought_to(connection, status, Processor.EXTERNAL), updated_at=MOMENT)
 
@@ -547,7 +545,7 @@ def test_an_external_upload_waits_for_no_worker_and_is_nobodys_to_take_back(conn
     assert uploads.abandoned(connection) == []
 
 
-def test_only_an_external_upload_that_is_active_falls_silent(connection: sa.Connection) -> None:
+def test_only_an_active_external_upload_becomes_silent(connection: sa.Connection) -> None:
     for status in Status:
         set_to(connection, brought_to(connection, status), updated_at=MOMENT)
     quiet = [set_to(connection, brought_to(connection, each, Processor.EXTERNAL), updated_at=MOMENT) for each in Status]
@@ -558,7 +556,7 @@ def test_only_an_external_upload_that_is_active_falls_silent(connection: sa.Conn
     ]
 
 
-def test_silence_is_noted_once_and_counts_from_the_last_word(connection: sa.Connection) -> None:
+def test_silence_is_recorded_once_and_counts_from_the_last_report(connection: sa.Connection) -> None:
     upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
     noted = uploads.mark_silent(connection, upload.id, for_seconds=60)
     again = uploads.mark_silent(connection, upload.id, for_seconds=60)
@@ -570,7 +568,7 @@ def test_silence_is_noted_once_and_counts_from_the_last_word(connection: sa.Conn
     assert [noted] == uploads.silent_for(connection, 60)
 
 
-def test_a_word_ends_the_silence(connection: sa.Connection) -> None:
+def test_a_report_ends_the_silence(connection: sa.Connection) -> None:
     upload = set_to(connection, brought_to(connection, Status.PROCESSING, Processor.EXTERNAL), updated_at=MOMENT)
     silent = uploads.mark_silent(connection, upload.id, for_seconds=60)
     assert silent is not None
@@ -617,27 +615,27 @@ def test_pages_lead_to_older_uploads_and_back(connection: sa.Connection) -> None
     assert (third.newer, third.older) == (ids[3], None)
 
 
-def test_a_page_that_is_just_full_has_nothing_older(connection: sa.Connection) -> None:
+def test_a_page_with_exactly_the_limit_has_no_older_page(connection: sa.Connection) -> None:
     many(connection, 3)
 
     assert uploads.page(connection, limit=3).older is None
 
 
-def test_a_page_near_the_newest_leads_back_to_the_very_first_page(connection: sa.Connection) -> None:
+def test_a_page_near_the_newest_links_back_to_the_first_page(connection: sa.Connection) -> None:
     ids = many(connection, 5)
 
     assert ids[0] == uploads.page(connection, limit=3, cursor=ids[2]).newer
     assert uploads.page(connection, limit=3, cursor=ids[0]).newer is None
 
 
-def test_a_page_may_begin_anywhere(connection: sa.Connection) -> None:
+def test_a_cursor_may_be_any_number(connection: sa.Connection) -> None:
     ids = many(connection, 2)
 
     assert ids == [each.id for each in uploads.page(connection, limit=9, cursor=ids[0] + 1000).items]
     assert uploads.page(connection, limit=9, cursor=ids[1] - 1) == uploads.Page([], ids[0], None)
 
 
-def test_pages_of_one_status_lead_past_all_others(connection: sa.Connection) -> None:
+def test_pages_of_one_status_skip_all_others(connection: sa.Connection) -> None:
     wanted = [brought_to(connection, status).id for status in (*Status, *Status) if status is not Status.PENDING]
     failed = [wanted[6], wanted[2]]
     query = HistoryQuery(status=Status.FAILED)
@@ -663,7 +661,7 @@ def test_pages_of_one_status_lead_past_all_others(connection: sa.Connection) -> 
         (".csv", ["it's.csv", "back\\slash.csv", "100_done.csv", "100% done.csv", "1000done.csv"]),
     ],
 )
-def test_a_search_takes_every_character_as_it_is(connection: sa.Connection, search: str, found: list[str]) -> None:
+def test_a_search_has_no_wildcards(connection: sa.Connection, search: str, found: list[str]) -> None:
     for name in ("1000done.csv", "100% done.csv", "100_done.csv", "back\\slash.csv"):
         created(connection, name)
     created(connection, "it's.csv", dataset="sales_june")
@@ -673,12 +671,12 @@ def test_a_search_takes_every_character_as_it_is(connection: sa.Connection, sear
 
 
 def changed(connection: sa.Connection, status: Status, seconds: float) -> int:
-    """The id of an upload that came to its state so many seconds after the moment."""
+    """The id of an upload whose status changed so many seconds after MOMENT."""
     upload = set_to(connection, brought_to(connection, status), updated_at=MOMENT + timedelta(seconds=seconds))
     return upload.id
 
 
-def test_what_ended_after_a_moment_is_told_in_the_order_of_its_end(connection: sa.Connection) -> None:
+def test_uploads_that_ended_after_a_moment_are_in_the_order_of_their_end(connection: sa.Connection) -> None:
     changed(connection, Status.COMPLETED, 0)
     third = changed(connection, Status.CANCELLED, 3)
     first = changed(connection, Status.COMPLETED, 0.000001 if connection.dialect.name == "postgresql" else 0.001)
@@ -690,7 +688,7 @@ def test_what_ended_after_a_moment_is_told_in_the_order_of_its_end(connection: s
     assert [second, third] == [each.id for each in uploads.ended_since(connection, MOMENT, limit=2)]
 
 
-def test_what_changed_since_a_moment_includes_all_that_is_active(connection: sa.Connection) -> None:
+def test_uploads_changed_since_a_moment_include_all_active_ones(connection: sa.Connection) -> None:
     later = changed(connection, Status.COMPLETED, 1)
     at_once = changed(connection, Status.CANCELLED, 0)
     changed(connection, Status.FAILED, -1)
@@ -700,7 +698,7 @@ def test_what_changed_since_a_moment_includes_all_that_is_active(connection: sa.
     assert [waiting, running, at_once, later] == [each.id for each in uploads.changed_since(connection, MOMENT)]
 
 
-def test_a_moment_may_be_told_in_any_time_zone(connection: sa.Connection) -> None:
+def test_a_moment_may_have_any_time_zone(connection: sa.Connection) -> None:
     ended = changed(connection, Status.COMPLETED, 1)
     from_abroad = MOMENT.astimezone(datetime.strptime("+0530", "%z").tzinfo)
 
@@ -708,7 +706,7 @@ def test_a_moment_may_be_told_in_any_time_zone(connection: sa.Connection) -> Non
     assert MOMENT + timedelta(seconds=1) == uploads.get(connection, ended).updated_at
 
 
-def test_what_changed_lately_goes_by_the_clock_of_the_database(connection: sa.Connection) -> None:
+def test_recent_changes_are_determined_by_the_clock_of_the_database(connection: sa.Connection) -> None:
     fresh = brought_to(connection, Status.COMPLETED)
     changed(connection, Status.COMPLETED, 0)
     old_but_active = changed(connection, Status.PENDING, 0)
@@ -716,7 +714,7 @@ def test_what_changed_lately_goes_by_the_clock_of_the_database(connection: sa.Co
     assert [fresh.id, old_but_active] == [each.id for each in uploads.changed_lately(connection, 60)]
 
 
-def test_only_a_lease_that_is_over_makes_an_upload_abandoned(connection: sa.Connection) -> None:
+def test_only_uploads_with_an_expired_lease_are_abandoned(connection: sa.Connection) -> None:
     claimed(connection, lease=60)
     silent = claimed(connection, lease=-1)
     uploads.complete(connection, claim_of(claimed(connection, lease=-1)))
@@ -725,7 +723,7 @@ def test_only_a_lease_that_is_over_makes_an_upload_abandoned(connection: sa.Conn
     assert [silent] == uploads.abandoned(connection)
 
 
-def test_uploads_wait_from_when_their_record_changed_last(connection: sa.Connection) -> None:
+def test_waiting_time_counts_from_the_last_change_of_the_record(connection: sa.Connection) -> None:
     long_ago = changed(connection, Status.PENDING, 0)
     just_now = created(connection)
     changed(connection, Status.PROCESSING, 0)
@@ -741,7 +739,7 @@ def test_uploads_are_found_by_their_ids(connection: sa.Connection) -> None:
     assert uploads.get_many(connection, []) == []
 
 
-def test_the_newest_change_is_the_newest_of_all(connection: sa.Connection) -> None:
+def test_the_newest_change_is_that_of_any_upload(connection: sa.Connection) -> None:
     assert uploads.newest_change(connection) is None
 
     changed(connection, Status.COMPLETED, 5)

@@ -31,14 +31,14 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def _stop_is_taken_back() -> Iterator[None]:
-    """A worker of the test's own process, told to stop, leaves the process itself as it was."""
+    """Resets the stop request that a worker sets in the process of the test."""
     yield
     shutdown.requested.clear()
 
 
 @pytest.mark.usefixtures("_stop_is_taken_back")
 @ONE_DATABASE
-def test_a_worker_asked_to_stop_just_when_its_horse_has_ended_stops_in_peace(settings: Settings) -> None:
+def test_a_worker_stops_without_an_error_if_its_horse_has_just_ended(settings: Settings) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with Redis.from_url(settings.redis) as client:
@@ -51,7 +51,7 @@ def test_a_worker_asked_to_stop_just_when_its_horse_has_ended_stops_in_peace(set
 #: What a worker process runs.
 WORK = "from jobs.worker import work; from jobs.settings import Settings; work(Settings.load())"
 
-#: The same, told to stop when it has taken its first job and is about to fork the horse for it.
+#: The same, stopped after it has taken its first job and before it forks the work horse.
 WORK_STOPPED_BEFORE_THE_FORK = f"""
 import os, signal
 from jobs.worker import ImportWorker
@@ -65,7 +65,7 @@ ImportWorker.fork_work_horse = stopped
 
 
 class WorkerProcess:
-    """One worker, as `bulk-upload worker` is one, with its output in a file."""
+    """A worker process like `bulk-upload worker`, with its output in a file."""
 
     def __init__(self, settings: Settings, log: Path, script: str) -> None:
         self._log = log
@@ -80,7 +80,7 @@ class WorkerProcess:
 
     @property
     def horse(self) -> int | None:
-        """The process that imports, if there is one now."""
+        """The work horse, if there is one now."""
         with suppress(FileNotFoundError):
             found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             self._horses.update(map(int, found))
@@ -92,7 +92,7 @@ class WorkerProcess:
         return self._log.read_text("utf-8")
 
     def kill(self) -> None:
-        """End the worker, and a horse of it that was seen."""
+        """End the worker and its known work horse."""
         self.process.kill()
         self.process.wait(10)
         for pid in self._horses:
@@ -105,7 +105,7 @@ Start = Callable[..., WorkerProcess]
 
 @pytest.fixture
 def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker that imports in chunks of so many bytes; at the end of the test none is left."""
+    """Starts a worker with chunks of so many bytes; all end with the test."""
     require(Path("/proc/self/task").exists(), "needs /proc to find a worker's children")
     workers: list[WorkerProcess] = []
 
@@ -119,19 +119,19 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         worker.kill()
 
 
-#: Rows of a file that takes its time: in chunks of 2 kB, a second or so.
+#: Rows of a file whose import takes about a second in chunks of 2 kB.
 MANY = 40_000
 
 
 def long_import(settings: Settings, database: Database, queue: UploadQueue) -> Upload:
-    """A file that is long under way, in the line."""
+    """A queued upload whose import takes a while."""
     upload = recorded(settings, database, "n\n" + "".join(f"{n}\n" for n in range(1, MANY + 1)))
     queue.enqueue(upload)
     return upload
 
 
 def under_way(database: Database, upload: Upload) -> Upload:
-    """The upload once some of its rows are in."""
+    """The upload once some of its rows are imported."""
 
     def some_rows() -> Upload | None:
         found = now(database, upload)
@@ -151,7 +151,7 @@ def ended(database: Database, upload: Upload) -> Upload:
 
 
 def check_whole(database: Database, upload: Upload) -> None:
-    """That each of the file's rows is in, once."""
+    """Assert that each row of the file was imported once."""
     assert (upload.status, upload.error) == (Status.COMPLETED, None)
     assert (upload.rows_success, upload.rows_failed, upload.rows_total) == (MANY, 0, MANY)
     columns = 'count(*), count(DISTINCT "_row_number"), sum("_row_number"), sum(n), min(n), max(n)'
@@ -160,7 +160,7 @@ def check_whole(database: Database, upload: Upload) -> None:
     assert found == (MANY, MANY, MANY * (MANY + 1) // 2, MANY * (MANY + 1) // 2, 1, MANY)
 
 
-def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
+def test_a_worker_imports_queued_uploads_and_counts_as_alive(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start()
@@ -177,7 +177,7 @@ def test_a_worker_imports_what_is_in_the_line_and_is_counted_while_it_lives(
 
 
 @ONE_DATABASE
-def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue: UploadQueue, start: Start) -> None:
+def test_a_worker_without_heartbeats_does_not_count(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
     until(lambda: queue.status().workers == 1, "the worker to be counted")
     worker.kill()
@@ -189,7 +189,7 @@ def test_a_worker_that_has_been_silent_is_not_counted(settings: Settings, queue:
     assert queue.status().workers == 0
 
 
-def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(
+def test_an_upload_whose_horse_is_killed_continues_at_once(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start(chunk_bytes=2048)
@@ -206,7 +206,7 @@ def test_an_upload_whose_horse_is_killed_is_gone_on_with_at_once(
     assert f"Took upload {upload.id} back from attempt 1: its process ended by signal 9." in worker.log
 
 
-def test_a_worker_asked_to_stop_hands_back_after_the_running_chunk_and_another_goes_on(
+def test_a_stopping_worker_hands_back_after_a_chunk_and_another_continues(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start(chunk_bytes=2048)
@@ -225,7 +225,7 @@ def test_a_worker_asked_to_stop_hands_back_after_the_running_chunk_and_another_g
 
 
 @ONE_DATABASE
-def test_a_worker_asked_to_stop_before_its_horse_is_born_does_not_wait_for_the_whole_file(
+def test_a_worker_stopped_before_the_fork_does_not_wait_for_the_whole_file(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     upload = long_import(settings, database, queue)
@@ -236,7 +236,7 @@ def test_a_worker_asked_to_stop_before_its_horse_is_born_does_not_wait_for_the_w
     assert (status, handed_back.status, handed_back.rows_processed) == (0, Status.PENDING, 0)
 
 
-def test_an_upload_whose_worker_and_horse_are_killed_is_gone_on_with_after_its_lease(
+def test_an_upload_whose_worker_and_horse_are_killed_continues_after_its_lease(
     settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
 ) -> None:
     worker = start(chunk_bytes=2048)

@@ -1,6 +1,6 @@
-"""Clients of the event streams that come and go as browsers do: they vanish, stall, and come back with Last-Event-ID.
+"""Clients of the event streams that behave like browsers: they disconnect, stall, and reconnect with Last-Event-ID.
 
-They live in a thread of the test with an event loop of its own. What each was told is checked as it comes.
+They run in one thread with its own event loop. Each client checks every message that it receives.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from jobs.events import Event
 from jobs.uploads import TERMINAL, Status, Upload
 from webapp.history import PAGE_SIZE
 
-#: Seconds until a client comes back that was never told when.
+#: Seconds until a client reconnects that has not received a `retry`.
 RETRY = 0.5
-#: Bytes that a client's kernel and its reader take before the server notices that nobody reads.
+#: Bytes that a client's kernel and its reader buffer before the server notices that the client does not read.
 RECEIVED, READ_AHEAD = 8 * 1024, 4 * 1024
-#: Bytes that are read at once: seldom a whole message.
+#: Bytes per read: rarely a whole message.
 AT_ONCE = 1_000
 
-#: Of 1, the connections on which a client vanishes, and those on which it stalls.
+#: Shares of the connections on which a client disconnects, and on which it stalls.
 VANISH, STALL = 0.35, 0.3
-#: Seconds that it stalls: some go on in time, and some are cut.
+#: Seconds that it stalls: in the first range the server waits, in the second it may disconnect the client.
 STALLS = (1.0, 5.0), (10.0, 20.0)
 
 ROW = re.compile(r'<tr id="upload-(\d+)"[^>]*? data-seq="(\d+)" data-status="(\w+)"')
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a stream. id: None for one that has none. data: "" for one that is not dispatched."""
+    """One message of a stream. id: None if it has none. data: "" if a browser would not dispatch it."""
 
     event: str
     id: str | None
@@ -68,13 +68,13 @@ def parse(block: bytes) -> Message:
 
 @lru_cache(maxsize=10_000)
 def state_in(data: str) -> dict[str, Any]:
-    """What a message of a JSON stream says. Shared: not to be changed."""
+    """The state in a message of a JSON stream. Callers share it and must not change it."""
     state: dict[str, Any] = json.loads(data)
     return state
 
 
 class Answer:
-    """The answer on one connection, taken to pieces as it comes."""
+    """The response on one connection, parsed as it arrives."""
 
     def __init__(self, hear: Callable[[Message], None]) -> None:
         self._hear = hear
@@ -109,7 +109,7 @@ class Visitor:
         self._timers: list[asyncio.TimerHandle] = []
         self.name = f"visitor {number} of {path}"
         self.connections = 0
-        #: The newest seq of each upload that was told on this connection.
+        #: The newest seq of each upload received on this connection.
         self.told: dict[int, int] = {}
         self.is_connected = self.is_finished = self.has_left = False
         self.violations: list[str] = []
@@ -119,29 +119,29 @@ class Visitor:
         return self.is_connected and self._reading.is_set()
 
     def hear(self, message: Message) -> None:
-        """A message that has data, and is more than a sign of life."""
+        """Handle a message that has data and is not a heartbeat."""
         raise NotImplementedError
 
     def lacks(self, uploads: Mapping[int, Upload]) -> bool:
-        """Whether it knows an older state than one of these."""
+        """Whether it has an older state than one of these."""
         raise NotImplementedError
 
     def differs(self, uploads: Mapping[int, Upload]) -> str:
-        """Where what it knows is not exactly this, now that all is over; "" if nowhere."""
+        """A sentence about the first difference between these final states and what it has, "" if there is none."""
         raise NotImplementedError
 
     def is_told(self, upload_id: int, seq: int, *, again: bool = False) -> None:
-        """Check a state against those before it on this connection. again: the same one may come twice."""
+        """Check a state against earlier ones on this connection. again: the same one may arrive twice."""
         before = self.told.get(upload_id, 0)
         if seq < before or (seq == before and not again):
-            self.violates(f"was told seq {seq} of upload {upload_id} after {before}")
+            self.violates(f"received seq {seq} of upload {upload_id} after {before}")
         self.told[upload_id] = seq
 
     def violates(self, what: str) -> None:
         self.violations.append(f"{self.name} {what} on connection {self.connections}")
 
     async def live(self) -> None:
-        """Come, and come back, until there is nothing more to hear."""
+        """Connect and reconnect until the stream has ended or the client leaves."""
         while not (self.is_finished or self.has_left):
             with suppress(OSError):
                 await self._visit()
@@ -179,7 +179,7 @@ class Visitor:
         return connected
 
     def _begin(self) -> None:
-        """A connection begins, on which nothing was told yet."""
+        """Reset what belongs to one connection."""
 
     def _request(self) -> bytes:
         host, port = self._crowd.address
@@ -197,7 +197,7 @@ class Visitor:
             self.hear(message)
 
     def make_plan(self) -> None:
-        """What it will do on this connection: only listen, vanish between any two bytes, or stall for a while."""
+        """Plan this connection: only read, disconnect between any two bytes, or stall for a while."""
         self._reading.set()
         if self._crowd.is_calm:
             return
@@ -227,21 +227,21 @@ class Visitor:
         self._reading.set()
 
     def leave(self) -> None:
-        """Vanish for good."""
+        """Disconnect and do not reconnect."""
         self.has_left = True
         self.vanish()
 
     def calm_down(self) -> None:
-        """Only listen from now on."""
+        """Only read from now on."""
         self._forget_plan()
         self._reading.set()
 
 
 class Script(Visitor):
-    """Of a JSON stream: the general one, or that of one upload. It keeps the newest state of each upload."""
+    """A client of a JSON stream: the general one, or one upload's. It keeps the newest state of each upload."""
 
     def __init__(self, crowd: "Visitors", number: int, path: str, upload_id: int | None = None) -> None:
-        """upload_id: of which alone it may hear."""
+        """upload_id: the only upload whose states it may receive; None: any."""
         super().__init__(crowd, number, path)
         self._upload_id = upload_id
         self.known: dict[int, dict[str, Any]] = {}
@@ -251,7 +251,7 @@ class Script(Visitor):
         upload_id, seq = state["file_id"], state["seq"]
         self.is_told(upload_id, seq)
         if self._upload_id not in (None, upload_id):
-            self.violates(f"was told of upload {upload_id}")
+            self.violates(f"received upload {upload_id}")
         if upload_id not in self.known or self.known[upload_id]["seq"] < seq:
             self.known[upload_id] = state
 
@@ -265,18 +265,18 @@ class Script(Visitor):
         for upload in self._concerned(uploads):
             expected, actual = vars(Event.from_upload(upload)), self.known.get(upload.id)
             if actual != expected:
-                return f"{self.name} knows {actual}, not {expected}"
+                return f"{self.name} has {actual}, not {expected}"
             if self.told.get(upload.id, upload.seq) != upload.seq:
-                return f"{self.name} was told seq {self.told[upload.id]} last on its last connection, not {upload.seq}"
+                return f"{self.name} received seq {self.told[upload.id]} last on its last connection, not {upload.seq}"
         if self._upload_id is not None and not self.is_finished:
-            return f"{self.name} was not told that nothing more will come"
+            return f"{self.name} did not receive the end of the stream"
         return ""
 
 
 class Page(Visitor):
-    """Of an HTML stream. It shows what the page would, and counts the toasts of each connection."""
+    """A client of an HTML stream. It shows what the page would show, and counts the toasts of each connection."""
 
-    #: A state as the markup has it: upload, seq, status.
+    #: A state in the markup: upload, seq, status.
     MARK: re.Pattern[str]
 
     def __init__(self, crowd: "Visitors", number: int, path: str) -> None:
@@ -290,15 +290,15 @@ class Page(Visitor):
     def hear(self, message: Message) -> None:
         for toast in TOAST.findall(message.data):
             if toast in self._toasts:
-                self.violates(f"was told twice of the end {toast}")
+                self.violates(f"received the toast {toast} twice")
             self._toasts.add(toast)
 
     def show(self, upload_id: int, seq: int, status: str) -> None:
-        self.is_told(upload_id, seq, again=True)  # what is said of its place in the line may change
+        self.is_told(upload_id, seq, again=True)  # its position in the queue may change
         self.shown[upload_id] = seq, status
 
     def _expected(self, uploads: Mapping[int, Upload]) -> list[Upload]:
-        """What it has to show at least."""
+        """The uploads that it must show."""
         raise NotImplementedError
 
     def lacks(self, uploads: Mapping[int, Upload]) -> bool:
@@ -313,11 +313,11 @@ class Page(Visitor):
 
 
 class History(Page):
-    """Of the first page of the history."""
+    """A client of the first page of the history."""
 
     def __init__(self, crowd: "Visitors", number: int, path: str) -> None:
         super().__init__(crowd, number, path)
-        #: Uploads that ended before its eyes.
+        #: Uploads that ended during this connection.
         self._ended: set[int] = set()
 
     def _begin(self) -> None:
@@ -345,7 +345,7 @@ class History(Page):
 
 
 class Detail(Page):
-    """Of an upload's own page."""
+    """A client of an upload's page."""
 
     def __init__(self, crowd: "Visitors", number: int, path: str, upload_id: int) -> None:
         super().__init__(crowd, number, path)
@@ -369,7 +369,7 @@ class Detail(Page):
 
 
 class Visitors:
-    """All of them, in a thread, inside the block."""
+    """All clients. They run in a thread inside the block."""
 
     def __init__(self, host: str, port: int, seed: int) -> None:
         self.address = host, port
@@ -398,7 +398,7 @@ class Visitors:
         return [violation for each in self._all for violation in each.violations]
 
     def come(self, make: Callable[["Visitors", int], Visitor], count: int = 1) -> None:
-        """So many of one kind. make: from all of them and a number."""
+        """Start some clients of one kind. make: creates one, from this object and a number."""
 
         async def begin() -> None:
             for _ in range(count):
@@ -409,7 +409,7 @@ class Visitors:
         self._run(begin())
 
     def leave(self, count: int) -> None:
-        """So many, by chance, go for good."""
+        """Disconnect a random selection for good."""
 
         async def go() -> None:
             for each in random.Random(self.seed).sample(self.staying, count):
@@ -418,7 +418,7 @@ class Visitors:
         self._run(go())
 
     def stir(self) -> None:
-        """From now on they vanish and stall."""
+        """From now on they disconnect and stall at random."""
 
         async def stir() -> None:
             self.is_calm = False
@@ -428,7 +428,7 @@ class Visitors:
         self._run(stir())
 
     def calm_down(self) -> None:
-        """From now on all stay connected and read."""
+        """From now on they stay connected and read."""
 
         async def calm() -> None:
             self.is_calm = True
@@ -438,7 +438,7 @@ class Visitors:
         self._run(calm())
 
     def ignorant(self, uploads: Mapping[int, Upload], among: Iterable[Visitor]) -> list[Visitor]:
-        """Those who do not know these states yet, and may still be told."""
+        """The clients that do not have these states yet and may still receive them."""
 
         async def look() -> list[Visitor]:
             self._raise_failure()
@@ -447,7 +447,7 @@ class Visitors:
         return self._run(look())
 
     def differences(self, uploads: Mapping[int, Upload]) -> list[str]:
-        """A sentence for each that stays and does not know exactly this."""
+        """A sentence for each connected client that does not have exactly these states."""
 
         async def look() -> list[str]:
             self._raise_failure()

@@ -1,4 +1,4 @@
-"""The pages in a real browser, on the whole system as `bulk-upload serve` runs it, with processes dying under it."""
+"""The pages in a real browser, on the whole system as `bulk-upload serve` runs it, while processes are killed."""
 
 import os
 import re
@@ -21,8 +21,8 @@ from tests.support.waiting import until
 FLIGHTS = 336_776
 WINTER = 80_000
 
-#: A chunk of these many bytes takes milliseconds, so that a file of 8 MB is in process for seconds.
-SMALL_BLOCKS = {"BULK_UPLOAD_CHUNK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
+#: A chunk of this size takes milliseconds to import, so that a file of 8 MB takes seconds.
+SMALL_CHUNKS = {"BULK_UPLOAD_CHUNK_BYTES": "32768", "BULK_UPLOAD_LEASE": "2", "BULK_UPLOAD_SWEEP": "0.5"}
 
 PERCENT = "document.querySelector('{} progress')?.getAttribute('value')"
 
@@ -48,7 +48,7 @@ def winter(flights: Path) -> Path:
 
 
 def send(url: str, path: Path) -> int:
-    """Upload a file as a script does; its id."""
+    """Upload a file through the API. Returns its id."""
     with path.open("rb") as file:
         answer = httpx.post(f"{url}/api/v1/uploads", files={"file": (path.name, file)}, timeout=60)
     assert answer.status_code == 201
@@ -61,18 +61,18 @@ def upload_of(url: str, upload_id: int) -> dict[str, object]:
 
 
 def until_processing(url: str, upload_id: int, *, rows: int = 1) -> None:
-    """Until some rows are in and more are to come."""
+    """Wait until some rows are imported and others are not."""
 
     def is_underway() -> bool:
         state = upload_of(url, upload_id)
         assert state["status"] in ("pending", "processing"), state
         return state["status"] == "processing" and int(str(state["rows_processed"])) >= rows
 
-    until(is_underway, f"upload {upload_id} to be in process")
+    until(is_underway, f"upload {upload_id} to be processing")
 
 
 def percentages(page: Page, selector: str, last: str = "100") -> list[str]:
-    """The different values that a progress bar shows until it shows the last."""
+    """The distinct values that a progress bar shows, up to the last one."""
     seen: list[str] = []
 
     def look() -> bool:
@@ -97,7 +97,7 @@ def a_file(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecomer(
+def test_both_pages_and_a_page_opened_later_show_the_progress_of_an_upload(
     start: Callable[..., Serve], context: BrowserContext, browser: Browser, flights: Path
 ) -> None:
     url = start(BULK_UPLOAD_CHUNK_BYTES="262144").url
@@ -110,10 +110,10 @@ def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecome
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     until_processing(url, 1)
     other = browser.new_context()
-    latecomer = other.new_page()
-    latecomer.goto(f"{url}/uploads/1")
+    late_page = other.new_page()
+    late_page.goto(f"{url}/uploads/1")
 
-    assert latecomer.locator("#upload").get_attribute("data-status") == "processing"
+    assert late_page.locator("#upload").get_attribute("data-status") == "processing"
 
     other.close()
     seen_on_history = percentages(history, "#upload-1")
@@ -129,20 +129,20 @@ def test_a_file_dropped_into_the_form_is_watched_on_both_pages_and_by_a_latecome
     expect(page.locator("#live")).to_have_count(0)
 
 
-def test_a_page_of_an_upload_shows_at_least_five_percentages(
+def test_the_page_of_an_upload_shows_at_least_five_percentages(
     start: Callable[..., Serve], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_BLOCKS).url
+    url = start(**SMALL_CHUNKS).url
     upload_id = send(url, winter)
     page = open_live(context, f"{url}/uploads/{upload_id}")
 
     assert len(percentages(page, "#upload")) >= 5
 
 
-def test_a_row_changes_in_place_with_no_navigation_and_no_request_but_the_stream(
+def test_a_row_changes_in_place_without_a_navigation_or_another_request(
     start: Callable[..., Serve], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_BLOCKS).url
+    url = start(**SMALL_CHUNKS).url
     history = open_live(context, f"{url}/uploads")
     upload_id = send(url, winter)
     row = history.locator(f"#upload-{upload_id}")
@@ -181,7 +181,7 @@ def test_new_uploads_appear_on_top_of_the_history(
     expect(history.get_by_text("No uploads yet")).to_be_hidden()
 
 
-def test_a_file_that_is_no_table_ends_failed_with_words_for_people(
+def test_a_file_that_is_not_a_table_fails_with_a_readable_message(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     url = start().url
@@ -191,16 +191,16 @@ def test_a_file_that_is_no_table_ends_failed_with_words_for_people(
 
     upload_id = send(url, document)
 
-    expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This seems to be a PDF document")
+    expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This looks like a PDF document")
     history.click(f"#upload-{upload_id} .file")
-    expect(history.locator("#upload-problem")).to_contain_text("Expected is a table: CSV, also as .gz or .zip")
+    expect(history.locator("#upload-problem")).to_contain_text("Upload a table: a CSV file (also as .gz or .zip)")
     expect(history.locator("body")).not_to_contain_text("Traceback")
 
 
-def test_cancel_stops_an_import_and_try_again_finishes_it(
+def test_cancel_stops_an_import_and_try_again_completes_it(
     start: Callable[..., Serve], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_BLOCKS).url
+    url = start(**SMALL_CHUNKS).url
     history = open_live(context, f"{url}/uploads")
     upload_id = send(url, winter)
     page = open_live(context, f"{url}/uploads/{upload_id}")
@@ -223,7 +223,7 @@ def test_cancel_stops_an_import_and_try_again_finishes_it(
 
 
 def rows_in(url: str, dataset: str) -> int:
-    """Rows that are really in a dataset's table, each with its number once."""
+    """The number of rows in a dataset's table. Fails if two have the same upload and row number."""
     with httpx.stream("GET", f"{url}/api/v1/datasets/{dataset}/rows.csv?provenance=1", timeout=120) as answer:
         keys = [line.rsplit(",", 2)[1:] for line in answer.iter_lines()][1:]
     assert len({tuple(key) for key in keys}) == len(keys)
@@ -243,15 +243,15 @@ def pid_of_worker(serve: Serve) -> int:
 
 
 def pid_of_horse(serve: Serve) -> int:
-    """The worker's child that does the import."""
+    """The worker's child process, which runs the import."""
     return until(lambda: children_of(pid_of_worker(serve)), "the worker's horse")[0]
 
 
 @pytest.mark.parametrize("victim", [pid_of_redis, pid_of_web, pid_of_worker, pid_of_horse])
-def test_whoever_is_killed_open_pages_end_with_exactly_the_files_rows(
+def test_open_pages_show_exactly_the_files_rows_after_a_process_is_killed(
     start: Callable[..., Serve], context: BrowserContext, winter: Path, victim: Callable[[Serve], int]
 ) -> None:
-    serve = start(**SMALL_BLOCKS)
+    serve = start(**SMALL_CHUNKS)
     url = serve.url
     history = open_live(context, f"{url}/uploads")
     history.evaluate("window.neverReloaded = true")
@@ -277,14 +277,14 @@ def test_whoever_is_killed_open_pages_end_with_exactly_the_files_rows(
     assert "Traceback" not in serve.log
 
 
-def test_a_cut_stream_is_called_reconnecting_and_then_live_again(
+def test_the_badge_shows_reconnecting_and_then_live_after_a_lost_stream(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     serve = start()
     url = serve.url
     history = open_live(context, f"{url}/uploads")
 
-    serve.process.send_signal(signal.SIGSTOP)  # so that nobody starts the next web process
+    serve.process.send_signal(signal.SIGSTOP)  # so that it does not restart the web process
     os.kill(pid_of_web(serve), signal.SIGKILL)
     expect(history.locator("#connection")).to_have_text("Reconnecting…")
     serve.process.send_signal(signal.SIGCONT)
@@ -294,37 +294,37 @@ def test_a_cut_stream_is_called_reconnecting_and_then_live_again(
     expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"])
 
 
-def test_waiting_is_honest_about_missing_workers_and_stays_true(
+def test_a_pending_upload_shows_that_no_worker_is_running(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     serve = start("--workers", "0")
     url = serve.url
     history = open_live(context, f"{url}/uploads")
     send(url, small_file(tmp_path, "lonely.csv"))
-    expect(history.locator("#upload-rows .cell-status .sub")).to_have_text("no worker is running")
+    expect(history.locator("#upload-rows .cell-status .sub")).to_have_text("No worker is running")
 
     with serve.worker():
         expect(history.locator("#upload-rows .badge")).to_have_text("Completed")
 
 
-def test_waiting_is_honest_about_who_is_ahead_and_stays_true(
+def test_pending_uploads_show_their_positions_in_the_queue(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
-    url = start(**SMALL_BLOCKS).url
+    url = start(**SMALL_CHUNKS).url
     history = open_live(context, f"{url}/uploads")
     long = send(url, flights)
     until_processing(url, long)
     for number in range(3):
         send(url, small_file(tmp_path, f"{number}.csv"))
     waiting = history.locator("#upload-rows tr[data-status=pending] .cell-status .sub")
-    expect(waiting).to_have_text(["2 ahead of it", "1 ahead of it", "next in line"])
+    expect(waiting).to_have_text(["Queued: 2 ahead", "Queued: 1 ahead", "Queued: next"])
 
     httpx.post(f"{url}/api/v1/uploads/{long}/cancel")
 
     expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"] * 3 + ["Cancelled"])
 
 
-def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
+def test_the_form_proposes_the_dataset_with_the_same_columns(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     url = start().url
@@ -334,7 +334,7 @@ def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
     proposal, name = page.locator("#upload-proposal"), page.locator("#upload-dataset")
 
     page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "\ufeffWord;ID\nmore;99\n"))
-    expect(proposal).to_have_text("Its columns are those of words. Add its rows there")
+    expect(proposal).to_have_text("This file has the same columns as words. Add its rows there")
     page.set_input_files("#upload-file", a_file(tmp_path, "other.csv", "word,free\nx,1\n"))
     expect(page.locator("#drop-text")).to_contain_text("other.csv")
     expect(proposal).to_be_hidden()
@@ -357,7 +357,7 @@ def test_a_file_with_the_columns_of_a_dataset_is_proposed_to_go_there(
     assert rows_in(url, "words") == 21
 
 
-def test_the_same_file_again_waits_for_a_click(
+def test_a_duplicate_file_is_imported_only_after_a_click(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     url = start().url
@@ -386,7 +386,7 @@ def test_the_same_file_again_waits_for_a_click(
     assert rows_in(url, "words") == 40
 
 
-def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
+def test_failed_rows_can_be_downloaded_corrected_and_uploaded_again(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
 ) -> None:
     url = start().url
@@ -398,7 +398,7 @@ def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     parent = int(page.url.rpartition("/")[2])
-    expect(page.locator("#upload .badge")).to_have_text("Completed with errors")
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows")
     expect(page.locator("#upload-reasons tbody tr")).to_have_count(2)
 
     with page.expect_download() as download:
@@ -412,13 +412,13 @@ def test_failed_rows_are_downloaded_corrected_and_uploaded_as_they_are(
     failed.write_bytes(content.replace(b"six", b"6", 1))
     page.goto(f"{url}/uploads")
     page.set_input_files("#upload-file", failed)
-    expect(page.locator("#upload-alike")).to_have_text("words")
+    expect(page.locator("#upload-match")).to_have_text("words")
     page.click("#upload-use")
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     expect(page.locator("#upload .badge")).to_have_text("Completed")
     expect(page.locator("#upload .stat-good dd")).to_have_text("2")
-    page.get_by_role("link", name=f"#{parent}", exact=True).click()
+    page.get_by_role("link", name=f"upload #{parent}", exact=True).click()
     expect(page.locator("h1")).to_have_text("more.csv")
 
     assert rows_in(url, "words") == 24

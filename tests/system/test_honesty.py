@@ -1,4 +1,4 @@
-"""In a real browser: what a page says of itself is true, and rows do not jump about under who reads them."""
+"""In a real browser: a page reports its own connection correctly, and rows do not move while someone reads them."""
 
 import re
 import signal
@@ -31,12 +31,10 @@ def row_of(upload: Upload) -> str:
 
 
 def announcement(page: Page) -> Locator:
-    return page.get_by_role("link", name=re.compile(r"^\d+ changes?: show$"))
+    return page.get_by_role("link", name=re.compile(r"^Show \d+ more uploads?$"))
 
 
-def test_a_filtered_page_stays_as_it_is_and_announces_what_came_to_belong_to_it(
-    served: Served, context: BrowserContext
-) -> None:
+def test_a_filtered_page_keeps_its_rows_and_announces_new_matches(served: Served, context: BrowserContext) -> None:
     records = served.records
     first, second = records.processing("first.csv"), records.processing("second.csv")
     waiting = [records.pending(f"waiting {n}.csv") for n in range(3)]
@@ -49,12 +47,12 @@ def test_a_filtered_page_stays_as_it_is_and_announces_what_came_to_belong_to_it(
     expect(changes).to_have_count(0)
 
     claimed = [records.claim(upload) for upload in waiting]
-    expect(changes).to_have_text("3 changes: show")
+    expect(changes).to_have_text("Show 3 more uploads")
     for _ in range(5):
         second = records.advance(second)
     records.fail(claimed[0])
     expect(page.locator(row_of(second))).to_have_attribute("data-seq", str(second.seq))
-    expect(changes).to_have_text("2 changes: show")
+    expect(changes).to_have_text("Show 2 more uploads")
     expect(rows).to_have_text(["second.csv", "first.csv"])
 
     page.evaluate("window.neverReloaded = true")
@@ -70,17 +68,15 @@ def test_a_filtered_page_stays_as_it_is_and_announces_what_came_to_belong_to_it(
     assert page.url.endswith("?status=processing")
 
 
-def test_a_page_is_told_once_of_what_matches_its_search_and_the_link_leads_to_it(
-    served: Served, context: BrowserContext
-) -> None:
+def test_a_search_page_announces_a_new_match_with_a_link(served: Served, context: BrowserContext) -> None:
     address = f"{served.url}/uploads?q=august"
     page = open_live(context, address)
     changes = announcement(page)
-    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    expect(page.get_by_text("No matching uploads")).to_be_visible()
 
     served.records.completed("july.csv")
     served.records.completed("august.csv")
-    expect(changes).to_have_text("1 change: show")
+    expect(changes).to_have_text("Show 1 more upload")
     other = context.new_page()
     other.goto(str(changes.evaluate("link => link.href")))
 
@@ -88,27 +84,27 @@ def test_a_page_is_told_once_of_what_matches_its_search_and_the_link_leads_to_it
     expect(other.locator("#upload-rows .file")).to_have_text(["august.csv"])
 
 
-def test_what_belongs_behind_a_full_page_is_not_announced_on_it(served: Served, context: BrowserContext) -> None:
+def test_uploads_of_a_later_page_are_not_announced(served: Served, context: BrowserContext) -> None:
     records = served.records
     old = records.processing()
     for _ in range(PAGE_SIZE + 1):
         records.cancel(records.pending())
     page = open_live(context, f"{served.url}/uploads?status=cancelled")
     expect(page.locator("#upload-rows tr")).to_have_count(PAGE_SIZE)
-    page.evaluate("document.addEventListener('fitting', ({ detail }) => (window.told = detail.data))")
+    page.evaluate("document.addEventListener('fitting', ({ detail }) => (window.received = detail.data))")
 
     records.cancel(old)
     new = records.cancel(records.pending())
-    until(lambda: f'"{new.id}": true' in page.evaluate("window.told ?? ''"), "the page to be told of both")
+    until(lambda: f'"{new.id}": true' in page.evaluate("window.received ?? ''"), "the page to receive both")
 
-    assert announcement(page).text_content() == "1 change: show"
+    assert announcement(page).text_content() == "Show 1 more upload"
 
 
-def test_what_was_announced_is_shown_when_the_stream_begins_anew(served: Served, context: BrowserContext) -> None:
+def test_a_reconnected_page_shows_what_it_announced(served: Served, context: BrowserContext) -> None:
     page = open_live(context, f"{served.url}/uploads?status=pending")
     served.records.pending("june.csv")
     changes = announcement(page)
-    expect(changes).to_have_text("1 change: show")
+    expect(changes).to_have_text("Show 1 more upload")
 
     hide(page)
     show(page)
@@ -118,7 +114,7 @@ def test_what_was_announced_is_shown_when_the_stream_begins_anew(served: Served,
 
 
 def hide(page: Page) -> None:
-    """Tell the page what a browser tells one whose tab is left; headless, it never does."""
+    """Dispatch what a browser dispatches when a tab is hidden. A headless one never does."""
     page.evaluate(f"{HIDDEN}; document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -128,14 +124,14 @@ def show(page: Page) -> None:
 
 HIDDEN = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
 
-#: Notes what the badge says as long as the page is there.
+#: Records every text of the badge.
 WATCH_BADGE = """
-    window.said = [];
+    window.texts = [];
     const badge = document.getElementById("connection");
-    new MutationObserver(() => said.push(badge.textContent)).observe(badge, { subtree: true, childList: true });
+    new MutationObserver(() => texts.push(badge.textContent)).observe(badge, { subtree: true, childList: true });
 """
 
-#: Of hx-sse: what it tells of each that it opened.
+#: Records the connections that hx-sse opens.
 KEEP_CONNECTIONS = """
     window.connections = [];
     document.addEventListener("htmx:sse:after:connection", ({ detail }) => connections.push(detail.connection));
@@ -146,7 +142,7 @@ NEXT_PING = "new Promise((resolve) => document.addEventListener('ping', () => re
 
 @contextmanager
 def frozen(web: Web) -> Iterator[None]:
-    """Inside the block its connections are open, and silent."""
+    """Inside the block its connections stay open and silent."""
     web.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -154,7 +150,7 @@ def frozen(web: Web) -> Iterator[None]:
         web.process.send_signal(signal.SIGCONT)
 
 
-def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale(
+def test_the_badge_shows_for_how_long_a_frozen_server_has_been_silent(
     settings: Settings, context: BrowserContext
 ) -> None:
     page = context.new_page()
@@ -167,23 +163,23 @@ def test_a_server_that_froze_is_noticed_and_the_page_counts_how_long_it_is_stale
         page.goto(f"{web.url}/uploads")
         expect(badge).to_have_text("Live")
         page.evaluate(WATCH_BADGE)
-        for _ in range(4):  # more in all than a silence may last
+        for _ in range(4):  # longer in total than the longest allowed silence
             page.evaluate(NEXT_PING)
             page.clock.fast_forward(2_000)
-        assert page.evaluate("said") == []
+        assert page.evaluate("texts") == []
 
         with frozen(web):
             page.clock.fast_forward(10_000)
-            expect(badge).to_have_text(re.compile(r"^Stale\sfor \d\d s$"))
+            expect(badge).to_have_text(re.compile(r"^Not updated\sfor \d\d s$"))
             page.clock.fast_forward(3_600_000)
-            expect(badge).to_have_text(re.compile(r"^Stale\sfor 6\d min$"))
+            expect(badge).to_have_text(re.compile(r"^Not updated\sfor 6\d min$"))
             records.pending("june.csv")
 
         expect(badge).to_have_text("Live")
         expect(page.locator("#upload-rows .file")).to_have_text(["june.csv"])
 
 
-def test_a_short_break_is_not_worth_a_word(served: Served, context: BrowserContext) -> None:
+def test_the_badge_ignores_a_short_break(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
     page.clock.install()
     page.add_init_script(KEEP_CONNECTIONS)
@@ -193,13 +189,13 @@ def test_a_short_break_is_not_worth_a_word(served: Served, context: BrowserConte
     page.evaluate(WATCH_BADGE)
 
     page.evaluate("connections[0].reader.cancel()")
-    page.clock.run_for(1_000)  # hx-sse waits for half of it before it connects again, more or less
+    page.clock.run_for(1_000)  # hx-sse waits for about half of it before it reconnects
     until(lambda: page.evaluate("connections.length") == 2, "the next connection")
 
-    assert page.evaluate("said") == []
+    assert page.evaluate("texts") == []
 
 
-def test_a_page_that_slept_says_so_and_comes_back_to_the_truth(served: Served, context: BrowserContext) -> None:
+def test_a_page_that_slept_shows_its_age_and_then_updates(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
     page.clock.install()
     page.goto(f"{served.url}/uploads")
@@ -211,17 +207,15 @@ def test_a_page_that_slept_says_so_and_comes_back_to_the_truth(served: Served, c
 
     expect(page.locator("#connection")).to_have_text("Live")
 
-    assert list(dict.fromkeys(page.evaluate("said"))) == ["Stale\u00a0for 8 h", "Live"]
+    assert list(dict.fromkeys(page.evaluate("texts"))) == ["Not updated\u00a0for 8 h", "Live"]
 
 
-def has_a_seat(served: Served) -> bool:
+def accepts_streams(served: Served) -> bool:
     with served.client.stream("GET", "/api/v1/events") as answer:
         return answer.status_code == 200
 
 
-def test_a_hidden_tab_holds_no_connection_and_comes_back_with_all_that_happened(
-    one_stream: Served, context: BrowserContext
-) -> None:
+def test_a_hidden_tab_disconnects_and_catches_up_when_it_is_shown(one_stream: Served, context: BrowserContext) -> None:
     page = context.new_page()
     page.clock.install()
     page.goto(f"{one_stream.url}/uploads")
@@ -230,7 +224,7 @@ def test_a_hidden_tab_holds_no_connection_and_comes_back_with_all_that_happened(
     page.evaluate(WATCH_BADGE)
 
     hide(page)
-    until(lambda: has_a_seat(one_stream), "the only seat to be free")
+    until(lambda: accepts_streams(one_stream), "the only stream to be closed")
     completed = one_stream.records.completed("june.csv")
     page.clock.fast_forward(3_600_000)
     show(page)
@@ -238,10 +232,10 @@ def test_a_hidden_tab_holds_no_connection_and_comes_back_with_all_that_happened(
     expect(page.locator(f"{row_of(completed)} .badge")).to_have_text("Completed")
     expect(page.locator("#toasts .toast")).to_have_count(1)
     expect(badge).to_have_text("Live")
-    assert set(page.evaluate("said")) == {"Connecting…", "Live"}
+    assert set(page.evaluate("texts")) == {"Connecting…", "Live"}
 
 
-def test_a_tab_that_was_opened_behind_others_connects_when_it_is_seen(served: Served, context: BrowserContext) -> None:
+def test_a_tab_opened_in_the_background_connects_when_it_is_shown(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
     page.clock.install()
     page.add_init_script(HIDDEN)
@@ -258,7 +252,7 @@ def test_a_tab_that_was_opened_behind_others_connects_when_it_is_seen(served: Se
     assert len(streams) == 1
 
 
-def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served, context: BrowserContext) -> None:
+def test_a_page_with_a_slow_first_connection_opens_no_other(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
     page.clock.install()
     held: list[Route] = []
@@ -266,7 +260,7 @@ def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served,
     with page.expect_request("**/uploads/events**"):
         page.goto(f"{served.url}/uploads")
     page.clock.fast_forward(12_000)
-    expect(page.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor 1\d s$"))
+    expect(page.locator("#connection")).to_have_text(re.compile(r"^Not updated\sfor 1\d s$"))
 
     held.pop().continue_()
     expect(page.locator("#connection")).to_have_text("Live")
@@ -277,7 +271,7 @@ def test_a_page_whose_first_connection_takes_long_opens_no_other(served: Served,
     assert held == []
 
 
-def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Served, context: BrowserContext) -> None:
+def test_a_page_without_a_stream_shows_the_reason_and_retries(one_stream: Served, context: BrowserContext) -> None:
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         page.clock.install()
@@ -288,11 +282,9 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Se
     second.goto(f"{one_stream.url}/uploads")
     refusal = second.locator("#refusal")
 
-    expect(refusal).to_have_text(
-        re.compile("^This page is not live, and tries again by itself. This server has reached")
-    )
+    expect(refusal).to_have_text(re.compile("^Live updates are unavailable. .*: This server has reached its limit"))
     second.clock.fast_forward(6_000)
-    expect(second.locator("#connection")).to_have_text(re.compile(r"^Stale\sfor \d s$"))
+    expect(second.locator("#connection")).to_have_text(re.compile(r"^Not updated\sfor \d s$"))
     expect(second.locator("#uploads")).to_contain_text("june.csv")
 
     hide(first)
@@ -301,7 +293,7 @@ def test_a_page_that_is_refused_a_stream_says_why_and_tries_again(one_stream: Se
     expect(refusal).to_be_empty()
 
     show(first)
-    expect(first.locator("#refusal")).to_contain_text("This page is not live")
+    expect(first.locator("#refusal")).to_contain_text("Live updates are unavailable")
     hide(second)
     first.clock.run_for(10_000)
     expect(first.locator("#connection")).to_have_text("Live")

@@ -23,7 +23,7 @@ from tests.support.databases import Databases
 from tests.support.files import store, zipped
 from tests.support.services import RedisServer
 
-EXPECTED = "Expected is a table: CSV, also as .gz or .zip, or an Excel workbook (.xlsx)."
+EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
 
 @dataclass
@@ -130,8 +130,8 @@ def test_an_empty_file_is_refused_at_upload(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "filename", "sentence"),
     [
-        (b"\n\r\n  \n", "june.csv", "The file has no header line."),
-        (b"\xef\xbb\xbf", "june.csv", "The file has no header line."),
+        (b"\n\r\n  \n", "june.csv", "The file has no header row."),
+        (b"\xef\xbb\xbf", "june.csv", "The file has no header row."),
         (gzip.compress(b""), "june.csv.gz", "The file is empty."),
         (zipped(june=b""), "june.zip", "The file is empty."),
     ],
@@ -143,7 +143,7 @@ def test_a_file_with_nothing_in_it_fails(sent: Desk, content: bytes, filename: s
 def test_an_empty_sheet_fails(sent: Desk) -> None:
     refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx").refusal
 
-    assert refusal == "The sheet “June” is empty. The workbook also has “July”: name the sheet to read."
+    assert refusal == "The worksheet “June” is empty. Choose another worksheet: “July”."
 
 
 @pytest.mark.parametrize("content", ["id,name", "id,name\n", "\ufeffid,name\r\n\r\n"])
@@ -161,16 +161,16 @@ def test_a_header_alone_is_completed_with_no_rows(sent: Desk, content: str) -> N
 @pytest.mark.parametrize(
     ("content", "filename", "what"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "june.csv", "This seems to be a PNG image, not a table of text."),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "june.txt", "This seems to be a JPEG image, not a table of text."),
-        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "june.csv", "This seems to be a PDF document, not a table of text."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "june.csv", "This looks like a PNG image, not a table."),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "june.txt", "This looks like a JPEG image, not a table."),
+        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "june.csv", "This looks like a PDF document, not a table."),
         (
             b"<!DOCTYPE html>\n<html><body><table><tr><td>1</td></tr></table>",
             "june.csv",
-            "This seems to be a web page or an XML document, not a table of text.",
+            "This looks like a web page or an XML document, not a table.",
         ),
-        (b'[{"id": 1}, {"id": 2}]', "june.csv", "This seems to be JSON, not a table of text."),
-        (gzip.compress(b"%PDF-1.7\n"), "june.csv.gz", "This seems to be a PDF document, not a table of text."),
+        (b'[{"id": 1}, {"id": 2}]', "june.csv", "This looks like JSON, not a table."),
+        (gzip.compress(b"%PDF-1.7\n"), "june.csv.gz", "This looks like a PDF document, not a table."),
     ],
 )
 def test_a_file_that_is_no_table_fails_with_what_it_seems_to_be_and_what_is_expected(
@@ -180,9 +180,7 @@ def test_a_file_that_is_no_table_fails_with_what_it_seems_to_be_and_what_is_expe
 
 
 def test_a_binary_file_fails(sent: Desk) -> None:
-    assert sent(b"\x7fELF\2\1\1" + bytes(range(256)) * 4).refusal == (
-        "This seems to be a binary file, not a table of text."
-    )
+    assert sent(b"\x7fELF\2\1\1" + bytes(range(256)) * 4).refusal == ("This looks like a binary file, not a table.")
 
 
 # Rows
@@ -223,7 +221,7 @@ def test_a_stray_quote_inside_an_unquoted_cell_is_kept_as_text(sent: Desk) -> No
 def test_a_quote_that_is_never_closed_fails_the_line_where_it_opened_and_reading_goes_on(sent: Desk) -> None:
     outcome = sent('id,name\n1,"Smith"\n2,"Miller\n3,"Jones"\n4,Brown\n')
 
-    assert outcome.bad == {2: (['2,"Miller'], "a quote is opened and never closed")}
+    assert outcome.bad == {2: (['2,"Miller'], "has a quote that is never closed")}
     assert outcome.rows == [["1", "Smith"], ["3", "Jones"], ["4", "Brown"]]
 
 
@@ -233,10 +231,10 @@ def test_names_that_are_there_twice_or_empty_are_made_unique_and_reported(sent: 
     assert sent.columns(outcome.upload) == ["name", "name_2", "NAME_3", "column_4", "_row_number_2"]
     assert outcome.upload.header == ["name", "name_2", "NAME_3", "column_4", "_row_number_2"]
     assert outcome.upload.notes[-4:] == [
-        "Column 2 is called “name_2” instead of “name”.",
-        "Column 3 is called “NAME_3” instead of “NAME”.",
-        "Column 4 is called “column_4”.",
-        "Column 5 is called “_row_number_2” instead of “_row_number”.",
+        "Column 2 was renamed from “name” to “name_2”.",
+        "Column 3 was renamed from “NAME” to “NAME_3”.",
+        "Column 4 has no name and is called “column_4”.",
+        "Column 5 was renamed from “_row_number” to “_row_number_2”.",
     ]
     assert outcome.rows == [["a", "b", "c", "d", "e"]]
 
@@ -265,11 +263,11 @@ def test_bytes_that_are_not_of_the_files_encoding_fail_their_row_and_name_their_
     outcome = sent(content.encode() + b"20,caf\xe9\n21,end\n")
 
     assert outcome.bad == {
-        20: (["20", "caf\ufffd"], "is not in the file's encoding (byte 0xE9 at character 4 of cell 2)")
+        20: (["20", "caf\ufffd"], "has a byte that is invalid in the file's encoding (0xE9 at character 4 of cell 2)")
     }
     assert [*good, ["21", "end"]] == outcome.rows
     assert outcome.upload.notes[0] == (
-        "Read as UTF-8, although 1 of 20 stretches beyond ASCII is not valid in it: rows that have one fail."
+        "Read as UTF-8, although 1 of 20 non-ASCII sequences is invalid: rows that contain one fail."
     )
 
 
@@ -277,14 +275,14 @@ def test_bytes_that_an_encoding_that_was_said_does_not_have_fail_their_row(sent:
     outcome = sent(b"id,name\n1,caf\xe9\n2,\x81\n", encoding="cp1252")
 
     assert outcome.rows == [["1", "café"]]
-    assert outcome.sentences == {2: "is not in the file's encoding (byte 0x81 at character 1 of cell 2)"}
-    assert outcome.upload.notes[0] == "Read as Windows-1252, as asked."
+    assert outcome.sentences == {2: "has a byte that is invalid in the file's encoding (0x81 at character 1 of cell 2)"}
+    assert outcome.upload.notes[0] == "Read as Windows-1252, as chosen."
 
 
 def test_a_nul_byte_fails_its_row(sent: Desk) -> None:
     outcome = sent(b"id,name\n1,a\0b\n2,c\n")
 
-    assert outcome.bad == {1: (["1", "a\ufffdb"], "has a NUL byte, which no text has (cell 2)")}
+    assert outcome.bad == {1: (["1", "a\ufffdb"], "has a NUL byte (cell 2)")}
     assert outcome.rows == [["2", "c"]]
 
 
@@ -317,7 +315,7 @@ def test_the_row_of_the_header_can_be_said(sent: Desk) -> None:
 
 
 def test_a_header_said_to_be_where_none_is_fails(sent: Desk) -> None:
-    assert sent("a,b\n\n1,2\n", header_row=2).refusal == f"The file has no header line in line 2. {EXPECTED}"
+    assert sent("a,b\n\n1,2\n", header_row=2).refusal == f"The file has no header row at line 2. {EXPECTED}"
 
 
 # Workbooks
@@ -342,9 +340,9 @@ SHEETS: tuple[tuple[str, list[list[Any]]], ...] = (
 @pytest.mark.parametrize(
     ("sheet", "row", "note"),
     [
-        (None, ["6"], "Read the sheet “June”, and not “July”, “August”."),
-        ("July", ["7"], "Read the sheet “July”, and not “June”, “August”."),
-        (" august", ["8"], "Read the sheet “August”, and not “June”, “July”."),
+        (None, ["6"], "Read the worksheet “June”, and not “July”, “August”."),
+        ("July", ["7"], "Read the worksheet “July”, and not “June”, “August”."),
+        (" august", ["8"], "Read the worksheet “August”, and not “June”, “July”."),
     ],
 )
 def test_of_several_sheets_the_first_is_read_unless_one_is_named(
@@ -358,7 +356,7 @@ def test_of_several_sheets_the_first_is_read_unless_one_is_named(
 
 def test_a_sheet_that_does_not_exist_fails_and_names_those_that_do(sent: Desk) -> None:
     assert sent(workbook(*SHEETS), "june.xlsx", sheet="May").refusal == (
-        "The workbook has no sheet “May”. It has “June”, “July”, “August”."
+        "The workbook has no worksheet “May”. Choose one of “June”, “July”, “August”."
     )
 
 
@@ -371,7 +369,7 @@ def test_error_cells_of_a_workbook_fail_their_rows(sent: Desk) -> None:
         2: (["2", "#DIV/0!", "y"], "share: is the error #DIV/0! in the workbook (cell B3)"),
         3: (
             ["3", "=B2/A9", "#N/A"],
-            "share: is a formula whose result is not stored in the workbook (cell B4): open it in Excel and save it"
+            "share: is a formula without a stored result in the workbook (cell B4): open it in Excel and save it"
             " again; name: is the error #N/A in the workbook (cell C4)",
         ),
     }
@@ -403,8 +401,8 @@ def test_an_archive_that_expands_too_far_for_its_size_fails_and_names_the_settin
     content = gzip.compress(ZEROS, 9) if filename.endswith("gz") else zipped(june=ZEROS)
 
     assert sent(content, filename).refusal == (
-        "The archive expands to more than 200 times its size, the most that is unpacked here. Upload the table inside"
-        " as CSV, or ask for a higher BULK_UPLOAD_MAX_EXPANSION_RATIO."
+        "The archive expands to more than 200 times its size, the limit of this server. Upload the table as an"
+        " uncompressed CSV file, or ask the administrator to raise BULK_UPLOAD_MAX_EXPANSION_RATIO."
     )
 
 
@@ -422,8 +420,8 @@ def test_an_archive_that_expands_to_more_than_is_allowed_fails_and_names_the_set
     what = "workbook" if filename.endswith("xlsx") else "archive"
 
     assert sent(contents[filename], filename).refusal == (
-        f"The {what} expands to more than 1,000 bytes, the most that is unpacked here."
-        " Split it, or ask for a higher BULK_UPLOAD_MAX_EXPANDED_BYTES."
+        f"The {what} expands to more than 1,000 bytes, the limit of this server."
+        " Split the table, or ask the administrator to raise BULK_UPLOAD_MAX_EXPANDED_BYTES."
     )
 
 
@@ -457,16 +455,16 @@ def corrupt(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "filename", "sentence"),
     [
-        (gzip.compress(MANY.encode())[:-1000], "june.gz", "The archive is cut off: its end is missing."),
+        (gzip.compress(MANY.encode())[:-1000], "june.gz", "The file is incomplete: its end is missing."),
         (corrupt(gzip.compress(MANY.encode())), "june.gz", "The archive is damaged ("),
-        (zipped(june=MANY.encode())[:-1000], "june.zip", "The archive is cut off: its end is missing."),
+        (zipped(june=MANY.encode())[:-1000], "june.zip", "The file is incomplete: its end is missing."),
         (corrupt(zipped(june=MANY.encode())), "june.zip", "The archive is damaged ("),
-        (zipped(june=b"a\n1\n", july=b"a\n2\n"), "june.zip", "The archive has 2 files in it: “june”, “july”."),
-        (zipped(), "june.zip", "The archive has no file in it."),
+        (zipped(june=b"a\n1\n", july=b"a\n2\n"), "june.zip", "The archive contains 2 files: “june”, “july”."),
+        (zipped(), "june.zip", "The archive is empty."),
         (
             workbook(("June", [["id"], *([n] for n in range(5_000))]))[:-1000],
             "june.xlsx",
-            "The archive is cut off: its end is missing.",
+            "The file is incomplete: its end is missing.",
         ),
         (
             workbook(("June", [["id"], [1]])).replace(b"xl/worksheets/sheet1", b"xl/worksheets/sheet9"),

@@ -222,7 +222,7 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
     chunks = list(reader.chunks(prepared, start=prepared.first_byte, row=1, chunk_bytes=256))
 
     assert header == prepared.names
-    assert (prepared.parent, prepared.marks) == (77 if rows else None, 3)
+    assert (prepared.parent, prepared.tracking_columns) == (77 if rows else None, 3)
     assert [row for chunk in chunks for row in chunk.failed] == []
     assert rows == [cells for chunk in chunks for cells in chunk.rows.to_numpy().tolist()]
 

@@ -1,4 +1,4 @@
-"""An upload as pages show it, and the partials that show it."""
+"""UploadView, and the partials that render it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 IDLE = QueueStatus(reachable=True, workers=2)
+ASK_FOR_WORKER = "Ask your administrator to start one."
 
 PENDING = Upload(
     id=7, seq=1, attempt=0, attempts_without_progress=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
@@ -41,7 +42,7 @@ def processing(**values: Any) -> UploadView:
         (Status.PENDING, 0, ("Pending", "pending")),
         (Status.PROCESSING, 3, ("Processing", "active")),
         (Status.COMPLETED, 0, ("Completed", "good")),
-        (Status.COMPLETED, 1, ("Completed with errors", "warn")),
+        (Status.COMPLETED, 1, ("Completed with failed rows", "warn")),
         (Status.FAILED, 1, ("Failed", "bad")),
         (Status.CANCELLED, 0, ("Cancelled", "muted")),
     ],
@@ -62,36 +63,57 @@ def test_a_status_has_a_label_and_a_tone(status: Status, rows_failed: int, expec
         (Status.CANCELLED, (True, False, True)),
     ],
 )
-def test_only_what_is_possible_is_offered(status: Status, expected: tuple[bool, bool, bool]) -> None:
+def test_each_status_allows_its_own_actions(status: Status, expected: tuple[bool, bool, bool]) -> None:
     view = UploadView(replace(PENDING, status=status), IDLE)
 
     assert (view.is_terminal, view.can_cancel, view.can_retry) == expected
 
 
 @pytest.mark.parametrize(
-    ("queue_status", "expected"),
+    ("queue_status", "expected", "advice"),
     [
-        (QueueStatus(), "waiting: the queue cannot be reached"),
-        (QueueStatus(reachable=True), "no worker is running"),
-        (QueueStatus(True, 2), "next in line"),
-        (QueueStatus(True, 2, {7: 0}), "next in line"),
-        (QueueStatus(True, 2, {3: 0, 7: 1}), "1 ahead of it"),
-        (QueueStatus(True, 2, {7: 1234}), "1,234 ahead of it"),
-        (QueueStatus(True, 0, {7: 5}), "no worker is running"),
+        (QueueStatus(), "Queue unavailable", "The import starts automatically when the queue is available again."),
+        (QueueStatus(reachable=True), "No worker is running", ASK_FOR_WORKER),
+        (QueueStatus(True, 2), "Queued: next", None),
+        (QueueStatus(True, 2, {7: 0}), "Queued: next", None),
+        (QueueStatus(True, 2, {3: 0, 7: 1}), "Queued: 1 ahead", None),
+        (QueueStatus(True, 2, {7: 1234}), "Queued: 1,234 ahead", None),
+        (QueueStatus(True, 0, {7: 5}), "No worker is running", ASK_FOR_WORKER),
     ],
 )
-def test_a_pending_upload_says_what_it_waits_for(queue_status: QueueStatus, expected: str) -> None:
-    assert UploadView(PENDING, queue_status).waiting == expected
+def test_a_pending_upload_shows_why_it_waits_and_what_to_do(
+    queue_status: QueueStatus, expected: str, advice: str | None
+) -> None:
+    view = UploadView(PENDING, queue_status)
+
+    assert (view.waiting, view.waiting_advice) == (expected, advice)
+
+
+@pytest.mark.parametrize(
+    ("queue_status", "expected"),
+    [
+        (QueueStatus(True, 0), f">No worker is running. {ASK_FOR_WORKER}</span>"),
+        (QueueStatus(True, 2, {7: 3}), ">Queued: 3 ahead</span>"),
+    ],
+)
+def test_the_page_of_a_pending_upload_shows_the_advice(queue_status: QueueStatus, expected: str) -> None:
+    html = Templates().render("_upload_progress.html", {"upload": UploadView(PENDING, queue_status)})
+
+    assert expected in html
 
 
 @pytest.mark.parametrize("queue_status", [QueueStatus(), QueueStatus(True, 0), QueueStatus(True, 2, {7: 5})])
 def test_an_external_upload_waits_for_no_worker(queue_status: QueueStatus) -> None:
-    assert UploadView(replace(PENDING, processor=Processor.EXTERNAL), queue_status).waiting == "waiting for its script"
+    view = UploadView(replace(PENDING, processor=Processor.EXTERNAL), queue_status)
+
+    assert (view.waiting, view.waiting_advice) == ("Waiting for the external script", None)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
-def test_no_other_upload_waits(status: Status) -> None:
-    assert UploadView(replace(PENDING, status=status), QueueStatus()).waiting is None
+def test_only_pending_uploads_wait(status: Status) -> None:
+    view = UploadView(replace(PENDING, status=status), QueueStatus())
+
+    assert (view.waiting, view.waiting_advice) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +129,7 @@ def test_no_other_upload_waits(status: Status) -> None:
         ({"rows_processed": 1000, "updated_at": after(-4)}, None),
     ],
 )
-def test_a_rate_is_of_this_attempt(values: dict[str, Any], expected: int | None) -> None:
+def test_the_rate_counts_only_the_current_attempt(values: dict[str, Any], expected: int | None) -> None:
     assert processing(**values).rate == expected
 
 
@@ -131,7 +153,9 @@ def test_time_left_needs_a_total_and_a_rate(rows_total: int | None, rows_process
         ({"rows_processed": 500}, ("0.0 s", None)),
     ],
 )
-def test_what_it_took_ends_with_the_upload(values: dict[str, Any], expected: tuple[str | None, int | None]) -> None:
+def test_duration_and_average_rate_stop_when_the_upload_ends(
+    values: dict[str, Any], expected: tuple[str | None, int | None]
+) -> None:
     view = processing(**values)
 
     assert (view.elapsed, view.average_rate) == expected
@@ -143,7 +167,7 @@ def test_a_failed_row_names_each_column_and_its_reason() -> None:
     assert row.sentence == "born: “x” is no date; has 2 cells"
 
 
-def test_attributes_of_the_record_are_there_under_their_own_names() -> None:
+def test_the_records_attributes_keep_their_names() -> None:
     view = UploadView(PENDING, IDLE)
 
     assert (view.id, view.filename, view.sha256) == (7, "june.csv", "ab" * 32)
@@ -151,33 +175,33 @@ def test_attributes_of_the_record_are_there_under_their_own_names() -> None:
         _ = view.password
 
 
-def test_progress_is_unknown_while_columns_are_learnt() -> None:
+def test_progress_is_unknown_while_column_types_are_inferred() -> None:
     html = Templates().render("_upload_row.html", {"upload": processing()})
 
-    assert "learning its columns" in html
+    assert "Inferring column types" in html
     assert "value=" not in html
     assert " %" not in html
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
-def test_an_external_upload_is_called_so_and_a_workers_is_not(template: str) -> None:
-    external, ours = (
+def test_only_external_uploads_are_marked_as_external(template: str) -> None:
+    external, by_worker = (
         Templates().render(template, {"upload": processing(processor=processor)})
         for processor in (Processor.EXTERNAL, Processor.WORKER)
     )
 
-    assert ">external</span>" in external
-    assert "learn" not in external
+    assert ">External script</span>" in external
+    assert "Inferring" not in external
     assert 'value="0"' in external
-    assert "external" not in ours
+    assert "External" not in by_worker
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
-def test_silence_is_told_with_its_beginning(template: str) -> None:
+def test_a_silent_script_is_shown_with_its_last_update(template: str) -> None:
     view = processing(processor=Processor.EXTERNAL, silent_since=NOON)
 
-    assert f"o word since {when(NOON)}" in Templates().render(template, {"upload": view})
-    assert "word since" not in Templates().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
+    assert f"No update since {when(NOON)}" in Templates().render(template, {"upload": view})
+    assert "No update since" not in Templates().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
@@ -189,7 +213,7 @@ def test_a_partial_begins_with_an_element_that_carries_its_id(template: str) -> 
 
 
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
-def test_nothing_of_a_file_becomes_markup(template: str) -> None:
+def test_text_from_a_file_is_escaped(template: str) -> None:
     evil = "<script>alert('&\")</script>"
     upload = replace(
         PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1

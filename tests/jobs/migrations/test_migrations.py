@@ -1,4 +1,4 @@
-"""The way from an empty database to the newest schema, on both kinds."""
+"""The migrations from an empty database to the latest schema, on both databases."""
 
 import os
 import subprocess
@@ -26,18 +26,18 @@ HISTORY = ScriptDirectory(str(Path(str(migrations.__file__)).parent))
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    """Opened as the web processes do: what compares schemas asks SQLite in ways that ADBC does not answer."""
+    """Opened as in web processes: comparing schemas needs queries that the ADBC driver does not support."""
     database = Database(settings.database)
     yield database
     database.close()
 
 
-def test_the_history_is_one_line() -> None:
+def test_the_migrations_are_linear() -> None:
     assert len(HISTORY.get_heads()) == 1
     assert len(HISTORY.get_bases()) == 1
 
 
-def test_the_history_leads_to_exactly_the_tables_that_the_code_knows(database: Database) -> None:
+def test_the_migrations_create_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
 
@@ -46,7 +46,7 @@ def test_the_history_leads_to_exactly_the_tables_that_the_code_knows(database: D
 
 
 @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: str(table.name))
-def test_keys_are_those_that_the_code_knows(database: Database, table: sa.Table) -> None:
+def test_primary_and_foreign_keys_are_those_of_the_code(database: Database, table: sa.Table) -> None:
     with database.reading() as connection:
         found = sa.inspect(connection)
         key = found.get_pk_constraint(table.name)["constrained_columns"]
@@ -81,7 +81,7 @@ INSERT INTO uploads (
 
 
 def at(settings: Settings, revision: str) -> Database:
-    """A database as an earlier release left it."""
+    """A database at the schema of an earlier release."""
     database = Database(settings.database)
     config = Config()
     config.set_main_option("script_location", HISTORY.dir)
@@ -91,7 +91,7 @@ def at(settings: Settings, revision: str) -> Database:
     return database
 
 
-def test_uploads_of_a_release_that_knew_no_scripts_outside_are_the_workers(
+def test_uploads_of_a_release_without_external_uploads_belong_to_workers(
     tmp_path: Path, empty_database_url: str
 ) -> None:
     settings = Settings.load(data=tmp_path / "data", database_url=empty_database_url)
@@ -142,7 +142,7 @@ def test_several_processes_may_migrate_at_once(tmp_path: Path, empty_database_ur
     assert {*tables.metadata.tables, "alembic_version"} == tables_made
 
 
-def test_a_number_is_never_given_to_a_second_upload(database: Database) -> None:
+def test_an_id_is_never_reused(database: Database) -> None:
     file = StoredFile("june.csv", "00ff", 8, "beef")
     with database.transaction() as connection:
         first = uploads.create(connection, file)

@@ -56,7 +56,7 @@ def test_a_byte_order_mark_is_believed(tmp_path: Path, codec: str) -> None:
     found = detected(tmp_path, GERMAN.encode(codec))
 
     assert codec.removesuffix("-sig") == found.codec
-    assert f"Read as {codec.removesuffix('-sig').upper()}, as the byte order mark at its beginning says." == found.note
+    assert f"Read as {codec.removesuffix('-sig').upper()}, according to its byte order mark." == found.note
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
@@ -107,8 +107,8 @@ def test_a_single_letter_or_sign_beyond_ascii_is_windows_1252(tmp_path: Path, co
 
 def test_the_note_names_the_evidence(tmp_path: Path) -> None:
     expected = (
-        "Read as Windows-1252: it is not UTF-8, and 8 of 8 different words beyond ASCII look right that way,"
-        " for instance “Hauptstraße”."
+        "Read as Windows-1252: it is not valid UTF-8, and 8 of 8 distinct words with non-ASCII letters look right,"
+        " for example “Hauptstraße”."
     )
 
     assert expected == detected(tmp_path, GERMAN.encode("cp1252")).note
@@ -116,7 +116,7 @@ def test_the_note_names_the_evidence(tmp_path: Path) -> None:
 
 def test_where_nothing_is_proven_the_note_says_what_to_do(tmp_path: Path) -> None:
     assert detected(tmp_path, RUSSIAN.encode("cp1251")).note.endswith(
-        "If letters came out wrong, upload it again and name its encoding."
+        "If letters look wrong, upload the file again and choose its encoding."
     )
 
 
@@ -124,7 +124,7 @@ def test_a_few_bad_bytes_do_not_make_utf8_anything_else(tmp_path: Path) -> None:
     found = detected(tmp_path, (GERMAN * 3).encode() + b"M\xfcller\n")
 
     assert found.codec == "utf-8"
-    expected = "Read as UTF-8, although 1 of 25 stretches beyond ASCII is not valid in it: rows that have one fail."
+    expected = "Read as UTF-8, although 1 of 25 non-ASCII sequences is invalid: rows that contain one fail."
     assert expected == found.note
 
 
@@ -132,17 +132,17 @@ def test_a_few_rows_in_utf8_do_not_make_windows_1252_utf8_but_are_told(tmp_path:
     found = detected(tmp_path, (GERMAN * 3).encode("cp1252") + "Müller\n".encode())
 
     assert found.codec == "cp1252"
-    assert "(1 of 25 stretches beyond ASCII would be valid)" in found.note
+    assert "(only 1 of 25 non-ASCII sequences)" in found.note
 
 
 def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK_BYTES", 64)
-    monkeypatch.setattr(encoding, "MAX_STRETCHES", 3)
+    monkeypatch.setattr(encoding, "MAX_SEQUENCES", 3)
     for place in range(0, 3_000, 97):
         content = bytearray(("é," * 1_500).encode())
         content[place] = 0xFF
 
-        assert "not valid" in detected(tmp_path, bytes(content)).note
+        assert "invalid" in detected(tmp_path, bytes(content)).note
 
 
 def test_letters_cut_by_the_end_of_a_block_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_half_a_line_end_at_the_end_is_one() -> None:
 
 
 def test_what_somebody_asked_for_is_what_is_read() -> None:
-    assert encoding.Encoding("cp1250", "Read as Windows-1250, as asked.") == encoding.as_asked("windows-1250")
+    assert encoding.Encoding("cp1250", "Read as Windows-1250, as chosen.") == encoding.chosen("windows-1250")
 
 
 def test_deciding_on_a_large_sample_takes_less_than_a_second(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_moment_that_is_none_or_is_written_otherwise_makes_no_datetimes(value:
         (["0.5"] * 1234, "each of 1,234 values is a decimal number"),
         (["true", "false"], "each of 2 values is true or false"),
         (["2023-01-05"] * 2, "each of 2 values is a date like 2026-01-31"),
-        (["2023-01-05 10:00:00"] * 2, "each of 2 values is a moment like 2026-01-31 09:00:00"),
+        (["2023-01-05 10:00:00"] * 2, "each of 2 values is a date and time like 2026-01-31 09:00:00"),
         (["a", "1", ""], "text: no other type fits all 2 values; 1 cell is empty"),
         (["", ""], "text: every cell is empty"),
         ([], "text: every cell is empty"),
@@ -145,7 +145,7 @@ def test_every_column_stays_as_it_came_where_that_is_asked_for() -> None:
     profile.see(pd.DataFrame({"a": ["1", ""], "b": ["", ""]}, dtype=pd.ArrowDtype(pa.string())), 2)
 
     assert [(field.type, field.description) for field in profile.schema().fields] == [
-        ("string", "text: as asked; 1 cell is empty"),
+        ("string", "text: as chosen; 1 cell is empty"),
         ("string", "text: every cell is empty"),
     ]
 
@@ -166,19 +166,19 @@ def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
             [["01/02/2026", "12/12/2026"]],
             "string",
             "default",
-            "text: dates of which day and month could be either way round, all 2",
+            "text: day and month could be swapped in all 2 dates",
         ),
         (
             [["01/02/2026"], ["13/02/2026"], ["03/04/2026", ""]],
             "date",
             "%d/%m/%Y",
-            "each of 3 values is a date like 31/01/2026; “13/02/2026” can be nothing else; 1 cell is empty",
+            "each of 3 values is a date like 31/01/2026; “13/02/2026” has no other reading; 1 cell is empty",
         ),
         (
             [["01-02-2026", "01-31-2026"]],
             "date",
             "%m-%d-%Y",
-            "each of 2 values is a date like 01-31-2026; “01-31-2026” can be nothing else",
+            "each of 2 values is a date like 01-31-2026; “01-31-2026” has no other reading",
         ),
         ([["13.01.2026", "01.13.2026"]], "string", "default", "text: no other type fits all 2 values"),
         ([["1/2/2026", "13/2/2026"]], "string", "default", "text: no other type fits all 2 values"),
@@ -196,9 +196,12 @@ def test_days_and_months_are_told_apart_only_by_what_proves_it(
 @pytest.mark.parametrize(
     ("cells", "evidence"),
     [
-        (["1", "2", "NA"], "text: most values are a whole number, but not “NA”"),
-        (["1.5", "2", "3", "none"], "text: most values are a decimal number, but not “none”"),
-        (["2026-01-30", "2026-01-31", "today"], "text: most values are a date like 2026-01-31, but not “today”"),
+        (["1", "2", "NA"], "text: “NA” does not fit as a whole number, unlike most values"),
+        (["1.5", "2", "3", "none"], "text: “none” does not fit as a decimal number, unlike most values"),
+        (
+            ["2026-01-30", "2026-01-31", "today"],
+            "text: “today” does not fit as a date like 2026-01-31, unlike most values",
+        ),
     ],
 )
 def test_text_that_is_nearly_something_else_says_what_told_against_it(cells: list[str], evidence: str) -> None:

@@ -185,7 +185,7 @@ def test_a_stray_quote_is_text(read: Reader, chunk_bytes: int) -> None:
     assert found.rows == {1: ['5" pipe', "2"], 2: ['O"Neill"s', "3"], 3: ["x", "4"]}
 
 
-UNCLOSED = "a quote is opened and never closed"
+UNCLOSED = "has a quote that is never closed"
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -223,20 +223,32 @@ def test_each_of_many_unclosed_quotes_fails_one_line(read: Reader, chunk_bytes: 
 @pytest.mark.parametrize(
     ("line", "cells", "reason"),
     [
-        (b"caf\xe9,2", ["caf\ufffd", "2"], "is not in the file's encoding (byte 0xE9 at character 4 of cell 1)"),
-        (b'1,"\xff"', ["1", "\ufffd"], "is not in the file's encoding (byte 0xFF at character 1 of cell 2)"),
+        (
+            b"caf\xe9,2",
+            ["caf\ufffd", "2"],
+            "has a byte that is invalid in the file's encoding (0xE9 at character 4 of cell 1)",
+        ),
+        (
+            b'1,"\xff"',
+            ["1", "\ufffd"],
+            "has a byte that is invalid in the file's encoding (0xFF at character 1 of cell 2)",
+        ),
         (
             "Zoë,".encode() + b"\xc3",
             ["Zoë", "\ufffd"],
-            "is not in the file's encoding (byte 0xC3 at character 1 of cell 2)",
+            "has a byte that is invalid in the file's encoding (0xC3 at character 1 of cell 2)",
         ),
         (
             b"1,\xed\xa0\x80",
             ["1", "\ufffd\ufffd\ufffd"],
-            "is not in the file's encoding (byte 0xED at character 1 of cell 2)",
+            "has a byte that is invalid in the file's encoding (0xED at character 1 of cell 2)",
         ),
-        (b"1,a\0b", ["1", "a\ufffdb"], "has a NUL byte, which no text has (cell 2)"),
-        (b"1,2,\xe9", ["1", "2", "\ufffd"], "is not in the file's encoding (byte 0xE9 at character 1 of cell 3)"),
+        (b"1,a\0b", ["1", "a\ufffdb"], "has a NUL byte (cell 2)"),
+        (
+            b"1,2,\xe9",
+            ["1", "2", "\ufffd"],
+            "has a byte that is invalid in the file's encoding (0xE9 at character 1 of cell 3)",
+        ),
     ],
 )
 def test_bytes_that_are_no_text_fail_their_row_and_are_named(
@@ -252,20 +264,20 @@ def test_bytes_that_are_no_text_fail_their_row_and_are_named(
     ("header", "names", "notes"),
     [
         ("a,a,A", ["a", "a_2", "A_3"], [
-            "Column 2 is called “a_2” instead of “a”.", "Column 3 is called “A_3” instead of “A”.",
+            "Column 2 was renamed from “a” to “a_2”.", "Column 3 was renamed from “A” to “A_3”.",
         ]),
-        ("a,a_2,a", ["a", "a_2", "a_3"], ["Column 3 is called “a_3” instead of “a”."]),
+        ("a,a_2,a", ["a", "a_2", "a_3"], ["Column 3 was renamed from “a” to “a_3”."]),
         ("a,,c,", ["a", "column_2", "c", "column_4"], [
-            "Column 2 is called “column_2”.", "Column 4 is called “column_4”.",
+            "Column 2 has no name and is called “column_2”.", "Column 4 has no name and is called “column_4”.",
         ]),
-        ("column_2,", ["column_2", "column_2_2"], ["Column 2 is called “column_2_2”."]),
+        ("column_2,", ["column_2", "column_2_2"], ["Column 2 has no name and is called “column_2_2”."]),
         ("_upload_id,_Row_Number", ["_upload_id_2", "_Row_Number_2"], [
-            "Column 1 is called “_upload_id_2” instead of “_upload_id”.",
-            "Column 2 is called “_Row_Number_2” instead of “_Row_Number”.",
+            "Column 1 was renamed from “_upload_id” to “_upload_id_2”.",
+            "Column 2 was renamed from “_Row_Number” to “_Row_Number_2”.",
         ]),
-        ("xmin,ymin", ["xmin_2", "ymin"], ["Column 1 is called “xmin_2” instead of “xmin”."]),
+        ("xmin,ymin", ["xmin_2", "ymin"], ["Column 1 was renamed from “xmin” to “xmin_2”."]),
         ('" a\tb ","x\ny"', ["a b", "x y"], [
-            "Column 1 is called “a b” instead of “ a\tb ”.", "Column 2 is called “x y” instead of “x\ny”.",
+            "Column 1 was renamed from “ a\tb ” to “a b”.", "Column 2 was renamed from “x\ny” to “x y”.",
         ]),
         ("select,a%b:c [d] (e)", ["select", "a%b:c [d] (e)"], []),
     ],
@@ -297,19 +309,20 @@ def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected
     ("content", "beginning"),
     [
         (b"", "The file is empty."),
-        (b"\n\r\n\n", "The file has no header line."),
-        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "This seems to be a PDF document, not a table of text."),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This seems to be a PNG image, not a table of text."),
-        (zipped(**{"june.csv": b"a,b\n1,2\n"}), "This seems to be a ZIP archive or a workbook, not a table of text."),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0), "This seems to be a gzip archive, not a table of text."),
-        (b"\n <!DOCTYPE html><html>", "This seems to be a web page or an XML document, not a table of text."),
-        (b'<?xml version="1.0"?>', "This seems to be a web page or an XML document, not a table of text."),
-        (b'[{"a": 1}, {"a": 2}]', "This seems to be JSON, not a table of text."),
+        (b"\n\r\n\n", "The file has no header row."),
+        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "This looks like a PDF document, not a table."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This looks like a PNG image, not a table."),
+        (zipped(**{"june.csv": b"a,b\n1,2\n"}), "This looks like a ZIP archive or a workbook, not a table."),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "This looks like a gzip archive, not a table."),
+        (b"\n <!DOCTYPE html><html>", "This looks like a web page or an XML document, not a table."),
+        (b'<?xml version="1.0"?>', "This looks like a web page or an XML document, not a table."),
+        (b'[{"a": 1}, {"a": 2}]', "This looks like JSON, not a table."),
         (
             b"na\xefve,b\n1,2\n",
-            "The header line cannot be read: is not in the file's encoding (byte 0xEF at character 3 of cell 1).",
+            "The header row is unreadable, it has a byte that is invalid in the file's encoding"
+            " (0xEF at character 3 of cell 1).",
         ),
-        (b'"a,b\n1,2\n', "The header line cannot be read: a quote is opened and never closed."),
+        (b'"a,b\n1,2\n', "The header row is unreadable, it has a quote that is never closed."),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
@@ -335,7 +348,7 @@ def test_what_somebody_says_about_delimiter_and_header_is_done(tmp_path: Path) -
 def test_a_header_said_to_be_where_none_is_is_refused(tmp_path: Path, row: int) -> None:
     path = written(tmp_path, "a,b\n\n1,2\n")
 
-    with pytest.raises(UnreadableFileError, match=rf"The file has no header line in line {row}\. Expected"):
+    with pytest.raises(UnreadableFileError, match=rf"The file has no header row at line {row}\. Upload"):
         reader.inspect(TextFile(path, header_row=row))
 
 
@@ -354,7 +367,7 @@ def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, chun
     table = reader.inspect(TextFile(path))
     found = Read.of(table, chunk_bytes)
 
-    assert (table.names, table.marks, table.width, table.parent) == (["id", "name"], 3, 5, 77)
+    assert (table.names, table.tracking_columns, table.width, table.parent) == (["id", "name"], 3, 5, 77)
     assert found.rows == {1: ["1", "=x"], 2: ["2", "'y"], 4: ["4", "'5\" ''+"]}
     assert found.failed == {3: (["3", "z"], "has 2 cells, expected 5")}
 
@@ -375,12 +388,12 @@ def test_whose_failed_rows_they_are_stands_in_the_first(
 ) -> None:
     table = inspected(content)
 
-    assert (table.marks, table.parent) == (3, parent)
+    assert (table.tracking_columns, table.parent) == (3, parent)
 
 
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
 def test_other_columns_of_these_names_are_no_marks(inspected: Inspecting, header: str) -> None:
-    assert (inspected(f"{header}\n").marks, inspected(f"{header}\n").parent) == (0, None)
+    assert (inspected(f"{header}\n").tracking_columns, inspected(f"{header}\n").parent) == (0, None)
 
 
 def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_byte_order_mark_of_utf8_stays_for_the_reader(tmp_path: Path) -> None:
     result = prepared(tmp_path, b"\xef\xbb\xbf" + TABLE)
 
     assert result.path == tmp_path / "upload"
-    assert result.notes == ["Read as UTF-8, as the byte order mark at its beginning says."]
+    assert result.notes == ["Read as UTF-8, according to its byte order mark."]
 
 
 @pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-32"])
@@ -98,13 +98,13 @@ def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
 
     assert result.path.read_text(encoding="utf-8") == "a;b\nŁódź;1\n"
     assert (result.delimiter, result.header_row) == (";", 3)
-    assert result.notes == ["Read as Windows-1250, as asked."]
+    assert result.notes == ["Read as Windows-1250, as chosen."]
 
 
 def test_utf8_that_was_asked_for_is_read_where_it_lies(tmp_path: Path) -> None:
     result = prepared(tmp_path, WESTERN, ImportOptions(encoding="utf8"))
 
-    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as asked."])
+    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as chosen."])
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_the_one_file_in_a_zip_is_unpacked_and_transcoded(tmp_path: Path, codec:
 
 
 def test_several_files_in_a_zip_are_named(tmp_path: Path) -> None:
-    expected = "The archive has 2 files in it: “june.csv”, “july.csv”. Upload each on its own."
+    expected = "The archive contains 2 files: “june.csv”, “july.csv”. Upload each file separately."
 
     assert expected == refusal(tmp_path, zipped(**{"june.csv": TABLE, "july.csv": TABLE}))
 
 
 def test_an_empty_zip_and_an_empty_file_in_one_are_refused(tmp_path: Path) -> None:
-    assert "The archive has no file in it." in refusal(tmp_path, zipped())
+    assert "The archive is empty." in refusal(tmp_path, zipped())
     assert "The file is empty." in refusal(tmp_path, zipped(**{"june.csv": b""}))
     assert "The file is empty." in refusal(tmp_path, gzip.compress(b""))
 
@@ -188,7 +188,7 @@ def test_an_archive_in_an_archive_is_refused(tmp_path: Path, inside: str) -> Non
     }[inside]
 
     for content in (gzip.compress(inner), zipped(inner=inner)):
-        assert "The archive holds another archive or a workbook." in refusal(tmp_path, content)
+        assert "The archive contains another archive or a workbook." in refusal(tmp_path, content)
 
 
 def encrypted() -> bytes:
@@ -215,16 +215,16 @@ def damaged(content: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (gzip.compress(TABLE * 100)[:-20], "The archive is cut off: its end is missing."),
-        (gzip.compress(TABLE)[:-1], "The archive is cut off: its end is missing."),
+        (gzip.compress(TABLE * 100)[:-20], "The file is incomplete: its end is missing."),
+        (gzip.compress(TABLE)[:-1], "The file is incomplete: its end is missing."),
         (gzip.compress(TABLE) + b"rubbish", "The archive is damaged (Not a gzipped file (b'ru'))."),
         (damaged(gzip.compress(TABLE), -5), "The archive is damaged (CRC check failed"),
         (damaged(gzip.compress(os.urandom(5_000)), 14), "The archive is damaged (Error -3"),
-        (zipped(a=TABLE)[:-30], "The archive is cut off: its end is missing."),
+        (zipped(a=TABLE)[:-30], "The file is incomplete: its end is missing."),
         (damaged(zipped(a=TABLE), 33), "The archive is damaged ("),
         (damaged(zipped(a=TABLE), 30), "The archive is damaged (File name in directory"),
         (encrypted(), "The archive is protected with a password."),
-        (packed_oddly(), "The archive is packed in an unusual way"),
+        (packed_oddly(), "The archive is compressed in an unsupported way"),
     ],
 )
 def test_what_is_wrong_with_an_archive_is_said(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -280,7 +280,7 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Müller, Ann", "2026-01-31", "1.5", 'said "x"'],
         ["Bob", "", "2", ""],
     ]
-    assert result == TextFile(tmp_path / "upload.table", ["Read the sheet “June”."], ",", 1, {})
+    assert result == TextFile(tmp_path / "upload.table", ["Read the worksheet “June”."], ",", 1, {})
 
 
 def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path
     assert result.problems[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
     assert [(place, reason[:28]) for place, reason in result.problems[2]] == [
         (0, "is the error #REF! in the wo"),
-        (1, "is a formula whose result is"),
+        (1, "is a formula without a store"),
     ]
 
 
@@ -318,7 +318,7 @@ def test_a_sheet_and_the_row_of_its_header_may_be_named(tmp_path: Path) -> None:
     result = prepared(tmp_path, content, ImportOptions(sheet="July", header_row=2))
 
     assert table(result) == [["name", "city"], ["Ann", "Rome"]]
-    assert result.notes == ["Read the sheet “July”, and not “June”.", "The header is row 2, as asked."]
+    assert result.notes == ["Read the worksheet “July”, and not “June”.", "The header row is row 2, as chosen."]
 
 
 def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
@@ -326,16 +326,16 @@ def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
 
     assert (
         refusal(tmp_path, content, ImportOptions(header_row=2))
-        == "Row 2 of the sheet “June” is empty, so it is no header."
+        == "Row 2 of the worksheet “June” is empty. Choose another header row."
     )
     assert (
         refusal(tmp_path, content, ImportOptions(header_row=4))
-        == "Row 4 of the sheet “June” is empty, so it is no header."
+        == "Row 4 of the worksheet “June” is empty. Choose another header row."
     )
 
 
 def test_an_empty_sheet_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
-    expected = "The sheet “June” is empty. The workbook also has “July”: name the sheet to read."
+    expected = "The worksheet “June” is empty. Choose another worksheet: “July”."
 
     assert expected == refusal(tmp_path, workbook([], July=[["a"]]))
 
@@ -352,7 +352,7 @@ def test_rows_of_odd_lengths_keep_their_cells(tmp_path: Path) -> None:
     ("stream", "sentence"),
     [
         ("EncryptedPackage", "“june.xlsx” is protected with a password."),
-        ("Workbook", "“june.xlsx” is a workbook of Excel 97 to 2003 (.xls). Save it as .xlsx or CSV"),
+        ("Workbook", "“june.xlsx” is an Excel 97 to 2003 workbook (.xls). Save it as .xlsx or CSV"),
         ("WordDocument", "“june.xlsx” is an old Office document"),
     ],
 )
@@ -371,7 +371,7 @@ def test_other_documents_that_are_archives_are_named(tmp_path: Path, part: str, 
 
 
 def test_a_workbook_cut_off_is_refused(tmp_path: Path) -> None:
-    assert "cut off" in refusal(tmp_path, workbook([["a"], [1]])[:-100])
+    assert "incomplete" in refusal(tmp_path, workbook([["a"], [1]])[:-100])
 
 
 # The spool

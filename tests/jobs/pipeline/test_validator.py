@@ -371,7 +371,7 @@ def test_a_key_of_several_columns_is_there_once_together() -> None:
     schema = schema_of({}, {"type": "integer"}, {}, primaryKey=["a", "b"])
     found = validated(schema, ["x", "x", "y", "x", "y"], ["1", "2", "1", "1", "1"], list("vwxyz"))
 
-    assert sentences(found) == {4: ["a, b are together in an earlier row"], 5: ["a, b are together in an earlier row"]}
+    assert sentences(found) == {4: ["has the same a, b as an earlier row"], 5: ["has the same a, b as an earlier row"]}
 
 
 def test_a_key_without_all_its_values_is_none() -> None:
@@ -407,8 +407,8 @@ def test_a_key_longer_than_an_index_can_hold_fails_its_row(length: int) -> None:
     schema = schema_of({}, {"constraints": {"unique": True}}, {}, primaryKey=["a", "c"])
     found = validated(schema, ["x" * 500, "x"], ["z", "y" * length], ["é" * 750, "x" * (length - 1)])
     reasons = [
-        "a, c are together longer than the 2,000 bytes that a key may have",
-        f"b: “{'y' * 60}…” is longer than the 2,000 bytes that a key may have",
+        "has a key (a, c) that is longer than 2,000 bytes, the limit for keys",
+        f"b: “{'y' * 60}…” is longer than 2,000 bytes, the limit for keys",
     ]
 
     assert sentences(found) == ({2: reasons} if length > 2_000 else {})
@@ -524,7 +524,7 @@ class Reference:
             if key in seen:
                 del self.good[number]
                 column = names[0] if len(names) == 1 else None
-                rule = "is in an earlier row" if column else f"{', '.join(names)} are together in an earlier row"
+                rule = "is in an earlier row" if column else f"has the same {', '.join(names)} as an earlier row"
                 self.failed[number] = [Reason(column, rule, rows[number][places[0]] if column else None)]
             seen.add(key)
 

@@ -179,7 +179,7 @@ def test_a_formula_without_a_stored_result_is_a_problem(tmp_path: Path) -> None:
         {
             1: Problem(
                 "=A2*2",
-                "is a formula whose result is not stored in the workbook (cell B2): open it in Excel and save it again",
+                "is a formula without a stored result in the workbook (cell B2): open it in Excel and save it again",
             )
         },
     )
@@ -235,7 +235,7 @@ def test_the_first_sheet_is_read_and_the_others_are_named(tmp_path: Path) -> Non
     book.save(path)
 
     with Workbook(path, sheet=None, tick=nothing) as opened:
-        assert opened.notes[0] == "Read the sheet “June”, and not “July”, “Notes” (hidden)."
+        assert opened.notes[0] == "Read the worksheet “June”, and not “July”, “Notes” (hidden)."
         assert [row.cells for row in opened.rows()] == [["a"]]
 
 
@@ -248,7 +248,7 @@ def test_a_sheet_may_be_named_hidden_or_not(tmp_path: Path, wanted: str) -> None
     book.save(path)
 
     with Workbook(path, sheet=wanted, tick=nothing) as opened:
-        assert opened.notes[0] == "Read the hidden sheet “Notes & more”, and not “June”."
+        assert opened.notes[0] == "Read the hidden worksheet “Notes & more”, and not “June”."
         assert [row.cells for row in opened.rows()] == [["c"]]
 
 
@@ -256,7 +256,7 @@ def test_an_unknown_sheet_is_an_error_that_lists_what_there_is(tmp_path: Path) -
     with pytest.raises(UnreadableFileError) as caught:
         Workbook(saved(tmp_path, June=[["a"]], July=[["b"]]), sheet="May", tick=nothing)
 
-    assert str(caught.value) == "The workbook has no sheet “May”. It has “June”, “July”."
+    assert str(caught.value) == "The workbook has no worksheet “May”. Choose one of “June”, “July”."
 
 
 def test_a_cell_far_to_the_right_of_one_row_makes_no_columns(tmp_path: Path) -> None:
@@ -312,7 +312,10 @@ def test_a_large_sheet_is_read_row_by_row_and_that_is_said(tmp_path: Path, monke
     monkeypatch.setattr(workbook, "LARGE_SHEET", 100)
 
     with Workbook(saved(tmp_path, June=[["a"]]), sheet=None, tick=nothing) as book:
-        assert book.notes[1] == "The sheet is large, so it was read row by row: slower, but with little memory."
+        assert (
+            book.notes[1]
+            == "The worksheet is large, so it was read row by row, which is slower but needs little memory."
+        )
         assert [row.cells for row in book.rows()] == [["a"]]
 
 

@@ -168,9 +168,7 @@ def test_a_row_cannot_be_written_twice(database: Database) -> None:
 def test_a_row_too_wide_for_postgresql_is_refused_with_what_to_do(database: Database) -> None:
     dataset = declared(database, *({"name": f"c{n}", "type": "integer"} for n in range(1200)))
 
-    with pytest.raises(
-        UnreadableFileError, match=r"too wide for PostgreSQL: .* Split the file into several with fewer"
-    ):
+    with pytest.raises(UnreadableFileError, match=r"too many columns for PostgreSQL: .* Split the file into several"):
         write(database, dataset, (1,) * 1200)
 
     assert stored(database, dataset) == []
@@ -185,8 +183,8 @@ def test_rows_whose_key_is_in_the_dataset_are_told_back_and_the_others_are_in(da
     collisions = write(database, dataset, ("x", 2), ("y", 3), ("z", 1), upload_id=8)
 
     assert sentences(collisions) == {
-        1: ["whole: is in the dataset already (upload #7, row 42)"],
-        3: ["whole: is in the dataset already (upload #7, row 41)"],
+        1: ["whole: is already in the dataset (upload #7, row 42)"],
+        3: ["whole: is already in the dataset (upload #7, row 41)"],
     }
     assert stored(database, dataset) == [(7, 41, "a", "1"), (7, 42, "b", "2"), (8, 2, "y", "3")]
 
@@ -199,8 +197,8 @@ def test_a_key_that_an_earlier_chunk_of_the_same_file_had_is_told_back_too(datab
         second = put(connection, found, rows(dataset, ("b", 1), ("c", 2), first=2))
         third = put(connection, found, rows(dataset, ("d", 2), ("e", 3), first=4))
 
-    assert second == {2: [Reason("whole", "is in the dataset already", detail="upload #7, row 1")]}
-    assert third == {4: [Reason("whole", "is in the dataset already", detail="upload #7, row 3")]}
+    assert second == {2: [Reason("whole", "is already in the dataset", detail="upload #7, row 1")]}
+    assert third == {4: [Reason("whole", "is already in the dataset", detail="upload #7, row 3")]}
     assert [cells for _, _, *cells in stored(database, dataset)] == [["a", "1"], ["c", "2"], ["e", "3"]]
 
 
@@ -222,7 +220,7 @@ def test_a_key_of_any_type_is_known_again(database: Database, key: str, taken: t
     write(database, dataset, taken)
     collisions = write(database, dataset, taken, upload_id=8)
 
-    assert sentences(collisions) == {1: [f"{key}: is in the dataset already (upload #7, row 1)"]}
+    assert sentences(collisions) == {1: [f"{key}: is already in the dataset (upload #7, row 1)"]}
 
 
 def test_a_key_of_several_columns_is_compared_as_a_whole(database: Database) -> None:
@@ -230,7 +228,7 @@ def test_a_key_of_several_columns_is_compared_as_a_whole(database: Database) -> 
     write(database, dataset, ("a", 1, 0.5), ("b", 1, 0.5))
     collisions = write(database, dataset, ("a", 2, 0.5), ("b", 1, 0.7), ("b", 2, 0.5), upload_id=8)
 
-    assert sentences(collisions) == {2: ["whole, text are in the dataset already (upload #7, row 2)"]}
+    assert sentences(collisions) == {2: ["has the same whole, text as a row in the dataset (upload #7, row 2)"]}
     assert len(stored(database, dataset)) == 4
 
 
@@ -241,11 +239,11 @@ def test_each_value_that_is_there_already_is_a_reason(database: Database) -> Non
 
     assert sentences(collisions) == {
         1: [
-            "whole: is in the dataset already (upload #7, row 1)",
-            "text: is in the dataset already (upload #7, row 2)",
-            "decimal: is in the dataset already (upload #7, row 1)",
+            "whole: is already in the dataset (upload #7, row 1)",
+            "text: is already in the dataset (upload #7, row 2)",
+            "decimal: is already in the dataset (upload #7, row 1)",
         ],
-        3: ["decimal: is in the dataset already (upload #7, row 1)"],
+        3: ["decimal: is already in the dataset (upload #7, row 1)"],
     }
     assert [cells[1] for _, _, *cells in stored(database, dataset)] == ["1", "2", "3", "4", "6"]
 
@@ -255,7 +253,7 @@ def test_a_unique_value_needs_no_key(database: Database) -> None:
     write(database, dataset, ("a", 1), (None, 2))
     collisions = write(database, dataset, (None, 3), ("a", 4), ("b", 5), upload_id=8)
 
-    assert sentences(collisions) == {2: ["text: is in the dataset already (upload #7, row 1)"]}
+    assert sentences(collisions) == {2: ["text: is already in the dataset (upload #7, row 1)"]}
     assert [cells[1] for _, _, *cells in stored(database, dataset)] == ["1", "2", "3", "5"]
 
 
@@ -297,8 +295,8 @@ def test_an_upsert_takes_no_unique_value_from_another_row(database: Database) ->
     collisions = write(database, dataset, ("a", 1), ("a", 2), ("b", 3), ("c", 4), upload_id=8)
 
     assert sentences(collisions) == {
-        2: ["text: is in the dataset already (upload #7, row 1)"],
-        3: ["text: is in the dataset already (upload #7, row 2)"],
+        2: ["text: is already in the dataset (upload #7, row 1)"],
+        3: ["text: is already in the dataset (upload #7, row 2)"],
     }
     assert stored(database, dataset) == [(8, 1, "a", "1"), (7, 2, "b", "2"), (8, 4, "c", "4")]
 
@@ -355,7 +353,7 @@ def test_a_key_that_another_import_is_just_writing_is_waited_for(
     collisions = second[0].result(30)
 
     if ends == "commits":
-        assert sentences(collisions) == {1: ["whole: is in the dataset already (upload #7, row 2)"]}
+        assert sentences(collisions) == {1: ["whole: is already in the dataset (upload #7, row 2)"]}
         assert stored(database, dataset) == [(7, 1, "a", "1"), (7, 2, "b", "2"), (8, 2, "y", "3")]
     else:
         assert collisions == {}
@@ -410,7 +408,7 @@ def test_two_chunks_that_want_each_others_keys_both_come_through(
     assert writer.DEADLOCK_DETECTED in codes
     assert collisions[winner] == {}
     assert sentences(collisions[loser]) == {
-        1: [f"text: is in the dataset already (upload #{winner}, row 2)"],
-        2: [f"text: is in the dataset already (upload #{winner}, row 1)"],
+        1: [f"text: is already in the dataset (upload #{winner}, row 2)"],
+        2: [f"text: is already in the dataset (upload #{winner}, row 1)"],
     }
     assert len(stored(database, dataset)) == 2

@@ -40,11 +40,11 @@ def test_a_row_is_rendered_again_when_the_queue_status_changes_what_it_shows(sce
         scene.queue_monitor.status = queue_status
         said.append(scene.renderer.row(upload, insert=True))
 
-    assert "the queue cannot be reached" in said[0]
-    assert "no worker is running" in said[1]
-    assert "1 ahead of it" in said[2]
+    assert "Queue unavailable" in said[0]
+    assert "No worker is running" in said[1]
+    assert "Queued: 1 ahead" in said[2]
     assert said[2] == said[3]
-    assert "next in line" in said[4]
+    assert "Queued: next" in said[4]
     assert scene.templates.rendered == {"_upload_row.html": 4}
 
 
@@ -62,8 +62,8 @@ def test_a_toast_is_rendered_once_for_each_end(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("status", "rows_failed", "words"),
     [
-        (Status.COMPLETED, 0, "completed: 90 rows"),
-        (Status.COMPLETED, 10, "completed with errors: 10 of 100 rows failed"),
+        (Status.COMPLETED, 0, "completed: 90 rows imported"),
+        (Status.COMPLETED, 10, "completed with failed rows: 10 of 100"),
         (Status.FAILED, 0, "failed"),
         (Status.CANCELLED, 0, "cancelled"),
     ],

@@ -16,7 +16,7 @@ from webapp.routes.dataset_pages import ROWS_SHOWN
 
 
 def numbers(html: str) -> list[int]:
-    """The rows' numbers in their files."""
+    """The row numbers that a page shows."""
     return [int(each.replace(",", "")) for each in re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html)]
 
 
@@ -30,19 +30,19 @@ def columns(html: str) -> list[tuple[str, ...]]:
 
 
 def both_ways(served: Served, path: str) -> tuple[list[list[int]], list[list[int]]]:
-    """The numbers on each page, from the first to the last and back."""
+    """The row numbers of each page, from the first to the last and back."""
     html = served.page(path)
-    there = [numbers(html)]
+    forward = [numbers(html)]
     assert links(html, "prev") == []
 
     while following := links(html, "next"):
         html = served.page(f"{path}{following[0]}")
-        there.append(numbers(html))
+        forward.append(numbers(html))
     back = [numbers(html)]
     while following := links(html, "prev"):
         html = served.page(f"{path}{following[0]}")
         back.append(numbers(html))
-    return there, back
+    return forward, back
 
 
 def insert(served: Served, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
@@ -75,26 +75,26 @@ def test_a_dataset_shows_its_rows_and_columns(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_dataset_has_pages_both_ways(served: Served) -> None:
+def test_a_dataset_can_be_paged_in_both_directions(served: Served) -> None:
     served.records.dataset("sales", [(n, "x", True) for n in range(2 * ROWS_SHOWN + 3)])
-    there, back = both_ways(served, "/datasets/sales")
+    forward, back = both_ways(served, "/datasets/sales")
 
-    assert [len(each) for each in there] == [ROWS_SHOWN, ROWS_SHOWN, 3]
-    assert [*chain(*there)] == list(range(1, 2 * ROWS_SHOWN + 4))
+    assert [len(each) for each in forward] == [ROWS_SHOWN, ROWS_SHOWN, 3]
+    assert [*chain(*forward)] == list(range(1, 2 * ROWS_SHOWN + 4))
     assert [*chain(*back[::-1])] == list(range(1, 2 * ROWS_SHOWN + 4))
 
 
-def test_a_dataset_without_rows_says_so(served: Served) -> None:
+def test_an_empty_dataset_shows_that_it_has_no_rows(served: Served) -> None:
     served.records.declare("sales", {"name": "id"})
     html = served.page("/datasets/sales")
 
     assert "0 rows, 1 column<" in html
     assert "No rows yet" in html
-    assert "a row whose key is there already replaces it" not in html
+    assert "a new row replaces the row with the same key" not in html
 
 
 @ONE_DATABASE
-def test_a_dataset_says_what_its_columns_must_be(served: Served) -> None:
+def test_a_dataset_shows_the_constraints_of_its_columns(served: Served) -> None:
     served.records.declare(
         "sales",
         {"name": "sku", "title": "Article", "constraints": {"pattern": "[A-Z]+", "maxLength": 9}},
@@ -107,11 +107,11 @@ def test_a_dataset_says_what_its_columns_must_be(served: Served) -> None:
     )
     html = served.page("/datasets/sales")
 
-    assert "0 rows, 5 columns; a row whose key is there already replaces it" in html
+    assert "0 rows, 5 columns; a new row replaces the row with the same key" in html
     assert columns(html) == [
-        ("sku  Article", "string", "required; the key; 9 characters or less; like [A-Z]+", ""),
+        ("sku  Article", "string", "required; key; at most 9 characters; matches [A-Z]+", ""),
         ("sum", "number", "required; at least 0", ""),
-        ("day", "date", "written %d.%m.%Y", "Of the sale"),
+        ("day", "date", "format %d.%m.%Y", "Of the sale"),
         ("kind", "string", "unique; one of a, &lt;b&gt;", ""),
         ("note", "string", "", ""),
     ]
@@ -139,7 +139,7 @@ KEYS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize(("fields", "rows"), KEYS.values(), ids=KEYS.keys())
-def test_a_dataset_with_a_key_has_pages_in_its_order(
+def test_a_dataset_with_a_key_is_paged_in_the_order_of_the_key(
     served: Served, monkeypatch: pytest.MonkeyPatch, fields: list[dict[str, Any]], rows: list[dict[str, Any]]
 ) -> None:
     monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
@@ -148,16 +148,16 @@ def test_a_dataset_with_a_key_has_pages_in_its_order(
     if served.records.database.engine.dialect.name == "sqlite":
         rows = [{name: str(v) if isinstance(v, date) else v for name, v in row.items()} for row in rows]
     insert(served, dataset, rows)
-    there, back = both_ways(served, "/datasets/sales")
+    forward, back = both_ways(served, "/datasets/sales")
 
-    assert there == [[1, 2, 3], [4, 5, 6], [7, 8]]
+    assert forward == [[1, 2, 3], [4, 5, 6], [7, 8]]
     assert [*chain(*back[::-1])] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.parametrize("text", ["x", "1", "1-1", "W10", "e30", "bnVsbA", "\0", "ü", "%", "A" * 5000, "=" * 99, "/+"])
 @pytest.mark.parametrize("direction", ["after", "before"])
 @ONE_DATABASE
-def test_what_is_no_position_is_refused(served: Served, direction: str, text: str) -> None:
+def test_an_invalid_position_is_rejected(served: Served, direction: str, text: str) -> None:
     served.records.dataset("sales", [(1, "one", True), (2, "two", True)])
     answer = served.client.get("/datasets/sales", params={direction: text})
 
@@ -176,7 +176,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("position", ELSEWHERE, ids=repr)
-def test_a_position_of_another_dataset_is_refused_with_a_way_out(served: Served, position: Position) -> None:
+def test_a_position_of_another_dataset_is_rejected_with_advice(served: Served, position: Position) -> None:
     served.records.dataset("sales", [(1, "one", True)])
     for path, parameter in (
         ("/datasets/sales", "after"),

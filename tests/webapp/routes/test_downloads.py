@@ -190,7 +190,8 @@ def test_failed_rows_are_corrected_uploaded_as_they_are_and_known_as_corrections
         ]
     )
     assert served.client.get(f"/api/v1/uploads/{child.id}").json()["parent"] == parent.id
-    assert f'Corrections of</dt><dd><a href="/uploads/{parent.id}">' in served.page(f"/uploads/{child.id}")
+    html = served.page(f"/uploads/{child.id}")
+    assert f'Corrects</dt><dd><a href="/uploads/{parent.id}">upload #{parent.id}</a>' in html
 
 
 # Templates

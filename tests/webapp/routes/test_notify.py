@@ -434,22 +434,21 @@ def test_pages_say_who_imports_it(served: Served) -> None:
     upload = announced(served)
     history, detail = served.page("/uploads"), served.page(f"/uploads/{upload.id}")
 
-    assert ">external</span>" in history
-    assert "waiting for its script" in history
-    assert "waiting for its script" in detail
-    assert "a script outside, which reports on it" in detail
+    assert ">External script</span>" in history
+    assert "Waiting for the external script" in history
+    assert "Waiting for the external script" in detail
+    assert "<dt>Imported by</dt><dd>External script</dd>" in detail
     assert "/original" not in detail
     assert "SHA-256" not in detail
 
 
-def test_an_external_upload_never_seems_to_be_learnt(served: Served) -> None:
+def test_an_external_upload_never_shows_that_types_are_inferred(served: Served) -> None:
     upload = announced(served)
     notify(served, report(upload, progress=30))
     history, detail = served.page("/uploads"), served.page(f"/uploads/{upload.id}")
 
-    assert "learn" not in history
-    assert "learn its columns" not in detail
     for page in (history, detail):
+        assert "Inferring" not in page
         assert 'value="30"' in page
 
 
@@ -479,10 +478,10 @@ def test_who_falls_silent_is_shown_so_until_the_next_word(served: Served) -> Non
         detail.next()
         history.next()
         spoken = aged(served, upload, 120)
-        since = f'o word since <time datetime="{spoken:%Y-%m-%dT%H:%M:%SZ}">'
+        since = f'>No update since <time datetime="{spoken:%Y-%m-%dT%H:%M:%SZ}">'
 
-        detail.until_text(f"N{since}")
-        history.until_text(f"n{since}")
+        detail.until_text(since)
+        history.until_text(since)
         assert served.client.get(f"/api/v1/uploads/{upload.id}").json()["silent_since"].startswith(f"{spoken:%Y-%m-%d}")
 
         notify(served, report(upload, rows_success=5))

@@ -21,7 +21,7 @@ EVIL = "<img src=x onerror=alert('&')>"
 
 
 def submit(served: Served, content: bytes = CONTENT, filename: str = "june.csv", **more: Any) -> httpx.Response:
-    """The form, as a browser without JavaScript sends it."""
+    """Send the form as a browser does without JavaScript."""
     headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     return served.client.post(
         "/uploads", files={"file": (filename, content)}, **{"data": {"dataset": ""}, "headers": headers, **more}
@@ -35,7 +35,7 @@ def row_ids(html: str) -> list[int]:
 # The form
 
 
-def test_the_form_leads_to_the_page_of_the_upload(served: Served) -> None:
+def test_the_form_redirects_to_the_page_of_the_upload(served: Served) -> None:
     answer = submit(served, data={"dataset": "sales"})
     [upload] = served.records.all()
 
@@ -46,7 +46,7 @@ def test_the_form_leads_to_the_page_of_the_upload(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_the_form_with_javascript_is_told_where_to_go(served: Served) -> None:
+def test_the_form_with_javascript_receives_the_address_of_the_upload(served: Served) -> None:
     answer = submit(served, headers={"Accept": "application/json"})
 
     assert answer.status_code == 201
@@ -55,21 +55,21 @@ def test_the_form_with_javascript_is_told_where_to_go(served: Served) -> None:
 
 
 REJECTED = "Upload rejected"
-REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no file chosen": (
         {"filename": "", "content": b""},
         REJECTED,
         "No file was sent. Choose a CSV file and try again.",
     ),
     "an empty file": ({"content": b""}, REJECTED, "“june.csv” is empty."),
-    "another kind": ({"filename": "june.png"}, REJECTED, "The file type of “june.png” is not supported."),
-    "a name that cannot be": (
+    "an unsupported type": ({"filename": "june.png"}, REJECTED, "The file type of “june.png” is not supported."),
+    "an invalid dataset name": (
         {"data": {"dataset": "Größe!"}},
         "Invalid dataset name",
         "“Größe!” is not a valid dataset name.",
     ),
     "an unknown encoding": ({"data": {"encoding": "klingon"}}, "Invalid import option", "Unknown encoding “klingon”."),
-    "no form": (
+    "a raw body": (
         {"files": None, "data": None, "params": {"filename": "a.csv"}},
         REJECTED,
         "Send the file as multipart/form-data",
@@ -77,8 +77,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("sent", "title", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_refused_is_explained_on_a_page(
+@pytest.mark.parametrize(("sent", "title", "sentence"), REJECTIONS.values(), ids=REJECTIONS.keys())
+def test_a_rejected_upload_is_explained_on_a_page(
     standing: Served, sent: dict[str, Any], title: str, sentence: str
 ) -> None:
     if "files" in sent:
@@ -100,7 +100,7 @@ def test_what_is_refused_is_explained_on_a_page(
 
 
 @ONE_DATABASE
-def test_a_file_that_is_too_large_is_explained_before_and_after(settings: Settings) -> None:
+def test_the_size_limit_is_shown_before_and_after_an_upload(settings: Settings) -> None:
     with Served(settings.model_copy(update={"max_upload_bytes": 1000})) as served:
         html = served.page("/uploads")
         answer = submit(served, b"x" * 1001)
@@ -113,7 +113,7 @@ def test_a_file_that_is_too_large_is_explained_before_and_after(settings: Settin
 
 
 @ONE_DATABASE
-def test_the_buttons_lead_back_to_the_page(served: Served) -> None:
+def test_cancel_and_retry_redirect_to_the_page_of_the_upload(served: Served) -> None:
     upload = served.records.processing()
     path = f"/uploads/{upload.id}"
     for action, status in (("cancel", "cancelled"), ("retry", "pending")):
@@ -134,7 +134,7 @@ def test_the_buttons_lead_back_to_the_page(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_the_way_in_is_the_history(served: Served) -> None:
+def test_the_root_redirects_to_the_history(served: Served) -> None:
     answer = served.client.get("/")
 
     assert answer.is_redirect
@@ -150,15 +150,17 @@ def test_the_history_shows_every_upload_with_its_numbers(served: Served) -> None
 
     assert row_ids(html) == [waiting.id, failed.id, done.id]
     assert "12,345" in html
-    for words in ("Completed", "Failed", "Pending", "june.csv", "no worker is running"):
+    for words in ("Completed", "Failed", "Pending", "june.csv", "No worker is running"):
         assert words in html
     assert {f"/uploads/{each.id}" for each in (done, failed, waiting)} <= set(links(html))
     assert "/datasets/june" in links(html)
 
 
-def test_a_history_without_uploads_says_so(standing: Served) -> None:
+def test_an_empty_history_shows_why_it_is_empty(standing: Served) -> None:
     assert "No uploads yet" in standing.page("/uploads")
-    assert "No upload has “june” in its name and is failed." in standing.page("/uploads", q="june", status="failed")
+    html = standing.page("/uploads", q="june", status="failed")
+
+    assert "No upload matches “june” and has the status “Failed”." in html
 
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
@@ -186,7 +188,7 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
         ("cursor=-1&status=failed", "`cursor` must be the number of an upload."),
     ],
 )
-def test_a_filter_or_a_cursor_that_cannot_be_is_refused(served: Served, path: str, query: str, sentence: str) -> None:
+def test_an_invalid_filter_or_cursor_is_rejected(served: Served, path: str, query: str, sentence: str) -> None:
     served.records.pending()
     answer = served.client.get(f"{path}?{query}")
 
@@ -201,7 +203,7 @@ def test_a_filter_or_a_cursor_that_cannot_be_is_refused(served: Served, path: st
 
 
 @ONE_DATABASE
-def test_a_stream_that_is_refused_is_refused_in_one_line(served: Served) -> None:
+def test_a_rejected_stream_gets_one_line_of_plain_text(served: Served) -> None:
     answer = served.client.get("/uploads/events?status=done", headers={"Accept": "text/event-stream"})
 
     assert answer.status_code == 422
@@ -211,7 +213,7 @@ def test_a_stream_that_is_refused_is_refused_in_one_line(served: Served) -> None
 
 
 @ONE_DATABASE
-def test_search_and_filter_keep_each_other(served: Served) -> None:
+def test_search_and_filter_can_be_combined(served: Served) -> None:
     html = served.page("/uploads", q="50% & more", status="failed")
 
     assert '<input type="hidden" name="status" value="failed">' in html
@@ -222,7 +224,7 @@ def test_search_and_filter_keep_each_other(served: Served) -> None:
     assert re.findall(r'aria-current="true">(\w+)<', html) == ["Failed"]
 
 
-def test_the_history_has_pages_both_ways(served: Served) -> None:
+def test_the_history_can_be_paged_in_both_directions(served: Served) -> None:
     ids = [served.records.pending(f"{n}.csv").id for n in range(2 * PAGE_SIZE + 3)][::-1]
     expected = [ids[:PAGE_SIZE], ids[PAGE_SIZE : 2 * PAGE_SIZE], ids[2 * PAGE_SIZE :]]
     html, seen = served.page("/uploads"), []
@@ -242,7 +244,7 @@ def test_the_history_has_pages_both_ways(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_the_history_listens_to_what_it_shows(served: Served) -> None:
+def test_the_history_subscribes_to_what_it_shows(served: Served) -> None:
     served.records.fail(served.records.processing("june.csv"))
     html = served.page("/uploads", q="june", status="failed")
     address = unescape(re.findall(r'hx-sse:connect="([^"]*)"', html)[0])
@@ -255,7 +257,7 @@ def test_the_history_listens_to_what_it_shows(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_page_with_a_filter_has_a_link_to_itself_for_what_it_will_announce(served: Served) -> None:
+def test_a_filtered_page_has_a_link_for_announcements(served: Served) -> None:
     for query in ({"status": "failed"}, {"q": "june & july"}, {"q": "june", "status": "pending", "cursor": "9"}):
         html = served.page("/uploads", **query)
         found = re.findall(r'<p id="changes"[^>]*><a class="[^"]*" href="([^"]*)" hidden></a></p>', html)
@@ -273,7 +275,7 @@ def test_a_page_with_a_filter_has_a_link_to_itself_for_what_it_will_announce(ser
 # An upload
 
 
-def test_an_upload_shows_how_far_it_is(served: Served) -> None:
+def test_an_upload_shows_its_progress(served: Served) -> None:
     upload = served.records.advance(served.records.processing(rows=4000), 1000)
     html = served.page(f"/uploads/{upload.id}")
 
@@ -284,7 +286,7 @@ def test_an_upload_shows_how_far_it_is(served: Served) -> None:
     assert f"/uploads/{upload.id}/original" in links(html)
 
 
-def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
+def test_an_upload_shows_its_failed_rows_with_their_reasons(served: Served) -> None:
     records = served.records
     bad = [
         FailedRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
@@ -294,14 +296,14 @@ def test_an_upload_shows_its_rows_that_failed_and_why(served: Served) -> None:
     path = f"/uploads/{upload.id}"
     html = served.page(path)
 
-    assert re.findall(r'<td class="why">(.*?)</td>', html) == [
+    assert re.findall(r'<td class="reason">(.*?)</td>', html) == [
         f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
     ]
     assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
         '<span class="raw">cell 1</span><span class="raw none">empty</span>'
     ]
-    assert '<h2>Rows that failed <span class="quiet">30</span></h2>' in html
-    assert "<h3>The first 20</h3>" in html
+    assert '<h2>Failed rows <span class="quiet">30</span></h2>' in html
+    assert "<h3>First 20 failed rows</h3>" in html
     assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
@@ -323,7 +325,7 @@ def test_an_upload_counts_its_failed_rows_by_column_and_reason(served: Served) -
 
     assert reasons(served.page(f"/uploads/{upload.id}")) == [
         ("born", "is no date", "1,500"),
-        ("the row", "has 2 cells", "500"),
+        ("Whole row", "has 2 cells", "500"),
         ("name", "is empty", "500"),
     ]
 
@@ -339,33 +341,33 @@ def test_the_most_frequent_reasons_are_shown(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_reasons_are_shown_also_where_no_failed_row_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_are_shown_even_if_no_failed_row_is_stored(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "KEPT", 0)
     upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
     html = served.page(f"/uploads/{upload.id}")
 
     assert reasons(html) == [("a", "is wrong", "1")]
     assert "failed-rows.csv" not in html
-    assert "As it came" not in html
+    assert "Original values" not in html
 
 
-def test_an_upload_whose_rows_all_went_in_shows_no_failures(served: Served) -> None:
+def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None:
     upload = served.records.completed()
     html = served.page(f"/uploads/{upload.id}")
 
     assert reasons(html) == []
     assert "failed-rows.csv" not in html
-    assert "Rows that failed" not in html
+    assert "Failed rows" not in html
 
 
 def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
     upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
 
-    assert "<h3>All of them</h3>" in served.page(f"/uploads/{upload.id}")
+    assert "<h3>All failed rows</h3>" in served.page(f"/uploads/{upload.id}")
 
 
 @ONE_DATABASE
-def test_an_upload_listens_until_nothing_can_follow(served: Served) -> None:
+def test_an_upload_page_subscribes_until_the_upload_can_no_longer_change(served: Served) -> None:
     records = served.records
     for upload, listens in (
         (records.pending(), True),
@@ -393,7 +395,7 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_nothing_of_a_file_becomes_markup(served: Served) -> None:
+def test_text_from_a_file_is_escaped(served: Served) -> None:
     records = served.records
     upload = records.processing(f"{EVIL}.csv", dataset="sales")
     bad = [FailedRow(1, [EVIL, EVIL * 3], [Reason(EVIL, EVIL, EVIL)])]
@@ -441,9 +443,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "sentence"), ERRORS)
-def test_an_error_is_a_page_without_a_traceback(
-    standing: Served, method: str, path: str, status: int, sentence: str
-) -> None:
+def test_an_error_page_has_no_traceback(standing: Served, method: str, path: str, status: int, sentence: str) -> None:
     answer = standing.client.request(method, path)
 
     assert answer.status_code == status
@@ -456,7 +456,7 @@ def test_an_error_is_a_page_without_a_traceback(
 
 @ONE_DATABASE
 @pytest.mark.parametrize("path", ["/uploads/1", "/api/v1/uploads", "/uploads", "/datasets", "/api/v1/datasets/sales"])
-def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> None:
+def test_the_page_of_an_internal_error_has_no_traceback(served: Served, path: str) -> None:
     served.records.dataset("sales")
     with served.records.database.transaction() as connection:
         connection.exec_driver_sql("UPDATE uploads SET status = 'nonsense'")
@@ -470,7 +470,7 @@ def test_a_defect_is_a_page_without_a_traceback(served: Served, path: str) -> No
 
 
 @ONE_DATABASE
-def test_everything_a_page_names_is_there(served: Served) -> None:
+def test_every_link_file_and_stream_of_a_page_exists(served: Served) -> None:
     records = served.records
     failed = records.fail(records.advance(records.processing(), 1, [FailedRow(1, ["x"], [Reason("a", "is wrong")])]))
     dataset = records.dataset("sales", [(1, "one", True)])
@@ -495,7 +495,7 @@ def test_everything_a_page_names_is_there(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_every_page_can_be_asked_for_its_head(served: Served) -> None:
+def test_every_page_answers_head_requests(served: Served) -> None:
     upload = f"/uploads/{served.records.dataset('sales', [(1, 'one', True)]).upload_id}"
     pages = ["/uploads", upload, f"{upload}/original", f"{upload}/failed-rows.csv", "/datasets", "/datasets/sales"]
     files = ["/datasets/sales/rows.csv", "/datasets/sales/template.csv", "/static/style.css"]
