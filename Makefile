@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Processes that run tests side by side. Many tests wait, so that three keep two cores busy.
+# Processes that run tests in parallel. Many tests wait, so three of them keep two cores busy.
 TEST_PROCESSES ?= 3
 
 BIN := .venv/bin
@@ -15,11 +15,11 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
 
-test: .venv/dev  # all tests, side by side; or some of them, one after the other, as in: make test ARGS="-k reader"
+test: .venv/dev  # all tests in parallel; with ARGS in one process, as in: make test ARGS="-k reader"
 	$(BIN)/python -m pytest $(or $(ARGS),-n $(TEST_PROCESSES) --dist worksteal)
 
-# In less than a minute: the tests of jobs and webapp that start no server (Redis, PostgreSQL), no other process and no
-# browser. They have the mark `unit`, which tests/conftest.py sets by the fixtures and modules that each of them uses.
+# Takes less than a minute: only the tests of jobs and webapp that start no server (Redis, PostgreSQL), no other process
+# and no browser. tests/conftest.py marks them as `unit` by the fixtures and modules that they use.
 test-fast: .venv/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m unit $(ARGS)
 

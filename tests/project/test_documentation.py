@@ -24,13 +24,13 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Transition
 from tests import ROOT
+from tests.support.databases import ONE_DATABASE
 from tests.support.documents import DOCUMENTS, Document, commands, document, is_sentence, rows, sentences
 from tests.support.parts import require
 from tests.support.serving import Served
 from webapp.app import create_app
 from webapp.cli import main
 
-ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 EACH_DOCUMENT = pytest.mark.parametrize("each", DOCUMENTS, ids=repr)
 
 #: The variables whose name is not made of the field's.
