@@ -1,7 +1,7 @@
 """What pages and API let people do with uploads: record, change, tell, in that order."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio.to_thread
 import sqlalchemy as sa
@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from jobs import datasets, files, uploads
 from jobs.errors import BulkUploadError, InvalidImportOptionError, RefusedError
-from jobs.events import Event, timestamp
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
@@ -126,35 +125,3 @@ async def retry(request: AppRequest) -> Upload:
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
     """Make a change off the event loop."""
     return await anyio.to_thread.run_sync(state["changes"].make, change)
-
-
-def as_json(upload: Upload) -> dict[str, Any]:
-    """The upload as the API shows it (DESIGN, section 6)."""
-
-    def moment(name: str) -> str | None:
-        value = getattr(upload, name)
-        return timestamp(value) if value else None
-
-    links = {
-        "self": f"/api/v1/uploads/{upload.id}",
-        "events": f"/api/v1/uploads/{upload.id}/events",
-        "html": f"/uploads/{upload.id}",
-    }
-    if upload.has_file:
-        links["original"] = f"/uploads/{upload.id}/original"
-    if upload.rows_failed and not upload.is_external:
-        links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
-    if upload.dataset:
-        links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
-    return {
-        "id": upload.id,
-        **vars(Event.from_upload(upload)),
-        "processor": upload.processor,
-        "size": upload.size or None,
-        "sha256": upload.sha256 or None,
-        **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
-        "duplicate_of": upload.duplicate_of,
-        "parent": upload.parent,
-        "notes": upload.notes,
-        "links": links,
-    }

@@ -16,7 +16,7 @@ from jobs.events import timestamp
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
-from webapp.routes import actions, row_position
+from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
@@ -32,7 +32,7 @@ async def create(request: AppRequest) -> Response:
         upload = await actions.announce(request)
     else:
         upload = await actions.accept(request, raw_allowed=True)
-    return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+    return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
 
 
 async def index(request: AppRequest) -> Response:
@@ -42,21 +42,21 @@ async def index(request: AppRequest) -> Response:
         lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor),
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
-    return _page([actions.as_json(upload) for upload in page.items], page.older, following)
+    return _page([upload_json.as_json(upload) for upload in page.items], page.older, following)
 
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
-    return JSONResponse(actions.as_json(upload))
+    return JSONResponse(upload_json.as_json(upload))
 
 
 async def cancel(request: AppRequest) -> Response:
-    return JSONResponse(actions.as_json(await actions.cancel(request)))
+    return JSONResponse(upload_json.as_json(await actions.cancel(request)))
 
 
 async def retry(request: AppRequest) -> Response:
-    return JSONResponse(actions.as_json(await actions.retry(request)))
+    return JSONResponse(upload_json.as_json(await actions.retry(request)))
 
 
 async def all_datasets(request: AppRequest) -> Response:

@@ -18,7 +18,7 @@ from jobs.uploads import Upload
 from webapp import problems
 from webapp.errors import InvalidHeaderError
 from webapp.problem_details import MEDIA_TYPE
-from webapp.routes import actions, json_body
+from webapp.routes import json_body, upload_json
 from webapp.state import AppRequest, AppState
 
 #: Reports that may come in one call.
@@ -59,7 +59,7 @@ def _record(state: AppState, found: Sequence[Report], several: bool, key: str | 
 
 def _one(outcome: Upload | Refusal) -> Answer:
     if isinstance(outcome, Upload):
-        return Answer(200, actions.as_json(outcome))
+        return Answer(200, upload_json.as_json(outcome))
     problem = problems.details(outcome)
     return Answer(problem["status"], problem)
 

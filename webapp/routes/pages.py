@@ -12,7 +12,7 @@ from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
-from webapp.routes import actions
+from webapp.routes import actions, upload_json
 from webapp.state import AppRequest
 
 
@@ -44,7 +44,7 @@ async def create(request: AppRequest) -> Response:
     """The form's target. With JavaScript the form asks for JSON, which says where to go."""
     upload = await actions.accept(request, raw_allowed=False)
     if wants_json(request):
-        return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+        return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 

@@ -23,7 +23,7 @@ from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
 from tests.support.sending import by_body, by_form
 from tests.support.serving import Served, Worker
-from webapp.routes import actions
+from webapp.routes import upload_json
 from webapp.routes.json_body import MAX_BYTES
 from webapp.routes.notify import MAX_REPORTS
 
@@ -374,7 +374,7 @@ def test_a_report_whose_commit_failed_may_come_again_with_its_key(
 ) -> None:
     upload = announced(served)
     with monkeypatch.context() as broken:
-        broken.setattr(actions, "as_json", None)  # a defect, behind the record
+        broken.setattr(upload_json, "as_json", None)  # a defect, behind the record
         stumbled = notify(served, report(upload, rows_success=5), Idempotency_Key="june-1", Connection="close")
     before = served.records.get(upload)
     answer = notify(served, report(upload, rows_success=5), Idempotency_Key="june-1")
