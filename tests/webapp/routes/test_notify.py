@@ -127,8 +127,8 @@ NOT_ANNOUNCED: list[tuple[Any, str, str]] = [
     ({"filename": "june.csv"}, "processor", "is missing"),
     ({"processor": "external"}, "filename", "is missing"),
     ({"processor": "worker", "filename": "june.csv"}, "processor", "input should be 'external'"),
-    ({"processor": "external", "filename": ""}, "filename", "has nothing in it that can be shown"),
-    ({"processor": "external", "filename": "/home/\u202e"}, "filename", "has nothing in it that can be shown"),
+    ({"processor": "external", "filename": ""}, "filename", "has no printable characters"),
+    ({"processor": "external", "filename": "/home/\u202e"}, "filename", "has no printable characters"),
     ({"processor": "external", "filename": 7}, "filename", "input should be a valid string"),
     ({"processor": "external", "filename": "a", "size": -1}, "size", "input should be greater than or equal to 0"),
     ({"processor": "external", "filename": "a", "rows_total": "9"}, "rows_total", "input should be a valid integer"),
@@ -538,6 +538,6 @@ def test_the_command_line_has_it_wait_for_its_script_too(served: Served) -> None
     upload = served.records.cancel(announced(served))
     status, out, _ = run("retry", upload.id, **served.settings.environment())
 
-    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) waits for reports of its script again.\n")
+    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) is waiting for its external script again.\n")
     assert waiting(served) == set()
     assert served.records.get(upload).status is Status.PENDING
