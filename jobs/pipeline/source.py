@@ -121,7 +121,7 @@ def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits
         if error.errno != errno.ENOSPC:
             raise
         raise UnreadableFileError(
-            "The server's disk is full, so the file could not be prepared. Free some disk space, then retry."
+            "The server's disk is full, so the file was not prepared. Ask the administrator to free space, then retry."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What stands between cells, and which line is the header."""
+"""Detecting the delimiter and the header row."""
 
 import csv
 import io
@@ -40,14 +40,14 @@ from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, s
         ("name,\n1,2\n3,4\n", ","),
     ],
 )
-def test_the_delimiter_is_what_makes_a_table(sample: str, delimiter: str) -> None:
+def test_the_delimiter_that_makes_a_table_is_detected(sample: str, delimiter: str) -> None:
     assert delimiter == detect_delimiter(sample)
 
 
 @pytest.mark.parametrize(
     "sample", ["name\nAnn\nBob\n", "comment\nHello, world\nYes, fine, thanks\nOK\n", "name", "", "\n\n"]
 )
-def test_of_a_single_column_no_cell_is_cut(sample: str) -> None:
+def test_the_cells_of_a_single_column_are_not_split(sample: str) -> None:
     assert detect_delimiter(sample) not in sample
 
 
@@ -78,7 +78,7 @@ def split(text: str, delimiter: str = ",") -> list[list[str]]:
         ("Report for June\nid,name,note\n1,x,\n2,y\n3,z,a\n4,p,b,c\n" + "5,q,r\n" * 20, 1),
     ],
 )
-def test_what_stands_above_a_table_is_no_header(text: str, header: int) -> None:
+def test_lines_above_a_table_are_not_the_header(text: str, header: int) -> None:
     assert header == find_header(split(text))
 
 
@@ -101,11 +101,11 @@ def test_what_stands_above_a_table_is_no_header(text: str, header: int) -> None:
         "a,b,c\n1\n2\n3\n",
     ],
 )
-def test_the_first_line_is_the_header_unless_something_else_is_proven(text: str) -> None:
+def test_without_proof_the_first_line_is_the_header(text: str) -> None:
     assert find_header(split(text)) == 0
 
 
-def test_what_is_skipped_is_told_in_short() -> None:
+def test_the_note_about_skipped_lines_is_short() -> None:
     above = [["Report", "for June"], [], ["x" * 100], ["third"], ["fourth"]]
 
     assert skipped_note(above, 5) == f"Skipped 5 lines above the header: “Report for June”, “{'x' * 59}…”, “third” …."
@@ -113,7 +113,7 @@ def test_what_is_skipped_is_told_in_short() -> None:
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
-def test_the_columns_of_a_text_are_known_from_its_beginning(delimiter: str) -> None:
+def test_column_names_are_read_from_the_beginning_of_a_text(delimiter: str) -> None:
     lines = [["id", " first  name ", "born"], ["1", "Ann", "1999"], ["2", "Bob", "2000"]]
     text = "\n".join(delimiter.join(cells) for cells in lines)
 
@@ -131,5 +131,5 @@ def test_the_columns_of_a_text_are_known_from_its_beginning(delimiter: str) -> N
         ("only one\n", ["only one"]),
     ],
 )
-def test_a_beginning_may_be_short_and_cut_anywhere(sample: str, names: list[str]) -> None:
+def test_the_beginning_may_be_short_and_cut_anywhere(sample: str, names: list[str]) -> None:
     assert names == header_of(sample)

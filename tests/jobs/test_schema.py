@@ -1,4 +1,4 @@
-"""What a Table Schema may say, and the path of whatever is wrong with one."""
+"""Table Schemas, and the errors of invalid ones."""
 
 import json
 import subprocess
@@ -46,22 +46,22 @@ def problems(data: object) -> tuple[str, ...]:
     return refused.value.problems
 
 
-def of(**field: Any) -> dict[str, Any]:
+def schema_with(**field: Any) -> dict[str, Any]:
     """A schema with one field."""
     return {"fields": [{"name": "a", **field}]}
 
 
-def test_a_schema_comes_out_as_it_went_in() -> None:
+def test_a_schema_survives_a_round_trip() -> None:
     assert TableSchema.parse(WHOLE).as_json() == WHOLE
 
 
-def test_a_schema_survives_being_stored_as_text() -> None:
+def test_a_schema_survives_storage_as_text() -> None:
     schema = TableSchema.parse(WHOLE)
 
     assert schema == TableSchema.parse(json.loads(json.dumps(schema.as_json())))
 
 
-def test_what_is_not_said_is_as_the_standard_says() -> None:
+def test_defaults_are_those_of_the_standard() -> None:
     schema = TableSchema.parse({"fields": [{"name": "a"}]})
     (field,) = schema.fields
 
@@ -71,22 +71,22 @@ def test_what_is_not_said_is_as_the_standard_says() -> None:
 
 
 def test_a_key_of_one_field_may_be_its_name() -> None:
-    assert TableSchema.parse({**of(), "primaryKey": "a"}).primary_key == ["a"]
+    assert TableSchema.parse({**schema_with(), "primaryKey": "a"}).primary_key == ["a"]
 
 
-def test_missing_values_of_a_field_are_its_own_or_those_of_the_schema() -> None:
+def test_a_field_has_its_own_missing_values_or_those_of_the_schema() -> None:
     schema = TableSchema.parse(WHOLE)
 
     assert [schema.missing_values_of(field) for field in schema.fields[1:3]] == [["", "NA"], ["-"]]
 
 
-def test_what_a_row_must_have_is_what_is_required_and_its_key() -> None:
+def test_required_fields_and_key_fields_are_required() -> None:
     schema = TableSchema.parse(WHOLE)
 
     assert [field.name for field in schema.fields if schema.is_required(field)] == ["sku", "sold"]
 
 
-def test_rules_are_told_in_words() -> None:
+def test_constraints_are_described_in_words() -> None:
     schema = TableSchema.parse(WHOLE)
 
     assert [schema.rules(field) for field in schema.fields] == [
@@ -99,7 +99,9 @@ def test_rules_are_told_in_words() -> None:
         [],
         ["unique"],
     ]
-    assert TableSchema.parse({**of(), "primaryKey": "a"}).rules(schema.fields[2].model_copy(update={"name": "a"})) == [
+    assert TableSchema.parse({**schema_with(), "primaryKey": "a"}).rules(
+        schema.fields[2].model_copy(update={"name": "a"})
+    ) == [
         "required",
         "key",
     ]
@@ -115,132 +117,147 @@ def test_rules_are_told_in_words() -> None:
         ({"fields": {}}, "fields: Input should be a valid list"),
         ({"fields": [{}]}, "fields[0].name: is missing"),
         ({"fields": ["a"]}, "fields[0]: Input should be a valid dictionary or instance of SchemaField"),
-        (of(name=7), "fields[0].name: Input should be a valid string"),
-        (of(name=""), "fields[0].name: must be printable, must not be empty, and must not begin or end with a space"),
-        (of(name=" a"), "fields[0].name: must be printable, must not be empty, and must not begin or end with a space"),
+        (schema_with(name=7), "fields[0].name: Input should be a valid string"),
         (
-            of(name="a\nb"),
+            schema_with(name=""),
             "fields[0].name: must be printable, must not be empty, and must not begin or end with a space",
         ),
         (
-            of(name="a\u200b"),
+            schema_with(name=" a"),
             "fields[0].name: must be printable, must not be empty, and must not begin or end with a space",
         ),
-        (of(name="é" * 32), "fields[0].name: is longer than 63 bytes, the limit for column names"),
-        (of(name="_Upload_ID"), "fields[0].name: is a reserved column name"),
-        (of(name="xmin"), "fields[0].name: is a reserved column name"),
         (
-            of(type="text"),
+            schema_with(name="a\nb"),
+            "fields[0].name: must be printable, must not be empty, and must not begin or end with a space",
+        ),
+        (
+            schema_with(name="a\u200b"),
+            "fields[0].name: must be printable, must not be empty, and must not begin or end with a space",
+        ),
+        (schema_with(name="é" * 32), "fields[0].name: is longer than 63 bytes, the limit for column names"),
+        (schema_with(name="_Upload_ID"), "fields[0].name: is a reserved column name"),
+        (schema_with(name="xmin"), "fields[0].name: is a reserved column name"),
+        (
+            schema_with(type="text"),
             "fields[0].type: Input should be 'string', 'integer', 'number', 'boolean', 'date', 'datetime' or 'time'",
         ),
-        (of(constraints={"requierd": True}), "fields[0].constraints.requierd: is not a known property"),
-        (of(constraints={"required": "yes"}), "fields[0].constraints.required: Input should be a valid boolean"),
+        (schema_with(constraints={"requierd": True}), "fields[0].constraints.requierd: is not a known property"),
         (
-            of(constraints={"minLength": -1}),
+            schema_with(constraints={"required": "yes"}),
+            "fields[0].constraints.required: Input should be a valid boolean",
+        ),
+        (
+            schema_with(constraints={"minLength": -1}),
             "fields[0].constraints.minLength: Input should be greater than or equal to 0",
         ),
-        (of(constraints={"enum": []}), "fields[0].constraints.enum: must list at least one value"),
+        (schema_with(constraints={"enum": []}), "fields[0].constraints.enum: must list at least one value"),
         (
-            of(constraints={"pattern": "(a"}),
+            schema_with(constraints={"pattern": "(a"}),
             "fields[0].constraints.pattern: is not a valid regular expression: missing ): (a",
         ),
         (
-            of(constraints={"pattern": "(?=a)"}),
+            schema_with(constraints={"pattern": "(?=a)"}),
             "fields[0].constraints.pattern: is not a valid regular expression: invalid perl operator: (?=",
         ),
-        (of(constraints={"minimum": "a"}), "fields[0]: constraints.minimum does not apply to the type string"),
+        (schema_with(constraints={"minimum": "a"}), "fields[0]: constraints.minimum does not apply to the type string"),
         (
-            of(type="integer", constraints={"minLength": 1}),
+            schema_with(type="integer", constraints={"minLength": 1}),
             "fields[0]: constraints.minLength does not apply to the type integer",
         ),
         (
-            of(type="date", constraints={"pattern": "x"}),
+            schema_with(type="date", constraints={"pattern": "x"}),
             "fields[0]: constraints.pattern does not apply to the type date",
         ),
         (
-            of(type="integer", constraints={"minimum": 1.5}),
+            schema_with(type="integer", constraints={"minimum": 1.5}),
             "fields[0]: constraints.minimum is 1.5, which is not of the type integer",
         ),
         (
-            of(type="integer", constraints={"maximum": 2**63}),
+            schema_with(type="integer", constraints={"maximum": 2**63}),
             f"fields[0]: constraints.maximum is {2**63}, which is not of the type integer",
         ),
         (
-            of(type="number", constraints={"maximum": "1"}),
+            schema_with(type="number", constraints={"maximum": "1"}),
             "fields[0]: constraints.maximum is '1', which is not of the type number",
         ),
         (
-            of(type="number", constraints={"maximum": 10**400}),
+            schema_with(type="number", constraints={"maximum": 10**400}),
             f"fields[0]: constraints.maximum is {10**400}, which is not of the type number",
         ),
         (
-            of(type="number", constraints={"maximum": float("inf")}),
+            schema_with(type="number", constraints={"maximum": float("inf")}),
             "fields[0]: constraints.maximum is inf, which is not of the type number",
         ),
         (
-            of(type="number", constraints={"minimum": float("nan")}),
+            schema_with(type="number", constraints={"minimum": float("nan")}),
             "fields[0]: constraints.minimum is nan, which is not of the type number",
         ),
         (
-            of(type="boolean", constraints={"enum": [1]}),
+            schema_with(type="boolean", constraints={"enum": [1]}),
             "fields[0]: constraints.enum[0] is 1, which is not of the type boolean",
         ),
-        (of(constraints={"enum": ["a", 1]}), "fields[0]: constraints.enum[1] is 1, which is not of the type string"),
         (
-            of(type="date", constraints={"maximum": "31/01/2026"}),
+            schema_with(constraints={"enum": ["a", 1]}),
+            "fields[0]: constraints.enum[1] is 1, which is not of the type string",
+        ),
+        (
+            schema_with(type="date", constraints={"maximum": "31/01/2026"}),
             "fields[0]: constraints.maximum is '31/01/2026'; use ISO 8601",
         ),
         (
-            of(type="time", constraints={"minimum": "9am"}),
+            schema_with(type="time", constraints={"minimum": "9am"}),
             "fields[0]: constraints.minimum is '9am'; use ISO 8601",
         ),
         (
-            of(type="datetime", constraints={"minimum": 7}),
+            schema_with(type="datetime", constraints={"minimum": 7}),
             "fields[0]: constraints.minimum is 7, which is not of the type datetime",
         ),
-        (of(decimalChar=","), "fields[0]: decimalChar does not apply to the type string"),
-        (of(type="integer", decimalChar=","), "fields[0]: decimalChar does not apply to the type integer"),
-        (of(type="date", groupChar=","), "fields[0]: groupChar does not apply to the type date"),
-        (of(type="number", trueValues=["y"]), "fields[0]: trueValues does not apply to the type number"),
-        (of(type="number", decimalChar=",,"), "fields[0].decimalChar: String should have at most 1 character"),
-        (of(type="number", groupChar=""), "fields[0].groupChar: String should have at least 1 character"),
-        (of(type="number", groupChar="."), "fields[0]: groupChar and decimalChar must differ"),
+        (schema_with(decimalChar=","), "fields[0]: decimalChar does not apply to the type string"),
+        (schema_with(type="integer", decimalChar=","), "fields[0]: decimalChar does not apply to the type integer"),
+        (schema_with(type="date", groupChar=","), "fields[0]: groupChar does not apply to the type date"),
+        (schema_with(type="number", trueValues=["y"]), "fields[0]: trueValues does not apply to the type number"),
+        (schema_with(type="number", decimalChar=",,"), "fields[0].decimalChar: String should have at most 1 character"),
+        (schema_with(type="number", groupChar=""), "fields[0].groupChar: String should have at least 1 character"),
+        (schema_with(type="number", groupChar="."), "fields[0]: groupChar and decimalChar must differ"),
         (
-            of(type="boolean", trueValues=["1", "y"], falseValues=["y"]),
+            schema_with(type="boolean", trueValues=["1", "y"], falseValues=["y"]),
             "fields[0]: trueValues and falseValues both contain “y”",
         ),
-        (of(type="boolean", falseValues=["1"]), "fields[0]: trueValues and falseValues both contain “1”"),
+        (schema_with(type="boolean", falseValues=["1"]), "fields[0]: trueValues and falseValues both contain “1”"),
         (
-            of(type="boolean", trueValues=[]),
+            schema_with(type="boolean", trueValues=[]),
             "fields[0].trueValues: List should have at least 1 item after validation, not 0",
         ),
-        (of(format="email"), "fields[0]: format “email” is not supported for the type string; leave it out"),
-        (of(type="number", format="%d"), "fields[0]: format “%d” is not supported for the type number; leave it out"),
-        (of(type="date", format="%d/%m"), "fields[0]: format “%d/%m” lacks %Y"),
-        (of(type="date", format="any"), "fields[0]: format “any” lacks %Y and %m and %d"),
+        (schema_with(format="email"), "fields[0]: format “email” is not supported for the type string; leave it out"),
         (
-            of(type="date", format="%Y-%m-%d %H:%M"),
+            schema_with(type="number", format="%d"),
+            "fields[0]: format “%d” is not supported for the type number; leave it out",
+        ),
+        (schema_with(type="date", format="%d/%m"), "fields[0]: format “%d/%m” lacks %Y"),
+        (schema_with(type="date", format="any"), "fields[0]: format “any” lacks %Y and %m and %d"),
+        (
+            schema_with(type="date", format="%Y-%m-%d %H:%M"),
             "fields[0]: format “%Y-%m-%d %H:%M” has %H, which does not apply to the type date",
         ),
         (
-            of(type="time", format="%H:%M %d"),
+            schema_with(type="time", format="%H:%M %d"),
             "fields[0]: format “%H:%M %d” has %d, which does not apply to the type time",
         ),
-        (of(type="datetime", format="%Y-%m-%d"), "fields[0]: format “%Y-%m-%d” lacks %H and %M"),
+        (schema_with(type="datetime", format="%Y-%m-%d"), "fields[0]: format “%Y-%m-%d” lacks %H and %M"),
         (
-            of(type="date", format="%d.%m.%y"),
+            schema_with(type="date", format="%d.%m.%y"),
             "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %M, %S",
         ),
-        (of(type="date", format="%d%d%m%Y"), "fields[0]: format “%d%d%m%Y” has %d twice"),
+        (schema_with(type="date", format="%d%d%m%Y"), "fields[0]: format “%d%d%m%Y” has %d twice"),
         (
-            of(type="date", format="%Y%m%d%"),
+            schema_with(type="date", format="%Y%m%d%"),
             "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %M, %S",
         ),
-        ({**of(), "primaryKey": ["b"]}, "schema: primaryKey contains “b”, which is not a field"),
-        ({**of(), "primaryKey": ["a", "a"]}, "schema: primaryKey contains a field twice"),
-        ({**of(), "primaryKey": 7}, "primaryKey: Input should be a valid list"),
-        ({**of(), "foreignKeys": []}, "schema: foreignKeys are not supported"),
-        ({**of(), "missingValues": "NA"}, "missingValues: Input should be a valid list"),
+        ({**schema_with(), "primaryKey": ["b"]}, "schema: primaryKey contains “b”, which is not a field"),
+        ({**schema_with(), "primaryKey": ["a", "a"]}, "schema: primaryKey contains a field twice"),
+        ({**schema_with(), "primaryKey": 7}, "primaryKey: Input should be a valid list"),
+        ({**schema_with(), "foreignKeys": []}, "schema: foreignKeys are not supported"),
+        ({**schema_with(), "missingValues": "NA"}, "missingValues: Input should be a valid list"),
         ({"fields": [{"name": "a"}, {"name": "A"}]}, "schema: “A” and “a” are the same column name, ignoring case"),
         (
             {"fields": [{"name": "a"}, {"name": "b", "aliases": ["A"]}]},
@@ -248,11 +265,11 @@ def test_rules_are_told_in_words() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_path(data: object, expected: str) -> None:
+def test_errors_name_the_path_of_the_problem(data: object, expected: str) -> None:
     assert (expected,) == problems(data)
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     data = {"fields": [{"name": ""}, {"name": "b", "type": "money"}, {"name": "c", "constraints": {"least": 1}}]}
 
     assert [problem.partition(":")[0] for problem in problems(data)] == [
@@ -263,13 +280,13 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}])
-def test_a_bound_that_could_be_of_no_type_is_wrong(value: object) -> None:
-    found = problems(of(type="integer", constraints={"minimum": value}))
+def test_a_bound_of_an_impossible_type_is_an_error(value: object) -> None:
+    found = problems(schema_with(type="integer", constraints={"minimum": value}))
 
     assert all(problem.startswith("fields[0].constraints.minimum.") for problem in found)
 
 
-def test_there_are_limits_to_columns_and_to_those_of_a_key() -> None:
+def test_columns_and_key_fields_are_limited() -> None:
     fields = [{"name": f"c{number}"} for number in range(MAX_COLUMNS + 1)]
     names = [each["name"] for each in fields]
 
@@ -283,16 +300,16 @@ def test_there_are_limits_to_columns_and_to_those_of_a_key() -> None:
 @pytest.mark.parametrize(
     "name", ["a b", "it's", 'say "hi"', "100%", ":p", "été", "売上", "😀", "select", "é" * 31, "_"]
 )
-def test_a_column_may_be_called_almost_anything(name: str) -> None:
-    assert TableSchema.parse(of(name=name)).names == [name]
+def test_almost_any_column_name_is_valid(name: str) -> None:
+    assert TableSchema.parse(schema_with(name=name)).names == [name]
 
 
-def test_the_directives_of_a_format_are_found_in_order() -> None:
+def test_the_directives_of_a_format_are_returned_in_order() -> None:
     assert format_directives("%d. %m. %Y um %H:%M") == ["d", "m", "Y", "H", "M"]
     assert format_directives("no directive") == []
 
 
-#: What patterns are made of here: whole constructs, halves of such, and what RE2 refuses.
+#: Parts of random patterns: complete and incomplete constructs, and some that RE2 rejects.
 PIECES = [
     *("a", "b", "é", "売", "-", ",", " ", "0", ".", "^", "$", "|", "*", "+", "?", "(", ")", "[", "]", "{", "}", "\\"),
     *("(?:", "(?P<n>", "(?i)", "(?s)", "(?=", "(?<!", "[^", "[a-b", "[b-a]", "[[:alpha:]]", "{2}", "{1,}", "{1001}"),
@@ -303,15 +320,15 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text("abAé売-, 01\n", max_size=6))
 @example("(a", "a")
 @example("a{1000}{1000}", "a")
-def test_a_pattern_means_the_same_here_and_to_arrow(pattern: str, text: str) -> None:
+def test_patterns_are_checked_and_matched_as_by_arrow(pattern: str, text: str) -> None:
     try:
         matches = pc.match_substring_regex(pa.array([text]), pattern).to_pylist()
     except pa.ArrowInvalid as error:
         detail = str(error).removeprefix("Invalid regular expression: ")
         message = f"is not a valid regular expression: {detail}"
-        assert problems(of(constraints={"pattern": pattern})) == (f"fields[0].constraints.pattern: {message}",)
+        assert problems(schema_with(constraints={"pattern": pattern})) == (f"fields[0].constraints.pattern: {message}",)
     else:
-        TableSchema.parse(of(constraints={"pattern": pattern}))
+        TableSchema.parse(schema_with(constraints={"pattern": pattern}))
         assert [re2.search(pattern, text.encode()) is not None] == matches
 
 

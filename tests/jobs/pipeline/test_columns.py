@@ -1,4 +1,4 @@
-"""Columns that become rows, by each driver."""
+"""Writing columns with each driver."""
 
 from collections.abc import Iterator
 from datetime import date, time
@@ -69,7 +69,7 @@ def _as_text(value: Any) -> Any:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, date | time) else value
 
 
-def test_each_value_is_what_it_was(database: Database) -> None:
+def test_values_survive_a_round_trip(database: Database) -> None:
     rows = packed(database, ROWS)
     with database.transaction() as connection:
         columns.add(connection, things, rows)
@@ -78,7 +78,7 @@ def test_each_value_is_what_it_was(database: Database) -> None:
     assert len(ROWS) == len(rows)
 
 
-def test_columns_are_gone_with_a_transaction_that_fails(database: Database) -> None:
+def test_a_failed_transaction_writes_nothing(database: Database) -> None:
     def add_and_fail() -> None:
         with database.transaction() as connection:
             columns.add(connection, things, packed(database, ROWS))
@@ -90,7 +90,7 @@ def test_columns_are_gone_with_a_transaction_that_fails(database: Database) -> N
     assert stored(database) == []
 
 
-def test_a_row_that_breaks_a_rule_of_the_table_is_an_error(database: Database) -> None:
+def test_a_row_that_violates_a_constraint_raises_an_error(database: Database) -> None:
     def add_twice() -> None:
         with database.transaction() as connection:
             columns.add(connection, things, packed(database, ROWS + ROWS[:1]))

@@ -1,4 +1,4 @@
-"""Which encoding a text is in, and its way into UTF-8."""
+"""Detecting the encoding of a text and transcoding it to UTF-8."""
 
 import io
 import itertools
@@ -11,7 +11,7 @@ from jobs.errors import UnreadableFileError
 from jobs.pipeline import encoding
 from tests.support.files import written
 
-#: Tables of a few rows in many languages, and the encodings they come in.
+#: Short tables in many languages.
 GERMAN = "Name;Stadt;Straße\nMüller;Köln;Hauptstraße 1\nJörg Weiß;München;Königsallee 3\n"
 FRENCH = "nom,ville\nDupré,Orléans\nHélène,Besançon\nCécile,Sète\nFrançois,Château-Thierry\n"
 SPANISH = "nombre,ciudad\nPeña,Málaga\nNúñez,León\nGarcía,Córdoba\n"
@@ -47,12 +47,12 @@ def transcoded(content: bytes, codec: str) -> bytes:
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", GERMAN, RUSSIAN, CHINESE, "a\n😀\n"])
-def test_valid_utf8_is_utf8(tmp_path: Path, content: str) -> None:
+def test_valid_utf8_is_detected_as_utf8(tmp_path: Path, content: str) -> None:
     assert encoding.Encoding("utf-8", "Read as UTF-8.") == detected(tmp_path, content.encode())
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_byte_order_mark_is_believed(tmp_path: Path, codec: str) -> None:
+def test_a_byte_order_mark_decides_the_encoding(tmp_path: Path, codec: str) -> None:
     found = detected(tmp_path, GERMAN.encode(codec))
 
     assert codec.removesuffix("-sig") == found.codec
@@ -61,12 +61,12 @@ def test_a_byte_order_mark_is_believed(tmp_path: Path, codec: str) -> None:
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("content", [GERMAN, RUSSIAN, CHINESE])
-def test_utf16_without_a_mark_is_known_by_its_nul_bytes(tmp_path: Path, codec: str, content: str) -> None:
+def test_utf16_without_a_byte_order_mark_is_detected_by_its_nul_bytes(tmp_path: Path, codec: str, content: str) -> None:
     assert codec == detected(tmp_path, content.encode(codec)).codec
 
 
 @pytest.mark.parametrize("mark", ["\ufeff", ""])
-def test_half_a_surrogate_does_not_make_utf16_binary(tmp_path: Path, mark: str) -> None:
+def test_an_unpaired_surrogate_does_not_make_utf16_binary(tmp_path: Path, mark: str) -> None:
     content = f"{mark}{GERMAN}\ud822\n".encode("utf-16-le", "surrogatepass")
 
     assert detected(tmp_path, content).codec.startswith("utf-16")
@@ -91,7 +91,7 @@ def test_half_a_surrogate_does_not_make_utf16_binary(tmp_path: Path, mark: str) 
     ],
 )
 @pytest.mark.parametrize("times", [1, 100])
-def test_other_encodings_are_told_apart_by_what_they_say(tmp_path: Path, content: str, codec: str, times: int) -> None:
+def test_other_encodings_are_distinguished_by_their_text(tmp_path: Path, content: str, codec: str, times: int) -> None:
     data = (content * times).encode(codec)
 
     assert content * times == data.decode(detected(tmp_path, data).codec)
@@ -101,11 +101,11 @@ def test_other_encodings_are_told_apart_by_what_they_say(tmp_path: Path, content
     "content",
     ["name\ncafé\n", "price\n12 €\n", "n\n1\xa0000\n5 °C\n", "t\nit’s a “test” – ok…\n"],  # noqa: RUF001
 )
-def test_a_single_letter_or_sign_beyond_ascii_is_windows_1252(tmp_path: Path, content: str) -> None:
+def test_a_single_non_ascii_character_is_windows_1252(tmp_path: Path, content: str) -> None:
     assert detected(tmp_path, content.encode("cp1252")).codec == "cp1252"
 
 
-def test_the_note_names_the_evidence(tmp_path: Path) -> None:
+def test_the_note_has_the_evidence(tmp_path: Path) -> None:
     expected = (
         "Read as Windows-1252: it is not valid UTF-8, and 8 of 8 distinct words with non-ASCII letters look right,"
         " for example “Hauptstraße”."
@@ -114,13 +114,13 @@ def test_the_note_names_the_evidence(tmp_path: Path) -> None:
     assert expected == detected(tmp_path, GERMAN.encode("cp1252")).note
 
 
-def test_where_nothing_is_proven_the_note_says_what_to_do(tmp_path: Path) -> None:
+def test_without_evidence_the_note_says_what_to_do(tmp_path: Path) -> None:
     assert detected(tmp_path, RUSSIAN.encode("cp1251")).note.endswith(
         "If letters look wrong, upload the file again and choose its encoding."
     )
 
 
-def test_a_few_bad_bytes_do_not_make_utf8_anything_else(tmp_path: Path) -> None:
+def test_utf8_with_a_few_invalid_bytes_is_still_utf8(tmp_path: Path) -> None:
     found = detected(tmp_path, (GERMAN * 3).encode() + b"M\xfcller\n")
 
     assert found.codec == "utf-8"
@@ -128,14 +128,14 @@ def test_a_few_bad_bytes_do_not_make_utf8_anything_else(tmp_path: Path) -> None:
     assert expected == found.note
 
 
-def test_a_few_rows_in_utf8_do_not_make_windows_1252_utf8_but_are_told(tmp_path: Path) -> None:
+def test_windows_1252_with_a_few_utf8_rows_is_noted(tmp_path: Path) -> None:
     found = detected(tmp_path, (GERMAN * 3).encode("cp1252") + "Müller\n".encode())
 
     assert found.codec == "cp1252"
     assert "(only 1 of 25 non-ASCII sequences)" in found.note
 
 
-def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_byte_is_found_at_any_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK_BYTES", 64)
     monkeypatch.setattr(encoding, "MAX_SEQUENCES", 3)
     for place in range(0, 3_000, 97):
@@ -145,30 +145,30 @@ def test_a_bad_byte_is_found_wherever_it_is(tmp_path: Path, monkeypatch: pytest.
         assert "invalid" in detected(tmp_path, bytes(content)).note
 
 
-def test_letters_cut_by_the_end_of_a_block_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_may_cross_the_end_of_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in range(4, 12):
         monkeypatch.setattr(encoding, "CHUNK_BYTES", size)
 
         assert detected(tmp_path, "aé€😀bö".encode() * 20).note == "Read as UTF-8."
 
 
-def test_letters_at_a_files_end_decide_too(tmp_path: Path) -> None:
+def test_letters_at_the_end_of_a_file_are_evidence(tmp_path: Path) -> None:
     content = b"name,city\n" + b"Smith,London\n" * 400_000 + POLISH.encode("cp1250")
 
     assert detected(tmp_path, content).codec == "cp1250"
 
 
 @pytest.mark.parametrize("content", [bytes(range(256)) * 10, b"\xff\xfe" + bytes(range(256)) * 10, b"\0\1\2\3" * 100])
-def test_what_is_no_text_is_said_to_be_binary(tmp_path: Path, content: bytes) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UnreadableFileError, match="binary file"):
         detected(tmp_path, content)
 
 
-def test_a_few_nul_bytes_are_the_fault_of_their_rows(tmp_path: Path) -> None:
+def test_a_few_nul_bytes_do_not_make_a_file_binary(tmp_path: Path) -> None:
     assert detected(tmp_path, b"a,b\n1,\0\n\0,2\n").codec == "utf-8"
 
 
-def test_a_tick_is_felt_in_every_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_callback_is_called_for_every_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK_BYTES", 10)
     ticks: list[None] = []
 
@@ -179,42 +179,42 @@ def test_a_tick_is_felt_in_every_block(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "utf-8"])
-@pytest.mark.parametrize("block", [1, 3, 4096])
-def test_text_comes_through_whatever_the_blocks_cut(codec: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "CHUNK_BYTES", block)
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 4096])
+def test_text_is_transcoded_with_any_chunk_size(codec: str, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", chunk_bytes)
 
     assert GERMAN.encode() == transcoded(GERMAN.encode(codec), codec)
 
 
-def test_bytes_that_an_encoding_does_not_define_come_through_as_they_are() -> None:
+def test_bytes_that_are_invalid_in_an_encoding_are_kept() -> None:
     assert transcoded(b"a\x81,b\x8d\n", "cp1252") == b"a\x81,b\x8d\n"
 
 
-def test_bytes_that_together_would_be_a_letter_of_utf8_are_none() -> None:
+def test_invalid_bytes_never_become_valid_utf8() -> None:
     with pytest.raises(UnicodeDecodeError):
         transcoded(b"\xd9\x81", "cp1255").decode()
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
-def test_half_a_surrogate_breaks_nothing_but_its_cell(codec: str) -> None:
+def test_an_unpaired_surrogate_damages_only_its_cell(codec: str) -> None:
     content = "a,".encode(codec) + "\ud822".encode(codec, "surrogatepass") + '"\nc,d\n'.encode(codec)
 
     assert transcoded(content, codec) == b'a,\xff"\nc,d\n'
 
 
-def test_half_a_character_at_the_end_is_told_by_a_bad_byte() -> None:
+def test_an_incomplete_character_at_the_end_becomes_an_invalid_byte() -> None:
     assert transcoded("a\nb".encode("utf-16-le")[:-1], "utf-16-le") == b"a\n\xff"
 
 
-def test_half_a_line_end_at_the_end_is_one() -> None:
+def test_an_incomplete_line_end_at_the_end_is_a_line_end() -> None:
     assert transcoded("a,b\n".encode("utf-16-le")[:-1], "utf-16-le") == b"a,b\n"
 
 
-def test_what_somebody_asked_for_is_what_is_read() -> None:
+def test_a_chosen_encoding_is_used() -> None:
     assert encoding.Encoding("cp1250", "Read as Windows-1250, as chosen.") == encoding.chosen("windows-1250")
 
 
-def test_deciding_on_a_large_sample_takes_less_than_a_second(tmp_path: Path) -> None:
+def test_detection_calls_the_progress_callback_every_second(tmp_path: Path) -> None:
     path = written(tmp_path, ((GERMAN + FRENCH) * 20_000).encode("cp1252"))
     ticks = [time.monotonic()]
 

@@ -1,4 +1,4 @@
-"""Items made in a thread while the ones before them are in use."""
+"""Prefetching items in a thread."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -9,17 +9,17 @@ from jobs.pipeline.prefetch import prefetch
 
 
 def close(items: Iterator[int]) -> None:
-    """What leaving a loop over the items does."""
+    """Close the generator, as leaving a loop over it does."""
     assert isinstance(items, Generator)
     items.close()
 
 
-def test_items_made_ahead_come_in_order() -> None:
+def test_prefetched_items_keep_their_order() -> None:
     assert list(prefetch(iter(range(100)))) == list(range(100))
     assert list(prefetch(iter([]))) == []
 
 
-def test_an_error_while_making_items_comes_behind_those_before_it() -> None:
+def test_an_error_is_raised_after_the_items_before_it() -> None:
     def source() -> Iterator[int]:
         yield 1
         raise LookupError("the second")
@@ -31,7 +31,7 @@ def test_an_error_while_making_items_comes_behind_those_before_it() -> None:
         next(items)
 
 
-def test_the_next_item_is_made_while_one_is_in_use() -> None:
+def test_the_next_item_is_produced_while_one_is_in_use() -> None:
     made = threading.Semaphore(0)
 
     def source() -> Iterator[int]:
@@ -46,7 +46,7 @@ def test_the_next_item_is_made_while_one_is_in_use() -> None:
     close(items)
 
 
-def test_no_thread_is_left_when_the_rest_is_not_wanted() -> None:
+def test_closing_early_leaves_no_thread() -> None:
     before = threading.active_count()
     items = prefetch(iter(range(1000)))
     next(items)

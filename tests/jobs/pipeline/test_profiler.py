@@ -1,4 +1,4 @@
-"""What type a column has, and why."""
+"""Inferring column types, with the evidence."""
 
 import pandas as pd
 import pyarrow as pa
@@ -9,7 +9,7 @@ from jobs.schema import SchemaField
 
 
 def profiled(*chunks: list[str]) -> SchemaField:
-    """The field that a column of these cells, seen in these chunks, is given."""
+    """The field inferred for a column from these chunks of cells."""
     profile = Profile(["column"])
     for cells in chunks:
         profile.see(pd.DataFrame({"column": pd.Series(cells, dtype=pd.ArrowDtype(pa.string()))}), len(cells))
@@ -53,7 +53,7 @@ def test_a_column_has_the_narrowest_type_that_all_its_values_fit(
         "12345678901234567890", "1000000000000000000", "NA", "null", "-", "--1",
     ],
 )  # fmt: skip
-def test_a_value_that_is_no_plain_whole_number_makes_no_integers(value: str) -> None:
+def test_other_spellings_of_whole_numbers_are_not_integers(value: str) -> None:
     assert profiled(["1", "2", value]).type != "integer"
 
 
@@ -64,12 +64,12 @@ def test_a_value_that_is_no_plain_whole_number_makes_no_integers(value: str) -> 
         "0.1234567890123456", "1234567890123456.5", "12345678901234567890", "007", "NA", "$5",
     ],
 )  # fmt: skip
-def test_a_value_that_a_double_would_change_makes_no_numbers(value: str) -> None:
+def test_values_that_a_double_would_change_are_text(value: str) -> None:
     assert profiled(["0.5", "2", value]).type == "string"
 
 
 @pytest.mark.parametrize("value", ["True", "TRUE", "t", "yes", "1", "0", "true "])
-def test_booleans_are_of_one_spelling_only(value: str) -> None:
+def test_booleans_have_one_spelling(value: str) -> None:
     assert profiled(["true", "false", value]).type == "string"
 
 
@@ -80,7 +80,7 @@ def test_booleans_are_of_one_spelling_only(value: str) -> None:
         "01/02/2023", "2023/01/05", "12023-01-05", "-2023-01-05", "2023-01-05 ", "2023-01-05T00:00:00", "NA",
     ],
 )  # fmt: skip
-def test_a_day_that_is_none_or_is_written_otherwise_makes_no_dates(value: str) -> None:
+def test_invalid_or_differently_written_days_are_not_dates(value: str) -> None:
     assert profiled(["2023-01-05", value]).type == "string"
 
 
@@ -92,7 +92,7 @@ def test_a_day_that_is_none_or_is_written_otherwise_makes_no_dates(value: str) -
         "2023-01-05T10:00:00+00:00", "2023-01-05T10:00:00z", "0000-01-01T00:00:00Z", "2023-01-05",
     ],
 )  # fmt: skip
-def test_a_moment_that_is_none_or_is_written_otherwise_makes_no_datetimes(value: str) -> None:
+def test_invalid_or_differently_written_times_are_not_datetimes(value: str) -> None:
     assert profiled(["2023-01-05T10:00:00Z", value]).type == "string"
 
 
@@ -110,11 +110,11 @@ def test_a_moment_that_is_none_or_is_written_otherwise_makes_no_datetimes(value:
         ([], "text: every cell is empty"),
     ],
 )
-def test_the_evidence_is_told(cells: list[str], evidence: str) -> None:
+def test_the_description_has_the_evidence(cells: list[str], evidence: str) -> None:
     assert evidence == profiled(cells).description
 
 
-def test_a_column_without_any_value_is_text() -> None:
+def test_a_column_without_values_is_text() -> None:
     assert profiled(["", "", ""], [""]).type == "string"
 
 
@@ -132,15 +132,15 @@ def test_a_column_without_any_value_is_text() -> None:
         ("1", "2023-01-05", "string"),
     ],
 )
-def test_a_type_falls_when_a_later_chunk_contradicts_it(before: str, after: str, type_: str) -> None:
+def test_a_later_chunk_can_rule_out_a_type(before: str, after: str, type_: str) -> None:
     assert type_ == profiled([before] * 100, [before], [after]).type
 
 
-def test_a_type_that_fell_does_not_rise_again() -> None:
+def test_a_ruled_out_type_never_returns() -> None:
     assert profiled(["x"], ["1"] * 100).type == "string"
 
 
-def test_every_column_stays_as_it_came_where_that_is_asked_for() -> None:
+def test_every_column_is_text_if_chosen() -> None:
     profile = Profile(["a", "b"], text_only=True)
     profile.see(pd.DataFrame({"a": ["1", ""], "b": ["", ""]}, dtype=pd.ArrowDtype(pa.string())), 2)
 
@@ -150,7 +150,7 @@ def test_every_column_stays_as_it_came_where_that_is_asked_for() -> None:
     ]
 
 
-def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
+def test_columns_keep_their_order_and_failed_rows_count() -> None:
     profile = Profile(["b", "a"])
     cells = pd.Series(["1", "2"], dtype=pd.ArrowDtype(pa.string()))
     profile.see(pd.DataFrame({"b": cells, "a": cells}), 3)
@@ -185,7 +185,7 @@ def test_the_columns_keep_their_order_and_bad_rows_count_too() -> None:
         ([["31/04/2026"]], "string", "default", "text: no other type fits all 1 values"),
     ],
 )
-def test_days_and_months_are_told_apart_only_by_what_proves_it(
+def test_day_and_month_are_distinguished_only_with_proof(
     chunks: list[list[str]], type_: str, format_: str, evidence: str
 ) -> None:
     field = profiled(*chunks)
@@ -204,7 +204,7 @@ def test_days_and_months_are_told_apart_only_by_what_proves_it(
         ),
     ],
 )
-def test_text_that_is_nearly_something_else_says_what_told_against_it(cells: list[str], evidence: str) -> None:
+def test_the_evidence_names_a_value_that_ruled_out_a_type(cells: list[str], evidence: str) -> None:
     field = profiled(cells)
 
     assert (field.type, field.description) == ("string", evidence)

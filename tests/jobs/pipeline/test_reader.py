@@ -1,4 +1,4 @@
-"""A file made ready to read, and its chunks."""
+"""Inspecting a text file and reading its chunks."""
 
 import gzip
 import itertools
@@ -18,13 +18,13 @@ from jobs.pipeline.source import EXPECTED, TextFile
 from jobs.schema import MAX_NAME_BYTES
 from tests.support.files import written, zipped
 
-#: Bytes a chunk: the least that can be set, odd ones that cut anywhere, and one that holds a whole test file.
-BLOCKS = (256, 257, 1000, 4096, 1 << 20)
+#: Bytes of a chunk: the smallest possible, odd ones that cut anywhere, and one larger than a test file.
+CHUNK_SIZES = (256, 257, 1000, 4096, 1 << 20)
 
 
 @dataclass
 class Read:
-    """What was read. rows: number → cells. failed: number → (cells, reason). checkpoints: (next byte, next row)."""
+    """rows: number → cells. failed: number → (cells, reason). checkpoints: (next byte, next row)."""
 
     rows: dict[int, list[str]] = field(default_factory=dict)
     failed: dict[int, tuple[list[str], str]] = field(default_factory=dict)
@@ -32,14 +32,14 @@ class Read:
     checkpoints: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, table: PreparedTable, chunk_bytes: int = 1 << 20, start: int = 0, row: int = 1) -> Self:
-        """Read from the first row on, or from a byte at which the record with this number begins."""
+    def from_table(cls, table: PreparedTable, chunk_bytes: int = 1 << 20, start: int = 0, row: int = 1) -> Self:
+        """Read from the first row on, or from an offset, where the record with this number begins."""
         read = cls()
         for chunk in reader.chunks(table, start=start or table.first_byte, row=row, chunk_bytes=chunk_bytes):
             assert table.names == list(chunk.rows.columns)
             assert chunk.count == len(chunk.rows) + len(chunk.failed)
             read.rows.update(zip(chunk.rows.index.tolist(), chunk.rows.to_numpy().tolist(), strict=True))
-            read.failed.update({bad.row_number: (bad.cells, bad.sentence) for bad in chunk.failed})
+            read.failed.update({row.row_number: (row.cells, row.sentence) for row in chunk.failed})
             read.count += chunk.count
             read.checkpoints.append((chunk.next_byte, row + read.count))
         assert list(range(row, row + read.count)) == sorted([*read.rows, *read.failed])
@@ -47,11 +47,11 @@ class Read:
 
     @property
     def outcome(self) -> tuple[dict[int, list[str]], dict[int, tuple[list[str], str]], int]:
-        """All but the checkpoints, which depend on the size of the blocks."""
+        """Everything except the checkpoints, which depend on the chunk size."""
         return self.rows, self.failed, self.count
 
 
-@pytest.fixture(params=BLOCKS)
+@pytest.fixture(params=CHUNK_SIZES)
 def chunk_bytes(request: pytest.FixtureRequest) -> int:
     size: int = request.param
     return size
@@ -61,7 +61,7 @@ def chunk_bytes(request: pytest.FixtureRequest) -> int:
 def read(tmp_path: Path) -> Callable[..., Read]:
     def read(content: str | bytes, chunk_bytes: int = 1 << 20) -> Read:
         path = written(tmp_path, content)
-        return Read.of(reader.inspect(TextFile(path)), chunk_bytes)
+        return Read.from_table(reader.inspect(TextFile(path)), chunk_bytes)
 
     return read
 
@@ -79,16 +79,14 @@ Inspecting = Callable[[str | bytes], PreparedTable]
     ("delimiter", "called"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "pipes")]
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_cells_and_lines_may_end_in_any_of_the_usual_ways(
-    tmp_path: Path, delimiter: str, called: str, newline: str
-) -> None:
+def test_usual_delimiters_and_line_ends_are_read(tmp_path: Path, delimiter: str, called: str, newline: str) -> None:
     lines = [["id", "name"], ["1", "Zoë"], ["2", "a b"], ["", ""]]
     path = written(tmp_path, newline.join(delimiter.join(cells) for cells in lines) + newline)
     table = reader.inspect(TextFile(path))
 
     assert delimiter == table.delimiter
     assert [f"2 columns, separated by {called}."] == table.notes
-    assert dict(enumerate(lines[1:], start=1)) == Read.of(table).rows
+    assert dict(enumerate(lines[1:], start=1)) == Read.from_table(table).rows
 
 
 def test_a_comma_inside_numbers_does_not_make_commas_the_delimiter(inspected: Inspecting) -> None:
@@ -99,13 +97,13 @@ def test_a_delimiter_inside_a_quoted_header_is_part_of_the_name(inspected: Inspe
     assert inspected('"name, first";born\nZoë;1999\n').names == ["name, first", "born"]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeffid,name\n1,Zoë\n".encode())
     table = reader.inspect(TextFile(path))
 
     assert table.names == ["id", "name"]
     assert table.notes == ["2 columns, separated by commas."]
-    assert Read.of(table).rows == {1: ["1", "Zoë"]}
+    assert Read.from_table(table).rows == {1: ["1", "Zoë"]}
 
 
 def test_a_byte_order_mark_before_a_quoted_header_does_not_hide_the_quote(inspected: Inspecting) -> None:
@@ -118,7 +116,7 @@ def test_a_byte_order_mark_below_the_header_is_part_of_its_cell(read: Reader, ch
     assert {1: ["\ufeffx"], **{n: ["\ufeff"] for n in range(2, 202)}} == found.rows
 
 
-def test_the_last_line_needs_no_end(read: Reader, chunk_bytes: int) -> None:
+def test_the_last_line_needs_no_line_end(read: Reader, chunk_bytes: int) -> None:
     assert read("a,b\n1,2\n3,4", chunk_bytes).rows == {1: ["1", "2"], 2: ["3", "4"]}
 
 
@@ -128,7 +126,7 @@ def test_a_quoted_cell_keeps_its_delimiters_quotes_and_lines(read: Reader) -> No
     assert found.rows == {1: ["1,5", 'say "hi"'], 2: ["two\nlines", "two\r\nmore"], 3: ["", ""]}
 
 
-def test_a_quoted_cell_may_cross_any_number_of_blocks(read: Reader, chunk_bytes: int) -> None:
+def test_a_quoted_cell_may_cross_any_number_of_chunks(read: Reader, chunk_bytes: int) -> None:
     long = '""\n'.join(["line"] * 500)
     found = read(f'a,b\n1,"{long}"\n2,"x"\n', chunk_bytes)
 
@@ -136,13 +134,13 @@ def test_a_quoted_cell_may_cross_any_number_of_blocks(read: Reader, chunk_bytes:
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_blank_lines_are_neither_rows_nor_counted(read: Reader, chunk_bytes: int, newline: str) -> None:
+def test_blank_lines_are_not_rows(read: Reader, chunk_bytes: int, newline: str) -> None:
     found = read(newline.join(["", "a,b", "", "", "1,2", *[""] * 300, "3,4", ""]), chunk_bytes)
 
     assert found.outcome == ({1: ["1", "2"], 2: ["3", "4"]}, {}, 2)
 
 
-def test_a_blank_line_of_a_single_column_is_no_row_but_an_empty_quoted_cell_is(read: Reader, chunk_bytes: int) -> None:
+def test_in_a_single_column_only_a_quoted_empty_cell_is_a_row(read: Reader, chunk_bytes: int) -> None:
     assert read('a\n1\n\n""\n\n\n2\n', chunk_bytes).rows == {1: ["1"], 2: [""], 3: ["2"]}
 
 
@@ -151,7 +149,7 @@ def test_a_header_alone_is_a_table_without_rows(read: Reader, content: str) -> N
     assert read(content).outcome == ({}, {}, 0)
 
 
-def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(read: Reader, chunk_bytes: int) -> None:
+def test_a_row_with_too_few_or_too_many_cells_fails(read: Reader, chunk_bytes: int) -> None:
     found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10""",\n11,"12\n",x,\n13,14\n', chunk_bytes)
 
     assert found.rows == {1: ["1", "2"], 4: ["7\n8", '9, "10"'], 6: ["13", "14"]}
@@ -162,13 +160,13 @@ def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(read: 
     }
 
 
-def test_seven_cells_of_eight_are_said_to_be_seven(read: Reader) -> None:
+def test_the_reason_has_the_number_of_cells(read: Reader) -> None:
     found = read("a,b,c,d,e,f,g,h\n1,2,3,4,5,6,7\n")
 
     assert found.failed == {1: (["1", "2", "3", "4", "5", "6", "7"], "has 7 cells, expected 8")}
 
 
-def test_empty_cells_too_many_at_the_end_are_forgiven(read: Reader, chunk_bytes: int) -> None:
+def test_surplus_empty_cells_at_the_end_are_ignored(read: Reader, chunk_bytes: int) -> None:
     found = read('a,b\n1,2,\n3,4,,,\n5,6,""\n7,8\n9,,\n,,,\n', chunk_bytes)
 
     assert found.failed == {}
@@ -189,25 +187,21 @@ UNCLOSED = "has a quote that is never closed"
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_a_quote_that_is_never_closed_fails_its_line_and_reading_goes_on(
-    read: Reader, chunk_bytes: int, end: str
-) -> None:
+def test_an_unclosed_quote_fails_only_its_line(read: Reader, chunk_bytes: int, end: str) -> None:
     found = read(f'a,b\n1,2\n3,"open\n5,6\n\n7{end}', chunk_bytes)
 
     assert found.rows == {1: ["1", "2"], 3: ["5", "6"]}
     assert found.failed == {2: (['3,"open'], UNCLOSED), 4: (["7"], "has 1 cell, expected 2")}
 
 
-def test_a_quote_that_is_never_closed_does_not_take_rows_with_it_up_to_the_next_quoted_cell(
-    read: Reader, chunk_bytes: int
-) -> None:
+def test_an_unclosed_quote_keeps_the_rows_up_to_the_next_quote(read: Reader, chunk_bytes: int) -> None:
     found = read('id,name\n1,"Smith"\n2,"Miller\n3,"Jones"\n4,"Brown, ""Bob"""\n', chunk_bytes)
 
     assert found.failed == {2: (['2,"Miller'], UNCLOSED)}
     assert found.rows == {1: ["1", "Smith"], 3: ["3", "Jones"], 4: ["4", 'Brown, "Bob"']}
 
 
-def test_an_unclosed_quote_behind_a_stray_one_fails_its_line_too(read: Reader) -> None:
+def test_an_unclosed_quote_after_a_stray_one_fails_its_line(read: Reader) -> None:
     found = read('a,b\n"x"y,"open\n1,2\n')
 
     assert found.outcome == ({2: ["1", "2"]}, {1: (['"x"y,"open'], UNCLOSED)}, 2)
@@ -251,7 +245,7 @@ def test_each_of_many_unclosed_quotes_fails_one_line(read: Reader, chunk_bytes: 
         ),
     ],
 )
-def test_bytes_that_are_no_text_fail_their_row_and_are_named(
+def test_invalid_bytes_fail_their_row_with_their_position(
     read: Reader, chunk_bytes: int, line: bytes, cells: list[str], reason: str
 ) -> None:
     found = read(b"name,n\n" + b"x,1\n" * 200 + line + b"\n3,4\n", chunk_bytes)
@@ -282,7 +276,7 @@ def test_bytes_that_are_no_text_fail_their_row_and_are_named(
         ("select,a%b:c [d] (e)", ["select", "a%b:c [d] (e)"], []),
     ],
 )  # fmt: skip
-def test_names_that_a_table_cannot_have_are_made_unique_and_reported(
+def test_invalid_and_repeated_names_are_replaced_and_noted(
     inspected: Inspecting, header: str, names: list[str], notes: list[str]
 ) -> None:
     table = inspected(f"{header}\n")
@@ -291,14 +285,14 @@ def test_names_that_a_table_cannot_have_are_made_unique_and_reported(
     assert notes == table.notes[1:]
 
 
-def test_names_longer_than_a_database_takes_are_cut_between_characters_and_stay_unique(inspected: Inspecting) -> None:
+def test_too_long_names_are_cut_between_characters_and_unique(inspected: Inspecting) -> None:
     table = inspected(f"{'é' * 40},{'é' * 40},{'x' * 63},{'x' * 64}\n")
 
     assert ["é" * 31, f"{'é' * 29}_2", "x" * 63, f"{'x' * 58}_2"] == table.names
     assert max(len(name.encode()) for name in table.names) <= MAX_NAME_BYTES
 
 
-def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected: Inspecting) -> None:
+def test_a_file_may_have_at_most_1500_columns(inspected: Inspecting) -> None:
     assert len(inspected(",".join(f"c{n}" for n in range(1500))).names) == 1500
 
     with pytest.raises(UnreadableFileError, match=r"The file has 1,501 columns; at most 1,500 can be imported\."):
@@ -325,7 +319,7 @@ def test_as_many_columns_as_a_table_may_have_are_read_and_not_one_more(inspected
         (b'"a,b\n1,2\n', "The header row is unreadable, it has a quote that is never closed."),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
+def test_a_file_that_is_not_a_table_is_refused_with_its_kind(
     inspected: Inspecting, content: bytes, beginning: str
 ) -> None:
     with pytest.raises(UnreadableFileError) as refused:
@@ -335,37 +329,37 @@ def test_a_file_that_is_no_table_is_refused_with_what_it_seems_to_be(
     assert str(refused.value).endswith(f" {EXPECTED}")
 
 
-def test_what_somebody_says_about_delimiter_and_header_is_done(tmp_path: Path) -> None:
+def test_a_chosen_delimiter_and_header_row_are_used(tmp_path: Path) -> None:
     path = written(tmp_path, "a;b,c;d\n\n1;2,3;4\n5;6,7;8\n")
     table = reader.inspect(TextFile(path, delimiter=";", header_row=3))
 
     assert (table.delimiter, table.names) == (";", ["1", "2,3", "4"])
     assert table.notes == ["Skipped 2 lines above the header: “a b,c d”.", "3 columns, separated by semicolons."]
-    assert Read.of(table).rows == {1: ["5", "6,7", "8"]}
+    assert Read.from_table(table).rows == {1: ["5", "6,7", "8"]}
 
 
 @pytest.mark.parametrize("row", [2, 4, 99])
-def test_a_header_said_to_be_where_none_is_is_refused(tmp_path: Path, row: int) -> None:
+def test_a_chosen_header_row_without_cells_is_refused(tmp_path: Path, row: int) -> None:
     path = written(tmp_path, "a,b\n\n1,2\n")
 
     with pytest.raises(UnreadableFileError, match=rf"The file has no header row at line {row}\. Upload"):
         reader.inspect(TextFile(path, header_row=row))
 
 
-def test_lines_above_the_header_are_no_rows_and_are_told(read: Reader, inspected: Inspecting) -> None:
+def test_lines_above_the_header_are_skipped_and_noted(read: Reader, inspected: Inspecting) -> None:
     content = "Report for June\n\nid,name\n1,x\n2,y\n"
 
     assert inspected(content).notes[0] == "Skipped 2 lines above the header: “Report for June”."
     assert read(content).rows == {1: ["1", "x"], 2: ["2", "y"]}
 
 
-MARKED = "id,name,_upload_id,_row_number,_error\n"
+CORRECTED = "id,name,_upload_id,_row_number,_error\n"
 
 
-def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, chunk_bytes: int) -> None:
-    path = written(tmp_path, MARKED + "1,'=x,77,5,why\n2,'y,77,6,\"why, then\"\n3,z\n4,'5\" ''+,77,8,why\n")
+def test_a_file_of_corrected_rows_is_recognised_by_its_last_columns(tmp_path: Path, chunk_bytes: int) -> None:
+    path = written(tmp_path, CORRECTED + "1,'=x,77,5,why\n2,'y,77,6,\"why, then\"\n3,z\n4,'5\" ''+,77,8,why\n")
     table = reader.inspect(TextFile(path))
-    found = Read.of(table, chunk_bytes)
+    found = Read.from_table(table, chunk_bytes)
 
     assert (table.names, table.tracking_columns, table.width, table.parent) == (["id", "name"], 3, 5, 77)
     assert found.rows == {1: ["1", "=x"], 2: ["2", "'y"], 4: ["4", "'5\" ''+"]}
@@ -375,15 +369,15 @@ def test_a_file_of_failed_rows_is_known_by_its_last_columns(tmp_path: Path, chun
 @pytest.mark.parametrize(
     ("content", "parent"),
     [
-        (MARKED, None),
-        (MARKED + "\n1,x,77,1,why\n", 77),
-        (MARKED + "1,x,,1,why\n", None),
-        (MARKED + "1,x,seven,1,why\n", None),
-        (MARKED + f"1,x,{'9' * 19},1,why\n", None),
-        (MARKED + "1,x\n", None),
+        (CORRECTED, None),
+        (CORRECTED + "\n1,x,77,1,why\n", 77),
+        (CORRECTED + "1,x,,1,why\n", None),
+        (CORRECTED + "1,x,seven,1,why\n", None),
+        (CORRECTED + f"1,x,{'9' * 19},1,why\n", None),
+        (CORRECTED + "1,x\n", None),
     ],
 )
-def test_whose_failed_rows_they_are_stands_in_the_first(
+def test_the_first_corrected_row_names_the_upload_it_corrects(
     inspected: Inspecting, content: str, parent: int | None
 ) -> None:
     table = inspected(content)
@@ -392,11 +386,11 @@ def test_whose_failed_rows_they_are_stands_in_the_first(
 
 
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
-def test_other_columns_of_these_names_are_no_marks(inspected: Inspecting, header: str) -> None:
+def test_similar_columns_are_not_tracking_columns(inspected: Inspecting, header: str) -> None:
     assert (inspected(f"{header}\n").tracking_columns, inspected(f"{header}\n").parent) == (0, None)
 
 
-def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_path: Path) -> None:
+def test_rows_with_known_problems_fail_with_these_reasons(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b\n1,x\n2,y\n3\n4,z\n")
     table = reader.inspect(TextFile(path))
     (chunk,) = reader.chunks(table, start=table.first_byte, row=1, chunk_bytes=4096)
@@ -412,7 +406,7 @@ def test_rows_of_which_something_bad_is_known_are_bad_with_what_is_known(tmp_pat
 
 @pytest.fixture
 def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of a record as low as a fast test needs it."""
+    """A limit for records that is low enough for a fast test."""
     monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 1000)
 
 
@@ -420,9 +414,7 @@ def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("length", [996, 997, 998, 1500, 3000, 9000])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("chunk_bytes", [256, 1 << 20])
-def test_a_line_that_is_too_long_fails_as_one_row_and_the_next_is_read(
-    read: Reader, length: int, newline: str, chunk_bytes: int
-) -> None:
+def test_a_line_that_is_too_long_fails_as_one_row(read: Reader, length: int, newline: str, chunk_bytes: int) -> None:
     found = read(newline.join(["a,b", f"1,{'z' * length}", "2,3", ""]), chunk_bytes)
 
     if length + 2 + len(newline) <= 1000:
@@ -433,7 +425,7 @@ def test_a_line_that_is_too_long_fails_as_one_row_and_the_next_is_read(
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
-def test_an_unclosed_quote_is_not_looked_for_beyond_the_longest_record(read: Reader) -> None:
+def test_an_unclosed_quote_ends_at_the_longest_record(read: Reader) -> None:
     found = read('a,b\n1,"open\n' + "2,3\n" * 400 + '4,"5"\n', 256)
 
     assert found.failed == {1: (['1,"open'], UNCLOSED)}
@@ -441,21 +433,21 @@ def test_an_unclosed_quote_is_not_looked_for_beyond_the_longest_record(read: Rea
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
-def test_lines_that_end_in_a_carriage_return_are_not_cut_where_a_look_into_the_file_ends(read: Reader) -> None:
-    # A quote that is out of place has the block read record by record, by looks of MAX_RECORD_BYTES.
+def test_lines_that_end_in_cr_may_cross_a_read_of_the_file(read: Reader) -> None:
+    # A stray quote makes the exact path read the file, MAX_RECORD_BYTES at a time.
     found = read("a,b\r" + "".join(f'{n},5"\r' for n in range(1000)))
 
     assert found.failed == {}
     assert {n + 1: [str(n), '5"'] for n in range(1000)} == found.rows
 
 
-#: Rows of a file made at random: enough for ten chunks of 256 bytes.
+#: Rows of a random file: enough for ten chunks of 256 bytes.
 ROWS = 300
 
 
 @dataclass
 class Table:
-    """A file made at random, and what reading it must give."""
+    """A random file, and the expected result of reading it."""
 
     delimiter: str
     names: list[str]
@@ -466,7 +458,7 @@ class Table:
 
     @classmethod
     def random(cls, seed: int) -> Self:
-        """Any delimiter, newline and quoting; cells with all that has to be quoted; blank, short and long lines."""
+        """Any delimiter, line end and quoting; cells that need quotes; blank, short and long lines."""
         choice = random.Random(seed)
         width, delimiter = choice.randint(1, 4), choice.choice(DELIMITERS)
         newline, start = choice.choice(["\n", "\r\n", "\r"]), choice.choice(["", "\ufeff"])
@@ -487,11 +479,11 @@ class Table:
         return table
 
     def prepared(self, folder: Path) -> PreparedTable:
-        """The file in a folder, ready to read."""
+        """Write the file to a folder."""
         return PreparedTable(written(folder, self.content), self.delimiter, self.names, self.first_byte)
 
 
-#: What cells are made of, and how often.
+#: The content of cells, with weights.
 PIECES = ("word", "é", "ひ", " ", "1", '"', ",", ";", "\t", "|", "\n", "\r\n", "\r")
 WEIGHTS = (30, 5, 5, 5, 20, 3, 2, 2, 2, 2, 1, 1, 1)
 
@@ -503,30 +495,30 @@ def quoted(cell: str, always: bool, delimiter: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_rows_and_numbers_do_not_depend_on_where_the_file_is_cut(tmp_path: Path, seed: int, chunk_bytes: int) -> None:
+def test_rows_and_numbers_do_not_depend_on_the_chunk_size(tmp_path: Path, seed: int, chunk_bytes: int) -> None:
     table = Table.random(seed)
-    found = Read.of(table.prepared(tmp_path), chunk_bytes)
+    found = Read.from_table(table.prepared(tmp_path), chunk_bytes)
 
     assert (table.rows, table.failed, ROWS) == found.outcome
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_exact_way_of_reading_finds_the_same_as_the_fast_one(
+def test_the_exact_path_reads_the_same_as_the_fast_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     table = Table.random(seed)
-    # Which way is taken shows nowhere outside: only without the fast one can the other be seen on such a file.
+    # Nothing public shows which path was taken, so disable the fast one.
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
-    found = Read.of(table.prepared(tmp_path), 1000)
+    found = Read.from_table(table.prepared(tmp_path), 1000)
 
     assert (table.rows, table.failed, ROWS) == found.outcome
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_no_short_text_is_read_otherwise_the_fast_way(
+def test_the_fast_path_reads_every_short_text_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    """Quotes anywhere, also where no cell begins or ends."""
+    """With quotes anywhere, including inside of cells."""
     path = tmp_path / "june.csv"
     texts = ["".join(characters) + end for characters in itertools.product('a",\n', repeat=5)]
 
@@ -542,40 +534,42 @@ def test_no_short_text_is_read_otherwise_the_fast_way(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_plain_file_is_read_the_fast_way_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+def test_a_regular_file_is_read_by_the_fast_path_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("the exact way was taken")
+        raise AssertionError("the exact path was taken")
 
     monkeypatch.setattr(reader, "_exact", refuse)
     table = Table.random(seed)
 
-    assert Read.of(table.prepared(tmp_path)).count == ROWS
+    assert Read.from_table(table.prepared(tmp_path)).count == ROWS
 
 
-#: What a broken file is made of: every byte that means something, and some that may not be there.
+#: The content of a broken file: every byte with a meaning, and some invalid ones.
 SOUP = (b"a", b"1", b"\xc3\xa9", b" ", b",", b'"', b'""', b"\n", b"\r", b"\r\n", b"\xff", b"\0")
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_a_broken_file_is_read_alike_however_it_is_cut(
+def test_a_broken_file_is_read_the_same_with_any_chunk_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     choice = random.Random(seed)
     weights = [choice.random() ** 2 for _ in SOUP]
     path = written(tmp_path, b"a,b\n" + b"".join(choice.choices(SOUP, weights, k=1500)))
     table = PreparedTable(path, ",", ["a", "b"], 4)
-    found = [Read.of(table, chunk_bytes).outcome for chunk_bytes in BLOCKS]
+    found = [Read.from_table(table, chunk_bytes).outcome for chunk_bytes in CHUNK_SIZES]
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
 
-    assert [Read.of(table).outcome] * len(BLOCKS) == found
+    assert [Read.from_table(table).outcome] * len(CHUNK_SIZES) == found
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_reading_goes_on_from_the_end_of_any_chunk(tmp_path: Path, seed: int) -> None:
+def test_reading_can_continue_after_any_chunk(tmp_path: Path, seed: int) -> None:
     table = Table.random(seed)
     prepared = table.prepared(tmp_path)
-    checkpoints = Read.of(prepared, 256).checkpoints
-    rests = [Read.of(prepared, start=start, row=row) for start, row in checkpoints]
+    checkpoints = Read.from_table(prepared, 256).checkpoints
+    rests = [Read.from_table(prepared, start=start, row=row) for start, row in checkpoints]
 
     assert len(checkpoints) > 8
     assert (len(table.content), ROWS + 1) == checkpoints[-1]
@@ -585,5 +579,5 @@ def test_reading_goes_on_from_the_end_of_any_chunk(tmp_path: Path, seed: int) ->
     ] == [(rest.rows, rest.failed) for rest in rests]
 
 
-def test_a_file_of_one_column_is_said_to_have_one(inspected: Inspecting) -> None:
+def test_the_note_for_a_single_column(inspected: Inspecting) -> None:
     assert inspected("a\n1\n").notes == ["One column."]

@@ -1,10 +1,11 @@
-"""Whatever file arrives becomes one table of UTF-8 text."""
+"""Preparing uploaded files of any kind as UTF-8 text."""
 
 import bz2
 import csv
 import errno
 import gzip
 import io
+import json
 import lzma
 import os
 import random
@@ -44,7 +45,7 @@ def prepared(
 
 
 def refusal(folder: Path, content: bytes, options: ImportOptions | None = None, **more: Any) -> str:
-    """The sentence with which a file is refused. Nothing may be left of it."""
+    """The refusal of a file, which must leave no other files."""
     with pytest.raises(UnreadableFileError) as caught:
         prepared(folder, content, options, **more)
     assert os.listdir(folder) == ["upload"]
@@ -70,12 +71,12 @@ def table(result: TextFile) -> list[list[str]]:
 # Text
 
 
-def test_utf8_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_utf8_is_read_in_place(tmp_path: Path) -> None:
     assert prepared(tmp_path, TABLE) == TextFile(tmp_path / "upload", ["Read as UTF-8."])
     assert os.listdir(tmp_path) == ["upload"]
 
 
-def test_a_byte_order_mark_of_utf8_stays_for_the_reader(tmp_path: Path) -> None:
+def test_the_reader_gets_a_utf8_byte_order_mark(tmp_path: Path) -> None:
     result = prepared(tmp_path, b"\xef\xbb\xbf" + TABLE)
 
     assert result.path == tmp_path / "upload"
@@ -83,7 +84,7 @@ def test_a_byte_order_mark_of_utf8_stays_for_the_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["cp1252", "utf-16", "utf-16-le", "utf-32"])
-def test_another_encoding_goes_into_a_spool_in_utf8(tmp_path: Path, codec: str) -> None:
+def test_another_encoding_is_transcoded_into_a_spool(tmp_path: Path, codec: str) -> None:
     result = prepared(tmp_path, TABLE.decode().encode(codec))
 
     assert result.path == tmp_path / "upload.table"
@@ -91,7 +92,7 @@ def test_another_encoding_goes_into_a_spool_in_utf8(tmp_path: Path, codec: str) 
     assert sorted(os.listdir(tmp_path)) == ["upload", "upload.table", "upload.table.json"]
 
 
-def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
+def test_chosen_import_options_are_used_and_passed_on(tmp_path: Path) -> None:
     options = ImportOptions(encoding="windows-1250", delimiter=";", header_row=3)
 
     result = prepared(tmp_path, "a;b\nŁódź;1\n".encode("cp1250"), options)
@@ -101,7 +102,7 @@ def test_what_a_person_says_is_done_and_passed_on(tmp_path: Path) -> None:
     assert result.notes == ["Read as Windows-1250, as chosen."]
 
 
-def test_utf8_that_was_asked_for_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_chosen_utf8_is_read_in_place(tmp_path: Path) -> None:
     result = prepared(tmp_path, WESTERN, ImportOptions(encoding="utf8"))
 
     assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as chosen."])
@@ -123,12 +124,12 @@ def test_utf8_that_was_asked_for_is_read_where_it_lies(tmp_path: Path) -> None:
         (random.Random(1).randbytes(4096), "a binary file"),
     ],
 )
-def test_what_is_no_table_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+def test_the_refusal_names_the_kind_of_file(tmp_path: Path, content: bytes, what: str) -> None:
     assert what in refusal(tmp_path, content)
 
 
 @pytest.mark.parametrize("content", [b"PK,name\n1,x\n", b"PAR1,a\n", b"BZh,b\n1,2\n", b"Rar!,c\n"])
-def test_a_header_that_begins_like_another_kind_of_file_is_one(tmp_path: Path, content: bytes) -> None:
+def test_a_header_may_begin_like_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
     assert prepared(tmp_path, content).path == tmp_path / "upload"
     check_is_text(content)
 
@@ -136,19 +137,19 @@ def test_a_header_that_begins_like_another_kind_of_file_is_one(tmp_path: Path, c
 # Archives
 
 
-def test_a_gzip_is_unpacked_whatever_it_is_called(tmp_path: Path) -> None:
+def test_a_gzip_with_any_name_is_unpacked(tmp_path: Path) -> None:
     result = prepared(tmp_path, gzip.compress(TABLE), name="june.csv")
 
     assert result.path.read_bytes() == TABLE
     assert result.notes == ["Unpacked from gzip.", "Read as UTF-8."]
 
 
-def test_a_gzip_of_several_parts_is_all_of_them(tmp_path: Path) -> None:
+def test_all_members_of_a_gzip_are_unpacked(tmp_path: Path) -> None:
     assert prepared(tmp_path, gzip.compress(TABLE) + gzip.compress(b"a,b\n")).path.read_bytes() == TABLE + b"a,b\n"
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "cp1252", "utf-16"])
-def test_the_one_file_in_a_zip_is_unpacked_and_transcoded(tmp_path: Path, codec: str) -> None:
+def test_the_single_file_in_a_zip_is_unpacked_and_transcoded(tmp_path: Path, codec: str) -> None:
     members = {
         "in/": b"",
         "in/june.csv": TABLE.decode().encode(codec),
@@ -163,7 +164,7 @@ def test_the_one_file_in_a_zip_is_unpacked_and_transcoded(tmp_path: Path, codec:
     assert sorted(os.listdir(tmp_path)) == ["upload", "upload.table", "upload.table.json"]
 
 
-def test_several_files_in_a_zip_are_named(tmp_path: Path) -> None:
+def test_the_refusal_names_several_files_in_a_zip(tmp_path: Path) -> None:
     expected = "The archive contains 2 files: “june.csv”, “july.csv”. Upload each file separately."
 
     assert expected == refusal(tmp_path, zipped(**{"june.csv": TABLE, "july.csv": TABLE}))
@@ -192,7 +193,7 @@ def test_an_archive_in_an_archive_is_refused(tmp_path: Path, inside: str) -> Non
 
 
 def encrypted() -> bytes:
-    """A ZIP whose member says that it is encrypted."""
+    """A ZIP whose member is marked as encrypted."""
     content = bytearray(zipped(a=TABLE))
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -200,7 +201,7 @@ def encrypted() -> bytes:
 
 
 def packed_oddly() -> bytes:
-    """A ZIP whose member is packed by Deflate64, as Windows does with large files."""
+    """A ZIP whose member is compressed with Deflate64, as Windows does for large files."""
     content = bytearray(zipped(a=TABLE))
     content[8] = content[content.index(b"PK\x01\x02") + 10] = 9
     return bytes(content)
@@ -227,7 +228,7 @@ def damaged(content: bytes, place: int) -> bytes:
         (packed_oddly(), "The archive is compressed in an unsupported way"),
     ],
 )
-def test_what_is_wrong_with_an_archive_is_said(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_the_refusal_of_an_archive_says_what_is_wrong(tmp_path: Path, content: bytes, sentence: str) -> None:
     assert sentence in refusal(tmp_path, content)
 
 
@@ -244,13 +245,13 @@ def test_an_archive_that_expands_too_far_for_its_size_is_refused(tmp_path: Path)
             (tmp_path / name).unlink()
 
 
-def test_a_small_regular_table_may_expand_as_it_likes(tmp_path: Path) -> None:
+def test_a_small_archive_may_expand_to_any_ratio(tmp_path: Path) -> None:
     content = b"a,b\n" * 200_000
 
     assert prepared(tmp_path, gzip.compress(content)).path.read_bytes() == content
 
 
-def test_an_archive_that_expands_to_more_than_there_is_room_for_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_expands_beyond_the_total_limit_is_refused(tmp_path: Path) -> None:
     sentence = refusal(tmp_path, gzip.compress(TABLE * 10), limits=Limits(total=100))
 
     assert "expands to more than 100 bytes" in sentence
@@ -289,7 +290,7 @@ def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:
     assert result.path.read_bytes() == b'a\r\n"x\ny"\r\n1\t2\r\n'
 
 
-def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path: Path) -> None:
+def test_error_cells_are_problems_of_their_rows_in_the_table(tmp_path: Path) -> None:
     rows: list[list[Any]] = [
         ["Report"],
         [],
@@ -312,7 +313,7 @@ def test_rows_with_error_cells_are_listed_by_their_numbers_in_the_table(tmp_path
     ]
 
 
-def test_a_sheet_and_the_row_of_its_header_may_be_named(tmp_path: Path) -> None:
+def test_a_worksheet_and_its_header_row_may_be_chosen(tmp_path: Path) -> None:
     content = workbook([["a"]], July=[["x", "y"], ["name", "city"], ["Ann", "Rome"]])
 
     result = prepared(tmp_path, content, ImportOptions(sheet="July", header_row=2))
@@ -321,7 +322,7 @@ def test_a_sheet_and_the_row_of_its_header_may_be_named(tmp_path: Path) -> None:
     assert result.notes == ["Read the worksheet “July”, and not “June”.", "The header row is row 2, as chosen."]
 
 
-def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
+def test_an_empty_row_cannot_be_the_header_row(tmp_path: Path) -> None:
     content = workbook([["a"], [], ["b"]])
 
     assert (
@@ -334,7 +335,7 @@ def test_an_empty_row_is_no_header(tmp_path: Path) -> None:
     )
 
 
-def test_an_empty_sheet_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
+def test_the_refusal_of_an_empty_worksheet_names_the_others(tmp_path: Path) -> None:
     expected = "The worksheet “June” is empty. Choose another worksheet: “July”."
 
     assert expected == refusal(tmp_path, workbook([], July=[["a"]]))
@@ -356,7 +357,7 @@ def test_rows_of_odd_lengths_keep_their_cells(tmp_path: Path) -> None:
         ("WordDocument", "“june.xlsx” is an old Office document"),
     ],
 )
-def test_what_is_in_an_ole_container_is_told_apart(tmp_path: Path, stream: str, sentence: str) -> None:
+def test_kinds_of_ole_files_are_distinguished(tmp_path: Path, stream: str, sentence: str) -> None:
     content = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1_000) + stream.encode("utf-16-le") + bytes(100)
 
     assert sentence in refusal(tmp_path, content, name="june.xlsx")
@@ -366,18 +367,18 @@ def test_what_is_in_an_ole_container_is_told_apart(tmp_path: Path, stream: str, 
     ("part", "what"),
     [("xl/workbook.bin", ".xlsb"), ("word/document.xml", "a Word document"), ("META-INF/manifest.xml", "OpenDocument")],
 )
-def test_other_documents_that_are_archives_are_named(tmp_path: Path, part: str, what: str) -> None:
+def test_the_refusal_names_other_kinds_of_documents(tmp_path: Path, part: str, what: str) -> None:
     assert what in refusal(tmp_path, zipped(**{part: b"x", "[Content_Types].xml": b"x"}))
 
 
-def test_a_workbook_cut_off_is_refused(tmp_path: Path) -> None:
+def test_an_incomplete_workbook_is_refused(tmp_path: Path) -> None:
     assert "incomplete" in refusal(tmp_path, workbook([["a"], [1]])[:-100])
 
 
 # The spool
 
 
-def test_a_spool_is_made_once_for_each_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spool_is_made_once_for_each_set_of_import_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = workbook([["a", "b"], ["#N/A", 1]], July=[["c"], [1]])
     first = prepared(tmp_path, content)
     july = prepared(tmp_path, content, ImportOptions(sheet="July"))
@@ -389,28 +390,32 @@ def test_a_spool_is_made_once_for_each_reading(tmp_path: Path, monkeypatch: pyte
     assert list(first.problems) == [1]
 
 
-@pytest.mark.parametrize("harm", ["table gone", "table short", "word gone", "word damaged", "word old"])
-def test_a_spool_that_is_not_whole_is_made_again(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize(
+    "harm", ["no table", "short table", "no description", "damaged description", "old description"]
+)
+def test_an_incomplete_spool_is_made_again(tmp_path: Path, harm: str) -> None:
     expected = prepared(tmp_path, WESTERN)
     about = tmp_path / "upload.table.json"
+    description = json.loads(about.read_bytes())
     match harm:
-        case "table gone":
+        case "no table":
             expected.path.unlink()
-        case "table short":
+        case "short table":
             expected.path.write_bytes(TABLE[:-1])
-        case "word gone":
+        case "no description":
             about.unlink()
-        case "word damaged":
+        case "damaged description":
             about.write_bytes(b'{"version": 1')
-        case "word old":
-            about.write_bytes(about.read_bytes().replace(b'"version": 1', b'"version": 0'))
+        case "old description":
+            description["version"] = source.SPOOL_VERSION - 1
+            about.write_text(json.dumps(description))
 
     assert expected == prepared(tmp_path, WESTERN)
     assert expected.path.read_bytes() == TABLE
 
 
 @pytest.mark.parametrize("kind", ["western", "gzip", "zip", "zip of western", "workbook"])
-def test_whenever_a_tick_says_stop_no_half_spool_is_left(tmp_path: Path, kind: str) -> None:
+def test_stopping_at_any_progress_callback_leaves_no_incomplete_spool(tmp_path: Path, kind: str) -> None:
     content = {
         "western": WESTERN,
         "gzip": gzip.compress(TABLE),
@@ -422,7 +427,7 @@ def test_whenever_a_tick_says_stop_no_half_spool_is_left(tmp_path: Path, kind: s
     path.write_bytes(content)
 
     class StopError(Exception):
-        """What a lost claim raises."""
+        """Raised by the progress callback."""
 
     stops = 0
     while not (tmp_path / "upload.table").exists():
@@ -443,7 +448,7 @@ def test_whenever_a_tick_says_stop_no_half_spool_is_left(tmp_path: Path, kind: s
     assert stops >= 1
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def transcode(_source: BinaryIO, _target: BinaryIO, _codec: str, _tick: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -452,12 +457,12 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: py
     assert refusal(tmp_path, WESTERN).startswith("The server's disk is full")
 
 
-def test_what_a_kill_leaves_is_removed_with_other_files_that_never_finished(tmp_path: Path) -> None:
+def test_an_incomplete_spool_is_named_like_an_incomplete_upload(tmp_path: Path) -> None:
     with source._Part(tmp_path / "upload.table") as part:
         assert [part.path] == list(tmp_path.glob("*.part"))
 
 
-def test_what_was_made_of_an_upload_can_be_discarded(tmp_path: Path) -> None:
+def test_the_spools_of_an_upload_can_be_discarded(tmp_path: Path) -> None:
     content = workbook([["a"], [1]])
     for options in (ImportOptions(), ImportOptions(header_row=1)):
         prepared(tmp_path, content, options)

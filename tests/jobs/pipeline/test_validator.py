@@ -1,4 +1,4 @@
-"""Text that becomes values, and every reason why it does not."""
+"""Validating text: typed values, and the reasons of failed rows."""
 
 import random
 import re
@@ -18,13 +18,13 @@ from jobs.schema import SchemaField, TableSchema
 
 
 def schema_of(*fields: dict[str, Any], **more: Any) -> TableSchema:
-    """A schema of these fields, called a, b, c and so on if they have no name."""
+    """A schema of these fields, named a, b, c and so on if they have no name."""
     named = [{"name": name, **each} for name, each in zip("abcdefgh", fields, strict=False)]
     return TableSchema.parse({"fields": named, **more})
 
 
 def chunk(*columns: list[str], names: Sequence[str] = "abcdefgh", first: int = 1) -> pd.DataFrame:
-    """Text as the reader gives it, numbered from `first` on."""
+    """Text as the reader returns it, numbered from `first` on."""
     text = pd.ArrowDtype(pa.string())
     rows = pd.DataFrame({name: pd.Series(cells, dtype=text) for name, cells in zip(names, columns, strict=False)})
     rows.index = pd.RangeIndex(first, first + len(rows), name="_row_number")
@@ -32,7 +32,7 @@ def chunk(*columns: list[str], names: Sequence[str] = "abcdefgh", first: int = 1
 
 
 def validated(schema: TableSchema, *columns: list[str], upsert: bool = False) -> Validated:
-    """A chunk whose columns are called as the fields are, in order."""
+    """Validate a chunk whose columns have the names of the fields, in order."""
     return Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(chunk(*columns))
 
 
@@ -42,7 +42,7 @@ def values_of(good: pd.DataFrame, name: str = "a") -> list[Any]:
 
 
 def sentences(found: Validated) -> dict[int, list[str]]:
-    """Every reason of every bad row."""
+    """Every reason of every failed row."""
     return {row.row_number: [reason.sentence for reason in row.reasons] for row in found.failed}
 
 
@@ -100,7 +100,7 @@ YES_OR_NO = {"trueValues": ["yes", "y"], "falseValues": ["no"]}
         ({"type": "string"}, ["Zoë", "", " "], pa.string(), ["Zoë", None, " "]),
     ],
 )
-def test_cells_become_values_of_their_columns_type_and_empty_ones_are_missing(
+def test_cells_are_parsed_and_empty_cells_are_missing(
     field: dict[str, Any], cells: list[str], kind: pa.DataType, values: list[Any]
 ) -> None:
     found = validated(schema_of(field), cells)
@@ -110,7 +110,7 @@ def test_cells_become_values_of_their_columns_type_and_empty_ones_are_missing(
     assert values == values_of(found.good)
 
 
-#: What a cell of each type is not, and what is said of it.
+#: Invalid cells of each type, with the rule that they break.
 WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"type": "integer"},
@@ -165,7 +165,7 @@ WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(
     ("field", "rule", "cell"), [(field, rule, cell) for field, rule, cells in WRONG for cell in cells if cell]
 )
-def test_a_cell_that_is_not_of_its_type_fails_its_row_and_no_other(field: dict[str, Any], rule: str, cell: str) -> None:
+def test_a_cell_of_the_wrong_type_fails_only_its_row(field: dict[str, Any], rule: str, cell: str) -> None:
     found = validated(schema_of({}, field), ["x", "y", "z"], ["", cell, ""])
 
     assert [reason for row in found.failed for reason in row.reasons] == [Reason("b", rule, cell)]
@@ -263,7 +263,7 @@ def test_a_cell_that_is_not_of_its_type_fails_its_row_and_no_other(field: dict[s
         ),
     ],
 )
-def test_a_constraint_fails_the_rows_that_violate_it_and_no_empty_cell(
+def test_a_constraint_fails_rows_that_violate_it_but_not_empty_cells(
     field: dict[str, Any], right: list[str], wrong: list[str], rule: str
 ) -> None:
     found = validated(schema_of({}, field), ["x"] * (len(right) + len(wrong) + 1), [*right, *wrong, ""])
@@ -272,7 +272,7 @@ def test_a_constraint_fails_the_rows_that_violate_it_and_no_empty_cell(
     assert list(range(len(right) + 1, len(right) + len(wrong) + 1)) == [row.row_number for row in found.failed]
 
 
-def test_a_missing_value_fails_where_one_is_required_and_is_not_quoted() -> None:
+def test_a_missing_required_value_fails_its_row() -> None:
     found = validated(schema_of({}, {"constraints": {"required": True}}), ["1", "2", "3"], ["x", "", "y"])
 
     assert [row.reasons for row in found.failed] == [[Reason("b", "is required")]]
@@ -289,7 +289,7 @@ def test_a_missing_value_fails_where_one_is_required_and_is_not_quoted() -> None
     ],
 )
 @pytest.mark.parametrize("where", ["schema", "field"])
-def test_what_stands_for_a_missing_value_can_be_said(
+def test_missing_values_can_be_declared(
     missing: list[str], cells: list[str], values: list[str | None], where: str
 ) -> None:
     schema = schema_of({}, missingValues=missing) if where == "schema" else schema_of({"missingValues": missing})
@@ -298,7 +298,7 @@ def test_what_stands_for_a_missing_value_can_be_said(
     assert (values, []) == (values_of(found.good), found.failed)
 
 
-def test_the_missing_values_of_a_field_are_instead_of_those_of_the_schema() -> None:
+def test_missing_values_of_a_field_replace_those_of_the_schema() -> None:
     schema = schema_of({"type": "integer"}, {"type": "integer", "missingValues": ["-"]}, missingValues=["", "NA"])
     found = validated(schema, ["NA", "NA", "1"], ["-", "NA", ""])
 
@@ -309,14 +309,14 @@ def test_the_missing_values_of_a_field_are_instead_of_those_of_the_schema() -> N
     assert values_of(found.good) == [None]
 
 
-def test_a_missing_value_breaks_no_constraint_but_required() -> None:
+def test_a_missing_value_violates_only_the_required_constraint() -> None:
     rules = {"minLength": 3, "pattern": "x+", "enum": ["xxx"], "unique": True}
     found = validated(schema_of({"constraints": rules}), ["", "", "xxx"])
 
     assert found.failed == []
 
 
-def test_every_reason_of_a_row_is_told_in_the_order_of_its_columns() -> None:
+def test_a_failed_row_has_every_reason_in_the_order_of_columns() -> None:
     schema = schema_of(
         {"type": "integer", "constraints": {"required": True}},
         {"constraints": {"minLength": 3, "pattern": "[a-z]+", "enum": ["abc"]}},
@@ -340,20 +340,20 @@ def test_every_reason_of_a_row_is_told_in_the_order_of_its_columns() -> None:
     assert found.good.index.tolist() == [2]
 
 
-def test_of_a_value_that_is_not_of_its_type_nothing_more_is_said() -> None:
+def test_a_value_of_the_wrong_type_has_no_further_reason() -> None:
     found = validated(schema_of({"type": "integer", "constraints": {"minimum": 5, "required": True}}), ["x", "4"])
 
     assert sentences(found) == {1: ["a: “x” is not a whole number"], 2: ["a: “4” is less than 5"]}
 
 
-def test_a_value_that_must_be_unique_stays_where_it_is_first() -> None:
+def test_the_first_of_repeated_unique_values_is_imported() -> None:
     found = validated(schema_of({"constraints": {"unique": True}}, {}), ["x", "y", "x", "", "", "x"], list("123456"))
 
     assert sentences(found) == {3: ["a: “x” is in an earlier row"], 6: ["a: “x” is in an earlier row"]}
     assert found.good.index.tolist() == [1, 2, 4, 5]
 
 
-def test_values_are_the_same_however_they_are_written() -> None:
+def test_uniqueness_compares_values_not_text() -> None:
     schema = schema_of({"type": "integer"}, {"type": "datetime", "constraints": {"unique": True}}, primaryKey="a")
     found = validated(
         schema,
@@ -367,34 +367,34 @@ def test_values_are_the_same_however_they_are_written() -> None:
     }
 
 
-def test_a_key_of_several_columns_is_there_once_together() -> None:
+def test_a_key_of_several_columns_is_unique_as_a_whole() -> None:
     schema = schema_of({}, {"type": "integer"}, {}, primaryKey=["a", "b"])
     found = validated(schema, ["x", "x", "y", "x", "y"], ["1", "2", "1", "1", "1"], list("vwxyz"))
 
     assert sentences(found) == {4: ["has the same a, b as an earlier row"], 5: ["has the same a, b as an earlier row"]}
 
 
-def test_a_key_without_all_its_values_is_none() -> None:
+def test_every_field_of_a_key_is_required() -> None:
     found = validated(schema_of({}, {}, primaryKey=["a", "b"]), ["x", "", ""], ["", "1", ""])
 
     assert sentences(found) == {1: ["b: is required"], 2: ["a: is required"], 3: ["a: is required", "b: is required"]}
 
 
-def test_a_bad_row_takes_no_key_from_a_good_one() -> None:
+def test_a_failed_row_does_not_use_up_its_key() -> None:
     found = validated(schema_of({}, {"type": "integer"}, primaryKey="a"), ["x", "x", "x"], ["one", "1", "2"])
 
     assert sentences(found) == {1: ["b: “one” is not a whole number"], 3: ["a: “x” is in an earlier row"]}
 
 
-def test_a_row_that_repeats_a_key_takes_no_unique_value_from_a_good_one() -> None:
+def test_a_repeated_key_does_not_use_up_a_unique_value() -> None:
     schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
     found = validated(schema, ["x", "x", "y"], ["1", "2", "2"])
 
     assert sentences(found) == {2: ["a: “x” is in an earlier row"]}
 
 
-def test_large_whole_numbers_are_told_apart_beside_empty_cells() -> None:
-    # As doubles, which pandas makes of whole numbers with gaps between them, these are the same.
+def test_large_whole_numbers_differ_despite_empty_cells() -> None:
+    # As doubles, which pandas uses for whole numbers with missing values, these are equal.
     schema = schema_of({"type": "integer"}, {"type": "integer"}, primaryKey=["a", "b"])
     found = validated(schema, ["9007199254740992", "9007199254740993", "", "x"], ["1", "1", "1", "1"])
 
@@ -403,7 +403,7 @@ def test_large_whole_numbers_are_told_apart_beside_empty_cells() -> None:
 
 
 @pytest.mark.parametrize("length", [2_000, 2_001])
-def test_a_key_longer_than_an_index_can_hold_fails_its_row(length: int) -> None:
+def test_a_key_too_long_for_an_index_fails_its_row(length: int) -> None:
     schema = schema_of({}, {"constraints": {"unique": True}}, {}, primaryKey=["a", "c"])
     found = validated(schema, ["x" * 500, "x"], ["z", "y" * length], ["é" * 750, "x" * (length - 1)])
     reasons = [
@@ -414,7 +414,7 @@ def test_a_key_longer_than_an_index_can_hold_fails_its_row(length: int) -> None:
     assert sentences(found) == ({2: reasons} if length > 2_000 else {})
 
 
-def test_an_upsert_keeps_the_last_of_a_key_and_counts_all() -> None:
+def test_an_upsert_writes_the_last_row_of_a_key_and_counts_all() -> None:
     schema = schema_of({"type": "integer"}, {}, primaryKey="a")
     found = validated(schema, ["1", "2", "1", "1"], list("wxyz"), upsert=True)
 
@@ -424,7 +424,7 @@ def test_an_upsert_keeps_the_last_of_a_key_and_counts_all() -> None:
     assert values_of(found.to_write, "b") == ["x", "z"]
 
 
-def test_an_upsert_keeps_unique_values_apart_all_the_same() -> None:
+def test_an_upsert_still_enforces_unique_values() -> None:
     schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
     found = validated(schema, ["k", "l", "k"], ["1", "1", "2"], upsert=True)
 
@@ -442,7 +442,7 @@ def test_rows_keep_their_numbers_and_columns_the_order_of_the_schema() -> None:
     assert [(row.row_number, row.cells) for row in found.failed] == [(42, ["x", "b"])]
 
 
-def test_a_field_is_read_from_the_column_it_was_matched_with() -> None:
+def test_a_field_is_read_from_its_matched_column() -> None:
     rows = chunk(["x", "y"], ["1", "no"], names="ba")
     schema = TableSchema.parse({"fields": [{"name": "amount", "type": "integer"}, {"name": "name"}, {"name": "note"}]})
     found = Validator(schema, {"amount": "a", "name": "b"}, upsert=False).validate(rows)
@@ -451,7 +451,7 @@ def test_a_field_is_read_from_the_column_it_was_matched_with() -> None:
     assert found.failed[0].reasons == [Reason("amount", "is not a whole number", "no")]
 
 
-def test_no_rows_stay_no_rows_of_the_right_types() -> None:
+def test_an_empty_chunk_has_typed_columns() -> None:
     schema = schema_of(
         {"type": "integer", "constraints": {"minimum": 1}},
         {"type": "boolean"},
@@ -471,18 +471,18 @@ def test_no_rows_stay_no_rows_of_the_right_types() -> None:
 
 
 @pytest.mark.parametrize("type_", ["string", "integer", "number", "boolean", "date", "time", "datetime"])
-def test_a_column_of_missing_values_only_is_of_its_type(type_: str) -> None:
+def test_a_column_of_missing_values_has_its_type(type_: str) -> None:
     found = validated(schema_of({"type": type_}, {"type": type_}), ["", ""], ["", ""])
 
     assert values_of(found.good) == [None, None]
 
 
-# Against a reference in plain Python, on rows made at random
+# Random rows, compared with a reference implementation in plain Python
 
 
 @dataclass
 class Reference:
-    """The same rules, a cell at a time."""
+    """The same rules, one cell at a time."""
 
     schema: TableSchema
     upsert: bool
@@ -493,7 +493,7 @@ class Reference:
         for number, cells in rows.items():
             values, reasons = [], []
             for each, cell in zip(self.schema.fields, cells, strict=True):
-                value, found = self.judged(each, cell)
+                value, found = self.validate_cell(each, cell)
                 values.append(value)
                 reasons += found
             if reasons:
@@ -505,7 +505,7 @@ class Reference:
         for names in [*whole, *unique]:
             self.drop_repeated(names, rows)
 
-    def judged(self, each: SchemaField, cell: str) -> tuple[Any, list[Reason]]:
+    def validate_cell(self, each: SchemaField, cell: str) -> tuple[Any, list[Reason]]:
         if cell in self.schema.missing_values_of(each):
             required = each.constraints.required or each.name in self.schema.primary_key
             return None, [Reason(each.name, "is required")] if required else []
@@ -600,7 +600,7 @@ def violated(each: SchemaField, value: Any) -> Iterator[str]:
         yield f"is not one of {', '.join(map(str, rules.enum))}"
 
 
-#: Cells of each type: right ones, borderline ones, wrong ones.
+#: Cells of each type: valid, borderline and invalid ones.
 POOL = {
     "string": ["", "a", "ab", "abc", "été", "x y", "007", "😀", "NA"],
     "integer": ["", "0", "7", "+7", "-7", "007", "12", "1.0", "x", "9223372036854775807", "9223372036854775808", "NA"],
@@ -643,11 +643,11 @@ def random_schema(choice: random.Random) -> TableSchema:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_rows_made_at_random_come_out_as_a_plain_reference_says(seed: int) -> None:
+def test_random_rows_match_the_reference_implementation(seed: int) -> None:
     choice = random.Random(seed)
     schema = random_schema(choice)
     upsert = bool(schema.primary_key) and choice.random() < 0.4
-    # Few kinds of cells, so that there are rows without a fault, and keys that are there twice.
+    # Few different cells, so that some rows are valid and some keys are repeated.
     pools = [choice.sample(POOL[each.type], k=choice.randint(2, len(POOL[each.type]))) for each in schema.fields]
     rows = {number: [choice.choice(pool) for pool in pools] for number in range(7, 157)}
     reference = Reference(schema, upsert)

@@ -1,4 +1,4 @@
-"""Rows of text from a workbook's sheet."""
+"""Reading the worksheets of workbooks."""
 
 import zipfile
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def nothing() -> None:
 
 
 def saved(folder: Path, **sheets: Iterable[Iterable[Any]]) -> Path:
-    """A workbook with these sheets, made with openpyxl."""
+    """A workbook with these worksheets, written by openpyxl."""
     book = openpyxl.Workbook()
     book.remove(book.worksheets[0])
     for name, rows in sheets.items():
@@ -39,7 +39,7 @@ def saved(folder: Path, **sheets: Iterable[Iterable[Any]]) -> Path:
 
 
 def handmade(folder: Path, rows: str, strings: Iterable[str] = (), properties: str = "") -> Path:
-    """A workbook with one sheet. rows: the XML within <sheetData>. strings: the shared ones."""
+    """A workbook with one worksheet. rows: the XML within <sheetData>. strings: the shared ones."""
     parts = {
         "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_OFFICE}">{properties}<sheets>'
         '<sheet name="June" sheetId="1" r:id="rId1"/></sheets></workbook>',
@@ -75,7 +75,7 @@ def cells_of(path: Path, sheet: str | None = None) -> list[list[str]]:
 
 @pytest.fixture(params=["calamine", "openpyxl"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both libraries must say the same."""
+    """Both libraries must return the same."""
     if request.param == "openpyxl":
         monkeypatch.setattr(workbook, "LARGE_PACKED", 0)
     name: str = request.param
@@ -83,7 +83,7 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("library")
-def test_values_are_written_as_they_are_meant(tmp_path: Path) -> None:
+def test_values_become_exact_text(tmp_path: Path) -> None:
     values = {
         "text": "text",
         " spaced ": " spaced ",
@@ -114,7 +114,7 @@ def test_values_are_written_as_they_are_meant(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("library")
-def test_a_column_with_times_of_day_has_one_in_every_date(tmp_path: Path) -> None:
+def test_a_column_with_times_of_day_has_a_time_in_every_date(tmp_path: Path) -> None:
     days = [datetime(2026, 1, 30), datetime(2026, 1, 31, 9, 15), None]
     path = saved(tmp_path, June=[["day", "moment"], *([date(2026, 1, 1), day] for day in days)])
 
@@ -128,7 +128,7 @@ def test_a_column_with_times_of_day_has_one_in_every_date(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("library")
-def test_a_moment_above_the_table_gives_its_dates_no_time(tmp_path: Path) -> None:
+def test_a_time_above_the_table_does_not_affect_its_dates(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[[datetime(2026, 1, 31, 9)], ["day"], [date(2026, 1, 31)]])
 
     with Workbook(path, sheet=None, tick=nothing) as book:
@@ -139,7 +139,7 @@ def test_a_moment_above_the_table_gives_its_dates_no_time(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("library")
-def test_error_cells_are_problems_and_texts_that_look_like_them_are_not(tmp_path: Path) -> None:
+def test_error_cells_are_problems_but_similar_text_is_not(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a", "b"], ["#N/A", 1], [2, "#DIV/0!"], ["x", "y"]])
     book = openpyxl.load_workbook(path)
     book["June"]["A4"] = "#REF!"
@@ -156,7 +156,7 @@ def test_error_cells_are_problems_and_texts_that_look_like_them_are_not(tmp_path
 
 
 @pytest.mark.usefixtures("library")
-def test_an_error_of_a_formula_is_found_wherever_its_cell_is(tmp_path: Path) -> None:
+def test_an_error_of_a_formula_is_found_in_any_cell(tmp_path: Path) -> None:
     rows = (
         '<row r="1"><c r="A1"><v>1</v></c></row>'
         '<row r="3"><c t="e" r="C3" s="1"><f>A1&amp;"x"</f><v>#VALUE!</v></c></row>'
@@ -186,7 +186,7 @@ def test_a_formula_without_a_stored_result_is_a_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("library")
-def test_the_results_of_formulas_are_values_also_when_they_are_empty(tmp_path: Path) -> None:
+def test_empty_results_of_formulas_are_values(tmp_path: Path) -> None:
     rows = (
         '<row r="1"><c r="A1" t="str"><f>"x"</f><v>x</v></c><c r="B1" t="str"><f>""</f><v></v></c>'
         '<c r="C1"><f t="shared" si="0"/><v>5</v></c></row>'
@@ -196,7 +196,7 @@ def test_the_results_of_formulas_are_values_also_when_they_are_empty(tmp_path: P
 
 
 @pytest.mark.usefixtures("library")
-def test_phantom_rows_and_columns_are_left_out_and_numbers_stay(tmp_path: Path) -> None:
+def test_phantom_rows_and_columns_are_omitted_and_row_numbers_stay(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a", "b"], [None, None], [1, 2], ["", None], [3, 4]])
     book = openpyxl.load_workbook(path)
     book["June"]["H900"].font = Font(bold=True)
@@ -207,7 +207,7 @@ def test_phantom_rows_and_columns_are_left_out_and_numbers_stay(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("library")
-def test_a_table_may_stand_anywhere_in_a_sheet(tmp_path: Path) -> None:
+def test_a_table_may_begin_anywhere_in_a_worksheet(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[[], [], [None, None, "a", "b"], [None, None, 1, 2]])
 
     with Workbook(path, sheet=None, tick=nothing) as book:
@@ -227,7 +227,7 @@ def test_merged_cells_have_their_value_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("library")
-def test_the_first_sheet_is_read_and_the_others_are_named(tmp_path: Path) -> None:
+def test_the_first_worksheet_is_read_and_the_note_names_the_others(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a"]], July=[["b"]], Notes=[["c"]])
     book = openpyxl.load_workbook(path)
     book["Notes"].sheet_state = "hidden"
@@ -241,7 +241,7 @@ def test_the_first_sheet_is_read_and_the_others_are_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("wanted", ["Notes & more", "notes & MORE "])
 @pytest.mark.usefixtures("library")
-def test_a_sheet_may_be_named_hidden_or_not(tmp_path: Path, wanted: str) -> None:
+def test_a_hidden_worksheet_may_be_chosen(tmp_path: Path, wanted: str) -> None:
     path = saved(tmp_path, **{"June": [["a"]], "Notes & more": [["c"]]})
     book = openpyxl.load_workbook(path)
     book["Notes & more"].sheet_state = "veryHidden"
@@ -252,28 +252,28 @@ def test_a_sheet_may_be_named_hidden_or_not(tmp_path: Path, wanted: str) -> None
         assert [row.cells for row in opened.rows()] == [["c"]]
 
 
-def test_an_unknown_sheet_is_an_error_that_lists_what_there_is(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_worksheet_lists_the_others(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError) as caught:
         Workbook(saved(tmp_path, June=[["a"]], July=[["b"]]), sheet="May", tick=nothing)
 
     assert str(caught.value) == "The workbook has no worksheet “May”. Choose one of “June”, “July”."
 
 
-def test_a_cell_far_to_the_right_of_one_row_makes_no_columns(tmp_path: Path) -> None:
+def test_a_stray_cell_far_to_the_right_adds_no_columns(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a", "b"], *([1, 2] for _ in range(150)), [1, 2, None, None, "stray"]])
 
     with Workbook(path, sheet=None, tick=nothing) as book:
         assert book.shape(above=0) == Shape(0, 2, frozenset())
 
 
-def test_a_column_without_a_name_is_one(tmp_path: Path) -> None:
+def test_a_column_without_a_name_counts(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a", "b"], *([1, 2, 3] for _ in range(20)), [1]])
 
     with Workbook(path, sheet=None, tick=nothing) as book:
         assert book.shape(above=0) == Shape(0, 3, frozenset())
 
 
-def test_two_cells_far_apart_take_no_memory_for_what_is_between(tmp_path: Path) -> None:
+def test_two_cells_far_apart_need_little_memory(tmp_path: Path) -> None:
     far = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>2</v></c></row>'
 
     first, last = rows_of(handmade(tmp_path, far))
@@ -282,7 +282,7 @@ def test_two_cells_far_apart_take_no_memory_for_what_is_between(tmp_path: Path) 
     assert (last.number, len(last.cells), last.cells[-1]) == (1_048_576, 16_384, "2")
 
 
-def test_cells_that_do_not_say_where_they_stand_follow_one_another(tmp_path: Path) -> None:
+def test_cells_without_references_follow_one_another(tmp_path: Path) -> None:
     rows = "<row><c><v>1</v></c><c><v>2</v></c></row><row><c t='e'><v>#N/A</v></c><c><v>4</v></c></row>"
 
     expected = [
@@ -293,7 +293,7 @@ def test_cells_that_do_not_say_where_they_stand_follow_one_another(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("library")
-def test_dates_count_from_1904_where_the_workbook_says_so(tmp_path: Path) -> None:
+def test_workbooks_with_the_1904_date_system_are_read(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[[date(2026, 1, 31)]])
     book = openpyxl.load_workbook(path)
     book.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904
@@ -302,13 +302,13 @@ def test_dates_count_from_1904_where_the_workbook_says_so(tmp_path: Path) -> Non
     assert cells_of(path) == [["2026-01-31"]]
 
 
-def test_shared_strings_come_with_their_line_ends(tmp_path: Path) -> None:
+def test_shared_strings_keep_their_line_ends(tmp_path: Path) -> None:
     path = handmade(tmp_path, '<row r="1"><c r="A1" t="s"><v>0</v></c></row>', ["x_x000D_\ny & z"])
 
     assert cells_of(path) == [["x\r\ny & z"]]
 
 
-def test_a_large_sheet_is_read_row_by_row_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_worksheet_is_read_row_by_row_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "LARGE_SHEET", 100)
 
     with Workbook(saved(tmp_path, June=[["a"]]), sheet=None, tick=nothing) as book:
@@ -319,7 +319,7 @@ def test_a_large_sheet_is_read_row_by_row_and_that_is_said(tmp_path: Path, monke
         assert [row.cells for row in book.rows()] == [["a"]]
 
 
-def test_pieces_may_cut_the_xml_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_xml_may_be_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, June=[["a", "b"], *([number, "#N/A"] for number in range(50)), ["=1+1"]])
     expected = rows_of(path)
 
@@ -340,12 +340,12 @@ def test_pieces_may_cut_the_xml_anywhere(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 @pytest.mark.usefixtures("library")
-def test_a_workbook_that_makes_no_sense_is_said_to_be_damaged(tmp_path: Path, rows: str) -> None:
+def test_an_inconsistent_workbook_is_reported_as_damaged(tmp_path: Path, rows: str) -> None:
     with pytest.raises(UnreadableFileError, match="The workbook is damaged or incomplete"):
         rows_of(handmade(tmp_path, rows))
 
 
-def test_a_part_whose_sum_is_wrong_is_found_before_a_row_is_read(tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_found_before_a_row_is_read(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a", "b"], *([number, "x" * 100] for number in range(100))])
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
@@ -357,7 +357,7 @@ def test_a_part_whose_sum_is_wrong_is_found_before_a_row_is_read(tmp_path: Path)
         Workbook(path, sheet=None, tick=nothing)
 
 
-def test_a_workbook_without_the_sheet_it_names_is_said_to_be_damaged(tmp_path: Path) -> None:
+def test_a_workbook_without_a_listed_worksheet_is_reported_as_damaged(tmp_path: Path) -> None:
     path = handmade(tmp_path, "")
     with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "part.xlsx", "w") as part:
         for name in whole.namelist():
@@ -369,7 +369,7 @@ def test_a_workbook_without_the_sheet_it_names_is_said_to_be_damaged(tmp_path: P
 
 
 @pytest.mark.usefixtures("library")
-def test_a_tick_is_felt_while_a_library_works_and_may_stop_it(tmp_path: Path) -> None:
+def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(tmp_path: Path) -> None:
     path = saved(tmp_path, June=[["a"], *([number] for number in range(5_000))])
     ticks: list[None] = []
 

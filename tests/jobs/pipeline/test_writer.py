@@ -1,4 +1,4 @@
-"""Rows that go into their table, on both databases, and those whose keys are there already."""
+"""Writing rows to their table on both databases, and rows whose keys exist."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ from jobs.pipeline.writer import Collisions, Writer
 from jobs.schema import TableSchema
 from tests.support.waiting import until
 
-#: A column of each kind of value that the validator hands over.
+#: A column of each type that the validator returns.
 FIELDS: list[dict[str, Any]] = [
     {"name": "text"},
     {"name": "whole", "type": "integer"},
@@ -36,14 +36,14 @@ KINDS = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 def declared(
     database: Database, *fields: dict[str, Any], mode: Mode = Mode.INSERT, unique: str = "", **more: Any
 ) -> Dataset:
-    """A dataset of these fields, with nothing in it. unique: the names of those that are."""
+    """An empty dataset with these fields. unique: the names of the unique ones."""
     with database.transaction() as connection:
-        told = [{**each, "constraints": {"unique": each["name"] in unique.split()}} for each in fields]
-        return datasets.declare(connection, "june", TableSchema.parse({"fields": told, **more}), mode)
+        declared = [{**each, "constraints": {"unique": each["name"] in unique.split()}} for each in fields]
+        return datasets.declare(connection, "june", TableSchema.parse({"fields": declared, **more}), mode)
 
 
 def rows(dataset: Dataset, *values: tuple[Any, ...], first: int = 1) -> pd.DataFrame:
-    """A chunk as the validator hands it over."""
+    """A chunk as the validator returns it."""
     fields = dataset.schema.fields
     columns = list(zip(*values, strict=True)) or [()] * len(fields)
     data = {
@@ -62,7 +62,7 @@ def put(connection: sa.Connection, found: Writer, chunk: pd.DataFrame) -> Collis
 def write(
     database: Database, dataset: Dataset, *values: tuple[Any, ...], upload_id: int = 7, first: int = 1
 ) -> Collisions:
-    """One chunk of an upload, in a transaction of its own."""
+    """Write one chunk of an upload in its own transaction."""
     with database.transaction() as connection:
         return put(
             connection, writer.writer_for(connection.dialect, dataset, upload_id), rows(dataset, *values, first=first)
@@ -70,7 +70,7 @@ def write(
 
 
 def stored(database: Database, dataset: Dataset) -> list[tuple[Any, ...]]:
-    """The rows as the dataset's pages read them."""
+    """The rows of the dataset, read as for its pages."""
     with database.reading() as connection:
         found = datasets.rows_after(connection, dataset, None, limit=100)
         return [(row.upload_id, row.row_number, *row.cells) for row in found]
@@ -80,7 +80,7 @@ def sentences(collisions: Collisions) -> dict[int, list[str]]:
     return {number: [reason.sentence for reason in reasons] for number, reasons in sorted(collisions.items())}
 
 
-def test_each_kind_of_value_is_written_and_read_again(database: Database) -> None:
+def test_values_of_every_type_survive_a_round_trip(database: Database) -> None:
     dataset = declared(database, *FIELDS)
     values = ("Zoë", 1, 0.1, True, "2024-02-29", "2024-02-29T10:00:00.250000Z", "10:00:00")
     write(database, dataset, values, first=41)
@@ -90,7 +90,7 @@ def test_each_kind_of_value_is_written_and_read_again(database: Database) -> Non
     ]
 
 
-def test_missing_values_are_missing_in_every_kind_of_column(database: Database) -> None:
+def test_missing_values_are_null_in_every_type_of_column(database: Database) -> None:
     dataset = declared(database, *FIELDS)
     write(database, dataset, (None,) * 7, ("x", None, None, False, None, None, None), ("", *[None] * 6))
     table = dataset.table
@@ -104,21 +104,21 @@ def test_missing_values_are_missing_in_every_kind_of_column(database: Database) 
     ]
 
 
-#: What means something to a database, to CSV or to COPY.
+#: Text with a special meaning in SQL, CSV or COPY.
 TEXTS = [
     "a,b", '"', '""', "'", "\\", "\\.", "\\N", "\n\\.\n", "two\nlines", "two\r\nlines", "\r", "\t", " ", "NULL",
     "\u2028", "%s", ":p", "😀",
 ]  # fmt: skip
 
 
-def test_no_text_means_anything_to_the_database(database: Database) -> None:
+def test_special_characters_are_stored_as_text(database: Database) -> None:
     dataset = declared(database, *FIELDS[:1])
     write(database, dataset, *((text,) for text in TEXTS))
 
     assert [(7, number, text) for number, text in enumerate(TEXTS, start=1)] == stored(database, dataset)
 
 
-def test_no_text_means_anything_to_the_database_as_a_key_either(database: Database) -> None:
+def test_special_characters_are_compared_as_text_in_keys(database: Database) -> None:
     dataset = declared(database, *FIELDS[:1], primaryKey="text")
     first = write(database, dataset, *((text,) for text in TEXTS))
     second = write(database, dataset, *((text,) for text in TEXTS), upload_id=8)
@@ -130,7 +130,7 @@ def test_no_text_means_anything_to_the_database_as_a_key_either(database: Databa
 
 @pytest.mark.parametrize("key", [[], ["whole"]])
 @pytest.mark.parametrize("mode", Mode)
-def test_no_rows_are_no_work(database: Database, key: list[str], mode: Mode) -> None:
+def test_a_chunk_without_rows_writes_nothing(database: Database, key: list[str], mode: Mode) -> None:
     if not key and mode is Mode.UPSERT:
         return
     dataset = declared(database, *FIELDS, primaryKey=key, mode=mode)
@@ -139,7 +139,7 @@ def test_no_rows_are_no_work(database: Database, key: list[str], mode: Mode) -> 
     assert stored(database, dataset) == []
 
 
-def test_rows_are_written_or_not_with_all_else_in_their_transaction(database: Database) -> None:
+def test_rows_are_rolled_back_with_their_transaction(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole")
 
     def interrupted() -> None:
@@ -165,7 +165,7 @@ def test_a_row_cannot_be_written_twice(database: Database) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_row_too_wide_for_postgresql_is_refused_with_what_to_do(database: Database) -> None:
+def test_too_many_columns_for_postgresql_are_refused_with_advice(database: Database) -> None:
     dataset = declared(database, *({"name": f"c{n}", "type": "integer"} for n in range(1200)))
 
     with pytest.raises(UnreadableFileError, match=r"too many columns for PostgreSQL: .* Split the file into several"):
@@ -174,10 +174,10 @@ def test_a_row_too_wide_for_postgresql_is_refused_with_what_to_do(database: Data
     assert stored(database, dataset) == []
 
 
-# What is there already
+# Existing keys
 
 
-def test_rows_whose_key_is_in_the_dataset_are_told_back_and_the_others_are_in(database: Database) -> None:
+def test_rows_with_existing_keys_are_returned_and_others_written(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole")
     write(database, dataset, ("a", 1), ("b", 2), first=41)
     collisions = write(database, dataset, ("x", 2), ("y", 3), ("z", 1), upload_id=8)
@@ -189,7 +189,7 @@ def test_rows_whose_key_is_in_the_dataset_are_told_back_and_the_others_are_in(da
     assert stored(database, dataset) == [(7, 41, "a", "1"), (7, 42, "b", "2"), (8, 2, "y", "3")]
 
 
-def test_a_key_that_an_earlier_chunk_of_the_same_file_had_is_told_back_too(database: Database) -> None:
+def test_keys_of_earlier_chunks_of_the_same_file_exist_too(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole")
     with database.transaction() as connection:
         found = writer.writer_for(connection.dialect, dataset, 7)
@@ -214,7 +214,7 @@ def test_a_key_that_an_earlier_chunk_of_the_same_file_had_is_told_back_too(datab
         ("clock", ("10:00:00",)),
     ],
 )
-def test_a_key_of_any_type_is_known_again(database: Database, key: str, taken: tuple[Any, ...]) -> None:
+def test_existing_keys_of_any_type_are_found(database: Database, key: str, taken: tuple[Any, ...]) -> None:
     (field,) = (each for each in FIELDS if each["name"] == key)
     dataset = declared(database, field, primaryKey=key)
     write(database, dataset, taken)
@@ -232,7 +232,7 @@ def test_a_key_of_several_columns_is_compared_as_a_whole(database: Database) -> 
     assert len(stored(database, dataset)) == 4
 
 
-def test_each_value_that_is_there_already_is_a_reason(database: Database) -> None:
+def test_each_existing_value_is_a_reason(database: Database) -> None:
     dataset = declared(database, *FIELDS[:3], primaryKey="whole", unique="text decimal")
     write(database, dataset, ("a", 1, 0.5), ("b", 2, None), (None, 3, None))
     collisions = write(database, dataset, ("b", 1, 0.5), ("c", 4, None), (None, 5, 0.5), (None, 6, None), upload_id=8)
@@ -260,7 +260,7 @@ def test_a_unique_value_needs_no_key(database: Database) -> None:
 # Upserts
 
 
-def test_an_upsert_replaces_the_whole_row_and_where_it_came_from(database: Database) -> None:
+def test_an_upsert_replaces_the_row_with_its_upload_and_number(database: Database) -> None:
     dataset = declared(database, *FIELDS[:3], primaryKey="whole", mode=Mode.UPSERT)
     first = write(database, dataset, ("a", 1, 0.5), ("b", 2, 0.5))
     second = write(database, dataset, ("x", 2, None), ("y", 3, 0.7), upload_id=8)
@@ -269,7 +269,7 @@ def test_an_upsert_replaces_the_whole_row_and_where_it_came_from(database: Datab
     assert stored(database, dataset) == [(7, 1, "a", "1", "0.5"), (8, 1, "x", "2", ""), (8, 2, "y", "3", "0.7")]
 
 
-def test_an_upsert_goes_by_the_whole_key(database: Database) -> None:
+def test_an_upsert_compares_the_whole_key(database: Database) -> None:
     dataset = declared(database, *FIELDS[:3], primaryKey=["text", "whole"], mode=Mode.UPSERT)
     write(database, dataset, ("a", 1, 0.5), ("a", 2, 0.5))
     write(database, dataset, ("a", 1, 0.7), ("b", 1, 0.7), upload_id=8)
@@ -281,7 +281,7 @@ def test_an_upsert_goes_by_the_whole_key(database: Database) -> None:
     ]
 
 
-def test_an_upsert_of_nothing_but_its_key_changes_where_it_came_from(database: Database) -> None:
+def test_an_upsert_of_a_key_alone_changes_upload_and_number(database: Database) -> None:
     dataset = declared(database, FIELDS[1], primaryKey="whole", mode=Mode.UPSERT)
     write(database, dataset, (1,))
     write(database, dataset, (1,), (2,), upload_id=8)
@@ -289,7 +289,7 @@ def test_an_upsert_of_nothing_but_its_key_changes_where_it_came_from(database: D
     assert stored(database, dataset) == [(8, 1, "1"), (8, 2, "2")]
 
 
-def test_an_upsert_takes_no_unique_value_from_another_row(database: Database) -> None:
+def test_an_upsert_cannot_take_a_unique_value_of_another_row(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole", unique="text", mode=Mode.UPSERT)
     write(database, dataset, ("a", 1), ("b", 2))
     collisions = write(database, dataset, ("a", 1), ("a", 2), ("b", 3), ("c", 4), upload_id=8)
@@ -301,7 +301,7 @@ def test_an_upsert_takes_no_unique_value_from_another_row(database: Database) ->
     assert stored(database, dataset) == [(8, 1, "a", "1"), (7, 2, "b", "2"), (8, 4, "c", "4")]
 
 
-def test_an_upsert_may_give_up_a_unique_value_for_a_later_chunk(database: Database) -> None:
+def test_an_upsert_may_release_a_unique_value_for_a_later_chunk(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole", unique="text", mode=Mode.UPSERT)
     write(database, dataset, ("a", 1))
     write(database, dataset, ("b", 1), upload_id=8)
@@ -310,7 +310,7 @@ def test_an_upsert_may_give_up_a_unique_value_for_a_later_chunk(database: Databa
     assert stored(database, dataset) == [(8, 1, "b", "1"), (9, 1, "a", "2")]
 
 
-# At once
+# Concurrent imports
 
 
 @pytest.fixture
@@ -320,21 +320,21 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def blocked(database: Database) -> Callable[[], object]:
-    """Whether some session waits for another's transaction."""
+    """Whether a session waits for the transaction of another."""
     waits = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
 
-    def look() -> object:
+    def count() -> object:
         with database.transaction() as connection:
             return connection.execute(waits).scalar_one()
 
-    return look
+    return count
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("ends", ["commits", "fails"])
-def test_a_key_that_another_import_is_just_writing_is_waited_for(
+def test_the_writer_waits_for_a_key_of_a_concurrent_import(
     database: Database, pool: ThreadPoolExecutor, ends: str
 ) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole")
@@ -360,10 +360,11 @@ def test_a_key_that_another_import_is_just_writing_is_waited_for(
         assert stored(database, dataset) == [(8, 1, "x", "2"), (8, 2, "y", "3")]
 
 
-#: Before its second row a session waits until two have written their first: each then has what the other wants.
-FACE_TO_FACE = (
+#: Before its second row, a session waits until two sessions have written their first row: each then waits for the
+#: other's key.
+DEADLOCK = (
     """
-CREATE FUNCTION face_to_face() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW._row_number = 2 THEN
         PERFORM pg_advisory_lock_shared(4711);
@@ -374,28 +375,28 @@ BEGIN
     RETURN NEW;
 END $$
 """,
-    "CREATE TRIGGER face_to_face BEFORE INSERT ON data_june FOR EACH ROW EXECUTE FUNCTION face_to_face()",
+    "CREATE TRIGGER deadlock BEFORE INSERT ON data_june FOR EACH ROW EXECUTE FUNCTION deadlock()",
 )
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("unique", ["key", "unique"])
-def test_two_chunks_that_want_each_others_keys_both_come_through(
+def test_two_chunks_with_each_others_keys_are_both_imported(
     database: Database, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, unique: str
 ) -> None:
     more: dict[str, Any] = {"primaryKey": "text"} if unique == "key" else {"unique": "text"}
     dataset = declared(database, *FIELDS[:1], **more)
     with database.transaction() as connection:
-        for statement in FACE_TO_FACE:
+        for statement in DEADLOCK:
             connection.exec_driver_sql(statement)
     codes: list[str] = []
     check = writer._check_is_collision
 
-    def noting(error: Exception, keys: Any) -> None:
+    def record(error: Exception, keys: Any) -> None:
         codes.append(getattr(getattr(error, "orig", error), "sqlstate", ""))
         check(error, keys)
 
-    monkeypatch.setattr(writer, "_check_is_collision", noting)
+    monkeypatch.setattr(writer, "_check_is_collision", record)
     chunks = {7: (("a",), ("b",)), 8: (("b",), ("a",))}
     running = {
         upload_id: pool.submit(write, database, dataset, *chunk, upload_id=upload_id)
