@@ -62,6 +62,7 @@ class Constraints(BaseModel):
         if value is not None:
             try:
                 re2.compile(value, _RE2_OPTIONS)
+                re2.compile(f"^(?:{value})$", _RE2_OPTIONS)  # as the validator matches it: not every pattern bears it
             except re2.error as error:
                 detail = error.args[0].decode("utf-8", "replace")
                 raise ValueError(f"is not a valid regular expression: {detail}") from error

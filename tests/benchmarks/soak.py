@@ -285,7 +285,8 @@ class Soak:
         """Whether somebody, perhaps the process that stands still, is writing to SQLite or is the next to.
 
         SQLite cannot end the transaction of a process that stands still, as PostgreSQL does: nobody could write before
-        it goes on (DESIGN, section 4). So there a horse is frozen between two transactions; on PostgreSQL, anywhere.
+        it continues (docs/architecture.md, SQLite among processes). So on SQLite a horse is frozen between two
+        transactions, on PostgreSQL anywhere.
         """
         if not self._database.is_sqlite:
             return False

@@ -320,9 +320,11 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text("abAé売-, 01\n", max_size=6))
 @example("(a", "a")
 @example("a{1000}{1000}", "a")
+@example(r"\Qabc", "a")
 def test_patterns_are_checked_and_matched_as_by_arrow(pattern: str, text: str) -> None:
     try:
         matches = pc.match_substring_regex(pa.array([text]), pattern).to_pylist()
+        pc.match_substring_regex(pa.array([text]), f"^(?:{pattern})$")  # as the validator matches it
     except pa.ArrowInvalid as error:
         detail = str(error).removeprefix("Invalid regular expression: ")
         message = f"is not a valid regular expression: {detail}"

@@ -1,4 +1,4 @@
-"""What becomes of whatever comes: DESIGN's table of outcomes (section 7), line by line, each through a whole import."""
+"""The outcome of every kind of unusual file (docs/datasets.md, Unusual files), each through a whole import."""
 
 import gzip
 import io

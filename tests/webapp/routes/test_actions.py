@@ -121,9 +121,7 @@ def test_a_file_that_was_imported_before_is_imported_again_and_pointed_out_other
         assert upload.id in ahead(served)
     html = served.page(f"/uploads/{upload.id}")
 
-    assert (
-        f'The same file was imported into this dataset before, as <a href="/uploads/{earlier}">#{earlier}</a>.' in html
-    )
+    assert f'already imported into this dataset: <a href="/uploads/{earlier}">upload #{earlier}</a>.' in html
     assert "Import anyway" not in html
 
 
