@@ -1,4 +1,4 @@
-"""A server that says what the test wants."""
+"""A server with prepared responses."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Says what the test wants, one answer a request. requests: path and Last-Event-ID of each."""
+    """Sends one prepared response per request. requests: path and Last-Event-ID of each."""
 
     answers: list[tuple[int, str, str]]
     requests: list[tuple[str, str | None]]
@@ -30,7 +30,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(*answers: tuple[int, str, str]) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
-    """The address of such a server, and what it was asked."""
+    """The address of such a server, and the requests that it receives."""
     requests: list[tuple[str, str | None]] = []
     handler = type("_Answers", (Answers,), {"answers": list(answers), "requests": requests})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -54,7 +54,7 @@ def upload(status: str = "processing", rows: int = 0, seq: int = 1, **more: Any)
 
 
 def stream(*events: str, **named: str) -> tuple[int, str, str]:
-    """An answer that is a stream of these events. named: other events and what they say."""
+    """A response with a stream of these events. named: other events and their data."""
     told = [f"id: {json.loads(data)['timestamp']}\nevent: bulk_upload_progress\ndata: {data}\n\n" for data in events]
     told += [f"event: {name}\ndata: {data}\n\n" for name, data in named.items()]
     return 200, "text/event-stream", "".join(told)

@@ -1,4 +1,4 @@
-"""A headless Chromium, and windows of it whose pages must not complain."""
+"""A headless Chromium, and windows whose pages must not report errors."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 
-#: A page may take its time on a busy machine; it is what it shows in the end that counts.
+#: Pages may be slow on a busy machine; tests check only what they show in the end.
 expect.set_options(timeout=20_000)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """While it runs, no event loop can run in the same thread."""
+    """A running browser. Meanwhile no event loop can run in the same thread."""
     program = shutil.which("chromium")
     require(program is not None, "needs a browser: apt install chromium")
     with sync_playwright() as playwright:
@@ -36,7 +36,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def window(browser: Browser) -> Iterator[BrowserContext]:
-    """One whose pages must not complain: of a script, a style or an address that is not allowed."""
+    """A window whose pages must not report errors, such as a script that the policy forbids."""
     complaints: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900})
 

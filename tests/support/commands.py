@@ -1,4 +1,4 @@
-"""Commands as people run them: their output in pipes, or on a terminal."""
+"""The commands as processes, with their output in pipes or on a terminal."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ from tests import ROOT
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A process that is started inside the block heeds SIGINT, as one does that is started from a terminal.
+    """A process started inside the block handles SIGINT, as if started from a terminal.
 
     Tests that run in the background of a script ignore SIGINT, and processes inherit that. The handler that this
     process has in the meantime is not inherited: the system replaces it by the default.
@@ -40,7 +40,7 @@ def kill_all() -> None:
 
 
 def begin(*words_: object, **variables: str) -> "subprocess.Popen[str]":
-    """The command under way, its output in pipes."""
+    """Start the command, with its output in pipes."""
     with interruptible():
         process = subprocess.Popen(
             [sys.executable, "-m", "webapp.cli", *map(str, words_)],
@@ -82,7 +82,7 @@ class Terminal:
         while True:
             try:
                 self.seen += os.read(self._ours, 4096).decode("utf-8", "replace")
-            except OSError:  # the last one on the other side has closed it
+            except OSError:  # no process has the other end open any more
                 os.close(self._ours)
                 return
 

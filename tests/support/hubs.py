@@ -18,7 +18,7 @@ from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.hub import Hub
 from webapp.live.record_cache import RecordCache
 
-#: Seconds that a test waits for what has to come.
+#: Seconds that a test waits for an event.
 PATIENCE = 30.0
 
 #: A state of an upload. Tests replace what matters to them.
@@ -30,7 +30,7 @@ EVENT = Event(
 
 
 def at(second: int, **fields: Any) -> Event:
-    """A state that was written in this second."""
+    """A state written in this second."""
     return replace(EVENT, timestamp=f"2026-01-31T09:00:{second:02}.000000Z", **fields)
 
 
@@ -43,7 +43,7 @@ class Client:
         self.invalidated: set[int] = set()
 
     async def receives(self, upload: Upload) -> None:
-        """Raises TimeoutError when this state does not come."""
+        """Raises TimeoutError if this state does not arrive."""
         async with asyncio.timeout(PATIENCE):
             while (upload.id, upload.seq) not in self.received:
                 await self.receive()
@@ -79,7 +79,7 @@ async def running_hub(records: Records, *channels: int | None) -> AsyncIterator[
 
 
 async def blocking(function: Callable[..., Any], *words: Any) -> Any:
-    """Off the event loop, on which the hub runs."""
+    """Call a function in a thread, because the hub runs on the event loop."""
     return await anyio.to_thread.run_sync(function, *words)
 
 

@@ -1,4 +1,4 @@
-"""Imports by threads of the test, through the state machine and the publisher that workers use, as slow as wished."""
+"""Slow imports in threads of the test, through the state machine and the publisher that workers use."""
 
 import queue
 import random
@@ -16,7 +16,7 @@ ROUND = 0.4, 1.2
 
 
 class Import:
-    """An upload on its way, changed as a worker or a visitor of its page changes it."""
+    """An upload in progress, changed as a worker or a user of its page changes it."""
 
     def __init__(self, records: Records, name: str, number: int) -> None:
         self.records = records
@@ -27,7 +27,7 @@ class Import:
         self.upload = self.records.advance(self.upload)
 
     def end(self) -> bool:
-        """Take the next step to the end. Whether it was the last."""
+        """Take the next step to the end. Returns whether it was the last."""
         change = next(self._endings, None)
         if change is not None:
             self.upload = change(self.upload)
@@ -46,7 +46,7 @@ def is_tried_again(number: int) -> bool:
 
 
 class Imports:
-    """Some threads and what they import, inside the block."""
+    """Threads that import uploads, inside the block."""
 
     def __init__(self, settings: Settings, name: str, *, hands: int, seed: int) -> None:
         """name: of the files, before a number. hands: threads, each with one upload at a time."""
@@ -63,14 +63,14 @@ class Imports:
         self.ended: set[int] = set()
 
     def begin(self, count: int) -> None:
-        """Have so many more in process."""
+        """Start this many more imports."""
         wanted = len(self.numbers) + count
         for number in range(len(self.numbers), wanted):
             self._coming.put(number)
         until(lambda: self._goes_on() and len(self.numbers) == wanted, "uploads to be in process", 60)
 
     def end(self, count: int) -> None:
-        """Have those of the lowest numbers that go on still come to their ends, soon."""
+        """End this many of the running imports soon, those with the lowest numbers first."""
         self._ending |= set(sorted(self.numbers.keys() - self._ending, key=self.numbers.__getitem__)[:count])
 
     def until_ended(self) -> None:

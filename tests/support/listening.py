@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 @contextmanager
 def listening(settings: Settings, upload: Upload) -> Iterator[dict[str, list[Event]]]:
-    """What is said on either channel inside the block, once it is over."""
+    """The events published on each channel inside the block, available after it."""
     heard: dict[str, list[Event]] = {channel: [] for channel in channels(upload.id)}
     with Redis.from_url(settings.redis) as redis, redis.pubsub() as pubsub:
         pubsub.subscribe(*heard)

@@ -6,7 +6,7 @@ import pytest
 
 
 def require(condition: bool, reason: str) -> None:
-    """Go on if the part is there. Else skip the test, or fail it in CI, where every part has to be."""
+    """Continue if the part is installed. Otherwise skip the test; in CI, which must have every part, fail it."""
     if condition:
         return
     if os.environ.get("CI"):

@@ -15,8 +15,8 @@ from tests import ROOT
 from tests.support.parts import require
 from tests.support.waiting import until
 
-#: What Debian's nginx needs to run as anybody, and the two lines that any proxy has. The rest is as it comes, but that
-#: it compresses all: it then holds an answer back until that is over, unless the answer's own headers forbid it.
+#: What Debian's nginx needs to run as any user, and the two lines that any proxy has. The rest is default, except that
+#: it compresses everything: nginx then buffers a response until its end, unless the response's headers forbid it.
 NGINX = """
 {user}
 daemon off;
@@ -42,7 +42,7 @@ http {{
 }}
 """
 
-#: What keeps caddy to itself: no port for its administration or for redirects, no certificate for others to trust.
+#: Isolates caddy: no port for administration or redirects, no certificate in the trust store.
 CADDY = """
 {
 	admin off
@@ -54,7 +54,7 @@ CADDY = """
 
 
 class _Proxy:
-    """Inside the block it passes on to `upstream` what comes to `url`."""
+    """Inside the block it forwards requests from `url` to `upstream`."""
 
     def __init__(self, folder: Path, upstream: str) -> None:
         self._folder = folder
@@ -105,7 +105,7 @@ class _Proxy:
 
 
 class Nginx(_Proxy):
-    """With its default settings, but for compression, over HTTP/1.1."""
+    """nginx with default settings except for compression, over HTTP/1.1."""
 
     def _address(self) -> str:
         return f"http://127.0.0.1:{self._port}"
@@ -120,7 +120,7 @@ class Nginx(_Proxy):
 
 
 class Caddy(_Proxy):
-    """With deploy/Caddyfile, over TLS and HTTP/2."""
+    """Caddy with deploy/Caddyfile, over TLS and HTTP/2."""
 
     def _address(self) -> str:
         return f"https://localhost:{self._port}"

@@ -1,4 +1,4 @@
-"""Uploads on their way through the queue, as tests of the queue, the worker and the sweeper need them."""
+"""Uploads in the queue, for tests of the queue, the worker and the sweeper."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.files import store
 
-#: A Redis that is not there.
+#: The URL of a Redis that does not exist.
 NOWHERE = "unix:///nowhere/redis.sock"
 
 
 def without_redis(settings: Settings) -> Settings:
-    """The same settings with a Redis that is not there."""
+    """The same settings with a Redis that does not exist."""
     return settings.model_copy(update={"redis_url": NOWHERE})
 
 
@@ -37,7 +37,7 @@ def now(database: Database, upload: Upload) -> Upload:
 
 
 def waiting_jobs(settings: Settings) -> list[str]:
-    """What is in RQ's list, by the names it has there."""
+    """The job ids in RQ's list."""
     with Redis.from_url(settings.redis) as client:
         found: Any = client.lrange("rq:queue:bulk_upload", 0, -1)
         return [each.decode() for each in found]

@@ -20,7 +20,7 @@ from webapp.supervisor import redis_server
 
 
 def require_redis() -> None:
-    """Go on if there is a Redis to start. Else skip the test, or fail it in CI."""
+    """Continue if there is a Redis to start. Otherwise skip the test; in CI, fail it."""
     try:
         redis_server.executable()
     except CannotStartError as error:
@@ -28,7 +28,7 @@ def require_redis() -> None:
 
 
 class RedisServer:
-    """A Redis that can be killed, frozen and started again, and keeps what it had."""
+    """A Redis that tests can kill, freeze and restart. It keeps its data."""
 
     def __init__(self) -> None:
         require_redis()
@@ -128,6 +128,6 @@ class PostgresServer:
         return self._url(name)
 
     def remove(self) -> None:
-        self._process.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed again
+        self._process.send_signal(signal.SIGQUIT)  # immediate shutdown: its data is not needed again
         self._process.wait(30)
         shutil.rmtree(self._folder)

@@ -1,4 +1,4 @@
-"""The web application run for real: on a uvicorn in a thread of the test, or as the process that people run."""
+"""The running web application: on a uvicorn in a thread of the test, or as a process of its own."""
 
 import re
 import socket
@@ -37,11 +37,11 @@ from tests.support.waiting import until
 from webapp.app import create_app
 from webapp.server.connection import Connection
 
-#: Seconds without a byte after which a client of the tests gives up: streams ping only each 15 s.
+#: Seconds without data after which a client of the tests gives up, before the first heartbeat at 15 s.
 TIMEOUT = 12.0
-#: Seconds of a lease that no test outlives.
+#: Seconds of a lease; longer than any test.
 LEASE = 600.0
-#: Failed rows of an upload that are kept: more than any test has.
+#: Limit on stored failed rows; more than any test has.
 KEPT = 1_000_000
 
 
@@ -50,15 +50,15 @@ class Stream:
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
-        # A comment behind an id makes httpx-sse tell of an event without data, which browsers do not.
+        # For a comment after an id, httpx-sse dispatches an event without data; browsers do not.
         self._events = (event for event in EventSource(response).iter_sse() if event.data)
 
     def next(self) -> ServerSentEvent:
-        """The next message that is no ping."""
+        """The next message that is not a heartbeat."""
         return next(event for event in self._events if event.event != "ping")
 
     def until(self, condition: Callable[[ServerSentEvent], object]) -> list[ServerSentEvent]:
-        """All messages up to the first of which the condition is true."""
+        """All messages up to the first that meets the condition."""
         found = [self.next()]
         deadline = time.monotonic() + 60
         while not condition(found[-1]):
@@ -71,7 +71,7 @@ class Stream:
         return self.until(lambda event: (event.json()["file_id"], event.json()["seq"]) == (upload.id, upload.seq))
 
     def until_text(self, text: str) -> str:
-        """What an HTML stream says up to the first message that has this text."""
+        """The data of an HTML stream up to the first message with this text."""
         return "\n".join(event.data for event in self.until(lambda event: text in event.data))
 
     def rest(self) -> list[ServerSentEvent]:
@@ -81,14 +81,14 @@ class Stream:
 
 @contextmanager
 def stream(client: httpx.Client, path: str, last_event_id: str | None = None) -> Iterator[Stream]:
-    """A stream whose answer has begun; nothing of it was read yet."""
+    """A stream whose response has begun; none of its messages are read yet."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
     with client.stream("GET", path, headers=headers) as response:
         yield Stream(response)
 
 
 class Records:
-    """Does to the records what workers do, and tells it, without a file being looked at."""
+    """Changes uploads and publishes the changes as workers do, without reading files."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -105,7 +105,7 @@ class Records:
             return uploads.page(connection, limit=999).items
 
     def change(self, change: Callable[[sa.Connection], Upload | None]) -> Upload:
-        """Commit a change without a word about it, as a process does that crashes then."""
+        """Commit a change without publishing it, as a process that crashes after the commit."""
         with self.database.transaction() as connection:
             upload = change(connection)
         assert upload is not None
@@ -122,12 +122,12 @@ class Records:
         return self.tell(lambda connection: uploads.create(connection, file))
 
     def external(self, filename: str = "june.csv", **more: Any) -> Upload:
-        """An upload that a script outside imports, which has its file."""
+        """An upload that an external script imports from its own file."""
         file = StoredFile(filename, stored_as="", size=0, sha256="")
         return self.tell(lambda connection: uploads.create(connection, file, processor=Processor.EXTERNAL, **more))
 
     def report(self, upload: Upload, event: str = "progress", **said: Any) -> Upload:
-        """What its script says of it: progress, complete, error or cancelled."""
+        """Record a report of its script: progress, complete, error or cancelled."""
         report = Report(file_id=upload.id, event=f"bulk_upload_{event}", **said)  # type: ignore[arg-type]  # of the four
 
         def record(connection: sa.Connection) -> Upload:
@@ -148,7 +148,7 @@ class Records:
         header: Sequence[str] = ("a", "b"),
         parent: int | None = None,
     ) -> Upload:
-        """An upload that a worker has looked through."""
+        """An upload whose import a worker has begun."""
         upload = self.claim(self.pending(filename))
         known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "header": list(header), "notes": []}
         known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
@@ -180,7 +180,7 @@ class Records:
         return self.tell(lambda connection: uploads.retry(connection, upload.id))
 
     def declare(self, name: str, *fields: dict[str, Any], mode: Mode = Mode.INSERT, **properties: Any) -> Dataset:
-        """A dataset that nothing was put into yet."""
+        """An empty dataset."""
         schema = TableSchema.parse({"fields": list(fields), **properties})
         with self.database.transaction() as connection:
             return datasets.declare(connection, name, schema, mode)
@@ -214,7 +214,7 @@ class Records:
 
 
 def links(html: str, rel: str = "") -> list[str]:
-    """Addresses of the links of a page, of one kind if that is named."""
+    """Addresses of the links of a page, only those of one `rel` if it is given."""
     found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>' if not rel else rf'<a [^>]*rel="{rel}" href="([^"]*)"', html)
     return [unescape(link) for link in found]
 
@@ -224,7 +224,7 @@ def claim_of(upload: Upload) -> Claim:
 
 
 class Served:
-    """The application on a uvicorn of its own, in a thread: quick to start, and open to a test's monkeypatch."""
+    """The application on its own uvicorn, in a thread: it starts fast, and tests can monkeypatch it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -247,7 +247,7 @@ class Served:
 
     @property
     def stored(self) -> list[Path]:
-        """What lies in the folder of files."""
+        """The files in the folder of uploaded files."""
         return sorted(self.settings.files.glob("*"))
 
     def stream(self, path: str, last_event_id: str | None = None) -> Any:
@@ -258,12 +258,12 @@ class Served:
         return self.client.post("/api/v1/uploads", params={"filename": filename, **fields}, content=content)
 
     def finished(self) -> Upload:
-        """The newest upload, once it is at its end."""
+        """The newest upload, after it has ended."""
         until(lambda: not self.records.all()[0].is_active, "the upload to end")
         return self.records.all()[0]
 
     def page(self, path: str, **query: str | int) -> str:
-        """A page that is there."""
+        """The HTML of a page, which must exist."""
         answer = self.client.get(path, params=query or None)
 
         assert answer.status_code == 200
@@ -286,7 +286,7 @@ class Served:
 
 
 class _Command:
-    """A command of the program in a process of its own, its log in a file beside the data folder."""
+    """A command in its own process, with its log in a file next to the data folder."""
 
     command = ""
 
@@ -311,12 +311,12 @@ class _Command:
         return self._log.read_text("utf-8")
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """End it with SIGKILL."""
         self.process.kill()
         self.process.wait(10)
 
     def terminate(self) -> int:
-        """In order. Returns the exit status."""
+        """End it with SIGTERM. Returns the exit status."""
         self.process.terminate()
         return self.process.wait(20)
 
@@ -357,7 +357,7 @@ class Web(_Command):
             return False
 
     def restart(self) -> None:
-        """Begin again on the same port; it must have ended."""
+        """Start it again on the same port, after it has ended."""
         self.process = self._start(BULK_UPLOAD_PORT=str(httpx.URL(self.url).port))
         until(self.is_healthy, "the web process to answer again")
 

@@ -34,12 +34,12 @@ def state(upload: Upload) -> tuple[int, int]:
 
 
 def toast_of(upload: Upload) -> str:
-    """What the markup of the toast for the end of this attempt has."""
+    """The id attribute of the toast for the end of this attempt."""
     return f'id="toast-{upload.id}-{upload.attempt}"'
 
 
 def shows(upload: Upload) -> str:
-    """What the markup of a state has, on every page."""
+    """The attributes of a state's markup, on every page."""
     return f'data-seq="{upload.seq}" data-status="{upload.status}"'
 
 

@@ -1,4 +1,4 @@
-"""`bulk-upload serve` as a process of its own, for tests to look at, kill and end."""
+"""`bulk-upload serve` as a process that tests can observe, kill and end."""
 
 import os
 import re
@@ -80,11 +80,11 @@ class Serve:
             process.wait(30)
 
     def refusal(self) -> tuple[int, str]:
-        """Exit status and words of a start that does not come about."""
+        """Exit status and output of a start that fails."""
         return self.process.wait(30), self.log
 
     def kill_everything(self) -> None:
-        """What a power cut leaves of the processes."""
+        """Kill all processes, as a power cut does."""
         for pid in [self.process.pid, *self.children.values()]:
             kill(pid)
         self.process.wait(10)

@@ -1,4 +1,4 @@
-"""The application as a whole: what starts and ends with it, and what it loads."""
+"""The application as a whole: startup, background tasks, shutdown, imports."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from tests.support.serving import Served
 from tests.support.waiting import until
 
 
-def test_the_application_never_loads_what_only_workers_need() -> None:
+def test_the_application_does_not_import_what_only_workers_need() -> None:
     heavy = {"pandas", "pyarrow", "numpy", "jobs.pipeline"}
     code = f"import sys, webapp.app; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -30,14 +30,14 @@ def test_the_application_never_loads_what_only_workers_need() -> None:
 
 
 @ONE_DATABASE
-def test_any_host_may_be_named_where_that_was_asked_for(settings: Settings) -> None:
+def test_open_allows_any_host_name(settings: Settings) -> None:
     for changes, expected in (({}, 403), ({"open": True}, 200), ({"host": "0.0.0.0", "open": True}, 200)):
         with Served(settings.model_copy(update=changes)) as served:
             assert served.client.get("/uploads", headers={"Host": "imports.example"}).status_code == expected
 
 
 @ONE_DATABASE
-def test_only_a_file_with_its_version_is_kept_for_good(served: Served) -> None:
+def test_only_a_versioned_file_is_cached_permanently(served: Served) -> None:
     versioned, plain = served.client.get("/static/style.css?v=1"), served.client.get("/static/style.css")
     again = served.client.get("/static/style.css", headers={"If-None-Match": plain.headers["etag"]})
     missing = served.client.get("/static/nothing.css?v=1")
@@ -49,7 +49,7 @@ def test_only_a_file_with_its_version_is_kept_for_good(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_what_never_finished_arriving_is_removed_at_the_start(settings: Settings) -> None:
+def test_incomplete_files_are_removed_at_startup(settings: Settings) -> None:
     kept = settings.files / store(settings, "a\n1\n").stored_as
     old, young = settings.files / "old.part", settings.files / "young.part"
     for path in (old, young):
@@ -62,7 +62,7 @@ def test_what_never_finished_arriving_is_removed_at_the_start(settings: Settings
 
 
 def lost(settings: Settings) -> Upload:
-    """A pending upload that no queue knows."""
+    """A pending upload that is not in the queue."""
     database = Database(settings.database)
     file = store(settings, "a\n1\n")
     with database.transaction() as connection:
@@ -71,7 +71,7 @@ def lost(settings: Settings) -> Upload:
     return upload
 
 
-def test_an_upload_that_no_queue_knows_is_enqueued(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pending_upload_that_is_not_queued_is_enqueued(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "LOST_AFTER", 0.1)
     upload = lost(settings)
     with Served(settings):
@@ -80,7 +80,7 @@ def test_an_upload_that_no_queue_knows_is_enqueued(settings: Settings, monkeypat
         uploads_queue.close()
 
 
-def test_an_upload_whose_worker_went_silent_is_taken_back_and_pages_are_told(served: Served) -> None:
+def test_an_upload_of_a_dead_worker_is_taken_back_and_published(served: Served) -> None:
     records = served.records
     upload = records.pending()
     with served.stream("/api/v1/events") as stream:
@@ -92,7 +92,7 @@ def test_an_upload_whose_worker_went_silent_is_taken_back_and_pages_are_told(ser
 
 
 @ONE_DATABASE
-def test_a_sweep_that_fails_is_tried_again(
+def test_a_failed_sweep_is_repeated(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sweeps: list[str] = []
@@ -111,7 +111,7 @@ def test_a_sweep_that_fails_is_tried_again(
 
 
 @ONE_DATABASE
-def test_an_application_that_ends_leaves_no_connection_behind(settings: Settings) -> None:
+def test_shutdown_closes_all_connections(settings: Settings) -> None:
     with Redis.from_url(settings.redis) as redis:
         before = {client["id"] for client in redis.client_list()}
         with Served(settings) as served:
@@ -120,7 +120,7 @@ def test_an_application_that_ends_leaves_no_connection_behind(settings: Settings
         until(lambda: {client["id"] for client in redis.client_list()} <= before, "its connections to be closed")
 
 
-def test_every_process_tells_of_what_another_did(settings: Settings) -> None:
+def test_each_process_delivers_the_changes_of_another(settings: Settings) -> None:
     with Served(settings) as one, Served(settings) as other, other.stream("/uploads/events") as stream:
         stream.next()
         upload_id = one.post("a\n1\n").json()["id"]

@@ -50,7 +50,7 @@ def test_a_dataset_is_added_from_a_file(tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (0, "Added the dataset “sales”: 2 columns, upsert on id.\n")
 
 
-def test_what_is_shown_can_be_added_again_under_another_name() -> None:
+def test_a_shown_schema_can_be_added_under_another_name() -> None:
     add("sales")
     shown = run("dataset", "show", "sales")
     again = run("dataset", "add", "sales_2", "-", stdin=shown.stdout)
@@ -75,7 +75,7 @@ def test_the_list_is_aligned() -> None:
     )  # fmt: skip
 
 
-def test_a_name_that_is_taken_is_refused() -> None:
+def test_an_existing_name_is_rejected() -> None:
     add("sales")
     result = add("sales")
 
@@ -84,14 +84,14 @@ def test_a_name_that_is_taken_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["Sales June", "", "auto", "x" * 99])
-def test_a_name_that_no_dataset_can_have_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     result = add(name)
 
     assert result.exit_code == 2
     assert "Invalid value for NAME: " in result.stderr
 
 
-def test_each_problem_of_a_schema_is_a_line_with_its_path() -> None:
+def test_each_problem_of_a_schema_is_printed_with_its_path() -> None:
     schema = {"fields": [{"name": "id", "type": "int"}, {"type": "date", "constraints": {"min": 1}}]}
     result = add("sales", schema)
 
@@ -103,7 +103,7 @@ def test_each_problem_of_a_schema_is_a_line_with_its_path() -> None:
     ]
 
 
-def test_an_upsert_without_a_key_is_refused() -> None:
+def test_an_upsert_without_a_key_is_rejected() -> None:
     result = add("sales", {"fields": [{"name": "id"}]}, "--mode", "upsert")
 
     assert result.exit_code == 2
@@ -118,7 +118,7 @@ def test_an_upsert_without_a_key_is_refused() -> None:
         (b'{"fields": "\xff"}', "byte 13 is not valid UTF-8."),
     ],
 )
-def test_what_is_not_json_is_refused_with_the_place(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_invalid_json_is_rejected_with_its_position(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     path.write_bytes(content)
     result = run("dataset", "add", "sales", path)
@@ -128,7 +128,7 @@ def test_what_is_not_json_is_refused_with_the_place(content: bytes, sentence: st
     assert run("dataset", "list").output == "No datasets yet.\n"
 
 
-def test_a_schema_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_schema_file_is_rejected(tmp_path: Path) -> None:
     result = run("dataset", "add", "sales", tmp_path / "schema.json")
 
     assert result.exit_code == 2
@@ -144,7 +144,7 @@ def test_an_unknown_dataset_cannot_be_shown() -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What the commands find in their environment: a database in the test's folder, and a Redis that runs."""
+    """The environment of the commands: a database in the test's folder, and a running Redis."""
     monkeypatch.setenv("REDIS_URL", redis_server.url)
     settings = Settings.load()
     migrate(settings)
@@ -170,7 +170,7 @@ def cancelled(settings: Settings) -> Upload:
     return changed(settings, lambda connection: uploads.cancel(connection, upload.id))
 
 
-def test_a_retry_is_recorded_told_to_both_channels_and_enqueued(settings: Settings) -> None:
+def test_a_retry_is_recorded_published_and_enqueued(settings: Settings) -> None:
     upload = cancelled(settings)
     with Redis.from_url(settings.redis) as redis, redis.pubsub() as listener:
         listener.subscribe(*channels(upload.id))
@@ -190,9 +190,7 @@ def test_a_retry_is_recorded_told_to_both_channels_and_enqueued(settings: Settin
     assert list(status.position) == [upload.id]
 
 
-def test_a_retry_while_redis_is_away_is_recorded_all_the_same(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_without_redis_is_recorded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = cancelled(settings)
     monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
     result = run("retry", upload.id)
@@ -216,5 +214,5 @@ def test_an_unknown_upload_cannot_be_retried(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("upload_id", ["june.csv", "0", 2**63])
-def test_what_can_be_no_upload_is_refused(upload_id: object) -> None:
+def test_an_invalid_upload_id_is_rejected(upload_id: object) -> None:
     assert run("retry", upload_id).exit_code == 2

@@ -1,4 +1,4 @@
-"""Who may send a request, and what browsers are told about the answer."""
+"""Which requests the guard rejects, and which headers it adds."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
 def ask(
     method: str, host: str, headers: dict[str, str], *, path: str = "/uploads", loopback_only: bool = True
 ) -> httpx.Response:
-    """What a guarded application answers."""
+    """The response of a guarded application."""
 
     async def request() -> httpx.Response:
         transport = httpx.ASGITransport(Guard(_hello, loopback_only=loopback_only), raise_app_exceptions=True)
@@ -51,7 +51,7 @@ def ask(
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_a_page_of_another_site_may_change_nothing(method: str, headers: dict[str, str]) -> None:
+def test_a_page_of_another_site_cannot_change_anything(method: str, headers: dict[str, str]) -> None:
     answer = ask(method, "127.0.0.1:8000", headers)
 
     assert answer.status_code == 403
@@ -71,7 +71,7 @@ def test_a_page_of_another_site_may_change_nothing(method: str, headers: dict[st
         ),
     ],
 )
-def test_a_program_is_refused_with_problem_details(path: str, accept: str, host: str, site: str, words: str) -> None:
+def test_a_program_is_rejected_with_problem_details(path: str, accept: str, host: str, site: str, words: str) -> None:
     answer = ask("POST", host, {"Sec-Fetch-Site": site, "Accept": accept}, path=path)
     problem = answer.json()
 
@@ -93,14 +93,14 @@ def test_a_program_is_refused_with_problem_details(path: str, accept: str, host:
         {"Origin": "http://127.0.0.1:8000"},
     ],
 )
-def test_our_own_pages_and_programs_may(headers: dict[str, str]) -> None:
+def test_own_pages_and_programs_may_change_things(headers: dict[str, str]) -> None:
     answer = ask("POST", "127.0.0.1:8000", headers)
 
     assert (answer.status_code, answer.text) == (200, "hello")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_links_from_other_sites_lead_here(method: str) -> None:
+def test_links_from_other_sites_work(method: str) -> None:
     answer = ask(method, "127.0.0.1:8000", {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
 
     assert answer.status_code == 200
@@ -111,7 +111,7 @@ def test_links_from_other_sites_lead_here(method: str) -> None:
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.7:8000", "", "[", "localhost@evil"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_name_that_is_not_this_machines_is_refused(method: str, host: str) -> None:
+def test_a_foreign_host_name_is_rejected(method: str, host: str) -> None:
     answer = ask(method, host, {})
 
     assert answer.status_code == 403
@@ -122,7 +122,7 @@ def test_a_name_that_is_not_this_machines_is_refused(method: str, host: str) -> 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LOCALHOST:8000", "127.0.0.1:8000", "127.0.0.2:8000", "[::1]:8000"]
 )
-def test_this_machines_names_are_allowed(host: str) -> None:
+def test_loopback_host_names_are_allowed(host: str) -> None:
     assert ask("GET", host, {}).status_code == 200
 
 
@@ -144,17 +144,17 @@ def test_loopback_is_what_only_this_machine_can_reach(host: str, expected: bool)
     assert is_loopback(host) is expected
 
 
-def test_any_name_is_allowed_where_others_may_come_in() -> None:
+def test_open_allows_any_host_name() -> None:
     assert ask("GET", "imports.example", {}, loopback_only=False).status_code == 200
     assert ask("POST", "imports.example", {"Origin": "https://imports.example"}, loopback_only=False).status_code == 200
     assert ask("POST", "imports.example", {"Origin": "https://evil.example"}, loopback_only=False).status_code == 403
 
 
-def test_an_answer_with_a_header_of_its_own_keeps_it() -> None:
+def test_a_header_of_the_response_is_kept() -> None:
     assert ask("GET", "localhost", {}).headers["referrer-policy"] == "no-referrer"
 
 
-def test_a_body_passes_as_it_comes() -> None:
+def test_a_body_is_not_buffered() -> None:
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
         sizes = [len(part) async for part in Request(scope, receive).stream() if part]
         await PlainTextResponse(f"{len(sizes)} parts, {sum(sizes)} bytes")(scope, receive, send)
@@ -197,7 +197,7 @@ PATHS = [
 
 
 @ONE_DATABASE
-def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
+def test_every_response_has_the_security_headers(served: Served) -> None:
     served.records.pending()
     for path in PATHS:
         with served.client.stream("GET", path) as answer:
@@ -208,7 +208,7 @@ def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_defect_says_it_too(served: Served) -> None:
+def test_an_internal_error_has_them_too(served: Served) -> None:
     upload = served.records.pending()
     with served.records.database.transaction() as connection:
         connection.exec_driver_sql("UPDATE uploads SET status = 'nonsense'")

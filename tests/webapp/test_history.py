@@ -1,4 +1,4 @@
-"""Which part of the history a page shows, in its address and back."""
+"""The filters and the page of the history, from a URL and back."""
 
 import pytest
 from httpx import URL
@@ -19,7 +19,7 @@ from webapp.history import HistoryView
         ({"q": "a&b=c", "status": "pending", "cursor": "3"}, HistoryView("a&b=c", Status.PENDING, 3)),
     ],
 )
-def test_a_view_is_read_from_the_address(query: dict[str, str], expected: HistoryView) -> None:
+def test_a_view_is_parsed_from_the_query(query: dict[str, str], expected: HistoryView) -> None:
     assert HistoryView.from_query(query) == expected
 
 
@@ -39,7 +39,7 @@ def test_a_view_is_read_from_the_address(query: dict[str, str], expected: Histor
         {"cursor": "²"},
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_name(query: dict[str, str]) -> None:
+def test_an_invalid_value_is_rejected_with_its_parameter(query: dict[str, str]) -> None:
     [name] = query
     with pytest.raises(InvalidQueryError, match=f"^`{name}` must be") as refused:
         HistoryView.from_query(query)
@@ -48,15 +48,15 @@ def test_a_value_that_cannot_be_is_refused_with_its_name(query: dict[str, str]) 
 
 
 @pytest.mark.parametrize("query", [{"q": "   "}, {"q": "\x00"}, {"q": ""}, {"page": "3"}])
-def test_a_search_for_nothing_and_other_parameters_change_nothing(query: dict[str, str]) -> None:
+def test_an_empty_search_and_other_parameters_are_ignored(query: dict[str, str]) -> None:
     assert HistoryView.from_query(query) == HistoryView()
 
 
-def test_a_search_is_not_longer_than_names_are() -> None:
+def test_a_long_search_is_truncated() -> None:
     assert HistoryView.from_query({"q": "x" * 10_000}).search == "x" * 200
 
 
-def test_a_search_has_no_character_that_a_database_refuses() -> None:
+def test_a_search_has_no_nul() -> None:
     assert HistoryView.from_query({"q": "ju\x00ne"}).search == "june"
 
 
@@ -69,11 +69,11 @@ def test_a_search_has_no_character_that_a_database_refuses() -> None:
         HistoryView(cursor=1),
     ],
 )
-def test_an_address_leads_back_to_its_view(view: HistoryView) -> None:
+def test_a_url_is_parsed_back_to_its_view(view: HistoryView) -> None:
     assert HistoryView.from_query(dict(URL(view.url("/uploads")).params)) == view
 
 
-def test_an_address_names_only_what_is_not_as_usual() -> None:
+def test_a_url_has_only_values_that_differ_from_the_default() -> None:
     assert HistoryView().url("/uploads") == "/uploads"
     assert HistoryView().url("/uploads", limit="3") == "/uploads?limit=3"
     assert HistoryView(search="june").at(7).url("/uploads") == "/uploads?q=june&cursor=7"
@@ -102,7 +102,7 @@ def test_new_uploads_belong_on_the_first_page_without_a_filter(view: HistoryView
         (HistoryView(cursor=3), False),
     ],
 )
-def test_what_becomes_of_an_upload_matters_to_a_page_with_a_filter(view: HistoryView, expected: bool) -> None:
+def test_a_view_with_a_filter_is_filtered(view: HistoryView, expected: bool) -> None:
     assert view.is_filtered is expected
 
 
@@ -122,14 +122,14 @@ def test_what_becomes_of_an_upload_matters_to_a_page_with_a_filter(view: History
         (HistoryView("june", Status.FAILED, 8), True),
     ],
 )
-def test_an_upload_fits_a_page_that_would_show_it(view: HistoryView, expected: bool) -> None:
+def test_a_view_includes_the_uploads_it_would_show(view: HistoryView, expected: bool) -> None:
     for dataset in ("Sales", None):
         event = Event("bulk_upload_error", 7, 3, 1, "June.csv", dataset, "failed", 0, None, 0, 0, 0, "No.", "")
 
         assert view.includes(event) is (expected and (dataset is not None or view.search != "sale"))
 
 
-def test_a_name_fits_in_any_case_of_any_script() -> None:
+def test_a_search_ignores_case_in_any_script() -> None:
     event = Event("bulk_upload_error", 7, 3, 1, "Ärger.csv", None, "failed", 0, None, 0, 0, 0, "No.", "")
 
     assert HistoryView(search="a\u0308RGER").includes(event)

@@ -1,4 +1,4 @@
-"""Errors → answers."""
+"""Errors → responses."""
 
 import asyncio
 import json
@@ -40,15 +40,15 @@ SECRET = "postgresql://bulk:secret@db/records"
 
 
 def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = True) -> httpx.Response:
-    """What is said when a request comes upon an error. hidden: what reaches the server, the client does not see."""
+    """The response to a request that raises an error. hidden: False raises what the server would log."""
 
-    async def stumble(_request: Request) -> Response:
+    async def fail(_request: Request) -> Response:
         raise error
 
     async def ask() -> httpx.Response:
         problems = Problems(Templates())
         handlers = {BulkUploadError: problems.expected, HTTPException: problems.http, Exception: problems.unexpected}
-        app = Starlette(routes=[Route("/{path:path}", stumble)], exception_handlers=handlers)
+        app = Starlette(routes=[Route("/{path:path}", fail)], exception_handlers=handlers)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=not hidden)) as client:
             return await client.get(f"http://localhost{path}", headers={"Accept": accept})
 
@@ -107,7 +107,7 @@ def test_headers_of_an_error_are_passed_on() -> None:
 
 @pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), ClaimLostError(SECRET)])
-def test_a_defect_tells_nothing_of_itself(error: Exception, path: str) -> None:
+def test_a_defect_is_not_shown_to_the_client(error: Exception, path: str) -> None:
     found = answer(error, path)
 
     assert found.status_code == 500
@@ -123,7 +123,7 @@ def test_a_defect_reaches_the_server_which_logs_it(error: Exception) -> None:
         answer(error, "/uploads", hidden=False)
 
 
-def test_what_is_wrong_in_a_body_is_told_by_its_path() -> None:
+def test_each_problem_of_a_body_has_its_path() -> None:
     found = answer(InvalidBodyError([("[1].rows_failed", "is missing"), ("", "is too much")]), "/api/v1/uploads").json()
 
     assert (found["status"], found["title"]) == (422, "Invalid request body")
@@ -134,21 +134,21 @@ def test_what_is_wrong_in_a_body_is_told_by_its_path() -> None:
     ]
 
 
-def test_a_stream_is_refused_in_one_line() -> None:
+def test_a_stream_is_rejected_in_one_line() -> None:
     found = answer(InvalidQueryError("status", "must be failed."), "/uploads/events", "text/event-stream")
 
     assert (found.status_code, found.text) == (422, "Invalid query parameter: `status` must be failed.\n")
 
 
 @pytest.mark.parametrize("path", ["/uploads", "/api/v1/uploads"])
-def test_an_unknown_address_is_said_to_be_one(path: str) -> None:
+def test_an_unknown_address_is_not_found(path: str) -> None:
     found = answer(HTTPException(404), path)
 
     assert found.status_code == 404
     assert "There is nothing at this address." in found.text
 
 
-def test_nothing_of_an_error_becomes_markup() -> None:
+def test_the_text_of_an_error_is_escaped() -> None:
     evil = "The file type of “<script>alert(1)</script>.png” is not supported."
     page, problem = (answer(RefusedError(evil), path) for path in ("/uploads", "/api/v1/uploads"))
 

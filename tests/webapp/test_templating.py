@@ -1,4 +1,4 @@
-"""Filters of the templates, and the addresses of static files."""
+"""Filters of the templates, and URLs of static files."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -28,7 +28,7 @@ def test_a_number_is_grouped(value: int, expected: str) -> None:
         (5 * 10**15, "5,000.0 TB"),
     ],
 )
-def test_a_size_is_said_as_people_say_it(value: int, expected: str) -> None:
+def test_a_size_has_a_decimal_unit(value: int, expected: str) -> None:
     assert size(value) == expected
 
 
@@ -47,11 +47,11 @@ def test_a_size_is_said_as_people_say_it(value: int, expected: str) -> None:
         (400_000, "111 h 6 min"),
     ],
 )
-def test_a_duration_is_said_as_people_say_it(seconds: float, expected: str) -> None:
+def test_a_duration_has_readable_units(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
-def test_a_moment_is_an_element_in_utc() -> None:
+def test_a_time_is_an_element_in_utc() -> None:
     berlin = datetime(2026, 7, 1, 1, 30, 59, tzinfo=timezone(timedelta(hours=2)))
 
     assert when(berlin) == '<time datetime="2026-06-30T23:30:59Z">2026-06-30 23:30 UTC</time>'

@@ -75,25 +75,25 @@ def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> A
 
 
 def _check_token(request: AppRequest) -> None:
-    """Raises HTTPException if the request has no valid token."""
+    """Raises HTTPException if the request does not have the secret."""
     token = request.state["settings"].notify_token
     if token is None:
         raise HTTPException(
             403,
-            "This server does not accept reports because it has no token for them. Start it with"
-            " BULK_UPLOAD_NOTIFY_TOKEN, and send the token as “Authorization: Bearer …”.",
+            "This server does not accept reports because it has no secret for them. Start it with"
+            " BULK_UPLOAD_NOTIFY_TOKEN, and send the secret as “Authorization: Bearer …”.",
         )
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise HTTPException(
             401,
-            "Send the token of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
+            "Send the secret of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload"'},
         )
     if not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise HTTPException(
             401,
-            "The token after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
+            "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload", error="invalid_token"'},
         )
 

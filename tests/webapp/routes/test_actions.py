@@ -1,4 +1,4 @@
-"""What pages and API let people do with uploads: what is recorded, what is told, and who gets to work on it."""
+"""Actions on uploads: what they record, publish and enqueue."""
 
 from html import unescape
 from typing import Any
@@ -45,7 +45,7 @@ def ahead(served: Served) -> set[int]:
 
 
 @ALL_WAYS
-def test_a_dataset_that_exists_is_chosen_and_a_new_name_is_wanted(served: Served, send: Any) -> None:
+def test_an_upload_names_an_existing_or_a_new_dataset(served: Served, send: Any) -> None:
     served.records.dataset("sales")
     for name, expected in [
         ("sales", ("sales", "sales")),
@@ -60,7 +60,7 @@ def test_a_dataset_that_exists_is_chosen_and_a_new_name_is_wanted(served: Served
         assert upload.status is Status.PENDING
 
 
-def test_the_form_adds_the_rows_of_a_file_to_a_dataset_that_exists(served: Served) -> None:
+def test_the_form_adds_rows_to_an_existing_dataset(served: Served) -> None:
     with Worker(served.settings):
         by_page(served, b"id,name\n1,one\n2,two\n", "sales.csv")
         first = served.finished()
@@ -86,7 +86,7 @@ def test_the_form_adds_the_rows_of_a_file_to_a_dataset_that_exists(served: Serve
 
 
 @ALL_WAYS
-def test_a_file_that_was_imported_into_the_same_dataset_is_held_if_that_is_asked(served: Served, send: Any) -> None:
+def test_a_duplicate_is_held_on_request(served: Served, send: Any) -> None:
     earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
     answer = send(served, dataset="sales", duplicates="hold")
     upload = sent(served, answer)
@@ -112,7 +112,7 @@ def test_a_file_that_was_imported_into_the_same_dataset_is_held_if_that_is_asked
 
 
 @ALL_WAYS
-def test_a_file_that_was_imported_before_is_imported_again_and_pointed_out_otherwise(served: Served, send: Any) -> None:
+def test_a_duplicate_is_otherwise_imported_and_marked(served: Served, send: Any) -> None:
     earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
     for fields in ({}, {"duplicates": ""}, {"duplicates": "import"}):
         upload = sent(served, send(served, dataset="sales", **fields))
@@ -121,7 +121,10 @@ def test_a_file_that_was_imported_before_is_imported_again_and_pointed_out_other
         assert upload.id in ahead(served)
     html = served.page(f"/uploads/{upload.id}")
 
-    assert f'already imported into this dataset: <a href="/uploads/{earlier}">upload #{earlier}</a>.' in html
+    assert (
+        f'The same file was already imported into this dataset: <a href="/uploads/{earlier}">upload #{earlier}</a>.'
+        in html
+    )
     assert "Import anyway" not in html
 
 
@@ -149,7 +152,7 @@ def test_only_the_same_bytes_in_the_same_dataset_are_a_duplicate(served: Served)
 
 
 @ONE_DATABASE
-def test_what_is_held_is_measured_by_what_was_imported_not_by_what_was_held(served: Served) -> None:
+def test_an_upload_that_was_held_is_not_the_original_of_a_duplicate(served: Served) -> None:
     first = served.records.dataset("sales", [(1, "one", True)]).upload_id
     for _ in range(2):
         upload = sent(served, by_page(served, dataset="sales", duplicates="hold"))
@@ -157,7 +160,7 @@ def test_what_is_held_is_measured_by_what_was_imported_not_by_what_was_held(serv
         assert upload.duplicate_of == first
 
 
-def test_a_file_that_is_held_is_imported_anyway_when_somebody_says_so(served: Served) -> None:
+def test_a_retry_imports_a_held_file(served: Served) -> None:
     with Worker(served.settings):
         by_page(served, b"id,name\n1,one\n2,two\n", "sales.csv", duplicates="hold")
         first = served.finished()
@@ -180,7 +183,7 @@ def test_a_file_that_is_held_is_imported_anyway_when_somebody_says_so(served: Se
 
 
 @ONE_DATABASE
-def test_a_file_that_is_held_is_told_to_who_listens(served: Served) -> None:
+def test_a_held_upload_is_published(served: Served) -> None:
     served.records.dataset("sales", [(1, "one", True)])
     with served.stream("/uploads/events") as html, served.stream("/api/v1/events") as events:
         html.next()
@@ -217,7 +220,7 @@ READ = [
 
 
 @ALL_WAYS
-def test_how_a_file_is_to_be_read_is_recorded(served: Served, send: Any) -> None:
+def test_import_options_are_recorded(served: Served, send: Any) -> None:
     for fields, expected in READ:
         upload = sent(served, send(served, **fields))
 
@@ -244,7 +247,7 @@ UNREADABLE = [
 
 @ALL_WAYS
 @pytest.mark.parametrize(("fields", "sentence"), UNREADABLE, ids=[str(each)[:40] for each, _ in UNREADABLE])
-def test_a_way_of_reading_that_there_is_not_is_refused_and_leaves_nothing(
+def test_an_invalid_import_option_is_rejected_and_stores_nothing(
     standing: Served, send: Any, fields: dict[str, str], sentence: str
 ) -> None:
     answer = send(standing, **fields)
@@ -256,7 +259,7 @@ def test_a_way_of_reading_that_there_is_not_is_refused_and_leaves_nothing(
 
 
 @ONE_DATABASE
-def test_what_is_said_about_a_file_is_heeded(served: Served) -> None:
+def test_the_worker_uses_the_import_options(served: Served) -> None:
     content = "made by hand\ncode|größe\n007|1,5\n008|2,5\n".encode("cp1252")
     said = {"encoding": "cp1252", "delimiter": "pipe", "header_row": "2", "types": "text"}
     with Worker(served.settings):

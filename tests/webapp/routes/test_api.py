@@ -1,4 +1,4 @@
-"""The JSON API, and what watches over the process asks."""
+"""The JSON API and the health checks."""
 
 import fcntl
 import hashlib
@@ -85,7 +85,7 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
 
 
 @ONE_DATABASE
-def test_an_upload_is_handed_to_the_workers(served: Served) -> None:
+def test_an_upload_is_enqueued(served: Served) -> None:
     upload_id = served.post(CONTENT).json()["id"]
     uploads_queue = queue.UploadQueue(served.settings.redis)
 
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("send", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_imported_is_refused_and_leaves_nothing(standing: Served, send: Any, sentence: str) -> None:
+def test_an_unusable_file_is_rejected_and_stores_nothing(standing: Served, send: Any, sentence: str) -> None:
     check_problem(send(standing), 422, sentence)
     check_nothing_is_left(standing)
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_imported_is_refused_and_leaves_nothing(standing: Served,
 @pytest.mark.parametrize(
     "name", ["Sales", "2026", "_sales", "sales june", "sales-june", "s" * 49, "größe", "a;b", "a\0b"]
 )
-def test_a_name_that_no_dataset_can_have_is_refused(standing: Served, send: Any, name: str) -> None:
+def test_an_invalid_dataset_name_is_rejected(standing: Served, send: Any, name: str) -> None:
     check_problem(send(standing, dataset=name), 422, "is not a valid dataset name", "lowercase letters, digits")
     check_nothing_is_left(standing)
 
@@ -176,7 +176,7 @@ def test_a_dataset_is_appended_to_only_by_its_very_name(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_busy_database_refuses_and_leaves_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_database_is_reported_and_stores_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "WRITE_TURN_SECONDS", 0.2)
     turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
     fcntl.flock(turn, fcntl.LOCK_EX)
@@ -195,7 +195,7 @@ def own_redis(settings: Settings) -> Iterator[tuple[RedisServer, Settings]]:
 
 
 @ONE_DATABASE
-def test_an_upload_is_accepted_without_redis_and_enqueued_once_it_is_back(
+def test_an_upload_without_redis_is_enqueued_when_redis_responds_again(
     own_redis: tuple[RedisServer, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "LOST_AFTER", 0.5)
@@ -217,7 +217,7 @@ def test_an_upload_is_accepted_without_redis_and_enqueued_once_it_is_back(
         assert served.client.get("/readyz").status_code == 200
 
 
-def test_a_process_that_is_well_says_so(standing: Served) -> None:
+def test_a_healthy_process_is_ready(standing: Served) -> None:
     healthy, ready = standing.client.get("/healthz"), standing.client.get("/readyz")
 
     assert (healthy.status_code, healthy.text) == (200, "ok\n")
@@ -225,7 +225,7 @@ def test_a_process_that_is_well_says_so(standing: Served) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_process_whose_database_is_gone_says_so(served: Served) -> None:
+def test_a_process_without_its_database_is_not_ready(served: Served) -> None:
     url = sa.make_url(served.settings.database)
     elsewhere = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     with elsewhere.connect() as connection:
@@ -252,7 +252,7 @@ def test_uploads_are_listed_in_pages_newest_first(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_cursor_leads_to_the_same_place_whatever_is_uploaded_meanwhile(served: Served) -> None:
+def test_a_cursor_is_stable_while_uploads_arrive(served: Served) -> None:
     ids = [served.records.pending().id for _ in range(4)]
     cursor = served.client.get("/api/v1/uploads?limit=2").json()["cursor"]
     served.records.pending()
@@ -261,7 +261,7 @@ def test_a_cursor_leads_to_the_same_place_whatever_is_uploaded_meanwhile(served:
     assert [item["id"] for item in page["items"]] == [ids[1], ids[0]]
 
 
-def test_a_list_can_be_narrowed_and_stays_so_on_its_next_page(served: Served) -> None:
+def test_filters_apply_to_the_next_page_too(served: Served) -> None:
     for name in ("june.csv", "May 50%.csv", "MAY_50%.csv", "may 500.csv"):
         served.records.fail(served.records.processing(name))
         served.records.pending(name)
@@ -276,7 +276,7 @@ def test_a_list_can_be_narrowed_and_stays_so_on_its_next_page(served: Served) ->
     assert [item["filename"] for item in found["items"]] == ["May 50%.csv"]
 
 
-def test_a_search_may_hold_any_character(served: Served) -> None:
+def test_a_search_may_contain_any_character(served: Served) -> None:
     served.records.pending("june.csv")
     for text in ("\0", "%", "_", "\\", "'", '"', "数", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):
         answer = served.client.get("/api/v1/uploads", params={"q": text})
@@ -286,7 +286,7 @@ def test_a_search_may_hold_any_character(served: Served) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "501", "-1", "1.5", "many", "", "9" * 5000])
 @pytest.mark.parametrize("path", ["/api/v1/uploads", "/api/v1/datasets/sales/rows"])
-def test_a_limit_that_cannot_be_is_refused(standing: Served, path: str, limit: str) -> None:
+def test_an_invalid_limit_is_rejected(standing: Served, path: str, limit: str) -> None:
     check_problem(
         standing.client.get(path, params={"limit": limit}), 422, "`limit` must be a whole number from 1 to 500"
     )
@@ -312,7 +312,7 @@ def test_a_limit_that_cannot_be_is_refused(standing: Served, path: str, limit: s
         ("GET", f"/api/v1/uploads/{'9' * 5000}", ""),
     ],
 )
-def test_what_is_not_there_is_a_problem(standing: Served, method: str, path: str, words: str) -> None:
+def test_a_missing_resource_is_a_problem(standing: Served, method: str, path: str, words: str) -> None:
     check_problem(standing.client.request(method, path), 404, words)
 
 
@@ -419,7 +419,7 @@ def test_rows_are_read_in_pages(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_cursor_that_is_none_is_refused(served: Served) -> None:
+def test_an_invalid_cursor_is_rejected(served: Served) -> None:
     served.records.dataset("sales", ROWS[:2])
     for cursor in ("", "x", "1", "1-", "-1", f"{'9' * 19}-1"):
         answer = served.client.get("/api/v1/datasets/sales/rows", params={"cursor": cursor})
@@ -492,13 +492,13 @@ STRANGE = {
 
 @pytest.mark.parametrize("head", STRANGE.values(), ids=STRANGE.keys())
 @ONE_DATABASE
-def test_a_file_with_other_columns_is_like_no_dataset(served: Served, head: bytes) -> None:
+def test_a_file_with_other_columns_matches_no_dataset(served: Served, head: bytes) -> None:
     served.records.dataset("sales")
 
     assert matched(served, head) is None
 
 
-def test_columns_that_several_datasets_have_are_like_none(served: Served) -> None:
+def test_columns_of_several_datasets_match_none(served: Served) -> None:
     head = b"id,name,paid\n1,one,yes\n"
 
     assert matched(served, head) is None
@@ -513,7 +513,7 @@ def test_columns_that_several_datasets_have_are_like_none(served: Served) -> Non
 
 
 @ONE_DATABASE
-def test_a_body_that_is_too_long_is_answered_from_its_beginning(served: Served) -> None:
+def test_only_the_beginning_of_a_long_body_is_read(served: Served) -> None:
     served.records.dataset("sales")
     head = b"id,name,paid\n" + b"1,one,yes\n" * 800_000
 

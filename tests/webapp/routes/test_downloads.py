@@ -1,4 +1,4 @@
-"""Files to take away: an upload as it came, its failed rows, a dataset's rows, an empty template."""
+"""Downloads: an upload's original file and failed rows, a dataset's rows and template."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def failed_rows(served: Served, upload: Upload) -> list[list[str]]:
 # The original
 
 
-def test_the_original_comes_back_as_it_was(served: Served) -> None:
+def test_the_original_file_is_unchanged(served: Served) -> None:
     for name, expected in (
         ("june.csv", 'filename="june.csv"'),
         ("Größe 数.csv", "filename*=utf-8''Gr%C3%B6%C3%9Fe%20"),
@@ -70,7 +70,7 @@ def test_the_original_comes_back_as_it_was(served: Served) -> None:
 # Failed rows
 
 
-def test_failed_rows_come_as_they_were_with_whose_they_are_and_why_they_failed(served: Served) -> None:
+def test_failed_rows_have_original_values_upload_and_reasons(served: Served) -> None:
     bad = [
         FailedRow(2, ["x", "Zoë 数"], [Reason("id", "is not a whole number", "x"), Reason("name", "is unknown")]),
         FailedRow(17, ["", 'say "hello",\r\nyou'], [Reason("id", "is empty")]),
@@ -106,7 +106,7 @@ def test_a_row_with_too_few_or_too_many_cells_leaves_the_marks_in_their_columns(
     ]
 
 
-def test_failed_rows_are_read_in_several_goes_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rows_are_read_in_several_queries_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "ROWS_READ", 4)
     for count in (3, 4, 5, 8, 13):
         numbers = [n + n // 7 for n in range(1, count + 1)]
@@ -126,7 +126,7 @@ def test_each_upload_has_its_own_failed_rows(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_an_upload_of_which_nothing_failed_has_a_header_only(served: Served) -> None:
+def test_without_failed_rows_there_is_only_a_header(served: Served) -> None:
     marks = ["_upload_id", "_row_number", "_error"]
 
     assert failed_rows(served, served.records.completed()) == [["a", "b", *marks]]
@@ -140,7 +140,7 @@ FORMULAS = [
 
 
 @ONE_DATABASE
-def test_escaped_cells_come_back_as_they_were(served: Served, tmp_path: Path) -> None:
+def test_escaped_cells_are_unescaped_on_upload(served: Served, tmp_path: Path) -> None:
     bad = [FailedRow(n, [cell, "x"], [Reason("b", "is wrong", "x")]) for n, cell in enumerate(FORMULAS, 1)]
     upload = with_failed(served, ["a", "b"], bad)
     path = tmp_path / "failed-rows.csv"
@@ -166,7 +166,7 @@ NUMBERS: list[dict[str, Any]] = [
 FAULTY = [["id", "note"], ["1", "one"], ["two", "=2+2"], ["", "-3"], ["four", "@4"], ["5", "five"]]
 
 
-def test_failed_rows_are_corrected_uploaded_as_they_are_and_known_as_corrections(served: Served) -> None:
+def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> None:
     served.records.declare("sums", *NUMBERS)
     with Worker(served.settings):
         served.post(as_csv(FAULTY), "sums.csv", dataset="sums")
@@ -230,7 +230,7 @@ ROUND_TRIP = [
 ]
 
 
-def test_what_was_uploaded_can_be_downloaded_as_it_was(served: Served) -> None:
+def test_rows_can_be_downloaded_as_uploaded(served: Served) -> None:
     with Worker(served.settings):
         upload_id = served.post(as_csv(ROUND_TRIP), "people.csv").json()["id"]
         upload = served.finished()
@@ -247,7 +247,7 @@ def test_what_was_uploaded_can_be_downloaded_as_it_was(served: Served) -> None:
     )
 
 
-def test_rows_are_read_in_several_goes_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_in_several_queries_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "ROWS_READ", 4)
     for count in (0, 3, 4, 5, 8, 13):
         served.records.dataset(f"sales_{count}", [(n, "x", True) for n in range(count)])

@@ -1,4 +1,4 @@
-"""The JSON of a request: read, and what is wrong with it."""
+"""The JSON body of a request, and its problems."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from webapp.routes import json_body
 
 
 def read(*parts: bytes, breaks: bool = False) -> Any:
-    """What is understood of a body that comes in these parts. breaks: then the connection does."""
+    """The JSON of a body in these parts. breaks: the connection breaks after them."""
     ending: Iterable[dict[str, Any]] = [{"type": "http.disconnect"}] if breaks else [{"type": "http.request"}]
     messages = iter([*({"type": "http.request", "body": part, "more_body": True} for part in parts), *ending])
 
@@ -23,7 +23,7 @@ def read(*parts: bytes, breaks: bool = False) -> Any:
     return asyncio.run(json_body.read(Request({"type": "http", "headers": []}, receive)))
 
 
-def test_a_body_may_come_in_parts() -> None:
+def test_a_body_may_arrive_in_parts() -> None:
     assert read(b'{"gr', "öße".encode()[:2], "öße".encode()[2:], b'": [1, null]}') == {"größe": [1, None]}
 
 
@@ -37,25 +37,25 @@ def test_a_body_may_come_in_parts() -> None:
         (b"9" * 5_000, "The body cannot be read as JSON."),
     ],
 )
-def test_what_is_no_json_is_refused_with_its_place(body: bytes, sentence: str) -> None:
+def test_invalid_json_is_rejected_with_its_position(body: bytes, sentence: str) -> None:
     with pytest.raises(InvalidBodyError) as refused:
         read(body)
 
     assert str(refused.value) == sentence
 
 
-def test_a_body_that_broke_off_is_refused_even_if_it_is_json() -> None:
+def test_an_incomplete_body_is_rejected_even_if_it_is_json() -> None:
     with pytest.raises(InvalidBodyError, match="The connection broke"):
         read(b"{}", breaks=True)
 
 
-def test_a_body_may_be_as_large_as_is_said_and_no_larger() -> None:
+def test_a_body_may_have_the_maximum_size_and_no_more() -> None:
     assert read(b" " * (json_body.MAX_BYTES - 2), b"{}") == {}
     with pytest.raises(BodyTooLargeError, match="1,048,576 bytes"):
         read(b" " * (json_body.MAX_BYTES - 1), b"{}")
 
 
-def test_what_is_wrong_is_told_by_its_path() -> None:
+def test_each_problem_has_its_path() -> None:
     with pytest.raises(InvalidBodyError) as refused:
         json_body.parse(TypeAdapter(list[dict[str, list[int]]]), [{"a": [1]}, {"b": [1, "x"]}, 7])
 

@@ -1,4 +1,4 @@
-"""What a script outside announces and reports, and who hears of it."""
+"""External uploads: announcements, reports, and what pages and streams receive."""
 
 import json
 import re
@@ -84,7 +84,7 @@ def waiting(served: Served) -> set[int]:
 # Announcing
 
 
-def test_an_upload_is_announced_for_a_script_outside(served: Served) -> None:
+def test_an_external_upload_is_announced(served: Served) -> None:
     served.records.dataset("sales")
     answer = announce(served, "/srv/june.parquet", dataset="sales", size=1234, rows_total=100)
     [upload, *_] = served.records.all()
@@ -102,7 +102,7 @@ def test_an_upload_is_announced_for_a_script_outside(served: Served) -> None:
 
 
 @pytest.mark.parametrize("send", [by_form, by_body])
-def test_the_file_may_come_with_it_and_is_kept(served: Served, send: Any) -> None:
+def test_an_external_upload_may_include_its_file(served: Served, send: Any) -> None:
     shown = send(served, processor="external").json()
     [upload] = served.records.all()
 
@@ -113,7 +113,7 @@ def test_the_file_may_come_with_it_and_is_kept(served: Served, send: Any) -> Non
 
 @ONE_DATABASE
 @pytest.mark.parametrize("send", [by_form, by_body])
-def test_a_worker_is_the_processor_that_is_meant_otherwise(served: Served, send: Any) -> None:
+def test_the_default_processor_is_a_worker(served: Served, send: Any) -> None:
     for fields in ({}, {"processor": ""}, {"processor": "worker"}):
         shown = send(served, **fields).json()
 
@@ -139,7 +139,7 @@ NOT_ANNOUNCED: list[tuple[Any, str, str]] = [
 
 
 @ONE_DATABASE
-def test_an_announcement_that_is_not_understood_is_refused_with_the_path(served: Served) -> None:
+def test_an_invalid_announcement_is_rejected_with_the_path(served: Served) -> None:
     for body, path, what in NOT_ANNOUNCED:
         headers = {"Content-Type": "Application/JSON; charset=utf-8"}
         answer = served.client.post("/api/v1/uploads", content=json.dumps(body), headers=headers)
@@ -155,7 +155,7 @@ def test_an_announcement_that_is_not_understood_is_refused_with_the_path(served:
 
 
 @ONE_DATABASE
-def test_json_is_a_file_like_any_where_its_name_stands_in_the_address(served: Served) -> None:
+def test_json_with_a_filename_parameter_is_a_file(served: Served) -> None:
     headers = {"Content-Type": "application/json"}
     answer = served.client.post("/api/v1/uploads?filename=june.csv", content=b"a\n1\n", headers=headers)
 
@@ -163,7 +163,7 @@ def test_json_is_a_file_like_any_where_its_name_stands_in_the_address(served: Se
 
 
 @ONE_DATABASE
-def test_a_file_that_stayed_outside_cannot_be_downloaded(served: Served) -> None:
+def test_a_file_that_is_not_stored_cannot_be_downloaded(served: Served) -> None:
     upload = announced(served)
 
     check_problem(
@@ -191,7 +191,7 @@ def test_no_worker_and_no_sweep_takes_an_external_upload(served: Served, monkeyp
 
 
 @ONE_DATABASE
-def test_without_a_secret_nothing_is_taken_and_the_reason_says_how_to_set_one(settings: Settings) -> None:
+def test_without_a_secret_reports_are_rejected_with_instructions(settings: Settings) -> None:
     with Served(settings.model_copy(update={"notify_token": None})) as served:
         upload = announced(served)
         for path in PATHS:
@@ -202,7 +202,7 @@ def test_without_a_secret_nothing_is_taken_and_the_reason_says_how_to_set_one(se
 
 @ONE_DATABASE
 @pytest.mark.parametrize("path", PATHS)
-def test_a_report_without_the_secret_is_refused(served: Served, path: str) -> None:
+def test_a_report_without_the_secret_is_rejected(served: Served, path: str) -> None:
     upload = announced(served)
     for given in ("", "Bearer", TOKEN, "Basic czNjcmV0", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer ü"):
         answer = notify(served, report(upload), path, Authorization=given)
@@ -272,7 +272,7 @@ NO_REPORTS: list[tuple[Any, str, str]] = [
 
 
 @ONE_DATABASE
-def test_a_body_that_is_no_report_is_refused_with_the_path_of_what_is_wrong(served: Served) -> None:
+def test_an_invalid_report_is_rejected_with_the_path(served: Served) -> None:
     for body, path, what in NO_REPORTS:
         [error] = check_problem(notify(served, body), 422)["errors"]
 
@@ -281,11 +281,11 @@ def test_a_body_that_is_no_report_is_refused_with_the_path_of_what_is_wrong(serv
 
 
 @ONE_DATABASE
-def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
+def test_a_body_that_is_too_large_is_rejected(served: Served) -> None:
     check_problem(notify(served, b" " * (MAX_BYTES + 1)), 413, "1,048,576 bytes")
 
 
-def test_several_reports_come_in_one_call_and_each_has_its_result(served: Served) -> None:
+def test_each_report_of_a_list_has_its_result(served: Served) -> None:
     one, two = announced(served), announced(served)
     served.records.cancel(two)
     some = notify(served, [report(one, rows_success=1), report(two), {**report(one), "file_id": 404404}])
@@ -301,14 +301,14 @@ def test_several_reports_come_in_one_call_and_each_has_its_result(served: Served
 
 
 @ONE_DATABASE
-def test_of_a_list_with_a_wrong_report_none_is_recorded(served: Served) -> None:
+def test_a_list_with_an_invalid_report_records_none(served: Served) -> None:
     upload = announced(served)
     check_problem(notify(served, [report(upload, rows_success=1), report(upload, rows_failed=-1)]), 422, "[1].rows_f")
 
     assert served.records.get(upload) == upload
 
 
-def test_reports_that_come_at_once_leave_counts_that_only_rose(served: Served) -> None:
+def test_concurrent_reports_never_lower_the_counts(served: Served) -> None:
     upload = announced(served)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: notify(served, report(upload, rows_success=n, rows_failed=n)), range(1, 41)))
@@ -324,7 +324,7 @@ def test_reports_that_come_at_once_leave_counts_that_only_rose(served: Served) -
 # Once
 
 
-def test_a_report_that_is_sent_again_is_answered_again_and_recorded_once(served: Served) -> None:
+def test_a_repeated_report_gets_the_same_answer_and_is_recorded_once(served: Served) -> None:
     upload = announced(served)
     body = [report(upload, rows_success=5), {**report(upload), "file_id": 404404}]
     first, second = (notify(served, body, Idempotency_Key="june-1") for _ in range(2))
@@ -336,7 +336,7 @@ def test_a_report_that_is_sent_again_is_answered_again_and_recorded_once(served:
     assert served.records.get(upload).seq == fourth.json()[0]["upload"]["seq"] == 3
 
 
-def test_a_refusal_is_answered_again_too(served: Served) -> None:
+def test_a_repeated_report_gets_the_same_rejection(served: Served) -> None:
     upload = announced(served)
     served.records.report(upload, rows_success=5)
     first = notify(served, report(upload, rows_success=4), Idempotency_Key="june-1")
@@ -349,7 +349,7 @@ def test_a_refusal_is_answered_again_too(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_key_with_another_body_is_refused_and_nothing_recorded(served: Served) -> None:
+def test_a_key_with_another_body_is_rejected(served: Served) -> None:
     upload = announced(served)
     notify(served, report(upload, rows_success=5), Idempotency_Key="june-1")
     before = served.records.get(upload)
@@ -360,7 +360,7 @@ def test_a_key_with_another_body_is_refused_and_nothing_recorded(served: Served)
 
 @ONE_DATABASE
 @pytest.mark.parametrize("key", ["", "x" * 201, "ä", "a\tb"])
-def test_a_key_that_is_none_is_refused(served: Served, key: str) -> None:
+def test_an_invalid_key_is_rejected(served: Served, key: str) -> None:
     upload = announced(served)
     answer = notify(served, report(upload), Idempotency_Key=key)
 
@@ -369,7 +369,7 @@ def test_a_key_that_is_none_is_refused(served: Served, key: str) -> None:
 
 
 @ONE_DATABASE
-def test_a_report_whose_commit_failed_may_come_again_with_its_key(
+def test_a_report_whose_commit_failed_can_be_repeated_with_its_key(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = announced(served)
@@ -387,7 +387,7 @@ def test_a_report_whose_commit_failed_may_come_again_with_its_key(
 # Who hears of it
 
 
-def test_every_report_is_told_on_both_channels(served: Served) -> None:
+def test_each_report_is_published_on_both_channels(served: Served) -> None:
     upload = announced(served)
     with listening(served.settings, upload) as heard:
         told = [notify(served, report(upload, rows_success=5), Idempotency_Key="june-1").json()]
@@ -409,7 +409,7 @@ def test_every_report_is_told_on_both_channels(served: Served) -> None:
     ("event", "said", "label"),
     [("complete", {}, "Completed"), ("error", {"error": EVIL}, "Failed"), ("cancelled", {}, "Cancelled")],
 )
-def test_every_open_page_and_stream_hears_of_it(served: Served, event: str, said: Any, label: str) -> None:
+def test_each_report_reaches_every_page_and_stream(served: Served, event: str, said: Any, label: str) -> None:
     upload = announced(served)
     with (
         served.stream("/uploads/events") as history,
@@ -430,7 +430,7 @@ def test_every_open_page_and_stream_hears_of_it(served: Served, event: str, said
 # What pages say
 
 
-def test_pages_say_who_imports_it(served: Served) -> None:
+def test_pages_show_the_external_script(served: Served) -> None:
     upload = announced(served)
     history, detail = served.page("/uploads"), served.page(f"/uploads/{upload.id}")
 
@@ -452,7 +452,7 @@ def test_an_external_upload_never_shows_that_types_are_inferred(served: Served) 
         assert 'value="30"' in page
 
 
-def test_nothing_that_a_script_says_becomes_markup(served: Served) -> None:
+def test_text_of_a_script_is_escaped(served: Served) -> None:
     upload = announced(served, f"{EVIL}.csv")
     notify(served, report(upload, "error", error=f"{EVIL}\n\x1b[31m\0"))
     for path in ("/uploads", f"/uploads/{upload.id}"):
@@ -464,7 +464,7 @@ def test_nothing_that_a_script_says_becomes_markup(served: Served) -> None:
 
 
 def aged(served: Served, upload: Upload, seconds: float) -> datetime:
-    """Have it as if nothing had changed for so long. Returns when the last word came."""
+    """Make the last report this old. Returns its time."""
     moment = (datetime.now(UTC) - timedelta(seconds=seconds)).replace(microsecond=0)
     with served.records.database.transaction() as connection:
         table = tables.uploads
@@ -472,7 +472,7 @@ def aged(served: Served, upload: Upload, seconds: float) -> datetime:
     return moment
 
 
-def test_who_falls_silent_is_shown_so_until_the_next_word(served: Served) -> None:
+def test_a_silent_script_is_shown_until_its_next_report(served: Served) -> None:
     upload = announced(served)
     with served.stream(f"/uploads/{upload.id}/events") as detail, served.stream("/uploads/events") as history:
         detail.next()
@@ -490,7 +490,7 @@ def test_who_falls_silent_is_shown_so_until_the_next_word(served: Served) -> Non
         assert served.client.get(f"/api/v1/uploads/{upload.id}").json()["silent_since"] is None
 
 
-def test_who_stays_silent_is_failed_and_every_page_told(settings: Settings) -> None:
+def test_a_script_that_stays_silent_fails_its_upload(settings: Settings) -> None:
     with Served(settings.model_copy(update={"external_timeout": 1800.0})) as served:
         upload = announced(served)
         with served.stream(f"/api/v1/uploads/{upload.id}/events") as stream:
@@ -506,7 +506,7 @@ def test_who_stays_silent_is_failed_and_every_page_told(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_upload_that_is_cancelled_tells_its_script_so(served: Served, begun: bool) -> None:
+def test_a_report_on_a_cancelled_upload_is_rejected(served: Served, begun: bool) -> None:
     upload = announced(served)
     if begun:
         notify(served, report(upload, rows_success=5))
@@ -517,9 +517,7 @@ def test_an_upload_that_is_cancelled_tells_its_script_so(served: Served, begun: 
         check_problem(notify(served, report(upload, event)), 409, "is cancelled, so it cannot be reported on")
 
 
-def test_an_upload_that_is_tried_again_waits_for_its_script_and_for_no_worker(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retried_external_upload_waits_for_its_script(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs.sweeper, "LOST_AFTER", 0)
     upload = announced(served)
     notify(served, report(upload, "error", rows_success=5, error="The disk is full."))
@@ -534,7 +532,7 @@ def test_an_upload_that_is_tried_again_waits_for_its_script_and_for_no_worker(
 
 
 @ONE_DATABASE
-def test_the_command_line_has_it_wait_for_its_script_too(served: Served) -> None:
+def test_the_retry_command_waits_for_the_script_too(served: Served) -> None:
     upload = served.records.cancel(announced(served))
     status, out, _ = run("retry", upload.id, **served.settings.environment())
 

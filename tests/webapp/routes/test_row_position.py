@@ -10,7 +10,7 @@ from webapp.routes import row_position
 SENTENCE = "`after` is not a position in this dataset. Start again from its first page."
 
 
-def test_a_position_comes_back_as_it_was_written() -> None:
+def test_a_position_is_parsed_as_written() -> None:
     position = Position((3, "Zoë"))
 
     assert row_position.parse({"after": str(position)}, "after") == position
@@ -18,7 +18,7 @@ def test_a_position_comes_back_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "W10"])
-def test_what_is_no_position_is_refused_with_the_name_of_the_parameter(text: str) -> None:
+def test_an_invalid_position_is_reported_with_the_parameter(text: str) -> None:
     with pytest.raises(InvalidQueryError) as refused:
         row_position.parse({"after": text}, "after")
 

@@ -66,7 +66,7 @@ HARD = {
 
 @pytest.mark.parametrize("content", HARD.values(), ids=HARD.keys())
 @pytest.mark.parametrize("step", [1, 2, 7, 10_000])
-def test_a_file_comes_out_of_a_form_as_it_went_in(tmp_path: Path, content: bytes, step: int) -> None:
+def test_a_file_in_a_form_is_stored_unchanged(tmp_path: Path, content: bytes, step: int) -> None:
     data = form(part(b"sales", 'name="dataset"'), a_file(content))
     file, fields = received(tmp_path, *(data[start : start + step] for start in range(0, len(data), step)))
 
@@ -75,7 +75,7 @@ def test_a_file_comes_out_of_a_form_as_it_went_in(tmp_path: Path, content: bytes
     assert fields == {"dataset": "sales"}
 
 
-def test_it_does_not_matter_where_a_form_is_cut(tmp_path: Path) -> None:
+def test_a_form_may_arrive_in_any_parts(tmp_path: Path) -> None:
     content = HARD["a delimiter's beginning"]
     data = form(a_file(content), part("июнь".encode(), 'name="dataset"'))
     for cut in range(0, len(data), 2):
@@ -141,7 +141,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("body", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_form_that_is_refused_leaves_nothing(tmp_path: Path, body: bytes, sentence: str) -> None:
+def test_a_rejected_form_stores_nothing(tmp_path: Path, body: bytes, sentence: str) -> None:
     with pytest.raises(RefusedError) as caught:
         received(tmp_path, body)
 
@@ -160,13 +160,13 @@ def test_a_form_that_is_refused_leaves_nothing(tmp_path: Path, body: bytes, sent
         f"multipart/form-data; boundary={'x' * 257}",
     ],
 )
-def test_a_form_has_to_say_what_it_is(tmp_path: Path, content_type: str) -> None:
+def test_a_form_needs_its_content_type(tmp_path: Path, content_type: str) -> None:
     with pytest.raises(RefusedError, match="Send the file as multipart/form-data"):
         FormBody(content_type, tmp_path, LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=", 'Multipart/Form-Data; charset=utf-8; boundary="'])
-def test_a_form_may_say_so_in_several_ways(tmp_path: Path, kind: str) -> None:
+def test_a_content_type_may_be_written_in_several_ways(tmp_path: Path, kind: str) -> None:
     body = FormBody(kind + BOUNDARY + '"' * kind.endswith('"'), tmp_path, LIMIT)
     body.feed(form(a_file(b"a\n1\n")) + b"whatever comes behind")
     body.finish()
@@ -222,7 +222,7 @@ def test_a_large_file_arrives_whole_with_its_size_and_hash(served: Served, way: 
 @ONE_DATABASE
 @pytest.mark.parametrize("way", ["told by its length", "found out as it comes"])
 @pytest.mark.parametrize("kind", ["form", "raw"])
-def test_a_file_that_is_too_large_is_refused_with_the_limit(settings: Settings, way: str, kind: str) -> None:
+def test_a_file_that_is_too_large_is_rejected_with_the_limit(settings: Settings, way: str, kind: str) -> None:
     with Served(settings.model_copy(update={"max_upload_bytes": 100_000})) as served:
         large = b"x" * 1_000_000
         body = form(a_file(large)) if kind == "form" else large
@@ -243,7 +243,7 @@ def test_a_file_that_is_too_large_is_refused_with_the_limit(settings: Settings, 
 
 @ONE_DATABASE
 @pytest.mark.parametrize("filename", ["june.csv", "june.xlsx"], ids=["an upload", "one that is refused"])
-def test_a_client_that_vanishes_leaves_nothing(settings: Settings, filename: str) -> None:
+def test_a_client_that_disconnects_stores_nothing(settings: Settings, filename: str) -> None:
     with Web(settings) as web:
         address = httpx.URL(web.url)
         with socket.create_connection((address.host, address.port or 0)) as client:
@@ -260,7 +260,7 @@ def test_a_client_that_vanishes_leaves_nothing(settings: Settings, filename: str
 
 
 @ONE_DATABASE
-def test_who_asks_whether_to_go_on_is_told(served: Served) -> None:
+def test_expect_100_continue_is_answered(served: Served) -> None:
     """curl asks before it sends more than a megabyte."""
     address = httpx.URL(served.url)
     with socket.create_connection((address.host, address.port or 0), timeout=10) as client:

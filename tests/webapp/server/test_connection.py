@@ -1,4 +1,4 @@
-"""What a client that does not read costs, and how it is got rid of."""
+"""The memory cost of a client that does not read, and how its connection is aborted."""
 
 import socket
 from contextlib import suppress
@@ -43,7 +43,7 @@ def waiting_to_be_sent(client: socket.socket) -> int:
     return 0
 
 
-def test_the_kernel_takes_little_for_a_client_that_does_not_read(settings: Settings) -> None:
+def test_the_kernel_buffers_little_for_a_client_that_does_not_read(settings: Settings) -> None:
     require(Path("/proc/net/tcp").exists(), "needs /proc/net/tcp to look into the kernel's buffers")
     with Served(settings) as served, deaf(served) as client, served.stream("/api/v1/events") as listener:
         for _ in range(60):
@@ -53,7 +53,7 @@ def test_the_kernel_takes_little_for_a_client_that_does_not_read(settings: Setti
         assert 0 < waiting_to_be_sent(client) < KERNEL_BYTES
 
 
-def test_a_client_that_is_cut_leaves_nothing_behind(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_aborted_connection_leaves_nothing_behind(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "webapp.live.delivery.write_timeout")
     require(Path("/proc/net/tcp").exists(), "needs /proc/net/tcp to look into the kernel's buffers")
     with Served(settings.model_copy(update={"stream_write_timeout": 0.3})) as served, deaf(served) as client:

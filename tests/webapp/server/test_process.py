@@ -1,4 +1,4 @@
-"""The web process on its own, as it runs beside others in production."""
+"""The web process without a supervisor, as in production."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def web(folder: Path, **variables: str) -> Iterator[tuple["subprocess.Popen[byte
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_answers_and_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_responds_and_shuts_down(tmp_path: Path, number: signal.Signals) -> None:
     with web(tmp_path) as (process, log, url):
         answer = httpx.get(f"{url}/healthz", timeout=30)
 
@@ -51,7 +51,7 @@ def test_it_answers_and_ends_in_order(tmp_path: Path, number: signal.Signals) ->
         assert "Traceback" not in log.read_text("utf-8")
 
 
-def test_it_lets_as_many_pages_be_open_as_it_may(tmp_path: Path) -> None:
+def test_it_raises_its_limit_on_open_files(tmp_path: Path) -> None:
     require(Path("/proc/self/limits").exists(), "needs /proc to look at limits")
     with web(tmp_path) as (process, _, _):
         limits = Path(f"/proc/{process.pid}/limits").read_text("utf-8")
@@ -61,7 +61,7 @@ def test_it_lets_as_many_pages_be_open_as_it_may(tmp_path: Path) -> None:
     assert found[1] == found[2]
 
 
-def test_it_takes_no_more_streams_than_files_may_be_open(tmp_path: Path) -> None:
+def test_it_limits_streams_to_the_files_it_may_open(tmp_path: Path) -> None:
     with web(tmp_path, BULK_UPLOAD_STREAMS="1000000000") as (_, log, _):
         assert re.search(r"accepts \d+ event streams at once, not 1000000000. Raise", log.read_text("utf-8"))
 
@@ -77,7 +77,7 @@ def test_it_takes_no_more_streams_than_files_may_be_open(tmp_path: Path) -> None
         ("127.0.0.1", "10.0.0.2, 10.0.0.1", 503),
     ],
 )
-def test_a_client_is_who_the_connection_says_unless_a_trusted_proxy_says_another(
+def test_only_a_trusted_proxy_can_set_the_client_address(
     tmp_path: Path, trusted: str, forwarded: str, status: int
 ) -> None:
     variables = {"BULK_UPLOAD_TRUSTED_PROXIES": trusted, "BULK_UPLOAD_STREAMS_PER_ADDRESS": "1"}
@@ -94,7 +94,7 @@ def asked_for(url: str, forwarded: str) -> AbstractContextManager[httpx.Response
     return httpx.stream("GET", url, headers={"X-Forwarded-For": forwarded}, timeout=30)
 
 
-def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+def test_a_port_in_use_is_rejected(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = subprocess.run(

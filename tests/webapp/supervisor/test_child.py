@@ -1,4 +1,4 @@
-"""A child: started again when it dies, ended when asked."""
+"""A child process: restarts and shutdown."""
 
 import logging
 import subprocess
@@ -14,7 +14,7 @@ from webapp.supervisor.child import Child
 
 
 class Nursery:
-    """Spawns processes that run the given Python, and ends what is left of them."""
+    """Starts processes that run the given Python, and kills those that remain."""
 
     def __init__(self) -> None:
         self.spawned: list[subprocess.Popen[bytes]] = []
@@ -36,7 +36,7 @@ def nursery() -> Iterator[Nursery]:
         process.communicate()
 
 
-def test_a_child_that_keeps_dying_is_started_after_a_pause_that_grows(
+def test_a_child_that_keeps_ending_is_restarted_after_increasing_pauses(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(child, "PAUSES", (0.0, 0.01, 0.02))
@@ -58,7 +58,7 @@ def test_a_child_that_keeps_dying_is_started_after_a_pause_that_grows(
     ]
 
 
-def test_a_child_that_lived_long_is_started_again_at_once(
+def test_a_child_that_ran_long_is_restarted_at_once(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(child, "SETTLED_SECONDS", 0.0)
@@ -74,7 +74,7 @@ def test_a_child_that_lived_long_is_started_again_at_once(
     assert caplog.text.count("The supervisor restarts it at once.") == 3
 
 
-def test_a_child_that_will_not_end_is_killed(nursery: Nursery, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(nursery: Nursery, caplog: pytest.LogCaptureFixture) -> None:
     deaf = nursery.child("import signal, time; signal.signal(15, lambda *_: None); print(flush=True); time.sleep(60)")
     deaf.start()
     (process,) = nursery.spawned
@@ -88,7 +88,7 @@ def test_a_child_that_will_not_end_is_killed(nursery: Nursery, caplog: pytest.Lo
     assert f"The thing (process {process.pid}) did not end in time. Killing it." in caplog.text
 
 
-def test_children_end_together(nursery: Nursery) -> None:
+def test_children_end_at_the_same_time(nursery: Nursery) -> None:
     slow = "signal.signal(15, lambda *_: (time.sleep(0.5), exit(0)))"
     children = [nursery.child(f"import signal, time; {slow}; print(flush=True); time.sleep(60)") for _ in range(3)]
     for each in children:

@@ -22,7 +22,7 @@ def is_healthy(url: str) -> bool:
         return False
 
 
-def test_one_command_runs_everything_and_says_where(start: Callable[..., Serve]) -> None:
+def test_one_command_runs_everything_and_prints_the_address(start: Callable[..., Serve]) -> None:
     serve = start()
 
     assert is_healthy(serve.url)
@@ -31,7 +31,7 @@ def test_one_command_runs_everything_and_says_where(start: Callable[..., Serve])
     assert f"SQLite {serve.data / 'bulk_upload.db'}" in serve.banner
 
 
-def test_nobody_else_can_enter_the_private_redis(start: Callable[..., Serve]) -> None:
+def test_other_users_cannot_access_the_private_redis(start: Callable[..., Serve]) -> None:
     serve = start()
     until(lambda: serve.url, "the banner")
 
@@ -40,7 +40,7 @@ def test_nobody_else_can_enter_the_private_redis(start: Callable[..., Serve]) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_end_is_orderly_and_leaves_no_process(start: Callable[..., Serve], number: signal.Signals) -> None:
+def test_a_signal_shuts_down_every_process(start: Callable[..., Serve], number: signal.Signals) -> None:
     serve = start()
     until(lambda: serve.url, "the banner")
     children = serve.children
@@ -52,7 +52,7 @@ def test_the_end_is_orderly_and_leaves_no_process(start: Callable[..., Serve], n
     assert "killed" not in serve.log
 
 
-def test_an_end_asked_for_while_starting_leaves_no_process(start: Callable[..., Serve]) -> None:
+def test_a_signal_during_the_start_leaves_no_process(start: Callable[..., Serve]) -> None:
     serve = start()
     until(lambda: "The private Redis" in serve.children, "Redis to be started")
     serve.process.terminate()
@@ -62,7 +62,7 @@ def test_an_end_asked_for_while_starting_leaves_no_process(start: Callable[..., 
     assert "Traceback" not in serve.log
 
 
-def test_a_second_start_on_the_same_data_folder_is_refused(start: Callable[..., Serve]) -> None:
+def test_a_second_start_on_the_same_data_folder_is_rejected(start: Callable[..., Serve]) -> None:
     first = start()
     url = first.url
     status, words = start().refusal()
@@ -72,7 +72,7 @@ def test_a_second_start_on_the_same_data_folder_is_refused(start: Callable[..., 
     assert is_healthy(url)
 
 
-def test_a_taken_port_is_refused(start: Callable[..., Serve]) -> None:
+def test_a_port_in_use_is_rejected(start: Callable[..., Serve]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, words = start(port=port).refusal()
@@ -84,14 +84,14 @@ def test_a_taken_port_is_refused(start: Callable[..., Serve]) -> None:
     )
 
 
-def test_an_address_that_others_can_reach_is_refused(start: Callable[..., Serve]) -> None:
+def test_a_non_loopback_address_is_rejected(start: Callable[..., Serve]) -> None:
     status, words = start("--host", "0.0.0.0").refusal()
 
     assert status == 2
     assert words.startswith("HOST: 0.0.0.0 can be reached from other machines, and there is no sign-in")
 
 
-def test_a_data_folder_that_is_a_file_is_refused(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_rejected(start: Callable[..., Serve], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("not a folder", "utf-8")
     status, words = start(data="taken").refusal()
 
@@ -99,7 +99,7 @@ def test_a_data_folder_that_is_a_file_is_refused(start: Callable[..., Serve], tm
     assert f"Directory '{tmp_path / 'taken'}' is a file." in words
 
 
-def test_a_killed_web_process_is_started_again_and_nobody_is_refused_meanwhile(start: Callable[..., Serve]) -> None:
+def test_a_killed_web_process_restarts_without_rejecting_connections(start: Callable[..., Serve]) -> None:
     serve = start()
     url = serve.url
     killed = serve.children["The web process"]
@@ -112,7 +112,7 @@ def test_a_killed_web_process_is_started_again_and_nobody_is_refused_meanwhile(s
     assert f"The web process (process {killed}) was ended by SIGKILL. The supervisor restarts it at once." in serve.log
 
 
-def test_a_killed_worker_is_started_again(start: Callable[..., Serve]) -> None:
+def test_a_killed_worker_is_restarted(start: Callable[..., Serve]) -> None:
     serve = start()
     until(lambda: serve.url, "the banner")
     killed = serve.children["Worker 1"]
@@ -121,7 +121,7 @@ def test_a_killed_worker_is_started_again(start: Callable[..., Serve]) -> None:
     until(lambda: serve.children["Worker 1"] != killed, "the new worker")
 
 
-def test_a_killed_redis_is_started_again_on_the_same_socket(start: Callable[..., Serve]) -> None:
+def test_a_killed_redis_is_restarted_on_the_same_socket(start: Callable[..., Serve]) -> None:
     serve = start()
     until(lambda: serve.url, "the banner")
     killed = serve.children["The private Redis"]
@@ -131,7 +131,7 @@ def test_a_killed_redis_is_started_again_on_the_same_socket(start: Callable[...,
     until(lambda: redis_server.answers(serve.socket), "the new Redis to answer")
 
 
-def test_a_killed_supervisor_takes_its_children_along_and_a_new_start_works(start: Callable[..., Serve]) -> None:
+def test_children_of_a_killed_supervisor_end_and_a_new_start_works(start: Callable[..., Serve]) -> None:
     first = start()
     port = int(first.url.rpartition(":")[2])
     children = first.children
