@@ -1,1 +1,1 @@
-"""The pages, the API, the streams, and the command that runs them."""
+"""The web application: pages, API, event streams, and the `bulk-upload` command."""

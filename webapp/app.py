@@ -1,4 +1,4 @@
-"""create_app(settings): routes, guards, and what lives as long as the process."""
+"""create_app(settings): the ASGI application, with its routes, middleware and shared state."""
 
 import asyncio
 import logging
@@ -95,10 +95,10 @@ def create_app(settings: Settings) -> Starlette:
         ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
-            BulkUploadError: problems.known,
-            OperationalError: problems.database_away,
+            BulkUploadError: problems.expected,
+            OperationalError: problems.database_unavailable,
             HTTPException: problems.http,
-            Exception: problems.unforeseen,
+            Exception: problems.unexpected,
         },
         lifespan=lifespan,
     )
@@ -116,7 +116,7 @@ async def _sweep(settings: Settings, changes: Changes) -> None:
 
 
 class VersionedFiles(StaticFiles):
-    """Files whose address carries a version may be kept for good."""
+    """Static files. Browsers may cache a file permanently if its URL has a version."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

@@ -1,4 +1,4 @@
-"""The `bulk-upload` command. What a command needs is imported when it runs, so that --help answers at once."""
+"""The `bulk-upload` command. Each command imports what it needs when it runs, so that --help is fast."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Command = Callable[..., None]
 
 
 class _Group(click.Group):
-    """Ends with the sentence of an error of ours, not with a traceback: 2 for settings and schemas, 1 for the rest."""
+    """Prints the message of a BulkUploadError without a traceback. Exit status: 2 for settings and schemas, else 1."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -36,24 +36,25 @@ class _Group(click.Group):
 def main() -> None:
     """Upload data files through a web page and watch every row land in your database, live.
 
-    What a server is told by an option can also be set in the environment: --port as BULK_UPLOAD_PORT. The option wins.
+    Every server option is also an environment variable, for example --port is BULK_UPLOAD_PORT. The option takes
+    precedence.
     """
 
 
 def _data(command: Command) -> Command:
     path = click.Path(file_okay=False, path_type=Path)
-    return click.option("--data", type=path, help="Folder that holds all state.  [default: data]")(command)
+    return click.option("--data", type=path, help="Folder for files, database and Redis.  [default: data]")(command)
 
 
 def _address(command: Command) -> Command:
     options = [
         click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
-        click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8000]"),
+        click.option("--port", type=int, help="Port to listen on; 0 picks a free port.  [default: 8000]"),
         click.option(
             "--open",
             is_flag=True,
             default=None,
-            help="Listen beyond this machine although nobody signs in: whoever reaches it may do everything.",
+            help="Allow other machines to connect. There is no sign-in: anyone who can connect can do everything.",
         ),
     ]
     for option in reversed(options):
@@ -61,15 +62,15 @@ def _address(command: Command) -> Command:
     return command
 
 
-_lifeline = click.option("--lifeline", is_flag=True, hidden=True, help="End when stdin, a pipe, is closed.")
+_lifeline = click.option("--lifeline", is_flag=True, hidden=True, help="Exit when the pipe on stdin is closed.")
 
 
 @main.command()
 @_data
 @_address
-@click.option("--workers", type=int, help="Workers to start.  [default: 2]")
+@click.option("--workers", type=int, help="Number of workers to start.  [default: 2]")
 def serve(**flags: object) -> None:
-    """Run everything: the web page, the workers and, unless REDIS_URL names one, a private Redis."""
+    """Run everything: the web process, the workers and, unless REDIS_URL is set, a private Redis."""
     from jobs.settings import Settings
     from webapp import logs
     from webapp.supervisor import serve as supervisor
@@ -83,9 +84,9 @@ def serve(**flags: object) -> None:
 @_data
 @_address
 @_lifeline
-@click.option("--fd", type=int, hidden=True, help="A listening socket that was inherited.")
+@click.option("--fd", type=int, hidden=True, help="File descriptor of an inherited listening socket.")
 def web(fd: int | None, lifeline: bool, **flags: object) -> None:
-    """Run one web process, beside workers and a Redis that run already."""
+    """Run one web process. Start Redis and the workers separately."""
     from jobs.settings import Settings
     from webapp import logs
     from webapp.supervisor import lifeline as lifeline_
@@ -108,7 +109,7 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
 @_data
 @_lifeline
 def worker(lifeline: bool, **flags: object) -> None:
-    """Run one worker, which imports one upload after the other."""
+    """Run one worker. It imports one upload at a time."""
     from jobs.settings import Settings
     from webapp import logs
     from webapp.supervisor import lifeline as lifeline_
@@ -129,7 +130,7 @@ def worker(lifeline: bool, **flags: object) -> None:
 @_data
 @_lifeline
 def migrate(lifeline: bool, **flags: object) -> None:
-    """Bring the database to the newest schema; safe to repeat."""
+    """Migrate the database to the latest schema. Safe to run again."""
     from jobs.settings import Settings
     from webapp import logs
     from webapp.supervisor import lifeline as lifeline_
@@ -145,7 +146,7 @@ def migrate(lifeline: bool, **flags: object) -> None:
 @click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @_data
 def retry(upload_id: int, **flags: object) -> None:
-    """Import an upload that failed or was cancelled again, from where it stopped."""
+    """Retry a failed or cancelled upload. Its import continues where it stopped."""
     from jobs import uploads
     from jobs.changes import Changes
     from jobs.settings import Settings
@@ -153,59 +154,59 @@ def retry(upload_id: int, **flags: object) -> None:
     settings = Settings.load(**flags)
     with _database(settings) as database, Changes.opened(settings, database) as changes:
         upload = changes.make(lambda connection: uploads.retry(connection, upload_id))
-    whom = "reports of its script" if upload.is_external else "a worker"
-    click.echo(f"Upload #{upload.id} ({upload.filename}) waits for {whom} again.")
+    state = "waiting for its external script" if upload.is_external else "queued"
+    click.echo(f"Upload #{upload.id} ({upload.filename}) is {state} again.")
 
 
 @main.command()
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--dataset", metavar="NAME", default="", help="Dataset for the rows.  [default: one after the file]")
-@click.option("--url", help="Where the server is.  [default: http://127.0.0.1:8000]")
+@click.option("--dataset", metavar="NAME", default="", help="Dataset for the rows.  [default: named after the file]")
+@click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]")
 @click.pass_context
 def load(context: click.Context, files: tuple[Path, ...], dataset: str, url: str | None) -> None:
-    """Upload files to a running server, and watch each until every row is in.
+    """Upload files to a running server and follow each import to its end.
 
-    The exit status is 0 when every row of every file is in, 1 when some are not, 2 when a file could not be sent.
+    Exit status: 0 if all rows of all files were imported, 1 if some were not, 2 if a file could not be sent.
     """
     from jobs.settings import Settings
     from webapp.client import load as client
     from webapp.client import remote
 
-    context.exit(client.run(files, dataset, remote.server_of(url, Settings.load)))
+    context.exit(client.run(files, dataset, remote.server_url(url, Settings.load)))
 
 
 @main.command()
 @click.argument("upload_id", metavar="[ID]", required=False, type=click.IntRange(1, 2**63 - 1))
-@click.option("--url", help="Where the server is.  [default: http://127.0.0.1:8000]")
+@click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]")
 @click.pass_context
 def watch(context: click.Context, upload_id: int | None, url: str | None) -> None:
-    """Print what a running server says of its uploads, a line a change; or of one upload, until its end.
+    """Print each change of a running server's uploads as a line; with an ID, follow that upload to its end.
 
-    It comes back by itself when the connection breaks. With an ID the exit status is 0 when every row of the upload is
-    in, 1 when it failed, was cancelled or has rows that failed; 2 when there is no such upload or no server.
+    The command reconnects when the connection is lost. Exit status with an ID: 0 if all rows were imported; 1 if the
+    upload failed, was cancelled or has failed rows; 2 if the upload does not exist or no server responds.
     """
     from jobs.settings import Settings
     from webapp.client import remote
     from webapp.client import watch as client
 
-    context.exit(client.run(upload_id, remote.server_of(url, Settings.load)))
+    context.exit(client.run(upload_id, remote.server_url(url, Settings.load)))
 
 
 @main.group()
 def dataset() -> None:
-    """Declare the shape of rows, as a Table Schema, before any file comes."""
+    """Declare datasets with a Table Schema, list them, and show their schemas."""
 
 
 @dataset.command()
 @click.argument("name")
 @click.argument("schema", metavar="SCHEMA.json", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--mode", type=click.Choice(["insert", "upsert"]), default="insert", show_default=True,
-              help="Whether a row whose key is there already fails, or replaces it.")  # fmt: skip
+              help="What to do with a row whose key already exists: reject it, or replace the old row.")  # fmt: skip
 @_data
 def add(name: str, schema: str, mode: str, **flags: object) -> None:
-    """Declare a dataset; - reads its schema from stdin."""
+    """Declare a dataset. Use - to read its schema from stdin."""
     from jobs.datasets import Mode
     from jobs.settings import Settings
     from webapp import dataset_commands
@@ -218,7 +219,7 @@ def add(name: str, schema: str, mode: str, **flags: object) -> None:
 @dataset.command("list")
 @_data
 def list_(**flags: object) -> None:
-    """Name every dataset, with its mode, its rows and its columns."""
+    """List all datasets with their mode and their numbers of rows and columns."""
     from jobs.settings import Settings
     from webapp import dataset_commands
 
@@ -230,7 +231,7 @@ def list_(**flags: object) -> None:
 @click.argument("name")
 @_data
 def show(name: str, **flags: object) -> None:
-    """Print a dataset's schema, as `add` takes it."""
+    """Print the schema of a dataset, in the format that `add` reads."""
     from jobs.settings import Settings
     from webapp import dataset_commands
 
@@ -240,7 +241,7 @@ def show(name: str, **flags: object) -> None:
 
 @contextmanager
 def _database(settings: "Settings") -> Iterator["Database"]:
-    """The database of the settings, with the newest schema."""
+    """The database of the settings, migrated to the latest schema."""
     from jobs.database import Database
 
     _prepare(settings)
@@ -252,7 +253,7 @@ def _database(settings: "Settings") -> Iterator["Database"]:
 
 
 def _prepare(settings: "Settings") -> None:
-    """Make the data folder and the newest schema, which several processes may do at once; `serve` did it already."""
+    """Create the data folder and migrate the database. Several processes may do so at once; `serve` has done it."""
     from importlib.util import find_spec
 
     from sqlalchemy.exc import OperationalError
@@ -263,7 +264,7 @@ def _prepare(settings: "Settings") -> None:
 
     if settings.database.startswith("postgresql") and find_spec("psycopg") is None:
         raise CannotStartError(
-            "DATABASE_URL names a PostgreSQL database, but psycopg, the driver for it, is not installed. "
+            "DATABASE_URL names a PostgreSQL database, but its driver, psycopg, is not installed. "
             "Install it with: pip install 'bulk-upload[postgres]'"
         )
     data_folder.prepare(settings.data)

@@ -1,4 +1,4 @@
-"""What `bulk-upload dataset` does: declare a dataset, list them, show one's schema."""
+"""The commands `bulk-upload dataset add`, `list` and `show`."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
 
 
 def show_all(database: Database) -> None:
-    """A line each: name, mode, rows, columns."""
+    """Print a line per dataset: name, mode, rows, columns."""
     with database.reading() as connection:
         found = datasets.all_with_row_counts(connection)
     if not found:
@@ -39,7 +39,7 @@ def show_all(database: Database) -> None:
 
 
 def show(database: Database, name: str) -> None:
-    """The schema on stdout, as `add` takes it; on stderr what is not part of it. Raises DatasetNotFoundError."""
+    """Print the schema on stdout as `add` reads it, and mode and row count on stderr. Raises DatasetNotFoundError."""
     with database.reading() as connection:
         dataset = datasets.get(connection, name)
         rows = datasets.row_count(connection, dataset)
@@ -65,7 +65,7 @@ def _json(content: bytes, source: str) -> Any:
         raise SchemaError([f"{source} is not JSON: line {error.lineno}, column {error.colno}: {what}."]) from error
     except UnicodeDecodeError as error:
         raise SchemaError(
-            [f"{source} is not JSON: its byte {error.start + 1:,} is not {error.encoding.upper()}."]
+            [f"{source} is not JSON: byte {error.start + 1:,} is not valid {error.encoding.upper()}."]
         ) from error
     except RecursionError as error:
         raise SchemaError([f"{source} is nested too deeply."]) from error

@@ -1,4 +1,4 @@
-"""What can go wrong in the web application, beyond the errors of `jobs`."""
+"""Errors of the web application, in addition to those of `jobs`."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,29 @@ from jobs.errors import BulkUploadError
 
 
 class CannotStartError(BulkUploadError):
-    """This process cannot begin its work: what is in the way, and what to do about it."""
+    """The process cannot start. The text says why and what to do."""
 
 
 class InvalidQueryError(BulkUploadError):
-    """A query parameter of the address has a value that is not possible."""
+    """A query parameter has an invalid value."""
 
     def __init__(self, parameter: str, problem: str) -> None:
-        """problem: the rest of the sentence, which says what the parameter must be."""
+        """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
         self.parameter = parameter
 
 
 class InvalidHeaderError(BulkUploadError):
-    """A header of the request has a value that is not possible."""
+    """A request header has an invalid value."""
 
     def __init__(self, header: str, problem: str) -> None:
-        """problem: the rest of the sentence, which says what the header must be."""
+        """problem: the rest of the sentence: what the header must be."""
         super().__init__(f"`{header}` {problem}")
         self.header = header
 
 
 class InvalidBodyError(BulkUploadError):
-    """The JSON of a request is not what it should be. problems: the path of each wrong thing, and what is wrong."""
+    """The JSON body of a request is invalid. problems: path and description of each problem."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {what}" if path else what for path, what in problems))
@@ -36,8 +36,8 @@ class InvalidBodyError(BulkUploadError):
 
 
 class BodyTooLargeError(BulkUploadError):
-    """The JSON of a request is larger than the server reads."""
+    """The JSON body of a request exceeds the size limit."""
 
 
 class TooManyStreamsError(BulkUploadError):
-    """This process holds as many event streams open as it may."""
+    """This process, or one client address, already has its maximum number of open event streams."""

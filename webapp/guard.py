@@ -1,4 +1,4 @@
-"""What every request passes: who may send it, and what browsers are told about the answer. Plain ASGI, no buffering."""
+"""Middleware: rejects requests that are not allowed, and adds security headers. Plain ASGI, no buffering."""
 
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -13,7 +13,7 @@ from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-#: What browsers are told with every answer.
+#: Security headers of every response.
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -25,10 +25,10 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what another site's page sends in a visitor's name, and, unless open, names that are not this machine's.
+    """Rejects changes that another website's page requests and, with `loopback_only`, hosts that are not loopback.
 
-    Nobody signs in yet, so on loopback the visitor's own browser is the one way in for a stranger: by a form on
-    another site (told by Sec-Fetch-Site or Origin) or by a name that resolves to 127.0.0.1 (told by Host).
+    There is no sign-in yet. On loopback an attacker can only use the visitor's own browser: through a form on another
+    website (detected by Sec-Fetch-Site or Origin) or a name that resolves to 127.0.0.1 (detected by Host).
     """
 
     def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
@@ -47,24 +47,24 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        reason = self._refusal(scope["method"], Headers(scope=scope))
+        reason = self._rejection(scope["method"], Headers(scope=scope))
         app = self._app if reason is None else _forbidden(scope, reason)
         await app(scope, receive, with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> str | None:
+    def _rejection(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if self._loopback_only and not is_loopback(_split(f"//{host}").hostname or ""):
             return (
-                f"This server takes requests for localhost only, and this one was for “{host}”. Start the server with"
-                " --open to allow other names."
+                f"This server accepts requests for localhost only, and this one was for “{host}”. Start the server with"
+                " --open to allow other host names."
             )
         if method not in _SAFE_METHODS and _is_foreign(headers, host):
-            return "A page of another website sent this request. Only this server's own pages may change anything."
+            return "A page of another website sent this request. Only this server's own pages may change data."
         return None
 
 
 def _forbidden(scope: Scope, reason: str) -> Response:
-    """Problem details for programs, the bare sentence for people: no page is rendered for a name that is not ours."""
+    """Problem details for programs, plain text for people: a foreign host name gets no page."""
     if wants_json(Request(scope)):
         details = problem(HTTPStatus.FORBIDDEN, "Request not allowed", reason)
         return JSONResponse(details, HTTPStatus.FORBIDDEN, media_type=MEDIA_TYPE)
@@ -80,7 +80,7 @@ def _is_foreign(headers: Headers, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Whether only this machine can connect to a host."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -88,7 +88,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    """Of what cannot be understood, nothing."""
+    """The parts of a URL; all empty if it is invalid."""
     try:
         return urlsplit(url)
     except ValueError:

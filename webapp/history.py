@@ -1,4 +1,4 @@
-"""Which part of the history a page shows."""
+"""The filters and the page of the history that a request asks for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,36 +16,36 @@ PAGE_SIZE = 25
 
 @dataclass(frozen=True)
 class HistoryView(HistoryQuery):
-    """A query, and where its page begins. cursor: the newest id on the page, None for the newest there are."""
+    """A query and one page of its results. cursor: the newest id on the page, None for the first page."""
 
     cursor: int | None = None
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From `q`, `status` and `cursor`; others are not looked at. Raises InvalidQueryError."""
+        """From `q`, `status` and `cursor`; others are ignored. Raises InvalidQueryError."""
         status, cursor = query.get("status"), query.get("cursor")
         if status is not None and status not in list(Status):
             raise InvalidQueryError("status", f"must be one of {', '.join(Status)}.")
         if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
-            raise InvalidQueryError("cursor", "must be the number of an upload.")
+            raise InvalidQueryError("cursor", "must be the id of an upload.")
         return cls(
-            search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL takes no NUL
+            search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL rejects NUL
             status=None if status is None else Status(status),
             cursor=None if cursor is None else int(cursor),
         )
 
     @property
     def is_newest(self) -> bool:
-        """Whether every new upload belongs on it, at the top."""
+        """Whether this is the first page without filters, which shows every new upload at the top."""
         return self == HistoryView()
 
     @property
     def is_filtered(self) -> bool:
-        """Whether an upload may come to belong to it, or cease to, by what becomes of it."""
+        """Whether a change of an upload can add it to the view or remove it."""
         return bool(self.search or self.status)
 
     def includes(self, event: Event) -> bool:
-        """Whether the upload belongs to it now: on this page, or behind it if that is full."""
+        """Whether the upload now belongs on this page, or on a later one if this page is full."""
         is_behind = self.cursor is None or event.file_id <= self.cursor
         return is_behind and self.matches(event.filename, event.dataset, event.status)
 

@@ -1,16 +1,16 @@
-"""The log: one line an event on stderr, the same for every process."""
+"""The log: one line per event on stderr, in the same format for every process."""
 
 import logging
 import sys
 
 from jobs.settings import Settings
 
-#: Loggers of libraries whose everyday sentences say nothing to whoever runs this.
+#: Loggers of libraries whose INFO messages do not help an operator.
 CHATTY = ("alembic", "asyncio", "uvicorn")
 
 
 def configure(settings: Settings, role: str) -> None:
-    """Send every logger of this process to stderr, each line with its time, level, and this process's role and id."""
+    """Log to stderr. Each line has the time, the level, and the role and id of this process."""
     line = f"%(asctime)s %(levelname)-7s {role}[%(process)d] %(message)s"
     logging.basicConfig(level=settings.log_level, format=line, datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr)
     if settings.log_level != "DEBUG":

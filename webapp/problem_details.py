@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457), the JSON in which programs are told what went wrong."""
+"""Problem details (RFC 9457): the JSON that describes an error to programs."""
 
 from http import HTTPStatus
 from typing import Any

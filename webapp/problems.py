@@ -1,4 +1,4 @@
-"""Errors → answers: a page for people, problem details (RFC 9457) for programs."""
+"""Errors → responses: a page for people, problem details (RFC 9457) for programs."""
 
 import logging
 from http import HTTPStatus
@@ -62,44 +62,44 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
 
 
 def details(error: BulkUploadError) -> dict[str, Any]:
-    """One of ours as problem details. errors: the path of each wrong thing in a body. Raises what nobody foresaw."""
+    """An error as problem details. errors: path and description of each problem in a body. Raises an unlisted error."""
     for kind, status, title in _STATUSES:
         if isinstance(error, kind):
             found = problem(status, title, str(error))
             if isinstance(error, InvalidBodyError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
             return found
-    raise error  # one that nobody should come upon here: a defect
+    raise error  # a defect: no request should cause it
 
 
 class Problems:
-    """Exception handlers, which need the templates."""
+    """Exception handlers. They render pages with the templates."""
 
     def __init__(self, templates: Templates) -> None:
         self._templates = templates
 
-    async def known(self, request: Request, error: Exception) -> Response:
-        """One of ours: its text is for people."""
+    async def expected(self, request: Request, error: Exception) -> Response:
+        """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
         return self._answer(request, details(error))
 
-    async def database_away(self, request: Request, error: Exception) -> Response:
+    async def database_unavailable(self, request: Request, error: Exception) -> Response:
         """The database does not respond: the client may try again soon."""
         log.warning("The database cannot be reached: %s", getattr(error, "orig", error))
         detail = "The database cannot be reached at the moment. Please try again shortly."
         return self._answer(request, problem(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable", detail))
 
     async def http(self, request: Request, error: Exception) -> Response:
-        """One of Starlette's: no such page, wrong method."""
+        """An error of Starlette: unknown path, wrong method."""
         assert isinstance(error, HTTPException)
         status = HTTPStatus(error.status_code)
         detail = "There is nothing at this address." if status == 404 else error.detail
         title = "Page not found" if status == 404 else status.phrase
         return self._answer(request, problem(status, title, detail), dict(error.headers or {}))
 
-    async def unforeseen(self, request: Request, _error: Exception) -> Response:
-        """A defect: the server logs it with its traceback, and tells the client nothing of that."""
-        detail = "The server could not complete this request because of an error of its own. Please try again."
+    async def unexpected(self, request: Request, _error: Exception) -> Response:
+        """A defect. The server logs the traceback; the client does not see it."""
+        detail = "The server could not complete this request because of an internal error. Please try again."
         # Starlette sends this response outside the guard, which adds these headers to every other response.
         found = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", detail)
         return self._answer(request, found, dict(HEADERS))
@@ -110,6 +110,6 @@ class Problems:
             headers = {"Retry-After": str(RETRY_AFTER), **(headers or {})}
         if wants_json(request):
             return JSONResponse(found, status, headers, MEDIA_TYPE)
-        if "text/event-stream" in request.headers.get("accept", ""):  # nobody would read a page
+        if "text/event-stream" in request.headers.get("accept", ""):  # an EventSource cannot show a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
         return HTMLResponse(self._templates.render("error.html", found), status, headers)

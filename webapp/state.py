@@ -1,11 +1,11 @@
-"""What a request finds in `request.state`: made once, when the process starts."""
+"""The typed `request.state`. The process creates its objects once, when it starts."""
 
 from typing import TYPE_CHECKING, TypedDict
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
-if TYPE_CHECKING:  # what uses the state is named by it: only its types
+if TYPE_CHECKING:  # these modules use the state themselves
     from jobs.changes import Changes
     from jobs.database import Database
     from jobs.queue import UploadQueue
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what uses the state is named by it: only its types
 
 
 class AppState(TypedDict):
-    """One of each for the process, made in app.py."""
+    """Shared objects of the process, created in app.py."""
 
     settings: "Settings"
     database: "Database"
@@ -37,7 +37,7 @@ AppRequest = Request[AppState]
 
 
 class IdConvertor(Convertor[int]):
-    """An upload's number in a path: one that no database can have is no address."""
+    """An upload id in a path. A number too large for the database matches no route."""
 
     regex = "[0-9]{1,18}"
 

@@ -1,4 +1,4 @@
-"""Jinja: templates into HTML, the addresses of static files, and the filters for numbers, sizes and times."""
+"""Jinja templates: rendering, URLs of static files, and filters for numbers, sizes and times."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 
 def _folder(name: str) -> Path:
-    """A folder that the wheel holds inside of this package, and the source tree beside it."""
+    """A folder that is inside this package in the wheel, and beside it in the source tree."""
     package = Path(__file__).parent
     packed = package / name
     return packed if packed.is_dir() else package.parent / name
@@ -22,7 +22,7 @@ TEMPLATES = _folder("templates")
 
 
 class Templates:
-    """Renders pages and partials. In a page `static(path)` is a file's address, which changes with its content."""
+    """Renders pages and partials. In a template `static(path)` is a file's URL, which changes with its content."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -45,7 +45,7 @@ def number(value: int) -> str:
 
 
 def size(value: int) -> str:
-    """Bytes as people say them: 31.1 MB."""
+    """Bytes in decimal units: 31.1 MB."""
     if value < 1000:
         return "1 byte" if value == 1 else f"{value} bytes"
     amount, unit = value / 1000, "kB"
@@ -57,7 +57,7 @@ def size(value: int) -> str:
 
 
 def when(moment: datetime) -> Markup:
-    """A <time> in UTC, which the page shows in the reader's own zone."""
+    """A <time> in UTC; a script shows it in the reader's time zone."""
     moment = moment.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(
         moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M")

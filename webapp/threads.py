@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What `work` returns. Who is cancelled meanwhile goes only when the thread has ended: what it uses may be closed
-    right after."""
+    """Run `work` in a thread and return its result. A cancelled caller still waits for the thread to end, because what
+    the thread uses may be closed next."""
     task = asyncio.ensure_future(anyio.to_thread.run_sync(work))
     try:
         return await asyncio.shield(task)

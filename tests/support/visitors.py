@@ -110,7 +110,7 @@ class Visitor:
         self.name = f"visitor {number} of {path}"
         self.connections = 0
         #: The newest seq of each upload received on this connection.
-        self.told: dict[int, int] = {}
+        self.seqs: dict[int, int] = {}
         self.is_connected = self.is_finished = self.has_left = False
         self.violations: list[str] = []
 
@@ -130,12 +130,12 @@ class Visitor:
         """A sentence about the first difference between these final states and what it has, "" if there is none."""
         raise NotImplementedError
 
-    def is_told(self, upload_id: int, seq: int, *, again: bool = False) -> None:
+    def check_order(self, upload_id: int, seq: int, *, again: bool = False) -> None:
         """Check a state against earlier ones on this connection. again: the same one may arrive twice."""
-        before = self.told.get(upload_id, 0)
+        before = self.seqs.get(upload_id, 0)
         if seq < before or (seq == before and not again):
             self.violates(f"received seq {seq} of upload {upload_id} after {before}")
-        self.told[upload_id] = seq
+        self.seqs[upload_id] = seq
 
     def violates(self, what: str) -> None:
         self.violations.append(f"{self.name} {what} on connection {self.connections}")
@@ -153,7 +153,7 @@ class Visitor:
         reader, writer = await asyncio.open_connection(sock=await self._connect(), limit=READ_AHEAD)
         self._transport = writer.transport
         self.connections += 1
-        self.told = {}
+        self.seqs = {}
         self._begin()
         answer = Answer(self._dispatch)
         self.make_plan()
@@ -249,7 +249,7 @@ class Script(Visitor):
     def hear(self, message: Message) -> None:
         state = state_in(message.data)
         upload_id, seq = state["file_id"], state["seq"]
-        self.is_told(upload_id, seq)
+        self.check_order(upload_id, seq)
         if self._upload_id not in (None, upload_id):
             self.violates(f"received upload {upload_id}")
         if upload_id not in self.known or self.known[upload_id]["seq"] < seq:
@@ -266,8 +266,8 @@ class Script(Visitor):
             expected, actual = vars(Event.from_upload(upload)), self.known.get(upload.id)
             if actual != expected:
                 return f"{self.name} has {actual}, not {expected}"
-            if self.told.get(upload.id, upload.seq) != upload.seq:
-                return f"{self.name} received seq {self.told[upload.id]} last on its last connection, not {upload.seq}"
+            if self.seqs.get(upload.id, upload.seq) != upload.seq:
+                return f"{self.name} received seq {self.seqs[upload.id]} last on its last connection, not {upload.seq}"
         if self._upload_id is not None and not self.is_finished:
             return f"{self.name} did not receive the end of the stream"
         return ""
@@ -294,7 +294,7 @@ class Page(Visitor):
             self._toasts.add(toast)
 
     def show(self, upload_id: int, seq: int, status: str) -> None:
-        self.is_told(upload_id, seq, again=True)  # its position in the queue may change
+        self.check_order(upload_id, seq, again=True)  # its position in the queue may change
         self.shown[upload_id] = seq, status
 
     def _expected(self, uploads: Mapping[int, Upload]) -> list[Upload]:
@@ -330,7 +330,7 @@ class History(Page):
         if is_table:
             self.shown.clear()
         for upload_id, seq, status in ROW.findall(message.data):
-            if status in ENDS and not is_table and self.told.get(int(upload_id), 0) < int(seq):
+            if status in ENDS and not is_table and self.seqs.get(int(upload_id), 0) < int(seq):
                 self._ended.add(int(upload_id))
             self.show(int(upload_id), int(seq), status)
 

@@ -1,4 +1,4 @@
-"""The command line: what it understands, what it refuses, what it loads."""
+"""The command line: options, errors, and what it imports."""
 
 import os
 import re
@@ -40,21 +40,21 @@ def test_help_names_every_command() -> None:
     ]
 
 
-def test_what_only_the_supervisor_uses_is_not_shown() -> None:
+def test_options_for_the_supervisor_are_hidden() -> None:
     result = CliRunner().invoke(main, ["web", "--help"])
 
     assert "--lifeline" not in result.output
     assert "--fd" not in result.output
 
 
-def test_each_wrong_setting_is_named_on_a_line_of_its_own() -> None:
+def test_each_invalid_setting_is_reported_on_its_own_line() -> None:
     result = run("serve", "--port", "70000", BULK_UPLOAD_WORKERS="many")
 
     assert result.returncode == 2
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["PORT", "WORKERS"]
 
 
-def test_an_option_wins_over_the_environment() -> None:
+def test_an_option_takes_precedence_over_the_environment() -> None:
     result = run("serve", "--port", "70000", BULK_UPLOAD_PORT="8000")
 
     assert result.returncode == 2
@@ -62,28 +62,28 @@ def test_an_option_wins_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "web"])
-def test_an_address_that_others_can_reach_is_refused(command: str, tmp_path: Path) -> None:
+def test_a_non_loopback_address_is_rejected_without_open(command: str, tmp_path: Path) -> None:
     result = run(command, "--data", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
 
     assert result.returncode == 2
     assert "--open" in result.stderr
 
 
-def test_an_unknown_host_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_host_is_rejected(tmp_path: Path) -> None:
     result = run("serve", "--data", str(tmp_path), "--host", "no such host")
 
     assert result.returncode == 2
-    assert result.stderr == "HOST: no such host is not an address or a name that this machine knows.\n"
+    assert result.stderr == "HOST: no such host is not an address, or a name that this machine can resolve.\n"
 
 
-def test_migrate_makes_the_database_and_can_be_repeated(tmp_path: Path) -> None:
+def test_migrate_creates_the_database_and_can_run_again(tmp_path: Path) -> None:
     results = [run("migrate", "--data", str(tmp_path / "data")) for _ in range(2)]
 
     assert [result.returncode for result in results] == [0, 0], results
     assert (tmp_path / "data" / "bulk_upload.db").exists()
 
 
-def test_a_missing_driver_for_postgresql_is_a_sentence_that_says_how_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_postgresql_driver_is_reported_with_install_instructions(tmp_path: Path) -> None:
     without = "import sys; sys.modules['psycopg'] = None; from webapp.cli import main; main()"
     result = subprocess.run(
         [sys.executable, "-c", without, "migrate", "--data", tmp_path / "data"],
@@ -96,12 +96,12 @@ def test_a_missing_driver_for_postgresql_is_a_sentence_that_says_how_to_get_it(t
 
     assert result.returncode == 1
     assert result.stderr == (
-        "DATABASE_URL names a PostgreSQL database, but psycopg, the driver for it, is not installed. "
+        "DATABASE_URL names a PostgreSQL database, but its driver, psycopg, is not installed. "
         "Install it with: pip install 'bulk-upload[postgres]'\n"
     )
 
 
-def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported_without_the_password(tmp_path: Path) -> None:
     url = "postgresql://someone:secret@127.0.0.1:1/nowhere"
     result = run("migrate", "--data", str(tmp_path / "data"), DATABASE_URL=url)
 
@@ -112,14 +112,14 @@ def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(tmp_
 
 
 @pytest.mark.parametrize("module", ["webapp.cli", "webapp.supervisor.serve", "webapp.server.process"])
-def test_no_process_but_the_worker_loads_pandas(module: str) -> None:
+def test_only_the_worker_imports_pandas(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'pandas', 'pyarrow', 'numpy'}} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert result.stdout == "[]\n"
 
 
-def test_the_command_line_loads_nothing_heavy() -> None:
+def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = {"pydantic", "sqlalchemy", "starlette", "uvicorn", "rq", "httpx", "rich"}
     code = f"import sys, webapp.cli; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

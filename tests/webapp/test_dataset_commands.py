@@ -115,7 +115,7 @@ def test_an_upsert_without_a_key_is_refused() -> None:
     [
         (b'{"fields": [\n  {"name": "id",,}\n]}', "line 2, column 17: "),
         (b"", "line 1, column 1: "),
-        (b'{"fields": "\xff"}', "its byte 13 is not UTF-8."),
+        (b'{"fields": "\xff"}', "byte 13 is not valid UTF-8."),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_place(content: bytes, sentence: str, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_retry_is_recorded_told_to_both_channels_and_enqueued(settings: Settin
     queue.close()
     now = changed(settings, lambda connection: uploads.get(connection, upload.id))
 
-    assert (result.exit_code, result.output) == (0, "Upload #1 (june.csv) waits for a worker again.\n")
+    assert (result.exit_code, result.output) == (0, "Upload #1 (june.csv) is queued again.\n")
     assert now.status is Status.PENDING
     assert sorted(message["channel"].decode() for message in heard if message) == sorted(channels(upload.id))
     assert {json.loads(message["data"])["seq"] for message in heard if message} == {now.seq}
@@ -197,7 +197,7 @@ def test_a_retry_while_redis_is_away_is_recorded_all_the_same(
     monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
     result = run("retry", upload.id)
 
-    assert (result.exit_code, result.stdout) == (0, "Upload #1 (june.csv) waits for a worker again.\n")
+    assert (result.exit_code, result.stdout) == (0, "Upload #1 (june.csv) is queued again.\n")
     assert changed(settings, lambda connection: uploads.get(connection, upload.id)).status is Status.PENDING
 
 

@@ -55,9 +55,7 @@ def test_a_page_of_another_site_may_change_nothing(method: str, headers: dict[st
     answer = ask(method, "127.0.0.1:8000", headers)
 
     assert answer.status_code == 403
-    assert (
-        answer.text == "A page of another website sent this request. Only this server's own pages may change anything."
-    )
+    assert answer.text == "A page of another website sent this request. Only this server's own pages may change data."
     assert answer.headers.keys() >= HEADERS
 
 

@@ -47,7 +47,7 @@ def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = T
 
     async def ask() -> httpx.Response:
         problems = Problems(Templates())
-        handlers = {BulkUploadError: problems.known, HTTPException: problems.http, Exception: problems.unforeseen}
+        handlers = {BulkUploadError: problems.expected, HTTPException: problems.http, Exception: problems.unexpected}
         app = Starlette(routes=[Route("/{path:path}", stumble)], exception_handlers=handlers)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=not hidden)) as client:
             return await client.get(f"http://localhost{path}", headers={"Accept": accept})
@@ -112,7 +112,7 @@ def test_a_defect_tells_nothing_of_itself(error: Exception, path: str) -> None:
 
     assert found.status_code == 500
     assert "Internal error" in found.text
-    assert "an error of its own" in found.text
+    assert "an internal error" in found.text
     assert "secret" not in found.text
     assert "Traceback" not in found.text
 

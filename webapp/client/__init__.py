@@ -1,1 +1,1 @@
-"""What runs in somebody's terminal: `bulk-upload load` and `watch`, which talk to a server over HTTP."""
+"""The commands `bulk-upload load` and `bulk-upload watch`, clients of a server over HTTP."""

@@ -1,5 +1,4 @@
-"""The states of one upload, or of all, as a server tells them on its event streams: each once, however often the
-connection breaks."""
+"""Follows one upload, or all, on a server's event streams. Reports each state once, across reconnections."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,21 +8,21 @@ from typing import Any, Self
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from webapp.client.remote import Remote, ServerAwayError
+from webapp.client.remote import Remote, ServerUnavailableError
 
-#: Seconds to wait for a sign of life on a stream, which the server gives each 15 s: three may be missed.
+#: Seconds to wait for data on a stream. The server sends a heartbeat every 15 s, so three may be missed.
 STREAM_TIMEOUT = httpx.Timeout(45, connect=5)
-#: Seconds between a stream that was cut and each try to open it again.
+#: Seconds before each attempt to reopen a stream; the last value repeats.
 PAUSES = (0.5, 1.0, 2.0, 5.0)
-#: Tries, some five minutes, after which who is not patient gives up: a server that restarts or moves is back by then.
-TRIES = 63
+#: Attempts to reopen a stream: about five minutes, enough for a server to restart or move.
+MAX_ATTEMPTS = 63
 
-ENDS = frozenset({"completed", "failed", "cancelled"})
+FINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
 class State:
-    """What is asked of an upload's state; a newer server may say more. progress: percent. error: a sentence."""
+    """The fields of a state that this client uses; others are ignored. progress: percent. error: a sentence."""
 
     file_id: int
     seq: int
@@ -37,24 +36,24 @@ class State:
     timestamp: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self:
-        """Raises KeyError when it is no upload's state."""
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError if a field is missing."""
         return cls(**{field.name: _one_line(data[field.name]) for field in fields(cls)})
 
     @property
     def is_over(self) -> bool:
-        return self.status in ENDS
+        return self.status in FINAL_STATUSES
 
 
 def _one_line(value: Any) -> Any:
-    """Text without line ends, and without what would steer a terminal; anything else as it is."""
+    """Text without line breaks and terminal control characters; other values unchanged."""
     if not isinstance(value, str):
         return value
     return "".join(character for character in " ".join(value.split()) if character.isprintable())
 
 
 def outcome(state: State, page: str) -> tuple[str, int]:
-    """How an import ended, and the exit status for it. page: where a person can look at it."""
+    """How an import ended, and the exit status for it. page: address of the upload's page."""
     if state.status == "failed":
         return f"failed: {state.error}", 1
     if state.status == "cancelled":
@@ -69,7 +68,7 @@ def rows(count: int) -> str:
 
 
 class Follower:
-    """Follows one upload at a server, or all of them."""
+    """Follows one upload on a server, or all of them."""
 
     def __init__(
         self,
@@ -78,41 +77,41 @@ class Follower:
         *,
         patient: bool = False,
         on_open: Callable[[], None] = lambda: None,
-        on_away: Callable[[], None] = lambda: None,
+        on_disconnect: Callable[[], None] = lambda: None,
     ) -> None:
-        """patient: a server that goes away is waited for, however long.
+        """patient: keep trying to reconnect without a limit.
 
-        on_open: called when the stream is open, at first and after the server was away. on_away: when it is noticed
-        that it is.
+        on_open: called when the stream opens, and each time it opens again. on_disconnect: called when the server
+        stops responding, or does not respond at first.
         """
         self._remote = remote
         self._upload_id = upload_id
         self._patient = patient
         self._on_open = on_open
-        self._on_away = on_away
+        self._on_disconnect = on_disconnect
         self._is_open: bool | None = None
         self._last_id = ""
         self._seqs: dict[int, int] = {}
-        self._tries = 0
+        self._attempts = 0
 
     def states(self) -> Iterator[State]:
-        """Each state as it comes. Those of one upload end with its end; those of all do not.
+        """Each state as it arrives. Ends with the final state of one upload; never ends for all uploads.
 
-        Raises RemoteError when the server has no such stream, ServerAwayError when it stays away.
+        Raises RemoteError if the server has no such stream, ServerUnavailableError if it stops responding.
         """
         while True:
             opened = False
             try:
                 for event in self._events():
                     opened = True
-                    if (state := self._news(event)) is not None:
+                    if (state := self._new_state(event)) is not None:
                         yield state
                         if self._upload_id is not None and state.is_over:
                             return
             except httpx.TransportError:
-                pass  # the stream was cut, or could not be opened
+                pass  # the stream broke, or could not be opened
             if not opened:
-                self._note(is_open=False)
+                self._set_open(is_open=False)
             self._pause()
 
     def _events(self) -> Iterator[ServerSentEvent | None]:
@@ -123,47 +122,47 @@ class Follower:
             response = source.response
             if response.is_server_error:
                 return
-            if response.status_code == 204:  # at the end of which it has told already
+            if response.status_code == 204:  # the server has already sent the final state
                 yield None
-                yield self._end()
+                yield self._final_event()
                 return
             if response.status_code != 200 or not response.headers.get("content-type", "").startswith("text/event-st"):
                 response.read()
-                self._remote.understood(response, 0)
-            self._note(is_open=True)
+                self._remote.parse_upload(response, 0)
+            self._set_open(is_open=True)
             yield None
             yield from source.iter_sse()
 
-    def _end(self) -> ServerSentEvent:
-        """The state in which the upload ended, asked for."""
+    def _final_event(self) -> ServerSentEvent:
+        """The final state of the upload, requested from the API."""
         response = self._remote.client.get(f"/api/v1/uploads/{self._upload_id}")
-        self._remote.understood(response, 200)
+        self._remote.parse_upload(response, 200)
         self._seqs.clear()
         return ServerSentEvent("bulk_upload_end", response.text, self._last_id)
 
-    def _news(self, event: ServerSentEvent | None) -> State | None:
-        """The state that an event tells, if it was not told before."""
+    def _new_state(self, event: ServerSentEvent | None) -> State | None:
+        """The state in an event, unless it was reported before."""
         if event is None or not event.data:
             return None
         if event.event == "ping" and not self._last_id and self._upload_id is None:
-            self._last_id = event.data  # the server's clock: what changes while nobody listens is told from then on
+            self._last_id = event.data  # the server's clock: a new connection gets the changes since then
         if not event.event.startswith("bulk_upload_"):
             return None
         self._last_id = max(self._last_id, event.id)
-        self._tries = 0
-        state = State.of(event.json())
+        self._attempts = 0
+        state = State.from_json(event.json())
         if state.seq <= self._seqs.get(state.file_id, 0):
             return None
         self._seqs[state.file_id] = state.seq
         return state
 
-    def _note(self, *, is_open: bool) -> None:
+    def _set_open(self, *, is_open: bool) -> None:
         if self._is_open is not is_open:
             self._is_open = is_open
-            (self._on_open if is_open else self._on_away)()
+            (self._on_open if is_open else self._on_disconnect)()
 
     def _pause(self) -> None:
-        if self._tries == TRIES and not self._patient:
-            raise ServerAwayError(f"{self._remote.name} answers no more.")
-        time.sleep(PAUSES[min(self._tries, len(PAUSES) - 1)])
-        self._tries += 1
+        if self._attempts == MAX_ATTEMPTS and not self._patient:
+            raise ServerUnavailableError(f"{self._remote.name} does not respond.")
+        time.sleep(PAUSES[min(self._attempts, len(PAUSES) - 1)])
+        self._attempts += 1

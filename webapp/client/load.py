@@ -1,4 +1,4 @@
-"""The command `bulk-upload load`: sends files to a running server, and follows each to the end of its import."""
+"""The command `bulk-upload load`: sends files to a running server and follows each import to its end."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -9,33 +9,33 @@ import click
 import httpx
 
 from webapp.client.follower import Follower, State, outcome
-from webapp.client.progress import Bars, on_terminal
-from webapp.client.remote import Remote, RemoteError, ServerAwayError
+from webapp.client.progress import ProgressBars, on_terminal
+from webapp.client.remote import Remote, RemoteError, ServerUnavailableError
 
-#: Bytes that are read from a file and sent at once.
+#: Bytes read from a file and sent at once.
 BATCH_BYTES = 1 << 18
-#: Seconds to wait for the answer to a whole file, which the server first puts on its disk.
-ANSWER_TIMEOUT = httpx.Timeout(300, connect=5)
+#: Seconds to wait for the response to an upload; the server first stores the whole file.
+RESPONSE_TIMEOUT = httpx.Timeout(300, connect=5)
 
 
 class Display(Protocol):
-    """What a person sees while files are loaded."""
+    """Shows the progress of each file."""
 
     def begin(self, name: str, size: int) -> None:
-        """A file will be sent. size: bytes."""
+        """Called before a file is sent. size: bytes."""
 
     def sent(self, size: int) -> None:
-        """So many more bytes of it were."""
+        """Called after each part of the file is sent. size: bytes of the part."""
 
     def show(self, state: State) -> None:
-        """The server has it, and this is how far it is."""
+        """Called with each state of the import."""
 
     def end(self) -> None:
-        """Nothing more will happen to it."""
+        """Called when the file is finished or abandoned."""
 
 
 class Lines:
-    """For a stderr that is no terminal: a line when a file begins; how it ended is told on stdout anyway."""
+    """For a stderr that is not a terminal: one line when a file begins. The outcome goes to stdout in any case."""
 
     def begin(self, name: str, size: int) -> None:
         click.echo(f"{name}: sending {size:,} bytes", err=True)
@@ -48,18 +48,18 @@ class Lines:
 
 
 def run(files: Sequence[Path], dataset: str, server: httpx.URL) -> int:
-    """Load files one after the other: a dataset that the first one makes is there for the next.
+    """Load files one after the other, so that a dataset that the first creates exists for the next.
 
-    dataset: the name to ask for, "" for the server's choice. Returns the exit status: 0 when every row of every file
-    is in, 1 when something failed or was cancelled, 2 when a file could not be sent, 130 after Ctrl-C.
+    dataset: the requested name, "" for the server's default. Returns the exit status: 0 if all rows of all files were
+    imported, 1 if something failed or was cancelled, 2 if a file could not be sent, 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
-        return _Loading(remote, dataset, Bars(bars) if bars else Lines()).all(files)
+        return _Loading(remote, dataset, ProgressBars(bars) if bars else Lines()).load_all(files)
 
 
 class _Loading:
-    """Several files on their way, one at a time."""
+    """Loads several files, one at a time."""
 
     def __init__(self, remote: Remote, dataset: str, display: Display) -> None:
         self._remote = remote
@@ -67,26 +67,26 @@ class _Loading:
         self._display = display
         self._upload_id: int | None = None
 
-    def all(self, files: Sequence[Path]) -> int:
+    def load_all(self, files: Sequence[Path]) -> int:
         status = 0
         for position, path in enumerate(files):
             try:
-                status = max(status, self._one(path))
+                status = max(status, self._load(path))
             except RemoteError as error:
                 click.echo(f"{_name(path)}: {error}", err=True)
                 status = 2
-                if isinstance(error, ServerAwayError):
-                    self._tell_unsent(files[position + 1 :])
+                if isinstance(error, ServerUnavailableError):
+                    self._print_unsent(files[position + 1 :])
                     break
             except KeyboardInterrupt:
-                self._tell_interrupted(path)
-                self._tell_unsent(files[position + 1 :])
+                self._print_interrupted(path)
+                self._print_unsent(files[position + 1 :])
                 return 130
             finally:
                 self._display.end()
         return status
 
-    def _one(self, path: Path) -> int:
+    def _load(self, path: Path) -> int:
         self._upload_id = None
         self._upload_id = self._send(path)
         sentence, status = outcome(self._follow(self._upload_id), self._remote.page(self._upload_id))
@@ -95,7 +95,7 @@ class _Loading:
         return status
 
     def _send(self, path: Path) -> int:
-        """The id that the server gave the file. Raises RemoteError."""
+        """Send the file and return the id of its upload. Raises RemoteError."""
         try:
             size = path.stat().st_size
             self._display.begin(_name(path), size)
@@ -104,21 +104,21 @@ class _Loading:
                 params={"filename": _name(path)} | ({"dataset": self._dataset} if self._dataset else {}),
                 headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
                 content=self._content(path, size),
-                timeout=ANSWER_TIMEOUT,
+                timeout=RESPONSE_TIMEOUT,
             )
         except OSError as error:
-            raise RemoteError(f"it cannot be read: {error.strerror}.") from error
+            raise RemoteError(f"cannot read the file: {error.strerror}.") from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self._remote.away() from error
+            raise self._remote.unavailable() from error
         except httpx.TransportError as error:
             raise RemoteError(
-                f"the connection broke before the server had confirmed it. Look at {self._remote.name}/uploads"
-                " whether it is there; if not, try again."
+                "the connection broke before the server confirmed the upload."
+                f" Check {self._remote.name}/uploads: if the file is not listed, try again."
             ) from error
-        return int(self._remote.understood(response, 201)["id"])
+        return int(self._remote.parse_upload(response, 201)["id"])
 
     def _content(self, path: Path, size: int) -> Iterator[bytes]:
-        """Of a file that grows, what was there at first."""
+        """The first `size` bytes of the file, which may have grown."""
         with path.open("rb") as file:
             while size > 0 and (data := file.read(min(BATCH_BYTES, size))):
                 yield data
@@ -126,31 +126,31 @@ class _Loading:
                 self._display.sent(len(data))
 
     def _follow(self, upload_id: int) -> State:
-        """The state in which the upload ended. Raises RemoteError when it cannot be told."""
+        """The final state of the upload. Raises RemoteError if the server does not report it."""
         try:
             for state in Follower(self._remote, upload_id).states():
                 self._display.show(state)
-        except ServerAwayError as error:
+        except ServerUnavailableError as error:
             page = self._remote.page(upload_id)
-            raise ServerAwayError(
-                f"{error} The file is there, and is imported when the server is back: {page}"
+            raise ServerUnavailableError(
+                f"{error} The server has stored the file and imports it when it runs again: {page}"
             ) from error
         return state
 
-    def _tell_interrupted(self, path: Path) -> None:
+    def _print_interrupted(self, path: Path) -> None:
         if self._upload_id is None:
-            shown = f"{self._remote.name}/uploads"
-            words = f"interrupted before the server had confirmed it. Whether it is there, {shown} shows."
+            history = f"{self._remote.name}/uploads"
+            sentence = f"interrupted before the server confirmed the upload. Check {history} for the file."
         else:
             page = self._remote.page(self._upload_id)
-            words = f"the import goes on at the server. Watch it, or cancel it, at {page}"
-        click.echo(f"{_name(path)}: {words}", err=True)
+            sentence = f"the import continues on the server. Watch or cancel it at {page}"
+        click.echo(f"{_name(path)}: {sentence}", err=True)
 
-    def _tell_unsent(self, files: Sequence[Path]) -> None:
+    def _print_unsent(self, files: Sequence[Path]) -> None:
         if files:
             click.echo(f"Not sent: {', '.join(map(_name, files))}.", err=True)
 
 
 def _name(path: Path) -> str:
-    """The file's name as text that can be printed and sent, whatever its bytes are."""
+    """The file's name as valid text, whatever its bytes are."""
     return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar a file, and words behind it."""
+"""Progress in a terminal: one bar per file, followed by a text."""
 
 import sys
 import time
@@ -9,29 +9,29 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from webapp.client.follower import State, rows
 
-#: Seconds of an import before its rate says something.
+#: Seconds of an import before its rate is meaningful.
 RATE_AFTER = 0.5
 
 
-class Bars:
-    """For a terminal: a bar that is filled once by the bytes that are sent, then by the rows that are imported."""
+class ProgressBars:
+    """For a terminal: a bar that fills with the bytes sent, then again with the rows imported."""
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = progress
         self._clock = clock
         self._task: TaskID | None = None
         self._begun: tuple[float, int] | None = None
-        self._imports = False
+        self._is_importing = False
 
     def begin(self, name: str, size: int) -> None:
-        """A file will be sent. size: bytes."""
-        self._task = self._progress.add_task(name, total=size, words=f"sending {size:,} bytes")
-        self._begun, self._imports = None, False
+        """Show a file that is about to be sent. size: bytes."""
+        self._task = self._progress.add_task(name, total=size, text=f"sending {size:,} bytes")
+        self._begun, self._is_importing = None, False
 
     def follow(self, state: State) -> None:
-        """A file is there already, and this is how far it is."""
-        self._task = self._progress.add_task(state.filename, total=100, words="")
-        self._begun, self._imports = None, True
+        """Show a file that the server already has."""
+        self._task = self._progress.add_task(state.filename, total=100, text="")
+        self._begun, self._is_importing = None, True
         self.show(state)
 
     def sent(self, size: int) -> None:
@@ -40,11 +40,11 @@ class Bars:
 
     def show(self, state: State) -> None:
         assert self._task is not None
-        if not self._imports:
+        if not self._is_importing:
             self._progress.reset(self._task)
-            self._imports = True
+            self._is_importing = True
         done, total = (state.rows_processed, state.rows_total) if state.rows_total else (state.progress, 100)
-        self._progress.update(self._task, completed=done, total=total, words=words(state, self._rate(state)))
+        self._progress.update(self._task, completed=done, total=total, text=progress_text(state, self._rate(state)))
 
     def end(self) -> None:
         if self._task is not None:
@@ -52,7 +52,7 @@ class Bars:
             self._task = None
 
     def _rate(self, state: State) -> float | None:
-        """Rows a second since they began to come; what went before was no import yet."""
+        """Rows a second since the first rows were imported; the time before is not counted."""
         if state.status != "processing":
             self._begun = None
             return None
@@ -63,10 +63,10 @@ class Bars:
         return done / seconds if seconds >= RATE_AFTER else None
 
 
-def words(state: State, rate: float | None) -> str:
-    """How far an import is. rate: rows a second, if it can be told."""
+def progress_text(state: State, rate: float | None) -> str:
+    """The progress of an import as text. rate: rows a second, None if unknown."""
     if state.status == "pending":
-        return "waiting to begin"
+        return "waiting to start"
     if state.status == "processing" and not state.rows_processed:
         return "reading the file"
     parts = [rows(state.rows_processed)]
@@ -78,7 +78,7 @@ def words(state: State, rate: float | None) -> str:
 
 
 def on_terminal() -> Progress | None:
-    """What draws the bars, on stderr; None where it is no terminal."""
+    """Draws the bars on stderr. None if stderr is not a terminal."""
     console = Console(stderr=True)
     if not (sys.stderr.isatty() and console.is_interactive):
         return None
@@ -86,9 +86,9 @@ def on_terminal() -> Progress | None:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[words]}", markup=False),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else what is piped on would come out on the terminal
+        redirect_stdout=sys.stdout.isatty(),  # otherwise piped output would appear in the terminal
     )

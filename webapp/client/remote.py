@@ -1,4 +1,4 @@
-"""A server that runs somewhere, as commands see it: where it is, and whether what it answers is ours."""
+"""The server that a command talks to: its address, and the check that its responses are those of Bulk Upload."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -9,52 +9,52 @@ import httpx
 from jobs.errors import BulkUploadError, SettingsError
 from jobs.settings import Settings
 
-#: Seconds to wait for a connection, and for an answer.
+#: Seconds to wait for a response, and for a connection.
 TIMEOUT = httpx.Timeout(60, connect=5)
-#: Never asked through a proxy, whatever the environment says.
-THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+#: Hosts that are always contacted directly, even if the environment names a proxy.
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 class RemoteError(BulkUploadError):
-    """What was asked of the server did not come about: what is wrong and what to do."""
+    """A request to the server failed. The text says why and what to do."""
 
 
-class ServerAwayError(RemoteError):
-    """No server answers, so that whatever is asked next would fare no better."""
+class ServerUnavailableError(RemoteError):
+    """The server does not respond, so further requests would fail too."""
 
 
 class Remote:
-    """One server. name: its address, as people may see it."""
+    """One server. name: its address without credentials."""
 
     def __init__(self, server: httpx.URL) -> None:
         self.client = httpx.Client(
-            base_url=server, timeout=TIMEOUT, mounts={f"all://{host}": None for host in THIS_MACHINE}
+            base_url=server, timeout=TIMEOUT, mounts={f"all://{host}": None for host in LOOPBACK_HOSTS}
         )
-        self.name = str(self.client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a password is not for the screen
+        self.name = str(self.client.base_url.copy_with(userinfo=b"")).rstrip("/")
 
     def page(self, upload_id: int) -> str:
-        """Where people can look at an upload."""
+        """Address of an upload's page."""
         return f"{self.name}/uploads/{upload_id}"
 
-    def away(self) -> ServerAwayError:
-        return ServerAwayError(
-            f"no server answers at {self.name}. Start one with `bulk-upload serve`, or say with --url where it is."
+    def unavailable(self) -> ServerUnavailableError:
+        return ServerUnavailableError(
+            f"no server responds at {self.name}. Start one with `bulk-upload serve`, or give its address with --url."
         )
 
-    def understood(self, response: httpx.Response, wanted: int) -> dict[str, Any]:
-        """The upload that was answered. Raises RemoteError with the server's sentence, if it gave one."""
+    def parse_upload(self, response: httpx.Response, expected_status: int) -> dict[str, Any]:
+        """The upload in a response. Raises RemoteError, with the server's `detail` if there is one."""
         try:
             answer = response.json()
         except ValueError:
             answer = None
         if isinstance(answer, dict):
-            if response.status_code == wanted and "id" in answer:
+            if response.status_code == expected_status and "id" in answer:
                 return answer
             if "detail" in answer:
                 raise RemoteError(str(answer["detail"]))
         raise RemoteError(
-            f"{self.name} answered {response.status_code} {response.reason_phrase}, which Bulk Upload does not say."
-            " Is it the right address?"
+            f"{self.name} answered {response.status_code} {response.reason_phrase}, which is not a response of Bulk"
+            " Upload. Check the address."
         )
 
     def __enter__(self) -> Self:
@@ -66,21 +66,22 @@ class Remote:
         self.client.close()
 
 
-def server_of(url: str | None, settings: Callable[[], Settings]) -> httpx.URL:
-    """The address of the server: the one that was given, else that of the settings. Raises SettingsError."""
+def server_url(url: str | None, settings: Callable[[], Settings]) -> httpx.URL:
+    """The address of the server: `url` if given, else from the settings. Raises SettingsError."""
     if url is None:
-        return _own(settings())
+        return _from_settings(settings())
     try:
         server = httpx.URL(url.rstrip("/"))
     except httpx.InvalidURL:
         server = httpx.URL("")
     if server.scheme not in ("http", "https") or not server.host:
-        raise SettingsError([f"URL: {url} is not a server's address. Write it like http://127.0.0.1:8000."])
+        raise SettingsError([f"URL: {url} is not the address of a server. Use a form like http://127.0.0.1:8000."])
     return server
 
 
-def _own(settings: Settings) -> httpx.URL:
+def _from_settings(settings: Settings) -> httpx.URL:
     if not settings.port:
-        raise SettingsError(["PORT: 0 is whichever was free, so say with --url where the server is."])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # which nobody can connect to
+        raise SettingsError(["PORT: with 0 the server picks a free port, so give its address with --url."])
+    # A wildcard address is for listening, not for connecting.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     return httpx.URL(scheme="http", host=host, port=settings.port)

@@ -1,4 +1,4 @@
-"""The command `bulk-upload watch`: prints what a running server says of its uploads, as it says it."""
+"""The command `bulk-upload watch`: prints the states of a server's uploads as they change."""
 
 import sys
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ import click
 import httpx
 
 from webapp.client.follower import Follower, State, outcome, rows
-from webapp.client.progress import Bars, on_terminal
+from webapp.client.progress import ProgressBars, on_terminal
 from webapp.client.remote import Remote, RemoteError
 
 _COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancelled": "yellow"}
@@ -17,13 +17,13 @@ _COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancel
 def run(upload_id: int | None, server: httpx.URL) -> int:
     """Watch one upload to its end, or all of them until Ctrl-C. Returns the exit status.
 
-    0 when every row of the upload is in, 1 when it failed, was cancelled or has rows that failed, 2 when the server
-    does not have it or is none of ours, 130 after Ctrl-C.
+    0 if all rows were imported, 1 if the upload failed, was cancelled or has failed rows, 2 if the server does not have
+    it, does not respond or is not Bulk Upload, 130 after Ctrl-C.
     """
     bars = on_terminal() if upload_id is not None and sys.stdout.isatty() else None
     with Remote(server) as remote, bars or nullcontext():
         try:
-            return _Watching(remote, upload_id, Bars(bars) if bars else None).status()
+            return _Watching(remote, upload_id, ProgressBars(bars) if bars else None).status()
         except RemoteError as error:
             click.echo(_sentence(error), err=True)
             return 2
@@ -32,11 +32,11 @@ def run(upload_id: int | None, server: httpx.URL) -> int:
 
 
 class _Watching:
-    def __init__(self, remote: Remote, upload_id: int | None, bars: Bars | None) -> None:
+    def __init__(self, remote: Remote, upload_id: int | None, bars: ProgressBars | None) -> None:
         self._remote = remote
         self._bars = bars
         self._has_begun = False
-        self._follower = Follower(remote, upload_id, patient=True, on_open=self._opened, on_away=self._went_away)
+        self._follower = Follower(remote, upload_id, patient=True, on_open=self._opened, on_disconnect=self._lost)
 
     def status(self) -> int:
         """Raises RemoteError."""
@@ -49,7 +49,7 @@ class _Watching:
             else:
                 self._bars.show(state)
             last = state
-        assert last is not None  # a follower of one upload ends with its end
+        assert last is not None  # the follower of one upload ends after its final state
         sentence, status = outcome(last, self._remote.page(last.file_id))
         if self._bars is not None:
             self._bars.end()
@@ -58,19 +58,19 @@ class _Watching:
 
     def _opened(self) -> None:
         if self._has_begun:
-            click.echo(f"The server at {self._remote.name} is back.", err=True)
+            click.echo(f"Reconnected to {self._remote.name}.", err=True)
         elif self._bars is None:
-            click.echo(f"Watching {self._remote.name}. Ctrl-C ends it.", err=True)
+            click.echo(f"Watching {self._remote.name}. Press Ctrl-C to stop.", err=True)
         self._has_begun = True
 
-    def _went_away(self) -> None:
+    def _lost(self) -> None:
         if not self._has_begun:
-            raise self._remote.away()
-        click.echo(f"The server at {self._remote.name} is away. It is tried again until it is back.", err=True)
+            raise self._remote.unavailable()
+        click.echo(f"{self._remote.name} does not respond. Trying again until it does.", err=True)
 
 
 def line(state: State, page: str) -> str:
-    """A state as a line: when it was written, which upload, what is the matter. page: where people look at it."""
+    """A state as one line: time, upload, status and progress. page: address of the upload's page."""
     moment = datetime.fromisoformat(state.timestamp).astimezone()
     what = outcome(state, page)[0] if state.is_over else _so_far(state)
     status, rest = what[: len(state.status)], what[len(state.status) :]

@@ -1,1 +1,1 @@
-"""What HTTP requests find: pages for people, the JSON API, uploads on their way in, files on their way out."""
+"""The HTTP routes: pages, JSON API, uploads and downloads."""

@@ -1,7 +1,7 @@
-"""What pages and API let people do with uploads: record, change, tell, in that order."""
+"""Actions on uploads that pages and API share: create, cancel, retry."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio.to_thread
 import sqlalchemy as sa
@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from jobs import datasets, files, uploads
 from jobs.errors import BulkUploadError, InvalidImportOptionError, RefusedError
-from jobs.events import Event, timestamp
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
@@ -19,13 +18,13 @@ from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
 
-async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file that the request carries, record it, hand it to the workers.
+async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
+    """Store the file in the request, record the upload, and enqueue it.
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
-    `duplicates=hold`: what was imported into the same dataset before waits for a retry instead of being imported again.
-    `processor=external`: no worker gets it, a script outside imports it.
+    `duplicates=hold`: a file that was already imported into the same dataset is cancelled; a retry imports it.
+    `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
@@ -43,12 +42,12 @@ async def accept(request: AppRequest, *, raw_allowed: bool) -> Upload:
     try:
         return await _change(state, record)
     except BulkUploadError:
-        await anyio.to_thread.run_sync(_forget, state, file)
+        await anyio.to_thread.run_sync(_remove, state, file)
         raise
 
 
-class Announcement(BaseModel):
-    """An upload that a script outside imports, whose file stays there. size: bytes."""
+class ExternalUpload(BaseModel):
+    """An upload that an external script imports from its own file. size: bytes."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -63,23 +62,23 @@ class Announcement(BaseModel):
     def _presentable(cls, value: str) -> str:
         name = files.display_name(value)
         if not name:
-            raise ValueError("has nothing in it that can be shown")
+            raise ValueError("has no printable characters")
         return name
 
 
-_ANNOUNCEMENT = TypeAdapter(Announcement)
+_EXTERNAL_UPLOAD = TypeAdapter(ExternalUpload)
 
 
-async def announce(request: AppRequest) -> Upload:
-    """Record an upload that a script outside imports, from the JSON that the request carries. Raises InvalidBodyError,
+async def create_external(request: AppRequest) -> Upload:
+    """Record an upload that an external script imports, from the JSON in the request. Raises InvalidBodyError,
     InvalidDatasetNameError, RefusedError."""
-    said = json_body.parse(_ANNOUNCEMENT, await json_body.read(request))
-    file = StoredFile(said.filename, stored_as="", size=said.size, sha256="")
+    body = json_body.parse(_EXTERNAL_UPLOAD, await json_body.read(request))
+    file = StoredFile(body.filename, stored_as="", size=body.size, sha256="")
 
     def record(connection: sa.Connection) -> Upload:
-        dataset, _ = _dataset(connection, said.dataset or "", Processor.EXTERNAL)
+        dataset, _ = _dataset(connection, body.dataset or "", Processor.EXTERNAL)
         return uploads.create(
-            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=said.rows_total
+            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
         )
 
     return await _change(request.state, record)
@@ -93,10 +92,9 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     return Processor(name)
 
 
-def _dataset(connection: sa.Connection, said: str, processor: Processor) -> tuple[str | None, str]:
-    """The dataset that was named if it exists, and the name that a new one is to have. Raises
-    InvalidDatasetNameError, RefusedError."""
-    name = datasets.checked_name(said)
+def _dataset(connection: sa.Connection, requested: str, processor: Processor) -> tuple[str | None, str]:
+    """The requested dataset if it exists, and the name for a new one. Raises InvalidDatasetNameError, RefusedError."""
+    name = datasets.checked_name(requested)
     if name and datasets.exists(connection, name):
         return name, name
     if name and processor is Processor.EXTERNAL:
@@ -107,7 +105,7 @@ def _dataset(connection: sa.Connection, said: str, processor: Processor) -> tupl
     return None, name
 
 
-def _forget(state: AppState, file: StoredFile) -> None:
+def _remove(state: AppState, file: StoredFile) -> None:
     (state["settings"].files / file.stored_as).unlink(missing_ok=True)
 
 
@@ -124,37 +122,5 @@ async def retry(request: AppRequest) -> Upload:
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
-    """Make a change off the event loop."""
+    """Make a change in a thread, off the event loop."""
     return await anyio.to_thread.run_sync(state["changes"].make, change)
-
-
-def as_json(upload: Upload) -> dict[str, Any]:
-    """The upload as the API shows it (DESIGN, section 6)."""
-
-    def moment(name: str) -> str | None:
-        value = getattr(upload, name)
-        return timestamp(value) if value else None
-
-    links = {
-        "self": f"/api/v1/uploads/{upload.id}",
-        "events": f"/api/v1/uploads/{upload.id}/events",
-        "html": f"/uploads/{upload.id}",
-    }
-    if upload.has_file:
-        links["original"] = f"/uploads/{upload.id}/original"
-    if upload.rows_failed and not upload.is_external:
-        links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
-    if upload.dataset:
-        links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
-    return {
-        "id": upload.id,
-        **vars(Event.from_upload(upload)),
-        "processor": upload.processor,
-        "size": upload.size or None,
-        "sha256": upload.sha256 or None,
-        **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
-        "duplicate_of": upload.duplicate_of,
-        "parent": upload.parent,
-        "notes": upload.notes,
-        "links": links,
-    }

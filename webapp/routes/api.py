@@ -1,4 +1,4 @@
-"""The JSON API, /api/v1, and what watches over the process asks."""
+"""The JSON API, /api/v1, and the health checks."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -16,23 +16,23 @@ from jobs.events import timestamp
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
-from webapp.routes import actions, row_position
+from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
-#: Bytes of a file's beginning that tell its columns.
-MATCHED_BYTES = 1 << 16
+#: Bytes at the start of a file that are searched for its header.
+HEAD_BYTES = 1 << 16
 
 
 async def create(request: AppRequest) -> Response:
-    """multipart/form-data with `file` and `dataset`, or the file as the body with ?filename= and ?dataset=; or, as
-    application/json, the announcement of an upload that a script outside imports."""
+    """multipart/form-data with `file` and `dataset`, or the file as the body with ?filename= and ?dataset=, or JSON for
+    an upload that an external script imports."""
     is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
     if is_json and "filename" not in request.query_params:
-        upload = await actions.announce(request)
+        upload = await actions.create_external(request)
     else:
-        upload = await actions.accept(request, raw_allowed=True)
-    return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+        upload = await actions.create_from_file(request, raw_allowed=True)
+    return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
 
 
 async def index(request: AppRequest) -> Response:
@@ -42,21 +42,21 @@ async def index(request: AppRequest) -> Response:
         lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor),
     )
     following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
-    return _page([actions.as_json(upload) for upload in page.items], page.older, following)
+    return _page([upload_json.as_json(upload) for upload in page.items], page.older, following)
 
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
-    return JSONResponse(actions.as_json(upload))
+    return JSONResponse(upload_json.as_json(upload))
 
 
 async def cancel(request: AppRequest) -> Response:
-    return JSONResponse(actions.as_json(await actions.cancel(request)))
+    return JSONResponse(upload_json.as_json(await actions.cancel(request)))
 
 
 async def retry(request: AppRequest) -> Response:
-    return JSONResponse(actions.as_json(await actions.retry(request)))
+    return JSONResponse(upload_json.as_json(await actions.retry(request)))
 
 
 async def all_datasets(request: AppRequest) -> Response:
@@ -73,7 +73,7 @@ async def dataset(request: AppRequest) -> Response:
 
 
 async def rows(request: AppRequest) -> Response:
-    """Rows as lists of text in the order of `columns`, as they stand in rows.csv."""
+    """Rows as lists of text in the order of `columns`, in the same form as in rows.csv."""
     name, limit = request.path_params["name"], _limit(request)
     after = row_position.parse(request.query_params, "cursor")
 
@@ -81,7 +81,7 @@ async def rows(request: AppRequest) -> Response:
         found = datasets.get(connection, name)
         return found, datasets.rows_after(connection, found, after, limit=limit + 1)
 
-    with row_position.blamed_on("cursor"):
+    with row_position.reported_as("cursor"):
         found, read_rows = await read(request.state["database"], rows_after)
     shown = read_rows[:limit]
     cursor = str(shown[-1].position) if len(read_rows) > limit else None
@@ -96,16 +96,16 @@ def _with_rows(connection: sa.Connection, found: Dataset) -> tuple[Dataset, int]
 
 
 async def match(request: AppRequest) -> Response:
-    """The dataset whose columns a file has, if there is just one. The body: the file's first lines, as text.
+    """The dataset that has the columns of a file, null if none or several have. The body: the file's first lines.
 
-    The columns by which a file of failed rows is known are none of the dataset's.
+    The columns that mark a file of corrections are ignored.
     """
     head = bytearray()
     async for data in request.stream():
         head += data
-        if len(head) > MATCHED_BYTES:
+        if len(head) > HEAD_BYTES:
             break
-    text = head[:MATCHED_BYTES].decode("utf-8-sig", "replace")
+    text = head[:HEAD_BYTES].decode("utf-8-sig", "replace")
     header = header_of(text)
     names = corrections.without_tracking_columns(header)
     found = await read(request.state["database"], lambda connection: datasets.matching(connection, names))
@@ -129,7 +129,7 @@ def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
 
 
 def _page(items: list[Any], cursor: int | str | None, following: str | None, **more: Any) -> Response:
-    """A page of a list. cursor: for the next page, null on the last."""
+    """A page of a list. cursor: of the next page, null on the last."""
     return JSONResponse({**more, "items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
 
 
@@ -142,22 +142,22 @@ def _limit(request: AppRequest) -> int:
 
 
 async def healthz(_request: AppRequest) -> Response:
-    """The process answers."""
+    """Liveness: the process responds."""
     return PlainTextResponse("ok\n")
 
 
 async def readyz(request: AppRequest) -> Response:
-    """Database and Redis answer too: 200, or 503 with which one does not."""
+    """Readiness: 200 if database and Redis respond, else 503. The body names the state of each."""
     state = request.state
     found = {
-        "database": await anyio.to_thread.run_sync(_answers, state["database"]),
+        "database": await anyio.to_thread.run_sync(_is_reachable, state["database"]),
         "redis": await anyio.to_thread.run_sync(state["queue"].is_reachable),
     }
-    words = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
-    return JSONResponse(words, 200 if all(found.values()) else 503)
+    states = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
+    return JSONResponse(states, 200 if all(found.values()) else 503)
 
 
-def _answers(database: Database) -> bool:
+def _is_reachable(database: Database) -> bool:
     try:
         with database.reading() as connection:
             return bool(connection.execute(sa.select(1)).scalar())

@@ -41,7 +41,7 @@ async def detail(request: AppRequest) -> Response:
             rows = datasets.rows_after(connection, found, after, limit=ROWS_SHOWN + 1)
         return found, rows, datasets.row_count(connection, found)
 
-    with row_position.blamed_on("before" if before else "after"):
+    with row_position.reported_as("before" if before else "after"):
         found, rows, total = await read(request.state["database"], query)
     more = len(rows) > ROWS_SHOWN
     shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]

@@ -1,4 +1,4 @@
-"""Files to take away: an upload as it came, its failed rows, a dataset's rows, an empty template. Streamed."""
+"""Streamed downloads: an upload's original file and failed rows, a dataset's rows and template."""
 
 import csv
 import io
@@ -15,16 +15,16 @@ from jobs.uploads import Upload
 from webapp.database_access import read
 from webapp.state import AppRequest
 
-#: Rows that are read at a time, so that no reader holds the database's view for the whole download.
+#: Rows read per transaction, so that no read transaction stays open for a whole download.
 ROWS_READ = 5_000
-#: Spreadsheets take a file for UTF-8 that begins with this.
+#: Spreadsheet programs read a file that begins with this as UTF-8.
 BOM = "\ufeff"
-#: Columns that say where a row came from.
+#: Columns with the origin of a row.
 PROVENANCE = ("_upload_id", "_row_number")
 
 
 async def original(request: AppRequest) -> Response:
-    """The file as it came."""
+    """The uploaded file, unchanged."""
     state, upload_id = request.state, request.path_params["upload_id"]
     upload = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
     if not upload.has_file:
@@ -36,7 +36,7 @@ async def original(request: AppRequest) -> Response:
 
 
 async def failed_rows_csv(request: AppRequest) -> Response:
-    """What failed, as it came, and why. Corrected, it can be uploaded again as it is."""
+    """The failed rows with original values and reasons. Users correct the file and upload it."""
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return _csv(f"upload-{upload_id}-failed-rows", _failed_rows(request.state["database"], upload))
@@ -56,14 +56,14 @@ def _failed_rows(database: Database, upload: Upload) -> Iterator[str]:
 
 
 async def template_csv(request: AppRequest) -> Response:
-    """A dataset's header, to be filled in."""
+    """An empty file with a dataset's header."""
     name = request.path_params["name"]
     found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(f"{name}-template", iter([BOM + _lines([found.schema.names])]))
 
 
 async def rows_csv(request: AppRequest) -> Response:
-    """All rows of a dataset, in the order of its key. `?provenance=1` says where each came from."""
+    """All rows of a dataset, in the order of its key. `?provenance=1` adds the origin of each."""
     name, database = request.path_params["name"], request.state["database"]
     found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
     return _csv(name, _rows(database, found, request.query_params.get("provenance") == "1"))

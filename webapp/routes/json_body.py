@@ -1,4 +1,4 @@
-"""The JSON body of a request → a value of the type that is expected, or what is wrong with it, and where."""
+"""The JSON body of a request → a value of the expected type, or a description and path of each problem."""
 
 import json
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from webapp.errors import BodyTooLargeError, InvalidBodyError
 
-#: Bytes that a body may have.
+#: Largest accepted body, in bytes.
 MAX_BYTES = 1 << 20
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ async def read(request: Request[Any]) -> Any:
         raise InvalidBodyError(
             [("", f"The body is not JSON: line {error.lineno}, column {error.colno}: {what}.")]
         ) from error
-    except (ValueError, RecursionError) as error:  # no text, a number of 5,000 digits, brackets without end
+    except (ValueError, RecursionError) as error:  # not text, a number of 5,000 digits, deep nesting
         raise InvalidBodyError([("", "The body cannot be read as JSON.")]) from error
 
 
@@ -48,15 +48,15 @@ def parse(kind: TypeAdapter[T], value: Any) -> T:
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        raise InvalidBodyError([(_path(each), _what(each)) for each in error.errors(include_url=False)]) from error
+        raise InvalidBodyError([(_path(each), _detail(each)) for each in error.errors(include_url=False)]) from error
 
 
 def _path(error: ErrorDetails) -> str:
-    """Of a value in JSON: [2].rows_failed."""
+    """The path of a value in the JSON: [2].rows_failed."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).removeprefix(".")
 
 
-def _what(error: ErrorDetails) -> str:
+def _detail(error: ErrorDetails) -> str:
     match error["type"]:
         case "missing":
             return "is missing"

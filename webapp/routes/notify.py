@@ -1,4 +1,4 @@
-"""POST /api/v1/internal/notify: a script outside reports on the upload that it imports, and every page hears of it."""
+"""POST /api/v1/internal/notify: an external script reports the progress of its upload; every stream receives it."""
 
 import hmac
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from jobs.uploads import Upload
 from webapp import problems
 from webapp.errors import InvalidHeaderError
 from webapp.problem_details import MEDIA_TYPE
-from webapp.routes import actions, json_body
+from webapp.routes import json_body, upload_json
 from webapp.state import AppRequest, AppState
 
-#: Reports that may come in one call.
+#: Maximum number of reports in one request.
 MAX_REPORTS = 1_000
-#: Characters that an Idempotency-Key may have.
-MAX_KEY = 200
+#: Maximum length of an Idempotency-Key, in characters.
+MAX_KEY_LENGTH = 200
 
 _ONE = TypeAdapter(Report)
 _SEVERAL = TypeAdapter(Annotated[list[Report], Field(min_length=1, max_length=MAX_REPORTS)])
 
 
 async def notify(request: AppRequest) -> Response:
-    """One report, answered with its upload or a problem; or a list, answered with a list of what became of each."""
+    """One report, answered with its upload or a problem; or a list, answered with a list of results."""
     _check_token(request)
     key = _key(request)
     body = await json_body.read(request)
@@ -42,7 +42,7 @@ async def notify(request: AppRequest) -> Response:
 
 
 def _record(state: AppState, found: Sequence[Report], several: bool, key: str | None, body: Any) -> Answer:
-    """Commit reports and answer together, then publish."""
+    """Commit the reports and the answer in one transaction, then publish."""
     recorded: list[Upload] = []
 
     def answer(connection: sa.Connection) -> Answer:
@@ -59,13 +59,13 @@ def _record(state: AppState, found: Sequence[Report], several: bool, key: str | 
 
 def _one(outcome: Upload | Refusal) -> Answer:
     if isinstance(outcome, Upload):
-        return Answer(200, actions.as_json(outcome))
+        return Answer(200, upload_json.as_json(outcome))
     problem = problems.details(outcome)
     return Answer(problem["status"], problem)
 
 
 def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> Answer:
-    """207 says that not all of them were recorded: the status of each tells which."""
+    """200 if all were recorded, else 207 (Multi-Status) with the status of each."""
     results: list[dict[str, Any]] = []
     for report, outcome in zip(found, outcomes, strict=True):
         one = _one(outcome)
@@ -75,25 +75,25 @@ def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> A
 
 
 def _check_token(request: AppRequest) -> None:
-    """Raises HTTPException for who may not report."""
+    """Raises HTTPException if the request has no valid token."""
     token = request.state["settings"].notify_token
     if token is None:
         raise HTTPException(
             403,
-            "Reports are not taken here, because no secret is set for them. Start the server with"
-            " BULK_UPLOAD_NOTIFY_TOKEN, and send it as “Authorization: Bearer …”.",
+            "This server does not accept reports because it has no token for them. Start it with"
+            " BULK_UPLOAD_NOTIFY_TOKEN, and send the token as “Authorization: Bearer …”.",
         )
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise HTTPException(
             401,
-            "Send the secret of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
+            "Send the token of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload"'},
         )
     if not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise HTTPException(
             401,
-            "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
+            "The token after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload", error="invalid_token"'},
         )
 
@@ -101,13 +101,13 @@ def _check_token(request: AppRequest) -> None:
 def _key(request: AppRequest) -> str | None:
     """Raises InvalidHeaderError."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
-        raise InvalidHeaderError("Idempotency-Key", f"must have 1 to {MAX_KEY} printable ASCII characters.")
+    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
+        raise InvalidHeaderError("Idempotency-Key", f"must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
     return key
 
 
 routes = [
     Route("/api/v1/internal/notify", notify, methods=["POST"]),
-    # Where scripts of the system before this one send theirs.
+    # The address that scripts of the previous system use.
     Route("/api/v1/internal/websocket/notify", notify, methods=["POST"]),
 ]

@@ -1,4 +1,4 @@
-"""The HTML pages of uploads: the history, and each upload's own."""
+"""The HTML pages of uploads: the history, and a page per upload."""
 
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -12,7 +12,7 @@ from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
-from webapp.routes import actions
+from webapp.routes import actions, upload_json
 from webapp.state import AppRequest
 
 
@@ -41,10 +41,10 @@ async def history(request: AppRequest) -> Response:
 
 
 async def create(request: AppRequest) -> Response:
-    """The form's target. With JavaScript the form asks for JSON, which says where to go."""
-    upload = await actions.accept(request, raw_allowed=False)
+    """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page."""
+    upload = await actions.create_from_file(request, raw_allowed=False)
     if wants_json(request):
-        return JSONResponse(actions.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+        return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 

@@ -1,4 +1,4 @@
-"""A position in a dataset that a query parameter carries: where a page of rows begins or ends."""
+"""A position in a dataset, from a query parameter: where a page of rows begins or ends."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from webapp.errors import InvalidQueryError
 
 
 def parse(query: Mapping[str, str], parameter: str) -> Position | None:
-    """None: the parameter is not there. Raises InvalidQueryError."""
+    """None if the parameter is missing. Raises InvalidQueryError."""
     if parameter not in query:
         return None
-    with blamed_on(parameter):
+    with reported_as(parameter):
         return Position.parse(query[parameter])
 
 
 @contextmanager
-def blamed_on(parameter: str) -> Iterator[None]:
-    """Inside, rows are read from the position that `parameter` carried. Raises InvalidQueryError if it has none."""
+def reported_as(parameter: str) -> Iterator[None]:
+    """Inside the block, an InvalidPositionError becomes an InvalidQueryError that names the parameter."""
     try:
         yield
     except InvalidPositionError as error:

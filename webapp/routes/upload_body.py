@@ -1,4 +1,4 @@
-"""An upload's request → a stored file, written once while it arrives, off the event loop in batches of a megabyte."""
+"""The body of an upload request → a stored file, written while it arrives, in a thread, in batches of one megabyte."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,16 +14,16 @@ from jobs.errors import RefusedError, TooLargeError
 from jobs.files import Arrival, StoredFile, too_large
 from jobs.settings import Settings
 
-#: Bytes that go to the disk, the hash and the parser at once.
+#: Bytes passed to the parser, the hash and the disk at once.
 BATCH_BYTES = 1 << 20
-#: Bytes that a form's fields and boundaries may have beside the file.
+#: Bytes allowed for a form's fields and boundaries, without the file.
 FORM_BYTES = 1 << 16
-#: Bytes of a refused body that are read and thrown away, so that the sender gets to see the answer.
+#: Bytes of a rejected body that are read and discarded, so that the client receives the response.
 DRAINED_BYTES = 1 << 28
 
 
 class FormBody:
-    """The body of a multipart form with one file. Blocking: `feed` it what comes, then `finish`."""
+    """The body of a multipart form with one file. Blocking: pass data to `feed`, then call `finish`."""
 
     def __init__(self, content_type: str, folder: Path, limit: int) -> None:
         kind, options = parse_options_header(content_type)
@@ -60,15 +60,15 @@ class FormBody:
             raise RefusedError(f"The form could not be read: {error}.") from error
 
     def finish(self) -> StoredFile:
-        """Raises RefusedError when it is not all there, or no file was in it, or an empty one."""
-        if not self._ended:  # which the parser itself does not mind
+        """Raises RefusedError if the form is incomplete, has no file or an empty one."""
+        if not self._ended:  # the parser itself accepts this
             raise RefusedError("The form ended before it was complete. Try again.")
         if self._arrival is None:
             raise RefusedError("No file was sent. Choose a CSV file and try again.")
         return self._arrival.keep()
 
     def discard(self) -> None:
-        """Remove what was stored, unless it was kept."""
+        """Remove the stored file, unless `finish` kept it."""
         if self._arrival is not None:
             self._arrival.__exit__(None, None, None)
 
@@ -112,7 +112,7 @@ class FormBody:
 
 
 class RawBody:
-    """A body that is the file itself; its name and its fields stand in the query."""
+    """A body that is the file itself. The query has its name and the fields."""
 
     def __init__(self, query: dict[str, str], folder: Path, limit: int) -> None:
         self.fields = query
@@ -129,9 +129,9 @@ class RawBody:
 
 
 async def receive(request: Request[Any], settings: Settings, *, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
-    """The file that a request carries, stored, and the other fields. Raises RefusedError.
+    """Store the file in a request. Returns it and the other fields. Raises RefusedError.
 
-    raw_allowed: a body that is no form is the file itself.
+    raw_allowed: accept a body that is not a form as the file itself.
     """
     stream = request.stream()
     try:

@@ -1,1 +1,1 @@
-"""The process that serves HTTP: one uvicorn, and what it holds for each connection."""
+"""The web process: one uvicorn, and its connections."""

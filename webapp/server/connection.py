@@ -1,4 +1,4 @@
-"""One client's connection: uvicorn's, bounded in what it holds for a client that does not read, and easy to cut."""
+"""One client's HTTP connection: uvicorn's, with bounded buffers and a way to abort it."""
 
 import asyncio
 import socket
@@ -7,24 +7,24 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-#: Bytes that wait in this process before writing pauses, and bytes that the kernel takes beyond what is on its way. A
-#: client that stops reading costs about their sum; without the second one it cost megabytes.
-WAITING_BYTES = 32 * 1024
+#: Bytes that this process buffers before writing pauses, and unsent bytes that the kernel buffers. A client that stops
+#: reading costs about their sum; without the second limit it cost megabytes.
+WRITE_BUFFER_BYTES = 32 * 1024
 UNSENT_BYTES = 32 * 1024
 
 
 class Connection(HttpToolsProtocol):
-    """A request finds `cut` in its state: it ends the connection at once, with all that waits to be read."""
+    """Adds `cut` to the state of requests: a function that aborts the connection at once and drops all unread data."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the signature is uvicorn's
         super().connection_made(transport)
         self.app_state = {**self.app_state, "cut": self._cut}
-        transport.set_write_buffer_limits(high=WAITING_BYTES)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             self._option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def _cut(self) -> None:
-        self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel would keep trying
+        self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
         self.transport.abort()
 
     def _option(self, level: int, name: int, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The web process: one uvicorn, on a socket of its own or on the supervisor's."""
+"""The web process: one uvicorn, on its own socket or the supervisor's."""
 
 import gc
 import logging
@@ -17,12 +17,12 @@ from webapp.supervisor import listener
 
 log = logging.getLogger(__name__)
 
-#: Seconds that requests in flight have to finish at the end; streams are told to come back well before.
+#: Seconds that requests in flight may take to finish at shutdown; streams end well before.
 DRAIN_SECONDS = 5
-#: Files that are open beside the streams: the database's, uploads under way, other requests.
+#: File descriptors reserved for everything but streams: the database, uploads in progress, other requests.
 OTHER_FILES = 256
-#: New objects, and rounds of younger ones, between two looks for garbage in cycles.
-COLLECT = (20_000, 20, 50)
+#: Thresholds of gc.set_threshold: new objects, then collections of the younger generation.
+GC_THRESHOLDS = (20_000, 20, 50)
 
 
 def run(settings: Settings, fd: int | None = None) -> None:
@@ -31,9 +31,9 @@ def run(settings: Settings, fd: int | None = None) -> None:
     fd: a listening socket that this process inherited, instead of one on the host and port of the settings.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    settings = _with_room_for_streams(settings)
-    _collect_rarely()
+        signal.signal(number, _exit)
+    settings = _limit_streams(settings)
+    _reduce_gc()
     with listener.listen(settings) if fd is None else socket.socket(fileno=fd) as listening:
         log.info("Listening on %s.", listener.url(listening))
         _server(settings).run(sockets=[listening])
@@ -57,36 +57,36 @@ def _server(settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _collect_rarely() -> None:
-    """A thousand open streams are some hundred thousand objects that live as long as they: to look through them all for
-    garbage as often as Python does by default took 15 % of this process's time."""
+def _reduce_gc() -> None:
+    """Run the garbage collector less often. A thousand open streams keep some hundred thousand objects alive; scanning
+    them at Python's default rate took 15 % of this process's time."""
     gc.freeze()
-    gc.set_threshold(*COLLECT)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """End quietly: before uvicorn has taken the signals over, and when it raises them again after its shutdown."""
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit without a traceback: before uvicorn handles signals, and when it raises them again after its shutdown."""
     sys.exit(0)
 
 
-def _with_room_for_streams(settings: Settings) -> Settings:
-    """Each open page holds a connection: no more streams than files may be open, once that limit is lifted."""
-    limit = _allow_many_files()
+def _limit_streams(settings: Settings) -> Settings:
+    """Limit streams to the files that this process may open; each stream holds a connection."""
+    limit = _raise_file_limit()
     if settings.streams + OTHER_FILES <= limit:
         return settings
     streams = max(1, limit - OTHER_FILES)
     log.warning(
-        "This process may open %d files only, so it takes %d event streams at once, not %d: raise `ulimit -n`.",
+        "This process may open only %d files, so it accepts %d event streams at once, not %d. Raise `ulimit -n`.",
         limit, streams, settings.streams,
     )  # fmt: skip
     return settings.model_copy(update={"streams": streams})
 
 
-def _allow_many_files() -> int:
-    """Lift this process's limit of open files as far as it may go, and say where that is."""
+def _raise_file_limit() -> int:
+    """Raise this process's limit on open files as far as allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # some systems call the hard limit endless and still refuse it
+    except (OSError, ValueError):  # some systems report an infinite hard limit but reject it
         hard = soft
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard

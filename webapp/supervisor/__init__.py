@@ -1,1 +1,1 @@
-"""Behind `bulk-upload serve`: starts Redis, the web process and the workers, and keeps them running."""
+"""The supervisor of `bulk-upload serve`: starts Redis, the web process and the workers, and restarts them."""

@@ -1,4 +1,4 @@
-"""What `serve` says once everything runs: where to go, and what it runs on."""
+"""The banner that `serve` prints when everything runs: the address, and the parts in use."""
 
 import sys
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from jobs.settings import Settings
 
 
 def show(settings: Settings, url: str, redis: str) -> None:
-    """Print the banner on stdout, the address in bold where that is a terminal."""
+    """Print the banner on stdout, with the address in bold in a terminal."""
     facts = {
         "Address": f"\N{ESCAPE}[1m{url}\N{ESCAPE}[0m" if sys.stdout.isatty() else url,
         "Data": str(settings.data),
@@ -20,12 +20,12 @@ def show(settings: Settings, url: str, redis: str) -> None:
 
 
 def database(settings: Settings) -> str:
-    """Which database is in use, without its password."""
+    """The database in use, without its password."""
     return _without_secrets("PostgreSQL" if settings.database.startswith("postgresql") else "SQLite", settings.database)
 
 
 def redis(settings: Settings) -> str:
-    """Which Redis is in use when it is not the private one, without its password."""
+    """The Redis in use, if it is not the private one, without its password."""
     return _without_secrets("at", settings.redis)
 
 

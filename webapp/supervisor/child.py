@@ -1,4 +1,4 @@
-"""A child of the supervisor: started, started again when it dies, and ended."""
+"""A child process of the supervisor: starts, restarts and ends it."""
 
 import logging
 import signal
@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
-#: Seconds before the first, second, … start after a death; the last one stays.
+#: Seconds before the first, second, … restart; the last value repeats.
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)
-#: Seconds of life after which a child counts as healthy again: its next death is a first one.
+#: Seconds of running after which the pauses begin again with the first.
 SETTLED_SECONDS = 30.0
 
 
 class Child:
     """One process that should always run.
 
-    name: as it reads in a sentence, "The web process".
-    spawn: starts the process; called again after each death.
+    name: the beginning of a log sentence, such as "The web process".
+    spawn: starts the process; called again for each restart.
     """
 
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]]) -> None:
@@ -26,7 +26,7 @@ class Child:
         self._spawn = spawn
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = 0.0
-        self._deaths = 0
+        self._restarts = 0
 
     def start(self) -> None:
         """Start the process."""
@@ -35,13 +35,13 @@ class Child:
         log.info("%s has process id %d.", self.name, self._process.pid)
 
     def ended(self) -> str | None:
-        """How the process ended, to follow its name in a sentence, or None while it runs or waits to be started."""
+        """How the process ended, as the rest of a sentence. None while it runs or waits for its restart."""
         if self._process is None or (status := self._process.poll()) is None:
             return None
         return f"(process {self._process.pid}) {_ending(status)}"
 
     def tend(self) -> None:
-        """Start the process again if it died: at once the first time, later after a pause that grows."""
+        """Restart the process if it has ended: at once the first time, then after increasing pauses."""
         now = time.monotonic()
         if self._process is None:
             if now >= self._due:
@@ -49,36 +49,36 @@ class Child:
         elif (ended := self.ended()) is not None:
             pause = self._next_pause(now - self._started)
             when = f"in {pause:g} seconds" if pause else "at once"
-            log.warning("%s %s. It is started again %s.", self.name, ended, when)
+            log.warning("%s %s. The supervisor restarts it %s.", self.name, ended, when)
             self._process, self._due = None, now + pause
 
-    def ask_to_end(self) -> None:
-        """Send SIGTERM, if there is a process to send it to."""
+    def terminate(self) -> None:
+        """Send SIGTERM if the process runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def await_end(self, deadline: float) -> None:
-        """Wait for the end until `deadline`, a time of the monotonic clock; then kill the process."""
+        """Wait for the process to end; kill it at `deadline`, a time of the monotonic clock."""
         if self._process is None:
             return
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            log.warning("%s (process %d) did not end in time and is killed.", self.name, self._process.pid)
+            log.warning("%s (process %d) did not end in time. Killing it.", self.name, self._process.pid)
             self._process.kill()
             self._process.wait()
 
-    def _next_pause(self, lived: float) -> float:
-        if lived >= SETTLED_SECONDS:
-            self._deaths = 0
-        self._deaths += 1
-        return PAUSES[min(self._deaths, len(PAUSES)) - 1]
+    def _next_pause(self, ran: float) -> float:
+        if ran >= SETTLED_SECONDS:
+            self._restarts = 0
+        self._restarts += 1
+        return PAUSES[min(self._restarts, len(PAUSES)) - 1]
 
 
 def end(children: Sequence[Child], seconds: float) -> None:
-    """End the children together, in order if they manage it in so many seconds."""
+    """End the children at the same time. Kill those that still run after so many seconds."""
     for child in children:
-        child.ask_to_end()
+        child.terminate()
     deadline = time.monotonic() + seconds
     for child in children:
         child.await_end(deadline)

@@ -1,4 +1,4 @@
-"""The data folder: made, checked, and claimed by one supervisor at a time."""
+"""The data folder: creates and checks it, and lets one supervisor claim it at a time."""
 
 import fcntl
 import os
@@ -13,19 +13,19 @@ from webapp.errors import CannotStartError
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder if it is missing, for this user only. Raises CannotStartError if nothing can be written there."""
+    """Create the folder if it is missing, for this user only. Raises CannotStartError if it is not writable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(folder, error.strerror) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unusable(folder, "this user may not write there")
+        raise _unusable(folder, "this user has no permission to write there")
 
 
 def prepare_private(folder: Path) -> None:
-    """Make a folder that nobody but this user can enter.
+    """Create a folder that only this user can access.
 
-    Raises CannotStartError if something else is in its place, or somebody else's folder.
+    Raises CannotStartError if its path is not a folder, or a folder of another user.
     """
     prepare(folder.parent)
     try:
@@ -34,7 +34,7 @@ def prepare_private(folder: Path) -> None:
     except OSError as error:
         raise _unusable(folder, error.strerror) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise CannotStartError(f"{folder} has to be a folder of this user. Remove it, and start again.")
+        raise CannotStartError(f"{folder} must be a folder that belongs to this user. Remove it and start again.")
     folder.chmod(0o700)
 
 
@@ -42,18 +42,18 @@ def prepare_private(folder: Path) -> None:
 class Claim:
     """The claim of a supervisor on its data folder.
 
-    unclean: the one before it ended without a goodbye, so that some of its children may be about to end just now.
+    unclean: the previous supervisor did not release its claim, so some of its children may still be ending.
     """
 
     unclean: bool
     _file: TextIO
 
     def announce(self, url: str) -> None:
-        """Let a second start know where this one can be found."""
+        """Record process id and URL for the error message of a second start."""
         self._write(f"{os.getpid()} {url}\n")
 
     def release(self) -> None:
-        """Say goodbye; the lock itself goes with the file."""
+        """Record a clean end. Closing the file releases the lock."""
         self._write("")
 
     def _write(self, text: str) -> None:
@@ -65,9 +65,9 @@ class Claim:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Claim]:
-    """Claim the folder for this process. Raises CannotStartError if another one has it, or if it cannot be used.
+    """Claim the folder for this process. Raises CannotStartError if another process has it, or it cannot be used.
 
-    The lock is the kernel's, on `serve.lock`: it goes when its process goes, killed or not, and no child inherits it.
+    The lock is a kernel lock on `serve.lock`: it is released when its process ends, and children do not inherit it.
     """
     prepare(folder)
     path = folder / "serve.lock"
@@ -98,7 +98,7 @@ def _already_running(folder: Path, announced: str) -> str:
     where = f" at {url} (process {pid})" if url else ""
     return (
         f"Bulk Upload is already running on {folder}{where}. "
-        "Use that one, or stop it first, or choose another folder with --data (or BULK_UPLOAD_DATA)."
+        "Use it, stop it first, or choose another folder with --data (or BULK_UPLOAD_DATA)."
     )
 
 

@@ -1,19 +1,19 @@
-"""The lifeline: a supervised process ends when its supervisor does, however that came about."""
+"""The lifeline: a pipe through which a process notices that its supervisor has ended, even if it was killed."""
 
 import os
 import signal
 import threading
 import time
 
-#: Seconds that a process whose supervisor is gone may take to end in order.
+#: Seconds that a process has to shut down after its supervisor has ended.
 GRACE_SECONDS = 15.0
 
 
 def watch(fd: int = 0) -> None:
-    """End this process once the other end of `fd`, a pipe that only the supervisor holds, is closed.
+    """End this process when the other end of the pipe `fd`, which only the supervisor holds, is closed.
 
-    The end is asked for with SIGTERM, so that it is the usual one. A fork of this process is not watched: it has the
-    pipe but not the thread.
+    A thread sends SIGTERM to this process, so that it shuts down as usual, and SIGKILL if that takes too long. A fork
+    of this process has the pipe but not the thread, so it does not end.
     """
     threading.Thread(target=_end_with, args=(fd,), name="lifeline", daemon=True).start()
 

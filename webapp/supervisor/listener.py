@@ -1,4 +1,4 @@
-"""The listening socket: where it may be opened, and what is said when it cannot be."""
+"""The listening socket: which addresses are allowed, and the errors when it cannot be opened."""
 
 import errno
 import ipaddress
@@ -13,14 +13,14 @@ from webapp.errors import CannotStartError
 
 log = logging.getLogger(__name__)
 
-#: Connections that may wait to be accepted: more than the pages a team has open when the web process comes back.
+#: Connections that may wait to be accepted: more than a team's open pages, which all reconnect after a restart.
 BACKLOG = 2048
-#: Seconds between two tries for a port that is about to be free.
+#: Seconds between two attempts to open a port that is still in use.
 RETRY_SECONDS = 0.1
 
 
 def check_host(settings: Settings) -> None:
-    """Refuse an address that others can reach, unless that was asked for; then say what it means.
+    """Reject an address that other machines can reach, unless --open allows it. Then log what that means.
 
     Raises SettingsError.
     """
@@ -29,8 +29,8 @@ def check_host(settings: Settings) -> None:
     if not settings.open:
         raise SettingsError(
             [
-                f"HOST: {settings.host} can be reached from other machines, and nobody has to sign in here yet. "
-                "Use 127.0.0.1, or say that you want this with --open (or BULK_UPLOAD_OPEN=true)."
+                f"HOST: {settings.host} can be reached from other machines, and there is no sign-in yet. "
+                "Use 127.0.0.1, or allow this with --open (or BULK_UPLOAD_OPEN=true)."
             ]
         )
     log.warning(
@@ -40,10 +40,10 @@ def check_host(settings: Settings) -> None:
 
 
 def listen(settings: Settings, patience: float = 0.0) -> socket.socket:
-    """A listening socket on the host and port of the settings; port 0 takes any that is free.
+    """A listening socket on the host and port of the settings; port 0 picks a free port.
 
-    patience: seconds to wait for a port that is taken.
-    Raises CannotStartError when the port cannot be had, SettingsError when the host is none of this machine.
+    patience: seconds to wait for a port that is in use.
+    Raises CannotStartError if the port cannot be opened, SettingsError if the host is not of this machine.
     """
     address = _address(settings.host)
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
@@ -53,12 +53,12 @@ def listen(settings: Settings, patience: float = 0.0) -> socket.socket:
             return socket.create_server((str(address), settings.port), family=family, backlog=BACKLOG)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
-                raise _refusal(settings, error) from error
+                raise _error(settings, error) from error
         time.sleep(RETRY_SECONDS)
 
 
 def url(listener: socket.socket) -> str:
-    """Where a browser on this machine finds what listens on this socket."""
+    """The URL at which a browser on this machine reaches this socket."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
@@ -71,11 +71,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
     except OSError as error:
-        raise SettingsError([f"HOST: {host} is not an address or a name that this machine knows."]) from error
+        raise SettingsError([f"HOST: {host} is not an address, or a name that this machine can resolve."]) from error
     return ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
 
 
-def _refusal(settings: Settings, error: OSError) -> CannotStartError | SettingsError:
+def _error(settings: Settings, error: OSError) -> CannotStartError | SettingsError:
     if error.errno == errno.EADDRINUSE:
         return CannotStartError(
             f"Port {settings.port} on {settings.host} is already in use by another program. "
@@ -83,8 +83,8 @@ def _refusal(settings: Settings, error: OSError) -> CannotStartError | SettingsE
         )
     if error.errno == errno.EACCES:
         return CannotStartError(
-            f"This user may not listen on port {settings.port}. "
-            "Choose one above 1023 with --port (or BULK_UPLOAD_PORT)."
+            f"This user has no permission to listen on port {settings.port}. "
+            "Choose a port above 1023 with --port (or BULK_UPLOAD_PORT)."
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return SettingsError([f"HOST: {settings.host} is not an address of this machine."])

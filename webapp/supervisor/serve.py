@@ -1,4 +1,4 @@
-"""The supervisor behind `bulk-upload serve`: a private Redis, one web process and the workers, in one process tree."""
+"""The supervisor of `bulk-upload serve`: a private Redis, one web process and the workers, in one process tree."""
 
 import http.client
 import logging
@@ -20,43 +20,43 @@ from webapp.supervisor.child import Child
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the children: a death is noticed soon, and looking costs next to nothing.
-LOOK_SECONDS = 0.1
-#: Seconds that the private Redis may take until it answers; it reads all its waiting jobs first.
+#: Seconds between two checks of the children; a check costs next to nothing.
+CHECK_SECONDS = 0.1
+#: Seconds that the private Redis may take to respond; it first loads all waiting jobs.
 REDIS_SECONDS = 60.0
-#: Seconds that the web process may take until it answers.
+#: Seconds that the web process may take to respond.
 WEB_SECONDS = 60.0
-#: Seconds that the web process and the workers have to end in order; a worker hands its upload back within a few.
+#: Seconds that the web process and the workers have to shut down; a worker releases its upload within a few.
 END_SECONDS = 10.0
-#: Seconds that Redis has to end in order; it only has to write its last second down.
+#: Seconds that Redis has to shut down; it only has to write its last second.
 REDIS_END_SECONDS = 5.0
-#: Seconds to wait for a port that the web process of a killed supervisor is about to let go.
-LEFT_OVER_SECONDS = 10.0
+#: Seconds to wait for the port that the web process of a killed supervisor still holds.
+LEFTOVER_SECONDS = 10.0
 
 
 def run(settings: Settings) -> None:
-    """Run everything until SIGINT, SIGTERM or SIGHUP, then end it all in order.
+    """Run everything until SIGINT, SIGTERM or SIGHUP, then shut everything down.
 
     Raises SettingsError or CannotStartError, with nothing left running.
     """
     listener.check_host(settings)
-    os.umask(0o077)  # what is uploaded here is for this user's eyes
+    os.umask(0o077)  # only this user may read uploads
     with data_folder.claimed(settings.data) as claim:
-        patience = LEFT_OVER_SECONDS if claim.unclean else 0.0
+        patience = LEFTOVER_SECONDS if claim.unclean else 0.0
         with listener.listen(settings, patience) as listening:
             claim.announce(listener.url(listening))
             Supervisor(settings, listening).run()
 
 
-class _EndAskedForError(Exception):
-    """A signal asked for the end."""
+class _StopError(Exception):
+    """A signal requested the end."""
 
 
 class Supervisor:
     """The parent of all processes of one data folder.
 
-    It keeps the listening socket and hands it to the web process, so that browsers wait while that one is started
-    again, and it holds the only writing end of a pipe that its Python children watch: they end when it closes.
+    It keeps the listening socket and passes it to the web process, so that connections wait while that process
+    restarts. It holds the only write end of a pipe, the lifeline; its Python children end when that end closes.
     """
 
     def __init__(self, settings: Settings, listening: socket.socket) -> None:
@@ -66,17 +66,17 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
         self._redis: Child | None = None
         self._children: list[Child] = []
-        self._end_asked_for = False
+        self._is_stopping = False
 
     def run(self) -> None:
-        """Start everything, say so, keep it running, and end it when asked to."""
+        """Start everything, print the banner, restart children that end, and shut down on a signal."""
         self._take_signals()
         try:
             self._start()
             while True:
-                self._look()
-        except _EndAskedForError:
-            log.info("Ending.")
+                self._check()
+        except _StopError:
+            log.info("Shutting down.")
         finally:
             self._end()
 
@@ -104,14 +104,14 @@ class Supervisor:
         except CannotStartError as error:
             folder = redis_server.folder(self._settings)
             raise CannotStartError(
-                f"{error} Its last words: {redis_server.last_words(self._settings)}.\n"
-                f"If this server cannot read what is in {folder}, remove that folder and start again: "
-                "all uploads are in the database, and those that wait are queued anew."
+                f"{error} The last warning in its log: {redis_server.last_warning(self._settings)}.\n"
+                f"If Redis cannot read the files in {folder}, remove that folder and start again: "
+                "all uploads are in the database, and those that wait are queued again."
             ) from error
         return f"private ({program})"
 
     def _migrate(self) -> None:
-        """Bring the database to the newest schema, in a child, so that this process never opens the database."""
+        """Migrate the database in a child, so that this process never opens the database."""
         process = self._spawn("migrate")
         try:
             while process.poll() is None:
@@ -120,7 +120,7 @@ class Supervisor:
             process.terminate()
             process.wait()
         if process.returncode != 0:
-            raise CannotStartError("The database could not be prepared: the reason is above.")
+            raise CannotStartError("The database could not be migrated. The reason is above.")
 
     def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -129,11 +129,11 @@ class Supervisor:
             stdin=self._lifeline,
             stdout=sys.stderr,
             pass_fds=[self._listening.fileno()] if words[0] == "web" else [],
-            start_new_session=True,  # Ctrl-C in the terminal is for this process alone
+            start_new_session=True,  # Ctrl-C in the terminal signals this process only
         )
 
     def _await(self, ready: Callable[[], bool], awaited: Child, seconds: float) -> None:
-        """Wait for a child to be ready. Raises CannotStartError when it dies first, or takes too long."""
+        """Wait for a child to be ready. Raises CannotStartError if it ends first or takes too long."""
         deadline = time.monotonic() + seconds
         while not ready():
             if (ended := awaited.ended()) is not None:
@@ -142,20 +142,20 @@ class Supervisor:
                 raise CannotStartError(f"{awaited.name} was not ready within {seconds:g} seconds.")
             self._pause()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         for process in [self._redis, *self._children]:
             if process is not None:
                 process.tend()
         self._pause()
 
     def _pause(self) -> None:
-        """Sleep for a moment: the one place where being asked to end takes effect."""
-        if self._end_asked_for:
-            raise _EndAskedForError
-        time.sleep(LOOK_SECONDS)
+        """Sleep for a moment. Only here a signal takes effect."""
+        if self._is_stopping:
+            raise _StopError
+        time.sleep(CHECK_SECONDS)
 
     def _end(self) -> None:
-        self._listening.close()  # nobody is left waiting for a web process that will not come
+        self._listening.close()  # reject connections that would wait for a web process
         child.end(self._children, END_SECONDS)
         if self._redis is not None:
             child.end([self._redis], REDIS_END_SECONDS)
@@ -165,15 +165,15 @@ class Supervisor:
 
     def _take_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self._ask_for_end)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                signal.signal(number, self._stop)
 
-    def _ask_for_end(self, number: int, frame: FrameType | None) -> None:
-        self._end_asked_for = True
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
 
 
 def _command(*words: str) -> list[str]:
-    """This same program; -P, so that a folder called `jobs` where it was started is not taken for ours."""
+    """This program. -P keeps a folder called `jobs` in the working directory from being imported."""
     return [sys.executable, "-P", "-m", "webapp.cli", *words]
 
 

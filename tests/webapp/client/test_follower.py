@@ -1,6 +1,7 @@
-"""The states that a server tells, each once, however often the connection breaks."""
+"""Following uploads: each state is reported once, across reconnections."""
 
 import json
+import re
 from itertools import islice
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from tests.support.answering import answering, stream, upload
 from webapp.client import follower
 from webapp.client.follower import Follower, State, outcome
-from webapp.client.remote import Remote, RemoteError, ServerAwayError
+from webapp.client.remote import Remote, RemoteError, ServerUnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +39,10 @@ def test_an_outcome_is_a_sentence_and_a_status(of: State, expected: tuple[str, i
     assert expected == outcome(of, "http://host/uploads/7")
 
 
-AWAY = (503, "application/problem+json", "{}")
+UNAVAILABLE = (503, "application/problem+json", "{}")
 
 
-def test_a_state_that_comes_twice_is_told_once_and_an_old_one_never() -> None:
+def test_a_repeated_or_older_state_is_not_reported() -> None:
     answers = [
         stream(upload(seq=2), upload(seq=3), upload(seq=3), upload(seq=1), ping="now"),
         stream(upload(seq=3), upload(seq=4), upload("completed", seq=5), upload(seq=6)),
@@ -52,10 +53,10 @@ def test_a_state_that_comes_twice_is_told_once_and_an_old_one_never() -> None:
     assert [state.seq for state in states] == [2, 3, 4, 5]
 
 
-def test_who_follows_all_goes_on_behind_an_end_and_from_the_newest_state() -> None:
+def test_following_all_uploads_resumes_after_the_newest_state() -> None:
     answers = [
         stream(upload("completed", seq=9), upload(seq=3, file_id=8)),
-        AWAY,
+        UNAVAILABLE,
         stream(upload(seq=10), upload(seq=4, file_id=8)),
     ]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
@@ -66,7 +67,7 @@ def test_who_follows_all_goes_on_behind_an_end_and_from_the_newest_state() -> No
     assert requests == [("/api/v1/events", None), ("/api/v1/events", newest), ("/api/v1/events", newest)]
 
 
-def test_who_was_told_nothing_yet_goes_on_from_the_servers_clock() -> None:
+def test_a_follower_without_a_state_resumes_from_the_servers_clock() -> None:
     answers = [stream(ping="2026-01-31T08:00:00.000000Z"), stream(upload(seq=1))]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
         next(Follower(remote).states())
@@ -74,26 +75,26 @@ def test_who_was_told_nothing_yet_goes_on_from_the_servers_clock() -> None:
     assert [last_id for _, last_id in requests] == [None, "2026-01-31T08:00:00.000000Z"]
 
 
-def test_going_away_and_coming_back_are_told_once_each() -> None:
+def test_disconnecting_and_reconnecting_are_reported_once_each() -> None:
     told: list[str] = []
-    answers = [stream(upload(seq=1)), AWAY, AWAY, stream(upload(seq=1)), stream(upload("failed", seq=2))]
+    answers = [stream(upload(seq=1)), UNAVAILABLE, UNAVAILABLE, stream(upload(seq=1)), stream(upload("failed", seq=2))]
     with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
-        follow = Follower(remote, 7, on_open=lambda: told.append("open"), on_away=lambda: told.append("away"))
+        follow = Follower(remote, 7, on_open=lambda: told.append("open"), on_disconnect=lambda: told.append("lost"))
         list(follow.states())
 
-    assert told == ["open", "away", "open"]
+    assert told == ["open", "lost", "open"]
 
 
 @pytest.mark.parametrize("patient", [False, True])
-def test_only_who_is_patient_waits_for_ever(patient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower, "TRIES", 3)
-    answers = [AWAY] * 4 + [stream(upload("completed", seq=1))]
+def test_only_a_patient_follower_retries_without_limit(patient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "MAX_ATTEMPTS", 3)
+    answers = [UNAVAILABLE] * 4 + [stream(upload("completed", seq=1))]
     with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
         follow = Follower(remote, 7, patient=patient)
         if patient:
             assert [state.seq for state in follow.states()] == [1]
         else:
-            with pytest.raises(ServerAwayError, match=f"^{url} answers no more"):
+            with pytest.raises(ServerUnavailableError, match=f"^{url} does not respond"):
                 list(follow.states())
 
     assert len(requests) == (5 if patient else 4)
@@ -106,24 +107,24 @@ def test_only_who_is_patient_waits_for_ever(patient: bool, monkeypatch: pytest.M
             (404, "application/problem+json", '{"status": 404, "detail": "There is no upload #7."}'),
             "There is no upload",
         ),
-        ((200, "text/html", "<p>Hello"), "Is it the right address?"),
-        ((200, "application/json", upload()), "Is it the right address?"),
+        ((200, "text/html", "<p>Hello"), "Check the address."),
+        ((200, "application/json", upload()), "Check the address."),
         ((302, "text/html", ""), "answered 302 Found"),
     ],
 )
-def test_a_server_that_has_no_such_stream_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
+def test_a_server_without_the_stream_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
     with (
         answering(answer) as (url, requests),
         Remote(httpx.URL(url)) as remote,
-        pytest.raises(RemoteError, match=sentence.replace("?", r"\?")),
+        pytest.raises(RemoteError, match=re.escape(sentence)),
     ):
         list(Follower(remote, 7, patient=True).states())
 
     assert len(requests) == 1
 
 
-def test_what_a_state_says_cannot_steer_a_terminal() -> None:
+def test_a_state_cannot_send_control_characters_to_a_terminal() -> None:
     data = json.loads(upload("failed", filename="a\x1b]0;b\x07\u202e.csv", error="Row 1:\r\n\x1b[2J gone\0"))
-    told = State.of(data)
+    told = State.from_json(data)
 
     assert (told.filename, told.error) == ("a]0;b.csv", "Row 1: [2J gone")

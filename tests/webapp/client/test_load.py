@@ -1,4 +1,4 @@
-"""`bulk-upload load`: what it says and with which status it ends, against servers that really run."""
+"""`bulk-upload load`: its output and exit status, against real servers."""
 
 import signal
 import socket
@@ -26,7 +26,7 @@ def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path:
     )
 
 
-def test_without_a_url_the_server_of_the_settings_is_meant(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_without_a_url_the_address_comes_from_the_settings(start: Callable[..., Serve], tmp_path: Path) -> None:
     port = start().url.rpartition(":")[2]
     june = written(tmp_path, "id,name\n1,Zoë\n", "june [1].csv")
     status, out, _ = run("load", june, BULK_UPLOAD_PORT=port, HTTP_PROXY="http://127.0.0.1:1")
@@ -34,7 +34,7 @@ def test_without_a_url_the_server_of_the_settings_is_meant(start: Callable[..., 
     assert (status, out) == (0, "june [1].csv: completed, 1 row\n")
 
 
-def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none_back(
+def test_files_are_sent_in_order_and_a_rejected_one_does_not_stop_the_next(
     start: Callable[..., Serve], tmp_path: Path
 ) -> None:
     url = start().url
@@ -51,7 +51,7 @@ def test_several_files_go_one_after_the_other_and_one_that_is_refused_keeps_none
     assert "empty.csv: “empty.csv” is empty." in err
 
 
-def test_the_dataset_is_the_one_that_was_asked_for(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_the_rows_go_into_the_requested_dataset(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
     june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
     status, _, err = run("load", june, "--dataset", "sales", "--url", url)
@@ -60,9 +60,7 @@ def test_the_dataset_is_the_one_that_was_asked_for(start: Callable[..., Serve], 
     assert httpx.get(f"{url}/api/v1/uploads/1").json()["dataset"] == "sales"
 
 
-def test_failed_rows_are_counted_and_the_page_that_shows_them_named(
-    start: Callable[..., Serve], tmp_path: Path
-) -> None:
+def test_failed_rows_are_counted_with_a_link_to_their_page(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
     june = written(tmp_path, "id,name\n" + "".join(f"{n},x\n" for n in range(1230)) + "1\n" * 4, "june.csv")
     status, out, _ = run("load", june, "--url", url + "/")
@@ -71,7 +69,7 @@ def test_failed_rows_are_counted_and_the_page_that_shows_them_named(
     assert out == f"june.csv: completed with errors: 4 of 1,234 rows failed, see {url}/uploads/1\n"
 
 
-def test_a_file_that_is_no_table_fails_with_the_reason(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_table_fails_with_the_reason(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start().url
     picture = written(tmp_path, b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "picture.csv")
     status, out, _ = run("load", picture, "--url", url)
@@ -81,7 +79,7 @@ def test_a_file_that_is_no_table_fails_with_the_reason(start: Callable[..., Serv
     assert (status, out) == (1, f"picture.csv: failed: {error}\n")
 
 
-def test_an_upload_that_somebody_cancels_ends_with_status_1(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_a_cancelled_upload_ends_with_status_1(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start("--workers", "0").url
     process = begin("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
     until(lambda: httpx.get(f"{url}/api/v1/uploads").json()["items"], "the upload")
@@ -91,11 +89,11 @@ def test_an_upload_that_somebody_cancels_ends_with_status_1(start: Callable[...,
     assert (process.returncode, out) == (1, f"june.csv: cancelled after 0 rows, see {url}/uploads/1\n")
 
 
-def test_a_stream_that_is_cut_is_opened_again(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_a_broken_stream_is_reopened(start: Callable[..., Serve], tmp_path: Path) -> None:
     serve = start("--workers", "0")
     url = serve.url
     terminal = Terminal("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
-    until(lambda: "waiting to begin" in terminal.seen, "the upload to be accepted and told so")
+    until(lambda: "waiting to start" in terminal.seen, "the upload to be accepted")
     web = serve.children["The web process"]
     kill(web)
     until(lambda: serve.children["The web process"] != web, "another web process")
@@ -114,37 +112,37 @@ def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve]
     assert "june.csv: completed, 1 row\r\n" in terminal.seen
 
 
-def test_ctrl_c_says_that_the_import_goes_on_and_where(start: Callable[..., Serve], tmp_path: Path) -> None:
+def test_ctrl_c_says_where_the_import_continues(start: Callable[..., Serve], tmp_path: Path) -> None:
     url = start("--workers", "0").url
     files = [written(tmp_path, "id,name\n1,Zoë\n", name) for name in ("june.csv", "july.csv")]
     terminal = Terminal("load", *files, "--url", url)
-    until(lambda: "waiting to begin" in terminal.seen, "the bar")
+    until(lambda: "waiting to start" in terminal.seen, "the bar")
     terminal.process.send_signal(signal.SIGINT)
     status = terminal.status()
     said = " ".join(terminal.seen.split())
 
     assert status == 130
-    assert f"june.csv: the import goes on at the server. Watch it, or cancel it, at {url}/uploads/1" in said
+    assert f"june.csv: the import continues on the server. Watch or cancel it at {url}/uploads/1" in said
     assert "Not sent: july.csv." in said
     assert "Traceback" not in said
 
 
-def test_a_server_that_is_away_is_named_and_how_to_start_one(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_with_how_to_start_one(tmp_path: Path) -> None:
     files = [written(tmp_path, "id,name\n1,Zoë\n", name) for name in ("june.csv", "july.csv")]
-    with socket.socket() as closed:  # bound, so that nobody else listens there
+    with socket.socket() as closed:  # bound but not listening
         closed.bind(("127.0.0.1", 0))
         url = f"http://someone:secret@127.0.0.1:{closed.getsockname()[1]}"
         status, out, err = run("load", *files, "--url", url)
 
     assert (status, out) == (2, "")
     assert err.splitlines()[1:] == [
-        f"june.csv: no server answers at {url.replace('someone:secret@', '')}. Start one with `bulk-upload serve`,"
-        " or say with --url where it is.",
+        f"june.csv: no server responds at {url.replace('someone:secret@', '')}. Start one with `bulk-upload serve`,"
+        " or give its address with --url.",
         "Not sent: july.csv.",
     ]
 
 
-def test_a_new_stream_goes_on_where_the_old_one_was_cut_and_204_is_the_end(tmp_path: Path) -> None:
+def test_a_reopened_stream_resumes_and_204_ends_it(tmp_path: Path) -> None:
     answers = [
         (201, "application/json", upload("pending")),
         stream(upload("processing", 5, seq=2), ping="now"),
@@ -167,7 +165,7 @@ def test_a_new_stream_goes_on_where_the_old_one_was_cut_and_204_is_the_end(tmp_p
     ]
 
 
-def test_an_upload_that_is_gone_ends_with_the_servers_sentence(tmp_path: Path) -> None:
+def test_a_missing_upload_ends_with_the_servers_message(tmp_path: Path) -> None:
     answers = [
         (201, "application/json", upload("pending")),
         (404, "application/problem+json", '{"status": 404, "detail": "There is no upload #7."}'),
@@ -179,16 +177,16 @@ def test_an_upload_that_is_gone_ends_with_the_servers_sentence(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("answer", [(200, "text/html", "<p>Hello"), (404, "application/json", "[]")])
-def test_a_server_that_is_another_one_is_told_by_what_it_says(answer: tuple[int, str, str], tmp_path: Path) -> None:
+def test_a_server_of_another_kind_is_recognized(answer: tuple[int, str, str], tmp_path: Path) -> None:
     with answering(answer) as (url, _):
         status, _, err = run("load", written(tmp_path, "id\n1\n", "june.csv"), "--url", url)
 
     assert status == 2
     assert f"june.csv: {url} answered {answer[0]} " in err
-    assert "Is it the right address?" in err
+    assert "Check the address." in err
 
 
-def test_a_file_that_does_not_exist_is_refused_before_any_is_sent(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected_before_any_is_sent(tmp_path: Path) -> None:
     june = written(tmp_path, "id\n1\n", "june.csv")
     status, out, err = run("load", june, tmp_path / "july.csv", "--url", "http://127.0.0.1:1")
 

@@ -1,4 +1,4 @@
-"""`bulk-upload watch`: what it says and with which status it ends, against servers that really run."""
+"""`bulk-upload watch`: its output and exit status, against real servers."""
 
 import re
 import signal
@@ -21,7 +21,7 @@ BAD = FailedRow(11, ["x"], [Reason("a", "is not a number", "x")])
 
 
 def without_times(text: str) -> list[str]:
-    """The lines of an output, each of which must begin with a moment."""
+    """The lines of an output without the time that each must begin with."""
     lines = text.splitlines()
     for each in lines:
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  #", each), each
@@ -29,7 +29,7 @@ def without_times(text: str) -> list[str]:
 
 
 class Watcher:
-    """A `watch` under way, read line by line."""
+    """A running `watch`, read line by line."""
 
     def __init__(self, *words: object) -> None:
         self.process = begin("watch", *words)
@@ -37,18 +37,18 @@ class Watcher:
         assert self.process.stderr is not None
         self._out, self._err = self.process.stdout, self.process.stderr
 
-    def says(self, expected: str) -> None:
-        """The next line on stdout, but for its time."""
+    def prints(self, expected: str) -> None:
+        """Check the next line on stdout, without its time."""
         [found] = without_times(self._out.readline())
 
         assert expected == found
 
     def warns(self, expected: str) -> None:
-        """The next line on stderr."""
+        """Check the next line on stderr."""
         assert expected == self._err.readline().rstrip("\n")
 
     def end(self) -> int:
-        """Its exit status; it must have nothing more to say."""
+        """Its exit status; there must be no more output."""
         out, err = self.process.communicate(timeout=60)
 
         assert (out, err) == ("", "")
@@ -56,20 +56,20 @@ class Watcher:
 
 
 @ONE_DATABASE
-def test_every_change_of_every_upload_is_a_line(served: Served) -> None:
+def test_each_change_of_each_upload_is_a_line(served: Served) -> None:
     records = served.records
     running = records.processing("june.csv", rows=100)
     watcher = Watcher("--url", served.url)
-    watcher.warns(f"Watching {served.url}. Ctrl-C ends it.")
-    watcher.says("#1 june.csv: processing, 0 %, 0 rows of 100")
+    watcher.warns(f"Watching {served.url}. Press Ctrl-C to stop.")
+    watcher.prints("#1 june.csv: processing, 0 %, 0 rows of 100")
     records.advance(running, 25)
-    watcher.says("#1 june.csv: processing, 25 %, 25 rows of 100")
+    watcher.prints("#1 june.csv: processing, 25 %, 25 rows of 100")
     other = records.external("july [1].csv")
-    watcher.says("#2 july [1].csv: pending")
+    watcher.prints("#2 july [1].csv: pending")
     records.report(other, "error", error="The disk\nis full.")
-    watcher.says("#2 july [1].csv: failed: The disk is full.")
+    watcher.prints("#2 july [1].csv: failed: The disk is full.")
     records.complete(running)
-    watcher.says("#1 june.csv: completed, 25 rows")
+    watcher.prints("#1 june.csv: completed, 25 rows")
     watcher.process.send_signal(signal.SIGINT)
 
     assert watcher.end() == 130
@@ -80,19 +80,19 @@ def test_one_upload_is_watched_to_its_end(served: Served) -> None:
     records = served.records
     upload, other = records.processing("june.csv", rows=10), records.processing("july.csv")
     watcher = Watcher(upload.id, "--url", f"{served.url}/")
-    watcher.warns(f"Watching {served.url}. Ctrl-C ends it.")
-    watcher.says("#1 june.csv: processing, 0 %, 0 rows of 10")
+    watcher.warns(f"Watching {served.url}. Press Ctrl-C to stop.")
+    watcher.prints("#1 june.csv: processing, 0 %, 0 rows of 10")
     records.advance(other)
     records.advance(upload, 10)
-    watcher.says("#1 june.csv: processing, 99 %, 10 rows of 10")
+    watcher.prints("#1 june.csv: processing, 99 %, 10 rows of 10")
     records.complete(upload)
-    watcher.says("#1 june.csv: completed, 10 rows")
+    watcher.prints("#1 june.csv: completed, 10 rows")
 
     assert watcher.end() == 0
 
 
 @ONE_DATABASE
-def test_the_status_tells_whether_every_row_is_in(served: Served) -> None:
+def test_the_exit_status_is_0_if_all_rows_were_imported(served: Served) -> None:
     records = served.records
     ends = [
         (records.completed(), 0, "completed, 0 rows"),
@@ -111,19 +111,19 @@ def test_the_status_tells_whether_every_row_is_in(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_server_that_goes_away_is_waited_for_and_nothing_is_missed(settings: Settings) -> None:
+def test_watch_reconnects_to_a_restarted_server_without_missing_a_state(settings: Settings) -> None:
     records = Records(settings)
     upload = records.processing("june.csv", rows=10)
     with Web(settings) as web:
         watcher = Watcher("--url", web.url)
-        watcher.warns(f"Watching {web.url}. Ctrl-C ends it.")
-        watcher.says("#1 june.csv: processing, 0 %, 0 rows of 10")
+        watcher.warns(f"Watching {web.url}. Press Ctrl-C to stop.")
+        watcher.prints("#1 june.csv: processing, 0 %, 0 rows of 10")
         web.kill()
-        watcher.warns(f"The server at {web.url} is away. It is tried again until it is back.")
+        watcher.warns(f"{web.url} does not respond. Trying again until it does.")
         records.complete(records.advance(upload, 10))
         web.restart()
-        watcher.warns(f"The server at {web.url} is back.")
-        watcher.says("#1 june.csv: completed, 10 rows")
+        watcher.warns(f"Reconnected to {web.url}.")
+        watcher.prints("#1 june.csv: completed, 10 rows")
         watcher.process.send_signal(signal.SIGINT)
 
         assert watcher.end() == 130
@@ -143,11 +143,11 @@ def test_a_terminal_shows_a_bar_and_then_the_outcome(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_ctrl_c_ends_it_in_peace(served: Served) -> None:
+def test_ctrl_c_ends_without_a_traceback(served: Served) -> None:
     upload = served.records.advance(served.records.processing("june.csv", rows=10), 5)
     for words in ([], [upload.id]):
         terminal = Terminal("watch", *words, "--url", served.url)
-        until(lambda terminal=terminal: "5 rows" in terminal.seen, "a word of the upload")  # type: ignore[misc]  # bound
+        until(lambda terminal=terminal: "5 rows" in terminal.seen, "the state of the upload")  # type: ignore[misc]  # bound
         terminal.process.send_signal(signal.SIGINT)
 
         assert terminal.status() == 130
@@ -156,30 +156,30 @@ def test_ctrl_c_ends_it_in_peace(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_an_upload_that_there_is_not_ends_with_the_servers_sentence(served: Served) -> None:
+def test_a_missing_upload_ends_with_the_servers_message(served: Served) -> None:
     assert run("watch", 7, "--url", served.url) == (2, "", "There is no upload #7.\n")
 
 
 @pytest.mark.parametrize("words", [[], ["7"]])
-def test_a_server_that_was_never_there_is_named_and_how_to_start_one(words: list[str]) -> None:
-    with socket.socket() as closed:  # bound, so that nobody else listens there
+def test_an_unreachable_server_is_reported_with_how_to_start_one(words: list[str]) -> None:
+    with socket.socket() as closed:  # bound but not listening
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         status, out, err = run("watch", *words, "--url", url)
 
     assert (status, out) == (2, "")
-    assert err == f"No server answers at {url}. Start one with `bulk-upload serve`, or say with --url where it is.\n"
+    assert err == f"No server responds at {url}. Start one with `bulk-upload serve`, or give its address with --url.\n"
 
 
 @pytest.mark.parametrize("words", [["june"], ["0"], ["-1"], ["7", "8"], ["--url", "june"]])
-def test_what_cannot_be_meant_ends_with_status_2(words: list[str]) -> None:
+def test_invalid_arguments_end_with_status_2(words: list[str]) -> None:
     status, out, err = run("watch", *words)
 
     assert (status, out) == (2, "")
     assert "Traceback" not in err
 
 
-def test_whoever_stops_reading_ends_it() -> None:
+def test_a_closed_stdout_ends_it() -> None:
     # Each stream has new states: a command that has written all there is would not notice that its reader has gone.
     states = [upload(seq=seq, timestamp=f"2026-01-31T09:00:00.{seq:06}Z") for seq in range(1, 5000)]
     answers = [stream(*states[first : first + 50]) for first in range(0, len(states), 50)]

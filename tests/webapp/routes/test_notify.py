@@ -23,7 +23,7 @@ from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
 from tests.support.sending import by_body, by_form
 from tests.support.serving import Served, Worker
-from webapp.routes import actions
+from webapp.routes import upload_json
 from webapp.routes.json_body import MAX_BYTES
 from webapp.routes.notify import MAX_REPORTS
 
@@ -127,8 +127,8 @@ NOT_ANNOUNCED: list[tuple[Any, str, str]] = [
     ({"filename": "june.csv"}, "processor", "is missing"),
     ({"processor": "external"}, "filename", "is missing"),
     ({"processor": "worker", "filename": "june.csv"}, "processor", "input should be 'external'"),
-    ({"processor": "external", "filename": ""}, "filename", "has nothing in it that can be shown"),
-    ({"processor": "external", "filename": "/home/\u202e"}, "filename", "has nothing in it that can be shown"),
+    ({"processor": "external", "filename": ""}, "filename", "has no printable characters"),
+    ({"processor": "external", "filename": "/home/\u202e"}, "filename", "has no printable characters"),
     ({"processor": "external", "filename": 7}, "filename", "input should be a valid string"),
     ({"processor": "external", "filename": "a", "size": -1}, "size", "input should be greater than or equal to 0"),
     ({"processor": "external", "filename": "a", "rows_total": "9"}, "rows_total", "input should be a valid integer"),
@@ -374,7 +374,7 @@ def test_a_report_whose_commit_failed_may_come_again_with_its_key(
 ) -> None:
     upload = announced(served)
     with monkeypatch.context() as broken:
-        broken.setattr(actions, "as_json", None)  # a defect, behind the record
+        broken.setattr(upload_json, "as_json", None)  # a defect, behind the record
         stumbled = notify(served, report(upload, rows_success=5), Idempotency_Key="june-1", Connection="close")
     before = served.records.get(upload)
     answer = notify(served, report(upload, rows_success=5), Idempotency_Key="june-1")
@@ -538,6 +538,6 @@ def test_the_command_line_has_it_wait_for_its_script_too(served: Served) -> None
     upload = served.records.cancel(announced(served))
     status, out, _ = run("retry", upload.id, **served.settings.environment())
 
-    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) waits for reports of its script again.\n")
+    assert (status, out) == (0, f"Upload #{upload.id} (june.csv) is waiting for its external script again.\n")
     assert waiting(served) == set()
     assert served.records.get(upload).status is Status.PENDING

@@ -184,8 +184,8 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     [
         ("status=done", "`status` must be one of pending, processing, completed, failed, cancelled."),
         ("status=", "`status` must be one of pending, processing, completed, failed, cancelled."),
-        ("cursor=newest", "`cursor` must be the number of an upload."),
-        ("cursor=-1&status=failed", "`cursor` must be the number of an upload."),
+        ("cursor=newest", "`cursor` must be the id of an upload."),
+        ("cursor=-1&status=failed", "`cursor` must be the id of an upload."),
     ],
 )
 def test_an_invalid_filter_or_cursor_is_rejected(served: Served, path: str, query: str, sentence: str) -> None:
@@ -464,7 +464,7 @@ def test_the_page_of_an_internal_error_has_no_traceback(served: Served, path: st
     answer = served.client.get(path)
 
     assert answer.status_code == 500
-    assert "an error of its own" in answer.text
+    assert "an internal error" in answer.text
     for word in ("Traceback", "nonsense", "ValueError", "SELECT"):
         assert word not in answer.text
 

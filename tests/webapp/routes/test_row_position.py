@@ -25,8 +25,8 @@ def test_what_is_no_position_is_refused_with_the_name_of_the_parameter(text: str
     assert (refused.value.parameter, str(refused.value)) == ("after", SENTENCE)
 
 
-def test_a_position_that_the_dataset_does_not_have_is_blamed_on_the_parameter() -> None:
-    with pytest.raises(InvalidQueryError) as refused, row_position.blamed_on("after"):
+def test_a_position_that_the_dataset_does_not_have_is_reported_with_the_parameter() -> None:
+    with pytest.raises(InvalidQueryError) as refused, row_position.reported_as("after"):
         raise InvalidPositionError
 
     assert str(refused.value) == SENTENCE

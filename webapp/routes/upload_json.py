@@ -1,0 +1,38 @@
+"""An upload → the JSON object of the API."""
+
+from typing import Any
+
+from jobs.events import Event, timestamp
+from jobs.uploads import Upload
+
+
+def as_json(upload: Upload) -> dict[str, Any]:
+    """The upload as the API shows it. Absent values are null; links that do not apply are left out."""
+
+    def moment(name: str) -> str | None:
+        value = getattr(upload, name)
+        return timestamp(value) if value else None
+
+    links = {
+        "self": f"/api/v1/uploads/{upload.id}",
+        "events": f"/api/v1/uploads/{upload.id}/events",
+        "html": f"/uploads/{upload.id}",
+    }
+    if upload.has_file:
+        links["original"] = f"/uploads/{upload.id}/original"
+    if upload.rows_failed and not upload.is_external:
+        links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
+    if upload.dataset:
+        links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
+    return {
+        "id": upload.id,
+        **vars(Event.from_upload(upload)),
+        "processor": upload.processor,
+        "size": upload.size or None,
+        "sha256": upload.sha256 or None,
+        **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
+        "duplicate_of": upload.duplicate_of,
+        "parent": upload.parent,
+        "notes": upload.notes,
+        "links": links,
+    }
