@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -15,6 +16,10 @@ from tests.support.parts import require
 from tests.support.services import RedisServer, require_redis
 from tests.support.serving import Records, Served
 from tests.support.supervised import Serve
+
+# A busy machine is no reason to fail: no example has a deadline.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 #: Fixtures behind which a server, a process or a browser stands.
 _HEAVY_FIXTURES = {"_redis_of_session", "redis", "start", "browser"}

@@ -24,6 +24,10 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
+def nothing() -> None:
+    """What the readers of a file call between their steps, in tests that do not count the calls."""
+
+
 def store(settings: Settings, content: bytes | str, filename: str = "june.csv") -> StoredFile:
     """A file after it has arrived."""
     with Arrival(settings.files, filename, limit=1 << 30) as arrival:

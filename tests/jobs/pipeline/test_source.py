@@ -21,14 +21,10 @@ from jobs.errors import UnreadableFileError
 from jobs.import_options import ImportOptions
 from jobs.pipeline import encoding, source
 from jobs.pipeline.source import Limits, TextFile, check_is_text, prepare
-from tests.support.files import zipped
+from tests.support.files import nothing, zipped
 
 TABLE = b"name,city\nM\xc3\xbcller,K\xc3\xb6ln\n"
 WESTERN = TABLE.decode().encode("cp1252")
-
-
-def nothing() -> None:
-    pass
 
 
 def prepared(

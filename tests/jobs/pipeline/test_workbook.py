@@ -15,14 +15,11 @@ from openpyxl.styles import Font
 from jobs.errors import UnreadableFileError
 from jobs.pipeline import workbook
 from jobs.pipeline.workbook import Problem, Row, Shape, Workbook
+from tests.support.files import nothing
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
-
-
-def nothing() -> None:
-    pass
 
 
 def saved(folder: Path, **sheets: Iterable[Iterable[Any]]) -> Path:

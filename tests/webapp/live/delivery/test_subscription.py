@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -74,10 +75,16 @@ def test_a_quiet_connection_is_kept(settings: Settings) -> None:
     """Redis replies to the pings, so that it is never silent."""
     recorder = Recorder(settings.redis)
 
+    def pings() -> int:
+        with Redis.from_url(settings.redis) as client:
+            found: Any = client.info("commandstats")
+            return int(found.get("cmdstat_ping", {"calls": 0})["calls"])
+
     async def scene() -> None:
         async with recorder.running():
             await recorder.has(gaps=1)
-            await asyncio.sleep(1)  # more than twice the silence timeout
+            before = await blocking(pings)
+            await blocking(until, lambda: pings() >= before + 10, "more pings than fit into two silence timeouts")
             await recorder.receives(GENERAL_CHANNEL, b"data")
 
     asyncio.run(scene())
