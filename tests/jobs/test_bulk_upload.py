@@ -30,7 +30,7 @@ from tests.support.files import store
 @pytest.fixture
 def database(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """The job reads the settings of the test. A chunk holds a few dozen short rows."""
-    for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
+    for name, value in settings.model_copy(update={"chunk_bytes": 256, "lease": 20}).environment().items():
         monkeypatch.setenv(name, value)
     return database
 
