@@ -19,7 +19,7 @@
   };
 
   // For each upload that changes, the stream sends whether it matches this page's filter.
-  document.addEventListener("fitting", ({ detail }) => {
+  document.addEventListener("matches", ({ detail }) => {
     for (const [id, isMatch] of Object.entries(JSON.parse(detail.data))) {
       if (isMatch && !isPresent(id) && !isOnLaterPage(id)) matches.add(id);
       else matches.delete(id);

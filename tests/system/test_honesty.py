@@ -91,7 +91,7 @@ def test_uploads_of_a_later_page_are_not_announced(served: Served, context: Brow
         records.cancel(records.pending())
     page = open_live(context, f"{served.url}/uploads?status=cancelled")
     expect(page.locator("#upload-rows tr")).to_have_count(PAGE_SIZE)
-    page.evaluate("document.addEventListener('fitting', ({ detail }) => (window.received = detail.data))")
+    page.evaluate("document.addEventListener('matches', ({ detail }) => (window.received = detail.data))")
 
     records.cancel(old)
     new = records.cancel(records.pending())

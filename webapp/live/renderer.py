@@ -103,7 +103,7 @@ class Renderer:
         """Which of these uploads match a filtered page; the page counts those that it does not show. b"" if the page
         has no filter."""
         matching = {event.file_id: view.includes(event) for event in events} if view.is_filtered else {}
-        return ServerSentEvent(json.dumps(matching), event="fitting", sep="\n").encode() if matching else b""
+        return ServerSentEvent(json.dumps(matching), event="matches", sep="\n").encode() if matching else b""
 
     def json_message(self, event: Event) -> bytes:
         """An event as a message of the JSON streams."""

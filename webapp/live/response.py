@@ -42,7 +42,7 @@ class StreamResponse(EventSourceResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._subscriber.disconnect = scope["state"].get("cut", self._subscriber.disconnect)
+        self._subscriber.disconnect = scope["state"].get("disconnect", self._subscriber.disconnect)
         await super().__call__(scope, receive, send)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:

@@ -14,16 +14,16 @@ UNSENT_BYTES = 32 * 1024
 
 
 class Connection(HttpToolsProtocol):
-    """Adds `cut` to the state of requests: a function that aborts the connection at once and drops all unread data."""
+    """Adds `disconnect` to the state of requests: a function that aborts the connection at once and drops all unread data."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the signature is uvicorn's
         super().connection_made(transport)
-        self.app_state = {**self.app_state, "cut": self._cut}
+        self.app_state = {**self.app_state, "disconnect": self._disconnect}
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             self._option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
-    def _cut(self) -> None:
+    def _disconnect(self) -> None:
         self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
         self.transport.abort()
 

@@ -100,7 +100,7 @@ class Feed:
 
     @property
     def _next_revision(self) -> int:
-        """The revision that contains what arrives now. Without subscribers it is the current one: nobody waits."""
+        """The revision that contains what arrives now. Without subscribers it is the current one."""
         return self.revision + 1 if self._subscribers else self.revision
 
     def _change(self, upload_id: int, state: _UploadState) -> None:

@@ -77,9 +77,9 @@ def test_rows_of_a_page_with_a_filter_change_only_in_place(served: Served) -> No
             assert update in text
 
 
-def fitting(listener: Stream) -> dict[str, bool]:
+def matches(listener: Stream) -> dict[str, bool]:
     """Which uploads match, as the next message to a page with a filter says."""
-    found: dict[str, bool] = listener.until(lambda event: event.event == "fitting")[-1].json()
+    found: dict[str, bool] = listener.until(lambda event: event.event == "matches")[-1].json()
     return found
 
 
@@ -97,11 +97,11 @@ def test_a_page_with_a_filter_learns_which_uploads_match(served: Served) -> None
         ):
             upload = change(upload)
 
-            assert fitting(listener) == {str(upload.id): expected}
+            assert matches(listener) == {str(upload.id): expected}
 
         other = records.pending("may.csv")
 
-        assert fitting(listener) == {str(other.id): False}
+        assert matches(listener) == {str(other.id): False}
 
 
 def is_told(upload: Upload) -> Callable[[Any], bool]:
