@@ -35,7 +35,7 @@ def codec_of(name: str) -> str:
 class ImportOptions:
     """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
-    encoding: a name that Python knows. header_row: line of the header, from 1, as an editor or Excel counts. types: how
+    encoding: a name that Python knows. header_row: line number of the header, from 1. types: how
     a new dataset gets its types: inferred from the file ("auto"), or text for every column.
     """
 
