@@ -14,7 +14,7 @@ UNSENT_BYTES = 32 * 1024
 
 
 class Connection(HttpToolsProtocol):
-    """Adds `disconnect` to the state of requests: a function that aborts the connection at once and drops all unread data."""
+    """Adds `disconnect` to the state of requests: it aborts the connection at once and drops all unread data."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the signature is uvicorn's
         super().connection_made(transport)
