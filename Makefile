@@ -24,7 +24,7 @@ test-fast: .venv/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m unit $(ARGS)
 
 coverage: .venv/dev  # which lines the tests run, in every process that they start
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term $(or $(ARGS),-n $(TEST_PROCESSES) --dist worksteal)
 
 lint: .venv/dev  # style, types, and which room may import which
 	$(BIN)/ruff check
