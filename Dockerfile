@@ -24,7 +24,7 @@ WORKDIR /app
 
 # The dependencies change less often than the code, so they are a layer of their own.
 COPY requirements.lock ./
-RUN pip install --quiet --require-hashes -r requirements.lock
+RUN pip install --quiet --no-deps --require-hashes -r requirements.lock
 
 COPY --from=build /wheels/ wheels/
 RUN pip install --quiet --no-index --no-deps wheels/*.whl

@@ -6,6 +6,8 @@ ARGS ?=
 TEST_PROCESSES ?= 3
 
 BIN := .venv/bin
+# The locks are complete, so pip resolves nothing (--no-deps below): older versions of pip take a newer release that the
+# lock does not name for a package that is wanted with an extra, such as coverage[toml], and then refuse it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
@@ -58,11 +60,11 @@ clean:  # what was installed, and every cache; uploads stay
 
 .venv/runtime: requirements.lock pyproject.toml | .venv/made
 	@echo "Installing into .venv (once; it may take a minute or two) ..."
-	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements.lock
 	@$(INSTALL) --no-deps --editable .
 	@touch $@
 
 .venv/dev: requirements-dev.lock .venv/runtime
 	@echo "Installing what tests and lint need ..."
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@

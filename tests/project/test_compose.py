@@ -139,7 +139,7 @@ def test_the_image_copies_what_exists_and_nothing_that_is_ignored() -> None:
 
 
 def test_the_image_is_locked_and_does_not_run_as_root() -> None:
-    assert any("--require-hashes -r requirements.lock" in line for line in instructions("RUN"))
+    assert any("--no-deps --require-hashes -r requirements.lock" in line for line in instructions("RUN"))
     assert instructions("USER") == ["upload"]
 
 
