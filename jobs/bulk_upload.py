@@ -8,12 +8,13 @@ import itertools
 import logging
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, files, shutdown, uploads
+from jobs import datasets, failed_rows, files, horse_state, shutdown, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -31,7 +32,7 @@ from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
 from jobs.settings import Settings
-from jobs.uploads import Claim, Upload
+from jobs.uploads import Claim, CutReason, Upload
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,11 @@ def run(upload_id: int) -> None:
             if upload is None:
                 log.info("Upload %d is no longer pending; nothing to do.", upload_id)
                 return
+            horse_state.state.begin(upload.id, upload.attempt)
             log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
             _Attempt(settings, changes, upload).run()
     finally:
+        horse_state.state.end()
         database.close()
 
 
@@ -83,6 +86,10 @@ class _Attempt:
             self._hand_back("its worker was shut down", at_shutdown=True)
         except (UnreadableFileError, FileNotFoundError, DatasetNotFoundError) as error:
             self._fail(error)
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            log.warning("Upload %d: attempt %d got no more memory.", self._claim.upload_id, self._claim.attempt)
+            self._end(lambda connection: uploads.cut(connection, self._claim, CutReason.MEMORY))
         except BaseException as error:
             self._hand_back(f"an unexpected error occurred ({type(error).__name__})")
             raise
@@ -100,6 +107,7 @@ class _Attempt:
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
         self._upload = self._changes.make(lambda connection: uploads.complete(connection, self._claim))
+        horse_state.state.end()
         source.discard(self._path)
 
     def _dataset(self, table: PreparedTable) -> Dataset:
@@ -191,7 +199,8 @@ class _Attempt:
         self._upload = self._changes.progress(write)
 
     def _keep_claim(self) -> None:
-        """Renew the claim during long work, and stop if the worker shuts down."""
+        """Tell of progress and renew the claim during long work, and stop if the worker shuts down."""
+        horse_state.state.progress()
         self._stop_if_requested()
         self._renewal.tick(self._upload)
 
@@ -233,10 +242,13 @@ class _Attempt:
             )
 
     def _end(self, change: Callable[[sa.Connection], Upload | None]) -> Upload | None:
+        """Record the end of the attempt. After it, the work horse holds no claim that its parent would look after."""
         try:
             return self._changes.make(change)
         except ClaimLostError:
             return None
+        finally:
+            horse_state.state.end()
 
 
 @dataclass(frozen=True)
