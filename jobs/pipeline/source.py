@@ -26,6 +26,7 @@ from jobs.errors import UnreadableFileError
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 
@@ -185,7 +186,7 @@ class _Part:
 
     def commit(self) -> None:
         self.file.flush()
-        workbook.run_with_ticks(lambda: os.fsync(self.file.fileno()), self._tick)  # takes a minute for 10 GB
+        run_with_ticks(lambda: os.fsync(self.file.fileno()), self._tick)  # takes a minute for 10 GB
         self.path.rename(self._final)
         folder = os.open(self._final.parent, os.O_RDONLY)
         try:
@@ -382,13 +383,13 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
             raise UnreadableFileError(
-                f"Row {wanted:,} of the worksheet “{book.sheet.name}” is empty. Choose another header row."
+                f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
         return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
-        raise UnreadableFileError(f"The worksheet “{book.sheet.name}” is empty.{others}")
+        raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
     header = find_header([row.cells if row else [] for row in rows])
     found = rows[header] or sample[0]
