@@ -487,6 +487,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
+def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
+    """The status of the upload of each stored file that has one."""
+    statement = sa.select(uploads.c.stored_as, uploads.c.status).where(uploads.c.stored_as.in_(list(stored_as)))
+    return {row.stored_as: Status(row.status) for row in connection.execute(statement)}
+
+
 def active(connection: sa.Connection) -> list[Upload]:
     """All pending and processing uploads, oldest first."""
     statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)

@@ -93,6 +93,7 @@ def take_back_from_horse(settings: Settings, job_id: str, because: str) -> None:
     upload_id, attempt = (int(part) for part in job_id.split("-"))
     with Changes.opened(settings) as changes:
         take_back(changes, Claim(upload_id, attempt), because)
+        changes.remove_spools(upload_id)  # of an upload that was cancelled while its work horse ran
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
