@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
 
     @property
+    def sqlite_folder(self) -> Path | None:
+        """The folder of the SQLite database. None: the database is PostgreSQL."""
+        scheme, _, path = self.database.partition(":///")
+        return Path(path).absolute().parent if scheme == "sqlite" else None
+
+    @property
     def redis_socket(self) -> Path:
         """Socket of the private Redis: in the data folder, or in a temporary folder if that path is too long."""
         inside = self.data / "redis" / "redis.sock"

@@ -85,6 +85,7 @@ uploads = sa.Table(
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),
     sa.Index("uploads_sha256", "sha256"),
+    sa.Index("uploads_stored_as", "stored_as"),
     sqlite_autoincrement=True,
 )
 

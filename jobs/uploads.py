@@ -147,6 +147,11 @@ class Upload:
         return self.processor is Processor.EXTERNAL
 
     @property
+    def last_report(self) -> datetime:
+        """Of an external upload: its last change, except for the one that set `silent_since`."""
+        return self.silent_since or self.updated_at
+
+    @property
     def has_file(self) -> bool:
         """Whether the server stores the file: for an external upload it need not."""
         return self.stored_as != ""
@@ -453,7 +458,7 @@ def time_out(connection: sa.Connection, upload_id: int, *, for_seconds: float, e
 
 _earlier = uploads.alias("earlier")
 
-#: The last report on an external upload: its last change, except for the one that set `silent_since`.
+#: Upload.last_report, in SQL.
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
@@ -514,6 +519,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
+def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
+    """The status of the upload of each stored file that has one."""
+    statement = sa.select(uploads.c.stored_as, uploads.c.status).where(uploads.c.stored_as.in_(list(stored_as)))
+    return {row.stored_as: Status(row.status) for row in connection.execute(statement)}
+
+
 def active(connection: sa.Connection) -> list[Upload]:
     """All pending and processing uploads, oldest first."""
     statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)
@@ -533,6 +544,13 @@ def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
     return [
         Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
     ]
+
+
+def now(connection: sa.Connection) -> datetime:
+    """The time by the database's clock."""
+    moment = sa.type_coerce(utc_now(), uploads.c.updated_at.type)
+    found: datetime = connection.execute(sa.select(moment)).scalar_one()
+    return found
 
 
 def abandoned(connection: sa.Connection) -> list[Upload]:

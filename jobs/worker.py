@@ -87,6 +87,7 @@ class ImportWorker(Worker):
                 take_back(changes, claim, f"its process ended {ended}")
             else:
                 changes.database.end_sessions(str(claim))
+            changes.remove_spools(claim.upload_id)  # of an upload that was cancelled while its work horse ran
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         horse_state.state.reset()

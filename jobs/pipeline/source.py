@@ -118,12 +118,6 @@ def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits
         ) from error
 
 
-def discard(path: Path) -> None:
-    """Remove the spools of an upload, but not the upload. Called when it is imported or removed."""
-    for spool in path.parent.glob(f"{path.name}.table*"):
-        spool.unlink(missing_ok=True)
-
-
 def check_is_text(head: bytes) -> None:
     """Raises UnreadableFileError if a file is certainly not a table of text. head: its beginning."""
     if not head:
@@ -172,7 +166,7 @@ class _Spool:
 class _Part:
     """A file that gets its name only when it is complete and on disk. An incomplete one is removed on exit.
 
-    Its temporary name ends with .part, like an incomplete upload: files.py removes those that a killed process leaves.
+    Its temporary name ends with .part, like an incomplete upload: leftovers.py removes those of killed processes.
     """
 
     def __init__(self, path: Path, tick: Tick = lambda: None) -> None:

@@ -490,14 +490,3 @@ def test_a_full_disk_is_reported_and_leaves_no_files(tmp_path: Path, monkeypatch
 def test_an_incomplete_spool_is_named_like_an_incomplete_upload(tmp_path: Path) -> None:
     with source._Part(tmp_path / "upload.table") as part:
         assert [part.path] == list(tmp_path.glob("*.part"))
-
-
-def test_the_spools_of_an_upload_can_be_discarded(tmp_path: Path) -> None:
-    content = workbook([["a"], [1]])
-    for options in (ImportOptions(), ImportOptions(header_row=1)):
-        prepared(tmp_path, content, options)
-    (tmp_path / "upload2.table").touch()
-
-    source.discard(tmp_path / "upload")
-
-    assert sorted(os.listdir(tmp_path)) == ["upload", "upload2.table"]
