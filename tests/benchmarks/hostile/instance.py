@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from jobs.database import Database
 from jobs.settings import Settings
 from jobs.tables import uploads
-from jobs.uploads import ACTIVE
+from jobs.uploads import ACTIVE, Processor
 from tests.support.supervised import Serve, children_of, is_running, kill
 
 #: The secret of reports.
@@ -82,6 +82,18 @@ class Instance:
                 return None
             time.sleep(POLL_SECONDS)
         return upload
+
+    def active(self) -> list[int]:
+        """The uploads that a worker imports or will import."""
+        is_ours = (uploads.c.status.in_(list(ACTIVE))) & (uploads.c.processor == Processor.WORKER)
+        with self.database.reading() as connection:
+            return list(connection.execute(sa.select(uploads.c.id).where(is_ours)).scalars())
+
+    def ended_count(self) -> int:
+        """How many uploads have ended."""
+        query = sa.select(sa.func.count()).where(uploads.c.status.not_in(list(ACTIVE)))
+        with self.database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def horse_of(self, upload_id: int) -> int | None:
         """The process that imports an upload at the moment."""

@@ -8,8 +8,17 @@ from typing import Any
 
 import httpx
 
-from tests.benchmarks.hostile.case import MB, Bounds, Case, FileCase, Outcome, RequestCase, allowed_seconds
-from tests.benchmarks.hostile.instance import Instance
+from tests.benchmarks.hostile.case import (
+    MB,
+    START_SECONDS,
+    Bounds,
+    Case,
+    FileCase,
+    Outcome,
+    RequestCase,
+    allowed_seconds,
+)
+from tests.benchmarks.hostile.instance import POLL_SECONDS, Instance
 from tests.benchmarks.hostile.looks import Looks
 from tests.benchmarks.hostile.normal import NormalImport
 from tests.benchmarks.hostile.report import Result
@@ -67,7 +76,8 @@ class Trial:
         except Exception as error:
             outcome = Outcome(f"{error!r}", [f"the attack could not be carried out: {error!r}"])
         seconds = time.monotonic() - began
-        violations = [*outcome.violations, *beside.violations(), *self._defects(children, logged)]
+        violations = [*outcome.violations, *beside.violations(), *self._unfinished()]
+        violations += self._defects(children, logged)
         left_over = self._left_over()
         seen = self._watch.seen
         violations += _beyond(bounds, seen, seconds, self.patience)
@@ -108,6 +118,15 @@ class Trial:
         if cells == expected:
             return []
         return [f"stored {str(cells)[:150]}, not {str(expected)[:150]}"]
+
+    def _unfinished(self) -> list[str]:
+        """Wait for uploads that requests have made, and cancel those that do not end."""
+        deadline = time.monotonic() + START_SECONDS * self.patience
+        while (found := self.instance.active()) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        for upload_id in found:
+            self.instance.cancel(upload_id)
+        return [f"upload {upload_id} has not ended" for upload_id in found]
 
     def _defects(self, children: dict[str, int], logged: int) -> list[str]:
         """Processes that have died, and tracebacks in the log."""
