@@ -12,7 +12,7 @@ import pytest
 
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
-from jobs.pipeline import reader
+from jobs.pipeline import reader, records
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.source import EXPECTED, TextFile
 from jobs.schema import MAX_NAME_BYTES
@@ -407,7 +407,7 @@ def test_rows_with_known_problems_fail_with_these_reasons(tmp_path: Path) -> Non
 @pytest.fixture
 def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit for records that is low enough for a fast test."""
-    monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 1000)
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
