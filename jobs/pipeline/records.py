@@ -113,7 +113,7 @@ class Records:
     """The records of a file. Holds at most a few MAX_RECORD_BYTES of it."""
 
     def __init__(self, file: BinaryIO, delimiter: str, tick: Tick) -> None:
-        """tick: called for each batch."""
+        """tick: called for each batch, and for each MAX_RECORD_BYTES of a longer line."""
         self._file = file
         self._delimiter = delimiter
         self._tick = tick
@@ -185,6 +185,7 @@ class Records:
             wanted = 2 * MAX_RECORD_BYTES + 2 - len(kept)
             self._file.seek(start + len(kept))
             added = self._file.read(wanted)
+            self._tick()
             self._buffer, self._first, self._is_whole = kept + added, start, len(added) < wanted
         #: Where a record may begin that the loaded bytes decide about.
         self._last_start = self._first + len(self._buffer) - (0 if self._is_whole else MAX_RECORD_BYTES + 2)
