@@ -29,6 +29,7 @@ from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
+from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 
@@ -549,3 +550,28 @@ def test_a_missing_value_is_formatted_as_its_dataset_parses_it(
     importing("id,name,city\nnone,NA,?\n1,,\n", dataset="sales")
 
     assert cells_of(database, dataset) == [["-", "NA", "", ""], ["1", "", "", ""]]
+
+
+def test_reading_rows_leaves_nothing_in_memory(database: Database) -> None:
+    """SQLAlchemy keeps every statement that it compiles, 500 of them, and each of a wide table takes megabytes."""
+    with database.transaction() as connection:
+        for number in range(20):
+            dataset = declared(connection, f"sales_{number}")
+            insert_rows(connection, dataset, {"id": 1, "name": "a"}, {"id": 2, "name": "b"})
+
+    def read(name: str) -> None:
+        with database.reading() as connection:
+            dataset = datasets.get(connection, name)
+            (first,) = datasets.rows_after(connection, dataset, None, limit=1)
+            (last,) = datasets.rows_after(connection, dataset, first.position, limit=50)
+            assert datasets.rows_before(connection, dataset, last.position, limit=2) == [first]
+            assert datasets.row_count(connection, dataset) == 0
+
+    read("sales_0")
+    cache = database.engine._compiled_cache
+    assert cache is not None
+    kept = len(cache)
+    for number in range(100):
+        read(f"sales_{number % 20}")
+
+    assert len(cache) == kept
