@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
@@ -16,11 +15,12 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from jobs import files
+from jobs import disk
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
+from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database)
-        queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
+        queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
         records = RecordCache(database)
         hub = Hub(
             database,
@@ -59,8 +59,7 @@ def create_app(settings: Settings) -> Starlette:
             write_timeout=settings.stream_write_timeout,
         )
         renderer = Renderer(templates, hub.queue_monitor)
-        await in_thread(partial(files.remove_abandoned, settings.files))
-        changes = Changes(database, publisher, queue)
+        changes = Changes(database, publisher, queue, settings.files)
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
         try:
             async with hub.running():
@@ -107,12 +106,22 @@ def create_app(settings: Settings) -> Starlette:
 async def _sweep(settings: Settings, changes: Changes) -> None:
     """Sweep every few seconds, at random moments so that several processes take turns."""
     sweeper = Sweeper(changes, external_timeout=settings.external_timeout)
+    leftovers = Leftovers(changes.database, settings.files)
     while True:
+        for what, step in {"left-over files": leftovers.step, "lost uploads": sweeper.sweep}.items():
+            await _attempt(what, step, settings.sweep)
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
-        try:
-            await in_thread(sweeper.sweep)
-        except Exception:
-            log.exception("The sweep for lost uploads failed; trying again in %g s.", settings.sweep)
+
+
+async def _attempt(what: str, step: Callable[[], None], interval: float) -> None:
+    """Run a step of a sweep in a thread. Its failure is logged: it runs again in `interval` seconds."""
+    try:
+        await in_thread(step)
+    except Exception as error:
+        if disk.is_full(error):
+            log.warning("The disk is full, so the sweep for %s failed; trying again in %g s.", what, interval)
+        else:
+            log.exception("The sweep for %s failed; trying again in %g s.", what, interval)
 
 
 class VersionedFiles(StaticFiles):

@@ -8,10 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
+from jobs import disk
 from jobs.errors import (
     BulkUploadError,
     DatabaseBusyError,
     DatasetNotFoundError,
+    DiskFullError,
     InvalidDatasetNameError,
     InvalidImportOptionError,
     KeyReusedError,
@@ -43,6 +45,7 @@ CONTENT_TOO_LARGE = HTTPStatus(413)
 #: The status and the title of each error that may reach a client. The first class that fits counts.
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, CONTENT_TOO_LARGE, "File too large"),
+    (DiskFullError, HTTPStatus.INSUFFICIENT_STORAGE, "Disk full"),
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Upload rejected"),
     (InvalidImportOptionError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid import option"),
     (InvalidDatasetNameError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid dataset name"),
@@ -84,7 +87,10 @@ class Problems:
         return self._answer(request, details(error))
 
     async def database_unavailable(self, request: Request, error: Exception) -> Response:
-        """The database does not respond: the client may try again soon."""
+        """The database does not respond, or its disk is full: the client may try again soon."""
+        if disk.is_full(error):
+            log.warning("The disk of the database is full: %s", getattr(error, "orig", error))
+            return self._answer(request, details(DiskFullError("nothing was saved")))
         log.warning("The database cannot be reached: %s", getattr(error, "orig", error))
         detail = "The database cannot be reached at the moment. Please try again shortly."
         return self._answer(request, problem(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable", detail))

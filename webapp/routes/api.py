@@ -1,14 +1,14 @@
 """The JSON API, /api/v1, and the health checks."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio.to_thread
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from jobs import corrections, datasets, uploads
+from jobs import corrections, datasets, disk, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
@@ -18,6 +18,7 @@ from webapp.errors import InvalidQueryError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
+from webapp.threads import in_thread
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes at the start of a file that are searched for its header.
@@ -147,14 +148,15 @@ async def healthz(_request: AppRequest) -> Response:
 
 
 async def readyz(request: AppRequest) -> Response:
-    """Readiness: 200 if database and Redis respond, else 503. The body names the state of each."""
+    """Readiness: 200 if database and Redis respond and the disk has room, else 503. The body has the state of each."""
     state = request.state
-    found = {
-        "database": await anyio.to_thread.run_sync(_is_reachable, state["database"]),
-        "redis": await anyio.to_thread.run_sync(state["queue"].is_reachable),
+    states: dict[str, str] = {
+        "database": "ok" if await in_thread(partial(_is_reachable, state["database"])) else "unreachable",
+        "redis": await in_thread(state["queue"].state_of_redis),
     }
-    states = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
-    return JSONResponse(states, 200 if all(found.values()) else 503)
+    if not await in_thread(partial(disk.has_room, state["settings"].data)):
+        states["disk"] = "full"
+    return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
 
 
 def _is_reachable(database: Database) -> bool:
