@@ -7,6 +7,7 @@ import socket
 import sys
 from contextlib import suppress
 
+import sqlalchemy as sa
 from redis import Redis, RedisError
 from rq import Queue, Worker
 from rq.executions import Execution
@@ -91,9 +92,16 @@ def work(settings: Settings) -> None:
 def take_back_from_horse(settings: Settings, job_id: str, because: str) -> None:
     """Take the upload of a dead work horse back for the next worker at once. job_id: in the format of queue.py."""
     upload_id, attempt = (int(part) for part in job_id.split("-"))
+    try:
+        _take_back(settings, Claim(upload_id, attempt), because)
+    except sa.exc.DBAPIError as error:
+        log.warning("Upload %d was not taken back (%s); the sweeper does so later.", upload_id, error.orig)
+
+
+def _take_back(settings: Settings, claim: Claim, because: str) -> None:
     with Changes.opened(settings) as changes:
-        take_back(changes, Claim(upload_id, attempt), because)
-        changes.remove_spools(upload_id)  # of an upload that was cancelled while its work horse ran
+        take_back(changes, claim, because)
+        changes.remove_spools(claim.upload_id)  # of an upload that was cancelled while its work horse ran
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
