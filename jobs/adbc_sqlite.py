@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from jobs import disk
-from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, log_pages
+from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, WRITE_TURN_SECONDS, busy_timeout, log_pages
 
 
 class AdbcCursor:
@@ -61,7 +61,7 @@ class AdbcConnection:
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
-        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS)):
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS), busy_timeout(WRITE_TURN_SECONDS)):
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 

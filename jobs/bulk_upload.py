@@ -8,12 +8,13 @@ import itertools
 import logging
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from jobs import datasets, disk, failed_rows, files, shutdown, uploads
+from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -31,14 +32,12 @@ from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
 from jobs.settings import Settings
-from jobs.uploads import Claim, Upload
+from jobs.uploads import Claim, CutReason, Upload
 
 log = logging.getLogger(__name__)
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
-
-
 #: Seconds that a worker waits for room on a full disk before it tries again, or takes another upload.
 FULL_DISK_PAUSE = 5.0
 #: Pauses after which a worker gives up handing its upload back; the sweeper takes it back when there is room.
@@ -58,9 +57,11 @@ def run(upload_id: int) -> None:
             upload = _claimed(settings, changes, upload_id)
             if upload is None:
                 return
+            horse_state.state.begin(upload.id, upload.attempt)
             log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
             _Attempt(settings, changes, upload).run()
     finally:
+        horse_state.state.end()
         database.close()
 
 
@@ -77,8 +78,13 @@ def _claimed(settings: Settings, changes: Changes, upload_id: int) -> Upload | N
         if not disk.is_full(error):
             raise
     log.warning("The disk is full, so upload %d waits until there is room.", upload_id)
-    shutdown.requested.wait(FULL_DISK_PAUSE)
+    _wait_for_room()
     return None
+
+
+def _wait_for_room() -> None:
+    with horse_state.state.waiting():
+        shutdown.requested.wait(FULL_DISK_PAUSE)
 
 
 class _Attempt:
@@ -110,6 +116,10 @@ class _Attempt:
                 self._hand_back_when_there_is_room()
             else:
                 self._fail(str(error))
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            log.warning("Upload %d: attempt %d got no more memory.", self._claim.upload_id, self._claim.attempt)
+            self._end(lambda connection: uploads.cut(connection, self._claim, CutReason.MEMORY))
         except BaseException as error:
             if isinstance(error, FileNotFoundError) and not self._path.exists():
                 self._fail("The uploaded file is no longer stored on the server. Upload it again.")
@@ -222,7 +232,8 @@ class _Attempt:
         self._upload = self._changes.progress(write)
 
     def _keep_claim(self) -> None:
-        """Renew the claim during long work, and stop if the worker shuts down."""
+        """Tell of progress and renew the claim during long work, and stop if the worker shuts down."""
+        horse_state.state.progress()
         self._stop_if_requested()
         self._renewal.tick(self._upload)
 
@@ -256,7 +267,7 @@ class _Attempt:
         """Hand back, which a full disk prevents too. The attempt does not count as one without progress."""
         log.warning("Upload %d: the disk is full; the import continues when there is room.", self._upload.id)
         for _ in range(FULL_DISK_PAUSES):
-            shutdown.requested.wait(FULL_DISK_PAUSE)
+            _wait_for_room()
             try:
                 return self._hand_back("the disk was full", at_shutdown=True)
             except sa.exc.DBAPIError as error:
@@ -274,10 +285,13 @@ class _Attempt:
             )
 
     def _end(self, change: Callable[[sa.Connection], Upload | None]) -> Upload | None:
+        """Record the end of the attempt. After it, the work horse holds no claim that its parent would look after."""
         try:
             return self._changes.make(change)
         except ClaimLostError:
             return None
+        finally:
+            horse_state.state.end()
 
 
 @dataclass(frozen=True)

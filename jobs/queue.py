@@ -129,5 +129,11 @@ def _job_id(upload: Upload) -> str:
     return f"{upload.id}-{upload.attempt + 1}"
 
 
+def upload_and_attempt(job_id: str) -> tuple[int, int]:
+    """The upload of a job, and the number of the attempt that it makes."""
+    upload_id, attempt = job_id.split("-")
+    return int(upload_id), int(attempt)
+
+
 def _upload_id(job_id: str) -> int:
-    return int(job_id.split("-")[0])
+    return upload_and_attempt(job_id)[0]

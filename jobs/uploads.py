@@ -22,6 +22,8 @@ from jobs.tables import uploads
 
 #: Consecutive attempts that commit nothing before an upload fails.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
+#: Times a worker may cut the import of a file before the upload fails: the first could be due to a busy machine.
+MAX_CUTS = 2
 
 
 class Status(StrEnum):
@@ -37,6 +39,13 @@ class Processor(StrEnum):
 
     WORKER = "worker"
     EXTERNAL = "external"
+
+
+class CutReason(StrEnum):
+    """Which limit of a work horse a file exceeded (watchdog.py)."""
+
+    TIME = "time"
+    MEMORY = "memory"
 
 
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
@@ -62,9 +71,11 @@ CLAIM = Transition(frozenset({Status.PENDING}), Status.PROCESSING, "claimed")  #
 ADVANCE = Transition(frozenset({Status.PROCESSING}), Status.PROCESSING, "advanced")  # a chunk commits, a lease renews
 HAND_BACK = Transition(
     frozenset({Status.PROCESSING}), Status.PENDING, "handed back"
-)  # the lease expired, the work horse died, or its worker shuts down
+)  # the lease expired, the work horse died or was cut, or its worker shuts down
 COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the end of the file
-FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or too many attempts committed nothing
+FAIL = Transition(
+    ACTIVE, Status.FAILED, "failed"
+)  # the file cannot be read, exceeded a limit twice, or too many attempts committed nothing
 CANCEL = Transition(
     ACTIVE, Status.CANCELLED, "cancelled", None
 )  # a person cancels; the claimant finds out when it writes next
@@ -86,6 +97,7 @@ class Upload:
     seq: int
     attempt: int
     attempts_without_progress: int
+    cuts: int
     status: Status
     filename: str
     dataset_wanted: str
@@ -337,6 +349,21 @@ def hand_back(
     ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
 
 
+def cut(connection: sa.Connection, claim: Claim, reason: CutReason) -> Upload | None:
+    """End an attempt whose work horse exceeded a limit: the upload is pending again, or failed after the second time.
+
+    None: the upload is no longer this claimant's.
+    """
+    cuts, again = uploads.c.cuts + 1, uploads.c.cuts + 1 >= MAX_CUTS
+    error = (
+        f"The file could not be read within the limits ({reason})."
+        " Split it into smaller files, or save it as a plain CSV file, then upload that."
+    )
+    return _change(
+        connection, FAIL, claim.upload_id, claim.attempt, again, **_ENDED, error=error, cuts=cuts
+    ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, **_UNCLAIMED, cuts=cuts)
+
+
 def cancel(connection: sa.Connection, upload_id: int) -> Upload:
     """Cancel an upload. Rows that were imported stay in the dataset. Raises UploadNotFoundError, TransitionError."""
     return _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
@@ -350,7 +377,7 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
     Raises UploadNotFoundError, TransitionError.
     """
     upload = _change_or_raise(
-        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, **_UNCLAIMED
+        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, cuts=0, **_UNCLAIMED
     )
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload

@@ -299,8 +299,8 @@ class Soak:
         wrong = set(bad)
         good = [(n, data.key_of(n)) for n in range(1, self._rows + 1) if n not in wrong]
         with self._database.reading() as connection:
-            table = datasets.get(connection, str(upload.dataset)).table
-            found = connection.execute(sa.select(table.c["_row_number"], table.c["key"])).all()
+            table = sa.table(f"data_{upload.dataset}", sa.column("_row_number"), sa.column("key"))
+            found = connection.execute(sa.select(table)).all()
             failed = connection.execute(
                 sa.select(failed_rows.c.row_number).where(failed_rows.c.upload_id == upload.id)
             ).scalars()

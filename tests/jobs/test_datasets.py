@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs import bulk_upload, datasets, uploads
 from jobs.database import Database
@@ -22,6 +25,7 @@ from jobs.errors import (
     MissingColumnsError,
     SchemaError,
 )
+from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
@@ -401,6 +405,36 @@ def test_columns_of_any_name_hold_their_rows(imported: Importing, database: Data
     assert rows == cells_of(database, dataset)
     assert {name for name in kept if len(name.encode()) <= 63} <= set(names)
     assert len(ODD_NAMES) == len({name.casefold() for name in names})
+
+
+ANY_HEADER = st.lists(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(ODD_NAMES), min_size=2, max_size=12
+).filter(any)
+
+
+@given(header=ANY_HEADER)
+@hypothesis.example(header=["%(x)s", "x", "?"])
+@hypothesis.example(header=["%(param_1)s", "a.b", "a b"])
+@hypothesis.settings(max_examples=20, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_columns_of_any_header_hold_their_rows(
+    importing: Callable[..., Upload], database: Database, header: list[str]
+) -> None:
+    """Of a file that makes a dataset, and of one whose rows replace others."""
+    file, rows = io.StringIO(), [[f"{number} {column}" for column in range(len(header))] for number in range(2)]
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows([header, *rows])
+    options = ImportOptions(encoding="utf-8", delimiter=",", header_row=1)
+    upload = importing(file.getvalue(), options=options)
+    with database.transaction() as connection:
+        assert upload.dataset is not None
+        inserted = datasets.get(connection, upload.dataset)
+        schema = {"fields": [{"name": name} for name in inserted.schema.names], "primaryKey": inserted.schema.names[:2]}
+        name = f"replaced_{upload.id}"
+        replaced = datasets.declare(connection, name, TableSchema.parse(schema), Mode.UPSERT)
+    again = [importing(file.getvalue(), options=options, dataset=name) for _ in range(2)]
+
+    assert [upload.rows_success, *(each.rows_success for each in again)] == [2, 2, 2]
+    assert rows == cells_of(database, inserted)
+    assert rows == cells_of(database, replaced)
 
 
 #: Columns by their type, with cells that are returned unchanged.

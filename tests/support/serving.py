@@ -32,6 +32,7 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Processor, Upload
 from tests import ROOT
+from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 from webapp.app import create_app
@@ -196,9 +197,8 @@ class Records:
         ]
         with self.database.transaction() as connection:
             dataset = datasets.create(connection, name, TableSchema.parse({"fields": fields}), upload.id)
-            for number, (id_, text, paid) in enumerate(rows, 1):
-                values = {"_upload_id": upload.id, "_row_number": number, "id": id_, "name": text, "paid": paid}
-                connection.execute(sa.insert(dataset.table), values)
+            values = [{"id": id_, "name": text, "paid": paid} for id_, text, paid in rows]
+            insert_rows(connection, dataset, *values, upload_id=upload.id)
         self.complete(upload)
         return dataset
 

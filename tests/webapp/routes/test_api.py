@@ -1,5 +1,6 @@
 """The JSON API and the health checks."""
 
+import csv
 import fcntl
 import hashlib
 import os
@@ -13,10 +14,11 @@ import sqlalchemy as sa
 from jobs import database, queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
+from jobs.uploads import Status
 from tests.support.databases import ONE_DATABASE
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
-from tests.support.serving import Served
+from tests.support.serving import Served, Worker
 from tests.support.waiting import until
 
 BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
@@ -527,3 +529,23 @@ def test_a_dataset_may_be_called_match(served: Served) -> None:
 
     assert served.client.get("/api/v1/datasets/match").json()["rows"] == 1
     assert matched(served, b"id,name,paid\n") == "match"
+
+
+@pytest.mark.parametrize("header", [["%(x)s", "x", "?"], ["%(param_1)s", "a%", "%%"]])
+def test_rows_of_columns_whose_names_look_like_sql_are_in_their_places(served: Served, header: list[str]) -> None:
+    rows = [[f"r{number}c{column}" for column in range(len(header))] for number in range(1, 4)]
+    file = "".join(f"{','.join(row)}\n" for row in [header, *rows])
+    with Worker(served.settings):
+        served.post(file, dataset="odd", header_row="1")
+        upload = served.finished()
+    first = served.client.get("/api/v1/datasets/odd/rows", params={"limit": 2})
+    second = served.client.get(first.json()["links"]["next"])
+    download = served.client.get("/api/v1/datasets/odd/rows.csv")
+    page = served.page("/datasets/odd")
+
+    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 3)
+    assert [answer.status_code for answer in (first, second, download)] == [200, 200, 200]
+    assert first.json()["columns"] == header
+    assert [item["cells"] for answer in (first, second) for item in answer.json()["items"]] == rows
+    assert list(csv.reader(download.text.splitlines())) == [header, *rows]
+    assert all(cell in page for row in rows for cell in row)

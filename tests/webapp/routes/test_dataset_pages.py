@@ -6,10 +6,9 @@ from itertools import chain
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from jobs.datasets import Dataset, Mode, Position
-from tests.support.databases import ONE_DATABASE
+from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
 from webapp.routes import dataset_pages
 from webapp.routes.dataset_pages import ROWS_SHOWN
@@ -47,8 +46,7 @@ def both_ways(served: Served, path: str) -> tuple[list[list[int]], list[list[int
 
 def insert(served: Served, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
     with served.records.database.transaction() as connection:
-        for number, row in enumerate(rows, 1):
-            connection.execute(sa.insert(dataset.table), {"_upload_id": 1, "_row_number": number, **row})
+        insert_rows(connection, dataset, *rows)
 
 
 def test_datasets_are_listed(served: Served) -> None:
