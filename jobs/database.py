@@ -65,9 +65,17 @@ def _postgresql_utc_now(element: utc_now, compiler: Any, **options: Any) -> str:
 class Database:
     """The database of records and rows. Open it once per process; it is thread-safe."""
 
-    def __init__(self, url: str, *, bulk: bool = False, idle_timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        bulk: bool = False,
+        idle_timeout: float | None = None,
+        lock_timeout: float | None = None,
+    ) -> None:
         """url: SQLAlchemy's. bulk: this process imports rows. idle_timeout: seconds after which PostgreSQL ends an idle
-        transaction, so that a client frozen inside a chunk does not block its successor."""
+        transaction, so that a client frozen inside a chunk does not block its successor. lock_timeout: seconds that a
+        statement waits for a lock; by default WRITE_TURN_SECONDS on SQLite, and for ever on PostgreSQL."""
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         #: The claim that this process writes under, as "upload-attempt"; "" for none.
@@ -78,10 +86,11 @@ class Database:
             path = os.path.realpath(parsed.database or "")
             self._driver = "adbc" if bulk else "sqlite3"
             self._file = _note_open(path, self._driver)
-            self._turn = _WriteTurn(path, imports=bulk)
-            self.engine = _sqlite_engine(path, self._driver)
+            patience = WRITE_TURN_SECONDS if lock_timeout is None else lock_timeout
+            self._turn = _WriteTurn(path, imports=bulk, patience=patience)
+            self.engine = _sqlite_engine(path, self._driver, patience)
         else:
-            self.engine = _postgresql_engine(parsed, idle_timeout, BULK_MEMORY if bulk else "")
+            self.engine = _postgresql_engine(parsed, idle_timeout, lock_timeout, BULK_MEMORY if bulk else "")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -140,15 +149,16 @@ class _WriteTurn:
     beside the database, which the kernel releases when a process dies.
     """
 
-    def __init__(self, database: str, *, imports: bool) -> None:
+    def __init__(self, database: str, *, imports: bool, patience: float = WRITE_TURN_SECONDS) -> None:
         self._imports = imports
+        self._patience = patience
         self._queue = f"{database}.imports" if imports else f"{database}.line"
         self._waiting = f"{database}.waiting"
         self._turn = f"{database}.turn"
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        deadline = time.monotonic() + WRITE_TURN_SECONDS
+        deadline = time.monotonic() + self._patience
         descriptor = self._after_others(deadline) if self._imports else self._before_imports(deadline)
         try:
             yield
@@ -200,17 +210,17 @@ def _note_open(path: str, driver: str) -> tuple[int, str]:
     return key
 
 
-def _sqlite_engine(path: str, driver: str) -> sa.Engine:
+def _sqlite_engine(path: str, driver: str, patience: float) -> sa.Engine:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if driver == "adbc":
         return sa.create_engine(f"sqlite+adbc:///{path}", poolclass=sa.pool.QueuePool, pool_size=1, max_overflow=4)
     engine = sa.create_engine(
-        f"sqlite:///{path}", pool_size=20, connect_args={"isolation_level": None, "timeout": WRITE_TURN_SECONDS}
+        f"sqlite:///{path}", pool_size=20, connect_args={"isolation_level": None, "timeout": patience}
     )
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_OTHERS)):
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_OTHERS), f"PRAGMA busy_timeout = {patience * 1000:.0f}"):
             connection.execute(pragma)
 
     @sa.event.listens_for(engine, "begin")
@@ -246,10 +256,14 @@ def log_pages(pages: int) -> str:
     return f"PRAGMA wal_autocheckpoint = {pages}"
 
 
-def _postgresql_engine(url: sa.URL, idle_timeout: float | None, more_options: str) -> sa.Engine:
+def _postgresql_engine(
+    url: sa.URL, idle_timeout: float | None, lock_timeout: float | None, more_options: str
+) -> sa.Engine:
     options = f"-c timezone=UTC{more_options}"
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
+    if lock_timeout is not None:
+        options += f" -c lock_timeout={int(lock_timeout * 1000)}"
     return sa.create_engine(
         url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5}
     )

@@ -39,6 +39,10 @@ from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
 
+#: Seconds that a request waits for a lock of the database before it is answered with 503. Imports hold one for the time
+#: of a chunk, well under a second; only a frozen worker or a foreign program holds it for longer.
+LOCK_TIMEOUT = 10.0
+
 
 def create_app(settings: Settings) -> Starlette:
     """The web process as an ASGI application. The database must be migrated."""
@@ -47,7 +51,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
-        database = Database(settings.database)
+        database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
         queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
         records = RecordCache(database)
         hub = Hub(

@@ -27,6 +27,7 @@ from webapp.errors import (
     InvalidBodyError,
     InvalidHeaderError,
     InvalidQueryError,
+    ServerBusyError,
     TooManyStreamsError,
 )
 from webapp.guard import HEADERS
@@ -57,6 +58,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (BodyTooLargeError, CONTENT_TOO_LARGE, "Request body too large"),
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Database busy"),
+    (ServerBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Server busy"),
     (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams"),
 ]  # fmt: skip
 

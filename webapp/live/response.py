@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message, Receive, Scope, Send
 
+from webapp.errors import ServerBusyError
 from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.hub import Hub
 from webapp.live.streams.stream import Stream
@@ -75,7 +76,7 @@ async def _messages(stream: Stream, hub: Hub, subscriber: Subscriber, max_age: f
                 batch, broadcast = subscriber.batch(), subscriber.broadcast
                 try:
                     data = await stream.tell(batch)
-                except OperationalError:  # the hub logs it; this batch remains to be sent
+                except (OperationalError, ServerBusyError):  # the hub logs it; this batch remains to be sent
                     await asyncio.sleep(RETRY_DELAY)
                     continue
                 subscriber.acknowledge(batch)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-import anyio.to_thread
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
@@ -13,6 +12,7 @@ from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
+from webapp import threads
 from webapp.routes import json_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
@@ -42,7 +42,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     try:
         return await _change(state, record)
     except BulkUploadError:
-        await anyio.to_thread.run_sync(_remove, state, file)
+        await threads.files.run(lambda: _remove(state, file))
         raise
 
 
@@ -122,5 +122,5 @@ async def retry(request: AppRequest) -> Upload:
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
-    """Make a change in a thread, off the event loop."""
-    return await anyio.to_thread.run_sync(state["changes"].make, change)
+    """Make a change in a thread, off the event loop. Raises what it raises, and ServerBusyError."""
+    return await threads.writes.run(lambda: state["changes"].make(change))

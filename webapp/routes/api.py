@@ -1,9 +1,9 @@
 """The JSON API, /api/v1, and the health checks."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio.to_thread
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -13,8 +13,9 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from webapp import threads
 from webapp.database_access import read
-from webapp.errors import InvalidQueryError
+from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
@@ -150,11 +151,18 @@ async def readyz(request: AppRequest) -> Response:
     """Readiness: 200 if database and Redis respond, else 503. The body names the state of each."""
     state = request.state
     found = {
-        "database": await anyio.to_thread.run_sync(_is_reachable, state["database"]),
-        "redis": await anyio.to_thread.run_sync(state["queue"].is_reachable),
+        "database": await _responds(lambda: _is_reachable(state["database"])),
+        "redis": await _responds(state["queue"].is_reachable),
     }
     states = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
     return JSONResponse(states, 200 if all(found.values()) else 503)
+
+
+async def _responds(check: Callable[[], bool]) -> bool:
+    try:
+        return await threads.reads.run(check)
+    except ServerBusyError:
+        return False
 
 
 def _is_reachable(database: Database) -> bool:
