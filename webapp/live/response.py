@@ -43,7 +43,10 @@ class StreamResponse(EventSourceResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._subscriber.disconnect = scope["state"].get("disconnect", self._subscriber.disconnect)
+        connection = scope["state"].get("connection")
+        if connection is not None:
+            connection.become_stream()
+            self._subscriber.disconnect = connection.disconnect
         await super().__call__(scope, receive, send)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
