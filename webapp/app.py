@@ -11,10 +11,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import Response
 from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from jobs import files
 from jobs.changes import Changes
@@ -24,6 +21,7 @@ from jobs.events import Publisher
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
+from webapp.compression import compressed
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
@@ -34,6 +32,7 @@ from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
+from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
 
@@ -91,11 +90,8 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             *endpoints.routes,
             *downloads.routes,
-            *pages.routes,
-            *dataset_pages.routes,
-            *api.routes,
-            *notify.routes,
-            Mount("/static", VersionedFiles(directory=STATIC)),
+            *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
@@ -117,13 +113,3 @@ async def _sweep(settings: Settings, changes: Changes) -> None:
             await in_thread(sweeper.sweep)
         except Exception:
             log.exception("The sweep for lost uploads failed; trying again in %g s.", settings.sweep)
-
-
-class VersionedFiles(StaticFiles):
-    """Static files. Browsers may cache a file permanently if its URL has a version."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        if b"v=" in scope.get("query_string", b"") and response.status_code == 200:
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response

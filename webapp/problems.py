@@ -30,7 +30,7 @@ from webapp.errors import (
     ServerBusyError,
     TooManyStreamsError,
 )
-from webapp.guard import HEADERS
+from webapp.guard import headers_of
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -104,7 +104,7 @@ class Problems:
         detail = "The server could not complete this request because of an internal error. Please try again."
         # Starlette sends this response outside the guard, which adds these headers to every other response.
         found = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", detail)
-        return self._answer(request, found, dict(HEADERS))
+        return self._answer(request, found, dict(headers_of(request.scope)))
 
     def _answer(self, request: Request, found: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
         status = found["status"]

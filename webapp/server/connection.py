@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from webapp.guard import HEADERS
+from webapp.guard import HEADERS, headers_of
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.server.connections import Connections
 
@@ -231,7 +231,7 @@ class Connection(HttpToolsProtocol):
         if scope["path"] == "/healthz":
             await self._application(scope, receive, send)
             return
-        headers = {**HEADERS, "Retry-After": str(RETRY_AFTER)}
+        headers = {**headers_of(scope), "Retry-After": str(RETRY_AFTER)}
         found = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Server busy", _BUSY)
         response: Response = PlainTextResponse(f"{found['title']}: {_BUSY}\n", found["status"], headers)
         if wants_json(Request(scope)):

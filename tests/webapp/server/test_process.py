@@ -117,6 +117,14 @@ def test_only_a_trusted_proxy_can_set_the_client_address(
             assert (first.status_code, second.status_code) == (200, status)
 
 
+@pytest.mark.parametrize(("trusted", "expected"), [("", None), ("127.0.0.1", "max-age=31536000")])
+def test_tls_is_what_a_trusted_proxy_says(tmp_path: Path, trusted: str, expected: str | None) -> None:
+    with web(tmp_path, None, BULK_UPLOAD_TRUSTED_PROXIES=trusted) as (_, _, url):
+        for path in ("/uploads", "/nothing", "/static/style.css"):
+            answer = httpx.get(f"{url}{path}", headers={"X-Forwarded-Proto": "https"}, timeout=30)
+            assert answer.headers.get("strict-transport-security") == expected, path
+
+
 def asked_for(url: str, forwarded: str) -> AbstractContextManager[httpx.Response]:
     return httpx.stream("GET", url, headers={"X-Forwarded-For": forwarded}, timeout=30)
 
