@@ -466,16 +466,18 @@ def test_an_upload_whose_sender_stops_leaves_nothing(settings: Settings) -> None
         assert served.records.all() == []
 
 
-def test_stalled_downloads_stop_nothing(settings: Settings) -> None:
+@pytest.mark.parametrize("path", ["/uploads/1/original", "/datasets/sales/rows.csv"])
+def test_stalled_downloads_stop_nothing(settings: Settings, path: str) -> None:
     with Served(settings) as served, ExitStack() as stack:
-        upload = served.records.pending(content="a,b\n" + "1,2\n" * 5_000_000)
+        served.records.pending(content="a,b\n" + "1,2\n" * 200_000)
+        served.records.dataset("sales", [(number, "Ann" * 10_000, True) for number in range(25)])
         address = ("127.0.0.1", httpx.URL(served.url).port or 0)
         for _ in range(50):
             client = stack.enter_context(socket.socket())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.settimeout(20)
             client.connect(address)
-            client.sendall(head("GET", f"/uploads/{upload.id}/original"))
+            client.sendall(head("GET", path))
             assert client.recv(1)
 
         assert served.client.get("/uploads").status_code == 200
