@@ -348,5 +348,5 @@ def _row(dataset: Dataset, key: list[int], row: sa.Row[Any]) -> Row:
 
 
 def _from_row(row: sa.Row[Any]) -> Dataset:
-    schema = TableSchema.parse(row.schema)
+    schema = TableSchema.stored(row.schema)
     return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at)

@@ -1,6 +1,7 @@
 """Datasets: their names, their schemas, and the tables of their rows, on both databases."""
 
 import csv
+import gc
 import io
 import re
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
+from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 
@@ -549,3 +551,35 @@ def test_a_missing_value_is_formatted_as_its_dataset_parses_it(
     importing("id,name,city\nnone,NA,?\n1,,\n", dataset="sales")
 
     assert cells_of(database, dataset) == [["-", "NA", "", ""], ["1", "", "", ""]]
+
+
+def test_reading_rows_leaves_nothing_in_memory(settings: Settings) -> None:
+    """SQLAlchemy would keep 500 compiled statements, and sqlite3 128 prepared ones: of wide tables, gigabytes."""
+    database = Database(settings.database)  # as the web process opens it
+    with database.transaction() as connection:
+        for number in range(20):
+            dataset = declared(connection, f"sales_{number}")
+            insert_rows(connection, dataset, {"id": 1, "name": "a"}, {"id": 2, "name": "b"})
+
+    def read(name: str) -> None:
+        with database.reading() as connection:
+            dataset = datasets.get(connection, name)
+            (first,) = datasets.rows_after(connection, dataset, None, limit=1)
+            (last,) = datasets.rows_after(connection, dataset, first.position, limit=50)
+            assert datasets.rows_before(connection, dataset, last.position, limit=2) == [first]
+            assert datasets.row_count(connection, dataset) == 0
+
+    def kept() -> tuple[int, int]:
+        """Compiled and prepared statements."""
+        compiled = database.engine._compiled_cache
+        assert compiled is not None
+        prepared = [each for each in gc.get_objects() if type(each).__module__ == "sqlite3"]
+        return len(compiled), sum(type(each).__name__ == "Statement" for each in prepared)
+
+    read("sales_0")
+    before = kept()
+    for number in range(100):
+        read(f"sales_{number % 20}")
+
+    assert kept() == before
+    database.close()
