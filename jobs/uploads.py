@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from jobs import failed_rows
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
@@ -22,6 +23,9 @@ from jobs.tables import uploads
 
 #: Consecutive attempts that commit nothing before an upload fails.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
+
+#: Characters of the longest error that is kept of an import: it may quote names from the file.
+LONGEST_ERROR = 4_000
 
 
 class Status(StrEnum):
@@ -277,7 +281,7 @@ def begin(
         bytes_total=bytes_total,
         header=header,
         parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
-        notes=notes,
+        notes=notes_excerpt(notes),
         counting_since=utc_now(),
     )
 
@@ -308,7 +312,7 @@ def complete(connection: sa.Connection, claim: Claim) -> Upload:
 
 def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _change_claimed(connection, FAIL, claim, **_ENDED, error=error)
+    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR))
 
 
 def hand_back(

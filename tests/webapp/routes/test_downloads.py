@@ -175,7 +175,7 @@ def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> 
         corrected = download.replace(b"\ntwo,", b"\n2,").replace(b"\n,", b"\n3,").replace(b"\nfour,", b"\n4,")
         served.post(corrected, "corrected.csv", dataset="sums")
         child = served.finished()
-    rows = served.client.get("/datasets/sums/rows.csv?provenance=1").text.splitlines()
+    rows = served.client.get("/datasets/sums/rows.csv?provenance=1&raw=1").text.splitlines()
 
     assert (parent.rows_success, parent.rows_failed) == (2, 3)
     assert (child.status, child.rows_success, child.rows_failed) == (Status.COMPLETED, 3, 0)
