@@ -22,6 +22,8 @@ _SIGN, _QUOTES = "[=+\\-@\uff1d\uff0b\uff0d\uff20]", r"""['"]*"""
 _FORMULA = re.compile(rf"(^|[;\t\r\n])({_QUOTES}{_SIGN})")
 #: A cell whose white space a program may drop.
 _SPACED = re.compile(rf"^({_QUOTES}[\t\r\n])")
+#: A cell that neither begins with one of the first characters nor has one of the others needs no escape.
+_FIRST, _SEPARATORS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20'\""), ";\t\r\n"
 #: A number, or several of them with semicolons, only resembles a formula.
 _NUMBERS = re.compile(r"[+-]?[0-9.,]+(;[+-]?[0-9.,]+)*")
 #: Patterns of an escaped place with their replacements, to apply in this order. The syntax is valid in Arrow too.
@@ -68,6 +70,8 @@ def parent_of(record: Sequence[str]) -> int | None:
 
 def escape_formula(cell: str) -> str:
     """The cell, escaped at each place that a spreadsheet would run as a formula. Signed numbers stay as they are."""
+    if not cell or not (cell[0] in _FIRST or any(separator in cell for separator in _SEPARATORS)):
+        return cell  # nearly all cells; searching a long one with a pattern would take a thousand times as long
     if _NUMBERS.fullmatch(cell):
         return cell
     return _SPACED.sub(r"'\1", _FORMULA.sub(r"\1'\2", cell))

@@ -1,8 +1,9 @@
 """Failed rows with their original values and reasons, and the number of rows per reason."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
@@ -14,6 +15,9 @@ from jobs.tables import failed_rows, failure_counts
 QUOTED = 60
 #: Cells and reasons of a row that an excerpt has.
 EXCERPT_CELLS, EXCERPT_REASONS = 50, 10
+#: Characters of the stored cells, and of the stored reasons, that an excerpt is made of. A row of a megabyte can have
+#: six times as many.
+EXCERPT_STORED = 1 << 16
 
 
 class Reason(NamedTuple):
@@ -61,15 +65,30 @@ class FailedRow:
 class FailedRowExcerpt:
     """A failed row as pages show it.
 
-    cells: the first ones; one that is longer than EXCERPT_LENGTH has one character more. cell_count: of all cells.
-    reasons: the first ones. reason_count: of all reasons.
+    cells: the first ones; one that is longer than EXCERPT_LENGTH has one character more. reasons: the first ones.
+    more_cells, more_reasons: how many follow; None if that is unknown.
     """
 
     row_number: int
     cells: list[str]
-    cell_count: int
+    more_cells: int | None
     reasons: list[Reason]
-    reason_count: int
+    more_reasons: int | None
+
+    @classmethod
+    def from_stored(cls, row_number: int, cells: str, reasons: str) -> Self:
+        """cells, reasons: the beginning of the stored JSON."""
+        found, reasons_found = _beginning(cells), _beginning(reasons)
+        return cls(
+            row_number,
+            [cell[: EXCERPT_LENGTH + 1] for cell in found[:EXCERPT_CELLS]],
+            None if len(cells) == EXCERPT_STORED else max(0, len(found) - EXCERPT_CELLS),
+            [
+                Reason(*(part and part[: EXCERPT_LENGTH + 1] for part in each))
+                for each in reasons_found[:EXCERPT_REASONS]
+            ],
+            None if len(reasons) == EXCERPT_STORED else max(0, len(reasons_found) - EXCERPT_REASONS),
+        )
 
     @property
     def sentence(self) -> str:
@@ -116,41 +135,45 @@ def _row(row: sa.Row[Any]) -> FailedRow:
 
 
 def excerpts(connection: sa.Connection, upload_id: int, *, limit: int) -> list[FailedRowExcerpt]:
-    """The first stored failed rows. The database cuts long cells before it returns them."""
-    beginnings = _SQLITE_EXCERPTS if connection.dialect.name == "sqlite" else _POSTGRESQL_EXCERPTS
-    parameters = {"upload": upload_id, "limit": limit, "length": EXCERPT_LENGTH + 1, "quoted": QUOTED + 1}
-    parameters |= {"cells": EXCERPT_CELLS, "reasons": EXCERPT_REASONS}
-    return [
-        FailedRowExcerpt(
-            row.row_number,
-            json.loads(row.cells),
-            row.cell_count,
-            [Reason(*reason) for reason in json.loads(row.reasons)],
-            row.reason_count,
-        )
-        for row in connection.execute(beginnings, parameters)
-    ]
+    """The first stored failed rows, each from the beginning of what is stored."""
+    columns = failed_rows.c
+    beginnings = (
+        sa.func.substr(sa.cast(column, sa.Text), 1, EXCERPT_STORED, type_=sa.Text())
+        for column in (columns.cells, columns.reasons)
+    )
+    statement = sa.select(columns.row_number, *beginnings).where(columns.upload_id == upload_id)
+    found = connection.execute(statement.order_by(columns.row_number).limit(limit))
+    return [FailedRowExcerpt.from_stored(*row) for row in found]
 
 
-_SQLITE_EXCERPTS = sa.text("""
-SELECT row_number, json_array_length(cells) AS cell_count, json_array_length(reasons) AS reason_count,
-    (SELECT json_group_array(substr(value, 1, :length)) FROM json_each(cells) WHERE key < :cells) AS cells,
-    (SELECT json_group_array(json_array(
-        substr(json_extract(value, '$[0]'), 1, :length), substr(json_extract(value, '$[1]'), 1, :length),
-        substr(json_extract(value, '$[2]'), 1, :quoted), substr(json_extract(value, '$[3]'), 1, :length)))
-     FROM json_each(failed_rows.reasons) WHERE key < :reasons) AS reasons
-FROM failed_rows WHERE upload_id = :upload ORDER BY row_number LIMIT :limit
-""")
-_POSTGRESQL_EXCERPTS = sa.text("""
-SELECT row_number, json_array_length(cells) AS cell_count, json_array_length(reasons) AS reason_count,
-    (SELECT coalesce(json_agg(left(value, :length) ORDER BY place), '[]')
-     FROM json_array_elements_text(cells) WITH ORDINALITY AS each(value, place) WHERE place <= :cells)::text AS cells,
-    (SELECT coalesce(json_agg(json_build_array(
-        left(value->>0, :length), left(value->>1, :length), left(value->>2, :quoted), left(value->>3, :length)
-     ) ORDER BY place), '[]')
-     FROM json_array_elements(reasons) WITH ORDINALITY AS each(value, place) WHERE place <= :reasons)::text AS reasons
-FROM failed_rows WHERE upload_id = :upload ORDER BY row_number LIMIT :limit
-""")
+def _beginning(text: str) -> list[Any]:
+    """The elements of a JSON array whose end may be missing: the complete ones, and what there is of the next one."""
+    found: list[Any] = []
+    place = 1
+    while place < len(text) and text[place] != "]":
+        try:
+            element, place = _DECODER.raw_decode(text, place)
+        except ValueError:
+            if text[place] == "[":
+                found.append(_beginning(text[place:]))
+            elif text[place] == '"' and len(cut := _beginning_of_string(text[place:])) > EXCERPT_LENGTH:
+                found.append(cut)
+            break
+        found.append(element)
+        place += len(", ")
+    return found
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _beginning_of_string(text: str) -> str:
+    """The first characters of a JSON string whose end is missing."""
+    text = text[: 12 * (EXCERPT_LENGTH + 2)]  # a character has at most 12: two escapes
+    for end in range(len(text), 0, -1):
+        with suppress(ValueError):  # the end of the text may cut an escape
+            return str(json.loads(f'{text[:end]}"'))
+    return ""
 
 
 def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> list[FailureCount]:

@@ -129,15 +129,22 @@ class FailedRowView:
         self.row_number = row.row_number
         self.url = f"/uploads/{upload.id}/failed-rows/{row.row_number}"
         self.reasons = excerpt(row.sentence, REASONS_LENGTH)
-        self.more_reasons = row.reason_count - len(row.reasons)
+        self.more_reasons = _more(row.more_reasons, 0)
         names = [*(upload.header or []), *[""] * len(row.cells)]
         cells = (Cell.of(text, name, self.url) for text, name in zip(row.cells, names, strict=False))
         self.cells = fitting(cells, FAILED_ROW_BYTES)
-        self.more_cells = row.cell_count - len(self.cells)
+        self.more_cells = _more(row.more_cells, len(row.cells) - len(self.cells))
 
     @property
     def html_bytes(self) -> int:
         return sum(cell.html_bytes for cell in self.cells)
+
+
+def _more(following: int | None, left_out: int) -> str:
+    """For people: how many are not shown; "" if there are none. following: None if it is unknown."""
+    if following is None:
+        return "and more"
+    return f"and {following + left_out:,} more" if following + left_out else ""
 
 
 def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str | None]:

@@ -219,7 +219,7 @@ def test_text_from_a_file_is_escaped(template: str) -> None:
         PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1
     )
     cells = [evil, f"{evil} and longer than thirty characters", evil * 99]
-    sample = [FailedRowExcerpt(1, cells, 4, [Reason(evil, evil, evil)], 2)]
+    sample = [FailedRowExcerpt(1, cells, 4, [Reason(evil, evil, evil)], None)]
     view = UploadView(upload, IDLE, sample, [FailureCount(evil, evil, 1)])
     html = Templates().render(template, {"upload": view})
 

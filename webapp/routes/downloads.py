@@ -19,6 +19,8 @@ from webapp.state import AppRequest
 
 #: Rows and characters read per transaction, so that no read transaction stays open for a whole download.
 ROWS_READ, CHARACTERS_READ = 5_000, 1 << 18
+#: Characters of a row for which csv.writer would stop all other threads for milliseconds.
+LONG_ROW = 100_000
 #: Spreadsheet programs read a file that begins with this as UTF-8.
 BOM = "\ufeff".encode()
 #: Columns with the origin of a row.
@@ -109,8 +111,21 @@ def _csv(name: str, content: Iterable[bytes]) -> Response:
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    writer = csv.writer(text)
+    for row in rows:
+        cells = list(row)
+        if sum(map(len, cells)) < LONG_ROW:
+            writer.writerow(cells)
+        else:
+            text.write(",".join(map(_quoted, cells)) + "\r\n")
     return text.getvalue().encode()
+
+
+def _quoted(cell: str) -> str:
+    """The cell as csv.writer writes it, which looks at each character while no other thread can run."""
+    if any(character in cell for character in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 routes = [
