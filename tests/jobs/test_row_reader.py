@@ -1,6 +1,7 @@
 """Rows of any size are read with bounded memory, on both databases."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -41,6 +42,10 @@ def test_rows_end_with_the_one_that_is_enough(enough: int | None, count: int) ->
     assert row_reader.until(["x" * 10] * 9, len, enough) == ["x" * 10] * count
 
 
+def read(connection: sa.Connection, statement: "sa.Select[Any]") -> Iterator[tuple[Any, ...]]:
+    return (tuple(row) for row in row_reader.one_by_one(connection, statement))
+
+
 def table_of(connection: sa.Connection, lengths: list[int]) -> sa.Table:
     table = sa.Table(
         "data_%(long)s", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("%(x)s", sa.Text)
@@ -56,7 +61,7 @@ def test_all_rows_are_read_in_order(connection: sa.Connection) -> None:
     table = table_of(connection, lengths)
     statement = sa.select(table).order_by(table.c.id).limit(99)
 
-    assert [(row[0], len(row[1])) for row in row_reader.one_by_one(connection, statement)] == [*enumerate(lengths)]
+    assert [(number, len(text)) for number, text in read(connection, statement)] == [*enumerate(lengths)]
     assert list(row_reader.one_by_one(connection, statement.where(table.c.id > 99))) == []
 
 
