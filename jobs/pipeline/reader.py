@@ -326,8 +326,10 @@ def _exact(exact: Records, table: PreparedTable, start: int, row: int, size: int
 
 
 def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of a file of corrected rows without the apostrophe that escapes formulas."""
-    return pc.replace_substring_regex(column, corrections.ESCAPED, corrections.UNESCAPED)
+    """Cells of a file of corrected rows without the apostrophes that escape formulas."""
+    for pattern, replacement in corrections.UNESCAPES:
+        column = pc.replace_substring_regex(column, pattern, replacement)
+    return column
 
 
 def _shown(cell: str) -> str:
