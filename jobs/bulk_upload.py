@@ -78,8 +78,13 @@ def _claimed(settings: Settings, changes: Changes, upload_id: int) -> Upload | N
         if not disk.is_full(error):
             raise
     log.warning("The disk is full, so upload %d waits until there is room.", upload_id)
-    shutdown.requested.wait(FULL_DISK_PAUSE)
+    _wait_for_room()
     return None
+
+
+def _wait_for_room() -> None:
+    with horse_state.state.waiting():
+        shutdown.requested.wait(FULL_DISK_PAUSE)
 
 
 class _Attempt:
@@ -262,7 +267,7 @@ class _Attempt:
         """Hand back, which a full disk prevents too. The attempt does not count as one without progress."""
         log.warning("Upload %d: the disk is full; the import continues when there is room.", self._upload.id)
         for _ in range(FULL_DISK_PAUSES):
-            shutdown.requested.wait(FULL_DISK_PAUSE)
+            _wait_for_room()
             try:
                 return self._hand_back("the disk was full", at_shutdown=True)
             except sa.exc.DBAPIError as error:

@@ -67,11 +67,16 @@ class Database:
     """The database of records and rows. Open it once per process; it is thread-safe."""
 
     def __init__(
-        self, url: str, *, bulk: bool = False, idle_timeout: float | None = None, wait_seconds: float | None = None
+        self,
+        url: str,
+        *,
+        bulk: bool = False,
+        idle_timeout: float | None = None,
+        lock_timeout: float | None = None,
     ) -> None:
         """url: SQLAlchemy's. bulk: this process imports rows. idle_timeout: seconds after which PostgreSQL ends an idle
-        transaction, so that a client frozen inside a chunk does not block its successor. wait_seconds: how long a
-        statement may take, with all that it waits for, before it raises; None for the usual limits."""
+        transaction, so that a client frozen inside a chunk does not block its successor. lock_timeout: seconds that a
+        statement waits for a lock; by default WRITE_TURN_SECONDS on SQLite, and for ever on PostgreSQL."""
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         #: The claim that this process writes under, as "upload-attempt"; "" for none.
@@ -82,11 +87,11 @@ class Database:
             path = os.path.realpath(parsed.database or "")
             self._driver = "adbc" if bulk else "sqlite3"
             self._file = _note_open(path, self._driver)
-            waits = WRITE_TURN_SECONDS if wait_seconds is None else wait_seconds
-            self._turn = _WriteTurn(path, imports=bulk, wait_seconds=waits)
-            self.engine = _sqlite_engine(path, self._driver, waits)
+            patience = WRITE_TURN_SECONDS if lock_timeout is None else lock_timeout
+            self._turn = _WriteTurn(path, imports=bulk, patience=patience)
+            self.engine = _sqlite_engine(path, self._driver, patience)
         else:
-            self.engine = _postgresql_engine(parsed, idle_timeout, wait_seconds, BULK_MEMORY if bulk else "")
+            self.engine = _postgresql_engine(parsed, idle_timeout, lock_timeout, BULK_MEMORY if bulk else "")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -150,16 +155,16 @@ class _WriteTurn:
     beside the database, which the kernel releases when a process dies.
     """
 
-    def __init__(self, database: str, *, imports: bool, wait_seconds: float) -> None:
+    def __init__(self, database: str, *, imports: bool, patience: float = WRITE_TURN_SECONDS) -> None:
         self._imports = imports
-        self._wait_seconds = wait_seconds
+        self._patience = patience
         self._queue = f"{database}.imports" if imports else f"{database}.line"
         self._waiting = f"{database}.waiting"
         self._turn = f"{database}.turn"
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        deadline = time.monotonic() + self._wait_seconds
+        deadline = time.monotonic() + self._patience
         descriptor = self._after_others(deadline) if self._imports else self._before_imports(deadline)
         try:
             yield
@@ -211,16 +216,16 @@ def _note_open(path: str, driver: str) -> tuple[int, str]:
     return key
 
 
-def _sqlite_engine(path: str, driver: str, wait_seconds: float) -> sa.Engine:
+def _sqlite_engine(path: str, driver: str, patience: float) -> sa.Engine:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if driver == "adbc":
         return sa.create_engine(f"sqlite+adbc:///{path}", poolclass=sa.pool.QueuePool, pool_size=1, max_overflow=4)
-    options = {"isolation_level": None, "timeout": wait_seconds, "cached_statements": CACHED_STATEMENTS}
+    options = {"isolation_level": None, "timeout": patience, "cached_statements": CACHED_STATEMENTS}
     engine = sa.create_engine(f"sqlite:///{path}", pool_size=20, connect_args=options)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_OTHERS), busy_timeout(wait_seconds)):
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_OTHERS), busy_timeout(patience)):
             connection.execute(pragma)
 
     @sa.event.listens_for(engine, "begin")
@@ -265,18 +270,15 @@ def log_pages(pages: int) -> str:
 
 
 def _postgresql_engine(
-    url: sa.URL, idle_timeout: float | None, wait_seconds: float | None, more_options: str
+    url: sa.URL, idle_timeout: float | None, lock_timeout: float | None, more_options: str
 ) -> sa.Engine:
     options = f"-c timezone=UTC{more_options}"
-    connect: dict[str, Any] = {"connect_timeout": 5}
-    if wait_seconds is not None:
-        milliseconds = int(wait_seconds * 1000)
-        options += f" -c statement_timeout={milliseconds}"
-        connect = {"connect_timeout": max(2, int(wait_seconds)), "tcp_user_timeout": milliseconds}
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
+    if lock_timeout is not None:
+        options += f" -c lock_timeout={int(lock_timeout * 1000)}"
     return sa.create_engine(
-        url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, **connect}
+        url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5}
     )
 
 

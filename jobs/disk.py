@@ -11,7 +11,7 @@ LEAST_FREE_BYTES = 8 * 1024**2
 #: No space left on the device, or none left for this user.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What SQLite's two drivers say. SQLite cannot create its shared memory on a full disk: SQLITE_IOERR_SHMSIZE.
-_SQLITE_WORDS, _SQLITE_CODES = "database or disk is full", (13, 4874)
+SQLITE_IS_FULL, _SQLITE_CODES = "database or disk is full", (13, 4874)
 #: PostgreSQL's code for it (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _POSTGRESQL_CODE = "53100"
 #: What Redis says when it cannot write its files, with the error of the system.
@@ -28,7 +28,7 @@ def is_full(error: BaseException) -> bool:
     return (
         getattr(cause, "sqlstate", None) == _POSTGRESQL_CODE
         or getattr(cause, "sqlite_errorcode", None) in _SQLITE_CODES
-        or _SQLITE_WORDS in str(cause)
+        or SQLITE_IS_FULL in str(cause)
     )
 
 

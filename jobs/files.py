@@ -251,6 +251,9 @@ def unused(path: Path, *, without_locks: bool) -> Iterator[bool]:
     except FileNotFoundError:
         yield True
         return
+    except PermissionError:  # a file of another user
+        yield False
+        return
     try:
         try:
             is_unused = try_lock(descriptor, fcntl.LOCK_EX)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -53,11 +52,16 @@ class Removed:
 
     def remove(self, path: Path) -> None:
         """Remove a file, which another process may have removed at the same time."""
-        with suppress(FileNotFoundError):
+        try:
             size = path.stat().st_size
             path.unlink()
-            self.files += 1
-            self.size += size
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s, which no upload needs, was not removed: %s.", path, error.strerror)
+            return
+        self.files += 1
+        self.size += size
 
 
 def remove_spools(database: Database, folder: Path, stored_as: str) -> Removed:
@@ -205,11 +209,5 @@ class _Pass:
 
 def _time_of_disk(folder: Path) -> float:
     """The time by the clock of the file system, which stamps the files: that of a server, on a shared folder."""
-    probe = folder / f"{uuid4().hex}.{files.KERNEL}.part"
-    try:
-        with probe.open("xb") as file:
-            return os.fstat(file.fileno()).st_mtime
-    except OSError:  # a full disk
-        return time.time()
-    finally:
-        probe.unlink(missing_ok=True)
+    os.utime(folder)
+    return folder.stat().st_mtime

@@ -27,7 +27,7 @@ WATCH_SECONDS = 1
 #: Seconds without progress after which a work horse is cut. The reader, the archives and the workbooks tell of progress
 #: at least once a second, and a wait for the database counts as progress.
 NO_PROGRESS_SECONDS = 30.0
-#: Seconds that the database may take to answer the watchdog, which also sends the worker's heartbeats.
+#: Seconds that the watchdog waits for a lock of the database: the worker sends no heartbeat meanwhile.
 DATABASE_SECONDS = 2.0
 #: Signals of a process that ends itself because it got no more memory.
 _ABORTS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
@@ -92,7 +92,7 @@ class Watchdog:
     def _look(self, claim: Claim) -> Upload:
         """The upload now. Keeps the claim of a work horse that is busy and cannot renew it, until it is cut."""
         if self._database is None:
-            self._database = Database(self._settings.database, wait_seconds=DATABASE_SECONDS)
+            self._database = Database(self._settings.database, lock_timeout=DATABASE_SECONDS)
         interval = self._settings.lease / 3
         now = time.monotonic()
         if min(self._state.seconds_without_progress, now - self._renewed) >= interval and self._is_running():

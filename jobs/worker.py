@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import sqlalchemy as sa
 from redis import Redis, RedisError
 from rq import Queue, Worker
 from rq.executions import Execution
@@ -79,7 +80,16 @@ class ImportWorker(Worker):
         if verdict is None and self._watchdog is not None:
             verdict = self._watchdog.cause_of_death(how)
         claim = Claim(*(horse_state.state.claim or upload_and_attempt(job.id)))
-        with Changes.opened(self.settings) as changes:
+        try:
+            self._release(self.settings, claim, verdict, how, ret_val)
+        except sa.exc.DBAPIError as error:
+            log.warning("Upload %d was not taken back (%s); the sweeper does so later.", claim.upload_id, error.orig)
+
+    @staticmethod
+    def _release(
+        settings: Settings, claim: Claim, verdict: CutReason | str | None, how: int | None, ret_val: int
+    ) -> None:
+        with Changes.opened(settings) as changes:
             if isinstance(verdict, CutReason):
                 cut(changes, claim, verdict)
             elif verdict is None:

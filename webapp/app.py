@@ -10,10 +10,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import Response
 from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from jobs import disk
 from jobs.changes import Changes
@@ -24,6 +21,7 @@ from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
+from webapp.compression import compressed
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
@@ -34,10 +32,15 @@ from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages
 from webapp.state import AppState
+from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a request waits for a lock of the database before it is answered with 503. Imports hold one for the time
+#: of a chunk, well under a second; only a frozen worker or a foreign program holds it for longer.
+LOCK_TIMEOUT = 10.0
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -47,7 +50,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
-        database = Database(settings.database)
+        database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
         queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
         records = RecordCache(database)
         hub = Hub(
@@ -86,11 +89,8 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             *endpoints.routes,
             *downloads.routes,
-            *pages.routes,
-            *dataset_pages.routes,
-            *api.routes,
-            *notify.routes,
-            Mount("/static", VersionedFiles(directory=STATIC)),
+            *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
@@ -122,13 +122,3 @@ async def _attempt(what: str, step: Callable[[], None], interval: float) -> None
             log.warning("The disk is full, so the sweep for %s failed; trying again in %g s.", what, interval)
         else:
             log.exception("The sweep for %s failed; trying again in %g s.", what, interval)
-
-
-class VersionedFiles(StaticFiles):
-    """Static files. Browsers may cache a file permanently if its URL has a version."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        if b"v=" in scope.get("query_string", b"") and response.status_code == 200:
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response

@@ -29,9 +29,10 @@ from webapp.errors import (
     InvalidBodyError,
     InvalidHeaderError,
     InvalidQueryError,
+    ServerBusyError,
     TooManyStreamsError,
 )
-from webapp.guard import HEADERS
+from webapp.guard import headers_of
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -60,6 +61,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (BodyTooLargeError, CONTENT_TOO_LARGE, "Request body too large"),
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Database busy"),
+    (ServerBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Server busy"),
     (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams"),
 ]  # fmt: skip
 
@@ -108,7 +110,7 @@ class Problems:
         detail = "The server could not complete this request because of an internal error. Please try again."
         # Starlette sends this response outside the guard, which adds these headers to every other response.
         found = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", detail)
-        return self._answer(request, found, dict(HEADERS))
+        return self._answer(request, found, dict(headers_of(request.scope)))
 
     def _answer(self, request: Request, found: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
         status = found["status"]

@@ -259,13 +259,13 @@ def test_an_import_lets_other_writers_go_first(tmp_path: Path, monkeypatch: pyte
     order: list[str] = []
 
     def write(who: str) -> None:
-        with room._WriteTurn(path, imports=who == "import", wait_seconds=30).taken():
+        with room._WriteTurn(path, imports=who == "import").taken():
             order.append(who)
 
     def waiting(lock: str) -> int:
         return sum(_leads_to(each) == f"{path}.{lock}" for each in map(int, os.listdir("/proc/self/fd")))
 
-    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False, wait_seconds=30).taken():
+    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
         for _ in range(5):
             writers.submit(write, "form")
         until(lambda: waiting("waiting") == 5, "the forms to wait")
@@ -281,7 +281,7 @@ def test_an_import_waits_for_other_writers_for_a_limited_time(tmp_path: Path, mo
     descriptor = os.open(f"{path}.waiting", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     try:
-        with room._WriteTurn(path, imports=True, wait_seconds=30).taken():
+        with room._WriteTurn(path, imports=True).taken():
             pass
     finally:
         os.close(descriptor)

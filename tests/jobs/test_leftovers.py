@@ -1,5 +1,6 @@
 """Files that no upload needs are removed, and no others."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -173,6 +174,25 @@ def test_nothing_is_removed_if_most_files_have_no_upload(
         f"3 files in {folder} have no upload in this database, and only 0 have one, so none was removed. Does "
         "DATABASE_URL name the right database?"
     ]
+
+
+@ONE_DATABASE
+def test_a_file_that_cannot_be_removed_is_logged_and_the_others_are_removed(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stubborn, other = (put(folder, f"{uuid4().hex}.part", age=OLD) for _ in range(2))
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == stubborn:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    assert passed(database, folder) == {stubborn.name}
+    assert f"{stubborn}, which no upload needs, was not removed: Permission denied." in caplog.messages
+    assert not other.exists()
 
 
 @ONE_DATABASE

@@ -36,7 +36,8 @@ from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 from webapp.app import create_app
-from webapp.server.connection import Connection
+from webapp.server import connection
+from webapp.server.connections import Connections
 
 #: Seconds without data after which a client of the tests gives up, before the first heartbeat at 15 s.
 TIMEOUT = 12.0
@@ -226,7 +227,7 @@ def claim_of(upload: Upload) -> Claim:
 class Served:
     """The application on its own uvicorn, in a thread: it starts fast, and tests can monkeypatch it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self.settings = settings
         self.records = Records(settings)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -235,7 +236,7 @@ class Served:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings),
-                http=Connection,
+                http=connection.protocol(connections),
                 lifespan="on",
                 log_config=None,
                 ws="none",

@@ -37,18 +37,6 @@ def test_open_allows_any_host_name(settings: Settings) -> None:
 
 
 @ONE_DATABASE
-def test_only_a_versioned_file_is_cached_permanently(served: Served) -> None:
-    versioned, plain = served.client.get("/static/style.css?v=1"), served.client.get("/static/style.css")
-    again = served.client.get("/static/style.css", headers={"If-None-Match": plain.headers["etag"]})
-    missing = served.client.get("/static/nothing.css?v=1")
-
-    assert versioned.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert "cache-control" not in plain.headers
-    assert again.status_code == 304
-    assert "immutable" not in missing.headers.get("cache-control", "")
-
-
-@ONE_DATABASE
 def test_files_that_no_upload_needs_are_removed_at_startup(settings: Settings, records: Records) -> None:
     stored = settings.files / records.pending().stored_as
     lost, foreign = settings.files / f"{'0' * 32}.part", settings.files / "june.csv.part"

@@ -14,6 +14,7 @@ from webapp.templating import Templates, when
 from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FREE_SPACE = "The import starts automatically once your administrator has freed space on the server."
 IDLE = QueueStatus(reachable=True, workers=2)
 ASK_FOR_WORKER = "Ask your administrator to start one."
 
@@ -73,6 +74,8 @@ def test_each_status_allows_its_own_actions(status: Status, expected: tuple[bool
 @pytest.mark.parametrize(
     ("queue_status", "expected", "advice"),
     [
+        (QueueStatus(True, 2, {7: 0}, disk_full=True), "Disk full", FREE_SPACE),
+        (QueueStatus(disk_full=True), "Disk full", FREE_SPACE),
         (QueueStatus(), "Queue unavailable", "The import starts automatically when the queue is available again."),
         (QueueStatus(reachable=True), "No worker is running", ASK_FOR_WORKER),
         (QueueStatus(True, 2), "Queued: next", None),

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Literal
 
-import anyio.to_thread
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
@@ -14,10 +13,10 @@ from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
+from webapp import threads
 from webapp.routes import json_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
-from webapp.threads import in_thread
 
 
 async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
@@ -53,7 +52,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
         return await _change(state, record)
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
-        await in_thread(partial(remove, may_be_recorded=is_made))
+        await threads.files.run(partial(remove, may_be_recorded=is_made))
         raise
 
 
@@ -129,5 +128,5 @@ async def retry(request: AppRequest) -> Upload:
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
-    """Make a change in a thread, off the event loop."""
-    return await anyio.to_thread.run_sync(state["changes"].make, change)
+    """Make a change in a thread, off the event loop. Raises what it raises, and ServerBusyError."""
+    return await threads.writes.run(lambda: state["changes"].make(change))

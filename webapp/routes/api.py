@@ -1,5 +1,6 @@
 """The JSON API, /api/v1, and the health checks."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -13,12 +14,12 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from webapp import threads
 from webapp.database_access import read
-from webapp.errors import InvalidQueryError
+from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
-from webapp.threads import in_thread
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes at the start of a file that are searched for its header.
@@ -151,12 +152,19 @@ async def readyz(request: AppRequest) -> Response:
     """Readiness: 200 if database and Redis respond and the disk has room, else 503. The body has the state of each."""
     state = request.state
     states: dict[str, str] = {
-        "database": "ok" if await in_thread(partial(_is_reachable, state["database"])) else "unreachable",
-        "redis": await in_thread(state["queue"].state_of_redis),
+        "database": await _state(lambda: "ok" if _is_reachable(state["database"]) else "unreachable"),
+        "redis": await _state(state["queue"].state_of_redis),
     }
-    if not await in_thread(partial(disk.has_room, state["settings"].data)):
+    if not await threads.files.run(partial(disk.has_room, state["settings"].data)):
         states["disk"] = "full"
     return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
+
+
+async def _state(check: Callable[[], str]) -> str:
+    try:
+        return await threads.reads.run(check)
+    except ServerBusyError:
+        return "unreachable"
 
 
 def _is_reachable(database: Database) -> bool:

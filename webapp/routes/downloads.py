@@ -12,6 +12,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.uploads import Upload
+from webapp import threads
 from webapp.database_access import read
 from webapp.state import AppRequest
 
@@ -85,7 +86,7 @@ def _rows(database: Database, found: Dataset, provenance: bool) -> Iterator[str]
 
 def _csv(name: str, content: Iterator[str]) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingResponse(threads.downloads.iterate(content), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from jobs.settings import Settings
 from jobs.tables import uploads
 from jobs.uploads import ACTIVE, Processor
 from tests.support.supervised import Serve, children_of, is_running, kill
+from tests.support.waiting import until
 
 #: The secret of reports.
 TOKEN = "the-secret-of-the-benchmark"
@@ -128,6 +129,18 @@ class Instance:
     @property
     def web(self) -> int:
         return self.children["The web process"]
+
+    def restart_web(self) -> None:
+        """Kill the web process, which `serve` starts again."""
+        before = self.web
+        kill(before)
+        until(lambda: self.web != before and self._is_healthy(), "the web process to be started again", END_SECONDS)
+
+    def _is_healthy(self) -> bool:
+        try:
+            return self.client.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def workers(self) -> Iterator[int]:
         """The workers and their work horses."""

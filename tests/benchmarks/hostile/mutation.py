@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tests.benchmarks.hostile.normal import normal_file
 from tests.benchmarks.hostile.packing import parts, strings, styles, zipped
@@ -32,6 +33,27 @@ TOKENS: dict[str, list[bytes]] = {
         b"~Content-Disposition: form-data; ~Content-Type: multipart/mixed; boundary=y~" + b"=" * 99,
     }.items()
 }
+
+#: Values of attributes, texts, and elements without others of their kind inside.
+_VALUE, _TEXT = re.compile(rb'="([^"<]*)"'), re.compile(rb">([^<>]+)<")
+_ELEMENT = re.compile(rb"<(row|c|is|si|xf|sheet|v|f|t)\b[^<>]*(?:/>|>.*?</\1>)", re.DOTALL)
+#: What a value or a text may become.
+_WILD_VALUES = [
+    b"",
+    b"0",
+    b"-1",
+    b"9" * 30,
+    b"1e400",
+    b"NaN",
+    b"XFD1048576",
+    b"A0",
+    b"s",
+    b"e",
+    b"str",
+    b" " * 5_000,
+    b"&#x9;",
+]
+_WILD_VALUES += [b"../x.xml", b"http://127.0.0.1:9/", b"x" * 5_000, b"true", b"#REF!", b"2026-01-01", b"_x0000_"]
 
 #: The boundary of forms, and a header with it.
 BOUNDARY, FORM = b"x", "multipart/form-data; boundary=x"
@@ -138,12 +160,31 @@ def _with_parts_changed(content: bytes, numbers: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
     sheet = "xl/worksheets/sheet1.xml"
+    well_formed = numbers.random() < 0.6
     for name in numbers.choices([sheet, sheet, sheet, *found], k=numbers.randint(1, 2)):
-        found[name] = changed(found[name], TOKENS["xml"], numbers)
+        change = _still_well_formed if well_formed else partial(changed, tokens=TOKENS["xml"])
+        found[name] = change(found[name], numbers=numbers)
     if numbers.random() < 0.1:
         del found[numbers.choice(list(found))]
     content = zipped(found)
     return changed(content, TOKENS["zip"], numbers) if numbers.random() < 0.1 else content
+
+
+def _still_well_formed(content: bytes, numbers: random.Random) -> bytes:
+    """XML in which values, texts and elements are others, but which a parser reads to its end."""
+    for _ in range(numbers.randint(1, CHANGES)):
+        found = list(numbers.choice([_VALUE, _VALUE, _TEXT, _ELEMENT]).finditer(content))
+        if not found:
+            continue
+        match = numbers.choice(found)
+        if match.re is _ELEMENT:
+            times = min(int(2 ** numbers.uniform(0, MOST_REPEATS.bit_length())), LONGEST // len(match[0]))
+            new = match[0] * numbers.choice([0, 2, times])
+        else:
+            values = [other[1] for other in found] + _WILD_VALUES
+            new = match[0].replace(match[1], numbers.choice(values)) if match[1] else match[0]
+        content = content[: match.start()] + new + content[match.end() :]
+    return content[:LONGEST]
 
 
 def _repacked(kind: str, content: bytes, numbers: random.Random) -> bytes:

@@ -22,7 +22,7 @@ from tests.benchmarks.hostile.instance import POLL_SECONDS, Instance
 from tests.benchmarks.hostile.looks import Looks
 from tests.benchmarks.hostile.normal import NormalImport
 from tests.benchmarks.hostile.report import Result
-from tests.benchmarks.hostile.watch import Seen, Watch
+from tests.benchmarks.hostile.watch import HEALTH_TIMEOUT, Seen, Watch
 
 #: Seconds after a case until nothing of it may be left on disk.
 TIDY_SECONDS = 5.0
@@ -82,6 +82,8 @@ class Trial:
         seen = self._watch.seen
         violations += _beyond(bounds, seen, seconds, self.patience)
         violations += [f"left over: {name}" for name in left_over[:5]]
+        if seen.growth > bounds.growth or seen.health > HEALTH_TIMEOUT / 2:
+            self.instance.restart_web()  # or the next case would answer for this one
         return Result(name, outcome.text, seconds, seen, left_over, violations)
 
     def _upload(self, case: FileCase, content: bytes) -> Outcome:

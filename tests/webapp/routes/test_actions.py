@@ -288,20 +288,21 @@ def test_the_worker_uses_the_import_options(served: Served) -> None:
 
 @ALL_WAYS
 def test_a_file_is_removed_if_the_database_does_not_respond(
-    served: Served, send: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, send: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(served.settings.database)
+    database = Database(settings.database)
     monkeypatch.setattr(jobs.database, "WRITE_TURN_SECONDS", 0.2)
-    if database.is_sqlite:  # another process keeps it locked
-        with database.transaction():
+    with Served(settings) as served:
+        if database.is_sqlite:  # another process keeps it locked
+            with database.transaction():
+                answer = send(served)
+        else:
+            drop(settings)
             answer = send(served)
-    else:
-        drop(served.settings)
-        answer = send(served)
-    database.close()
 
-    assert answer.status_code == 503
-    assert served.stored == []
+        assert answer.status_code == 503
+        assert served.stored == []
+    database.close()
 
 
 def drop(settings: Settings) -> None:

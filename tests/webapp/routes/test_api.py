@@ -11,7 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import database, queue, sweeper
+from jobs import queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
 from jobs.uploads import Status
@@ -20,6 +20,7 @@ from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
 from tests.support.serving import Served, Worker
 from tests.support.waiting import until
+from webapp import app
 
 BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
 
@@ -178,15 +179,16 @@ def test_a_dataset_is_appended_to_only_by_its_very_name(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_busy_database_is_reported_and_stores_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WRITE_TURN_SECONDS", 0.2)
-    turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(turn, fcntl.LOCK_EX)
-    answer = served.post(CONTENT)
-    os.close(turn)
+def test_a_busy_database_is_reported_and_stores_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "LOCK_TIMEOUT", 0.2)
+    with Served(settings) as served:
+        turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        answer = served.post(CONTENT)
+        os.close(turn)
 
-    check_problem(answer, 503, "busy")
-    check_nothing_is_left(served)
+        check_problem(answer, 503, "busy")
+        check_nothing_is_left(served)
 
 
 @pytest.fixture
