@@ -40,8 +40,7 @@ class Reason(NamedTuple):
         return f"{column}{value}{self.rule}{f' ({self.detail})' if self.detail else ''}"
 
 
-@dataclass(frozen=True)
-class FailedRow:
+class FailedRow(NamedTuple):
     """A row that was not imported, from the validator to the page.
 
     row_number: the first row below the header is 1. cells: the original values. reasons: each rule that the row breaks.

@@ -361,7 +361,7 @@ def _chunk(
         numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
     if table.tracking_columns:
         parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
-        failed = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
+        failed = [row._replace(cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
     return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)
