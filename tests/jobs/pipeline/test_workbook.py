@@ -368,7 +368,10 @@ def test_a_workbook_without_a_listed_worksheet_is_reported_as_damaged(tmp_path: 
 
 
 @pytest.mark.usefixtures("library")
-def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(tmp_path: Path) -> None:
+def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "TICK_SECONDS", 0)
     path = saved(tmp_path, June=[["a"], *([number] for number in range(5_000))])
     ticks: list[None] = []
 
