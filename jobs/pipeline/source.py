@@ -271,9 +271,10 @@ class _Preparation:
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:
-            check_is_text(file.read(encoding.HEAD_BYTES))
+            head = file.read(encoding.HEAD_BYTES)
+        check_is_text(head)
         if self.options.encoding is not None:
-            return encoding.chosen(self.options.encoding)
+            return encoding.chosen(self.options.encoding, head)
         return encoding.detect(path, self.tick)
 
     def _transcode(self, path: Path, codec: str) -> None:
