@@ -41,8 +41,9 @@ LARGE_PACKED, LARGE_SHEET = 60 << 20, 400 << 20
 LARGE_AREA = 10_000_000
 #: Bytes of the shared strings beyond which a worksheet is read row by row: calamine takes up to 4.4 for each.
 LARGE_STRINGS = 100 << 20
-#: Bytes that the shared strings of all cells may take in calamine, which copies each string for each cell.
-LARGE_COPIES = 256 << 20
+#: Bytes that the shared strings of all cells may take in calamine, which copies each string for each cell. One row may
+#: hold all of them, and writing it takes four times as much.
+LARGE_COPIES = 128 << 20
 #: Seconds between two progress callbacks while rows are taken.
 TICK_SECONDS = 0.2
 #: A column without a name counts if at least one of this many rows has a cell in it.
