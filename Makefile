@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test test-fast coverage lint demo-data bench bench-live soak lock clean
+.PHONY: run test test-fast coverage lint demo-data bench bench-live soak hostile soak-web lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
@@ -45,6 +45,13 @@ bench-live: .venv/dev  # what a thousand open pages cost, as in: make bench-live
 
 soak: .venv/dev  # 50 kills on each database, as in: make soak ARGS="--seed 7"
 	@$(BIN)/python -m tests.benchmarks.soak $(ARGS)
+
+# Takes about a quarter of an hour, the two minutes of mutants included.
+hostile: .venv/dev  # files and requests that mean harm, as in: make hostile ARGS="--only zip:"
+	@$(BIN)/python -m tests.benchmarks.hostile $(or $(ARGS),--fuzz 120)
+
+soak-web: .venv/dev  # 10,000 uploads while pages and streams are open, as in: make soak-web ARGS="--uploads 2000"
+	@$(BIN)/python -m tests.benchmarks.soak_web $(ARGS)
 
 lock:  # the newest versions of everything; needs uv
 	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock

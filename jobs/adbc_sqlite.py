@@ -13,7 +13,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, log_pages
+from jobs import disk
+from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, WRITE_TURN_SECONDS, busy_timeout, log_pages
 
 
 class AdbcCursor:
@@ -60,7 +61,7 @@ class AdbcConnection:
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
-        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS)):
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS), busy_timeout(WRITE_TURN_SECONDS)):
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 
@@ -108,5 +109,6 @@ class AdbcSqliteDialect(SQLiteDialect):
     def connect(self, *arguments: Any, **_options: Any) -> Any:
         return AdbcConnection(*arguments)
 
-    def is_disconnect(self, *_arguments: Any) -> bool:
-        return False
+    def is_disconnect(self, error: Exception, *_arguments: Any) -> bool:
+        """SQLite rolls back by itself when the disk is full. ADBC cannot begin again after that."""
+        return disk.SQLITE_IS_FULL in str(error)

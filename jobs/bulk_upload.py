@@ -8,12 +8,13 @@ import itertools
 import logging
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, files, shutdown, uploads
+from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -31,12 +32,16 @@ from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
 from jobs.settings import Settings
-from jobs.uploads import Claim, Upload
+from jobs.uploads import Claim, CutReason, Upload
 
 log = logging.getLogger(__name__)
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
+#: Seconds that a worker waits for room on a full disk before it tries again, or takes another upload.
+FULL_DISK_PAUSE = 5.0
+#: Pauses after which a worker gives up handing its upload back; the sweeper takes it back when there is room.
+FULL_DISK_PAUSES = 4
 
 
 class StopRequestedError(Exception):
@@ -47,17 +52,39 @@ def run(upload_id: int) -> None:
     """Import an upload if it is still pending. RQ calls this function by name in a child process."""
     settings = Settings.load()
     database = Database(settings.database, bulk=True, idle_timeout=settings.lease / 2)
-    worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
         with Changes.opened(settings, database) as changes:
-            upload = changes.make(lambda c: uploads.claim(c, upload_id, worker=worker, lease=settings.lease))
+            upload = _claimed(settings, changes, upload_id)
             if upload is None:
-                log.info("Upload %d is no longer pending; nothing to do.", upload_id)
                 return
+            horse_state.state.begin(upload.id, upload.attempt)
             log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
             _Attempt(settings, changes, upload).run()
     finally:
+        horse_state.state.end()
         database.close()
+
+
+def _claimed(settings: Settings, changes: Changes, upload_id: int) -> Upload | None:
+    """The upload under a claim. None: it is no longer pending, or the disk is full; the sweeper enqueues it again."""
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        if changes.queue.has_room():
+            upload = changes.make(lambda c: uploads.claim(c, upload_id, worker=worker, lease=settings.lease))
+            if upload is None:
+                log.info("Upload %d is no longer pending; nothing to do.", upload_id)
+            return upload
+    except sa.exc.DBAPIError as error:
+        if not disk.is_full(error):
+            raise
+    log.warning("The disk is full, so upload %d waits until there is room.", upload_id)
+    _wait_for_room()
+    return None
+
+
+def _wait_for_room() -> None:
+    with horse_state.state.waiting():
+        shutdown.requested.wait(FULL_DISK_PAUSE)
 
 
 class _Attempt:
@@ -76,14 +103,30 @@ class _Attempt:
     def run(self) -> None:
         """Import the upload. Records and publishes every outcome; re-raises an unexpected error, for the log."""
         try:
-            self._import()
+            with files.in_use(self._path):
+                self._import()
+            self._changes.make(lambda connection: uploads.complete(connection, self._claim))
         except ClaimLostError as lost:
             log.info("%s The attempt stops.", lost)
+            self._changes.remove_spools(self._upload.id)
         except StopRequestedError:
             self._hand_back("its worker was shut down", at_shutdown=True)
-        except (UnreadableFileError, FileNotFoundError, DatasetNotFoundError) as error:
-            self._fail(error)
+        except (UnreadableFileError, DatasetNotFoundError) as error:
+            if isinstance(error.__cause__, OSError) and not disk.has_room(self._path.parent):
+                self._hand_back_when_there_is_room()
+            else:
+                self._fail(str(error))
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            log.warning("Upload %d: attempt %d got no more memory.", self._claim.upload_id, self._claim.attempt)
+            self._end(lambda connection: uploads.cut(connection, self._claim, CutReason.MEMORY))
         except BaseException as error:
+            if isinstance(error, FileNotFoundError) and not self._path.exists():
+                self._fail("The uploaded file is no longer stored on the server. Upload it again.")
+                return
+            if disk.is_full(error):
+                self._hand_back_when_there_is_room()
+                return
             self._hand_back(f"an unexpected error occurred ({type(error).__name__})")
             raise
 
@@ -99,8 +142,6 @@ class _Attempt:
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
-        self._upload = self._changes.make(lambda connection: uploads.complete(connection, self._claim))
-        source.discard(self._path)
 
     def _dataset(self, table: PreparedTable) -> Dataset:
         """The dataset of an earlier attempt, the chosen one, or a new one with types inferred from the whole file."""
@@ -191,7 +232,8 @@ class _Attempt:
         self._upload = self._changes.progress(write)
 
     def _keep_claim(self) -> None:
-        """Renew the claim during long work, and stop if the worker shuts down."""
+        """Tell of progress and renew the claim during long work, and stop if the worker shuts down."""
+        horse_state.state.progress()
         self._stop_if_requested()
         self._renewal.tick(self._upload)
 
@@ -218,10 +260,20 @@ class _Attempt:
         if shutdown.requested.is_set():
             raise StopRequestedError
 
-    def _fail(self, error: Exception) -> None:
-        is_missing = isinstance(error, FileNotFoundError)
-        sentence = "The uploaded file is no longer stored on the server. Upload it again." if is_missing else str(error)
-        self._end(lambda connection: uploads.fail(connection, self._claim, sentence))
+    def _fail(self, error: str) -> None:
+        self._end(lambda connection: uploads.fail(connection, self._claim, error))
+
+    def _hand_back_when_there_is_room(self) -> None:
+        """Hand back, which a full disk prevents too. The attempt does not count as one without progress."""
+        log.warning("Upload %d: the disk is full; the import continues when there is room.", self._upload.id)
+        for _ in range(FULL_DISK_PAUSES):
+            _wait_for_room()
+            try:
+                return self._hand_back("the disk was full", at_shutdown=True)
+            except sa.exc.DBAPIError as error:
+                if not disk.is_full(error):
+                    raise
+        return None
 
     def _hand_back(self, because: str, *, at_shutdown: bool = False) -> None:
         upload = self._end(
@@ -233,10 +285,13 @@ class _Attempt:
             )
 
     def _end(self, change: Callable[[sa.Connection], Upload | None]) -> Upload | None:
+        """Record the end of the attempt. After it, the work horse holds no claim that its parent would look after."""
         try:
             return self._changes.make(change)
         except ClaimLostError:
             return None
+        finally:
+            horse_state.state.end()
 
 
 @dataclass(frozen=True)

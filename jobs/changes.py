@@ -1,21 +1,27 @@
-"""Makes every change of an upload in the one safe order: commit, then publish, then enqueue.
+"""Makes every change of an upload in the one safe order: commit, then publish, then enqueue or remove its spools.
 
 The database is the source of truth. A change published before its commit could be rolled back; an upload
 enqueued before its commit could be claimed before it exists. A publish or an enqueue that fails is logged and repaired
-later: pages reload from the database, and the sweeper enqueues again.
+later: pages reload from the database, and the sweeper enqueues again. Spools are large and can be made anew, so an
+upload that is over keeps none.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self, TypeVar
 
 import sqlalchemy as sa
 
+from jobs import leftovers, uploads
 from jobs.database import Database
 from jobs.events import Publisher, Ticker
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+
+log = logging.getLogger(__name__)
 
 #: An upload after its change, or None if the change did not apply.
 U = TypeVar("U", bound=Upload | None)
@@ -25,8 +31,10 @@ T = TypeVar("T")
 class Changes:
     """Commits and announces changes of uploads. Thread-safe, except for `progress`."""
 
-    def __init__(self, database: Database, publisher: Publisher, queue: UploadQueue) -> None:
+    def __init__(self, database: Database, publisher: Publisher, queue: UploadQueue, files: Path) -> None:
+        """files: the folder of the uploaded files."""
         self.database = database
+        self._files = files
         self.queue = queue
         self._publisher = publisher
         self._progress = Ticker(publisher.publish)
@@ -36,9 +44,9 @@ class Changes:
     def opened(cls, settings: Settings, database: Database | None = None) -> Iterator[Self]:
         """Open the connections and close them at the end. database: used instead of a new one, and left open."""
         used = database or Database(settings.database)
-        publisher, queue = Publisher(settings.redis), UploadQueue(settings.redis)
+        publisher, queue = Publisher(settings.redis), UploadQueue(settings.redis, settings.sqlite_folder)
         try:
-            yield cls(used, publisher, queue)
+            yield cls(used, publisher, queue, settings.files)
         finally:
             queue.close()
             publisher.close()
@@ -72,7 +80,25 @@ class Changes:
         self._progress.tick(upload)
         return upload
 
+    def remove_spools(self, upload_id: int) -> None:
+        """Remove the spools of an upload that somebody else ended while this process, or its work horse, used them."""
+        with self.database.reading() as connection:
+            found = uploads.get_many(connection, [upload_id])
+        for upload in found:
+            if not upload.is_active:
+                self._remove_spools(upload)
+
     def _announce(self, upload: Upload) -> None:
         self._publisher.publish(upload)
         if upload.status is Status.PENDING:
             self.queue.enqueue(upload)
+        elif not upload.is_active:
+            self._remove_spools(upload)
+
+    def _remove_spools(self, upload: Upload) -> None:
+        if upload.is_external:  # has none
+            return
+        try:
+            leftovers.remove_spools(self.database, self._files, upload.stored_as)
+        except (OSError, sa.exc.SQLAlchemyError) as error:
+            log.warning("The spool of upload %d was not removed (%s); the sweeper does so.", upload.id, error)

@@ -25,7 +25,8 @@ from jobs.errors import (
     MissingColumnsError,
     SchemaError,
 )
-from jobs.schema import SchemaField, TableSchema
+from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
+from jobs.sql_table import SqlTable, run
 from jobs.tables import datasets, uploads
 
 #: Characters of the longest name; with "data_" and a number it stays below PostgreSQL's limit of 63 bytes.
@@ -51,39 +52,44 @@ class Dataset:
     created_at: datetime
 
     @property
-    def table(self) -> sa.Table:
+    def table_name(self) -> str:
+        return f"data_{self.name}"
+
+    def table(self, dialect: sa.Dialect) -> SqlTable:
         """Its key is the schema's primary key, or the upload and row number, which also prevents duplicate rows."""
-        key = self.schema.primary_key or ["_upload_id", "_row_number"]
-        return sa.Table(
-            f"data_{self.name}",
-            sa.MetaData(),
-            sa.Column("_upload_id", sa.BigInteger, nullable=False),
-            sa.Column("_row_number", sa.BigInteger, nullable=False),
-            *(sa.Column(each.name, column_type(each)) for each in self.schema.fields),
-            sa.PrimaryKeyConstraint(*key),
-            *(sa.UniqueConstraint(each.name) for each in self.schema.fields if each.constraints.unique),
-            sqlite_with_rowid=False,
+        fields = self.schema.fields
+        return SqlTable(
+            dialect,
+            self.table_name,
+            {
+                **dict.fromkeys(OWN_COLUMNS, _COLUMN_TYPES["integer"]),
+                **{each.name: column_type(each) for each in fields},
+            },
+            key=self.schema.primary_key or OWN_COLUMNS,
+            unique=[each.name for each in fields if each.constraints.unique],
         )
 
 
-def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
-    """The column type of a field. SQLite stores dates and times as ISO text, which sorts and compares correctly.
+_TEXT = sa.Text()
+#: The column type of each type of field. SQLite stores dates and times as ISO text, which sorts and compares correctly.
+#: Numbers are doubles on both databases, and the validator rejects values with more than the 15 digits that a double
+#: keeps (validator.py), so a file has the same outcome on both.
+_COLUMN_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "string": _TEXT,
+    "integer": sa.BigInteger(),
+    "number": sa.Double(),
+    "boolean": sa.Boolean(),
+    "date": sa.Date().with_variant(_TEXT, "sqlite"),
+    "datetime": sa.DateTime().with_variant(_TEXT, "sqlite"),
+    "time": sa.Time().with_variant(_TEXT, "sqlite"),
+}
+_DATETIME_IN_UTC = sa.DateTime(timezone=True).with_variant(_TEXT, "sqlite")
 
-    Numbers are doubles on both databases, and the validator rejects values with more than the 15 digits that a double
-    keeps (validator.py), so a file has the same outcome on both.
-    """
-    text = sa.Text()
+
+def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
+    """The type of a field's column; of a datetime with a time zone if its format is in UTC."""
     in_utc = field.format == "default" or field.format.endswith("Z")
-    types: dict[str, sa.types.TypeEngine[Any]] = {
-        "string": text,
-        "integer": sa.BigInteger(),
-        "number": sa.Double(),
-        "boolean": sa.Boolean(),
-        "date": sa.Date().with_variant(text, "sqlite"),
-        "datetime": sa.DateTime(timezone=in_utc).with_variant(text, "sqlite"),
-        "time": sa.Time().with_variant(text, "sqlite"),
-    }
-    return types[field.type]
+    return _DATETIME_IN_UTC if field.type == "datetime" and in_utc else _COLUMN_TYPES[field.type]
 
 
 _TEMPORAL: dict[str, type[date] | type[time]] = {"date": date, "datetime": datetime, "time": time}
@@ -170,7 +176,7 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
         "created_at": utc_now(),
     }
     dataset = _from_row(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
-    dataset.table.create(connection)
+    run(connection, dataset.table(connection.dialect).creation())
     return dataset
 
 
@@ -204,7 +210,9 @@ def all_with_row_counts(
 def row_count(connection: sa.Connection, dataset: Dataset) -> int:
     """The number of rows. Inserts are the sum over the uploads; after upserts the rows must be counted."""
     if dataset.mode is Mode.UPSERT:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(dataset.table)).scalar_one())
+        return int(
+            connection.execute(sa.select(sa.func.count()).select_from(sa.table(dataset.table_name))).scalar_one()
+        )
     total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == dataset.name)
     return int(connection.execute(total).scalar_one() or 0)
 
@@ -322,56 +330,37 @@ def _rows(
     *,
     backwards: bool,
 ) -> list[Row]:
-    table = dataset.table
-    statement = in_order(connection, table, sa.select(table), position, backwards=backwards).limit(limit)
-    found = row_reader.one_by_one(connection, statement)
-    return row_reader.until((_row(dataset, table, row) for row in found), lambda row: row.length, enough)
-
-
-def in_order(
-    connection: sa.Connection,
-    table: sa.Table,
-    statement: sa.Select[Any],
-    position: Position | None,
-    *,
-    backwards: bool,
-) -> sa.Select[Any]:
-    """A statement on a dataset's table for the rows after a position, or backwards before it, in the order of the key.
-
-    Raises InvalidPositionError.
-    """
-    key = list(table.primary_key.columns)
-    statement = statement.order_by(*(column.desc() if backwards else column for column in key))
-    if position is None:
-        return statement
-    here, there = sa.tuple_(*key), sa.tuple_(*_typed(connection, key, position), types=[c.type for c in key])
-    return statement.where(here < there if backwards else here > there)
+    table = dataset.table(connection.dialect)
+    values = [] if position is None else typed(connection, table, position)
+    statement = table.rows(beyond=bool(values), backwards=backwards)
+    key = [list(table.columns).index(name) for name in table.key]
+    found = row_reader.one_by_one(connection, statement, *values, limit)
+    return row_reader.until((_row(dataset, key, row) for row in found), lambda row: row.length, enough)
 
 
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:
     """The row at a position. Raises InvalidPositionError."""
-    table = dataset.table
-    key = list(table.primary_key.columns)
-    here, there = sa.tuple_(*key), sa.tuple_(*_typed(connection, key, position), types=[c.type for c in key])
-    found = connection.execute(sa.select(table).where(here == there)).one_or_none()
-    return None if found is None else _row(dataset, table, found)
+    table = dataset.table(connection.dialect)
+    key = [list(table.columns).index(name) for name in table.key]
+    found = run(connection, table.row(), *typed(connection, table, position)).one_or_none()
+    return None if found is None else _row(dataset, key, found)
 
 
-def _typed(connection: sa.Connection, key: list[sa.Column[Any]], position: Position) -> list[Any]:
+def typed(connection: sa.Connection, table: SqlTable, position: Position) -> list[Any]:
     """The values of the position with the types of the key's columns. Raises InvalidPositionError."""
-    if len(position) != len(key):
+    if len(position) != len(table.key):
         raise InvalidPositionError
+    kinds = [table.columns[name].dialect_impl(connection.dialect).python_type for name in table.key]
     try:
-        return [_as_key(connection, column, value) for column, value in zip(key, position, strict=True)]
+        return [_as_key(kind, value) for kind, value in zip(kinds, position, strict=True)]
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidPositionError from error
 
 
-def _as_key(connection: sa.Connection, column: sa.Column[Any], value: Any) -> Any:
-    kind = column.type.dialect_impl(connection.dialect).python_type
-    if kind in (date, datetime, time) and isinstance(value, str):
+def _as_key(kind: type[Any], value: Any) -> Any:
+    if kind in _TEMPORAL.values() and isinstance(value, str):
         return kind.fromisoformat(value)
-    typed = value if isinstance(value, kind) else kind(value)
+    typed = value if type(value) is kind else kind(value)
     if kind is int and not -(2**63) <= typed < 2**63:
         raise OverflowError
     if kind is str and b"\0" in typed.encode():  # raises for a lone surrogate
@@ -379,16 +368,15 @@ def _as_key(connection: sa.Connection, column: sa.Column[Any], value: Any) -> An
     return typed
 
 
-def _row(dataset: Dataset, table: sa.Table, row: sa.Row[Any]) -> Row:
+def _row(dataset: Dataset, key: list[int], row: sa.Row[Any]) -> Row:
+    """key: the positions of the key's columns."""
     upload_id, row_number, *values = tuple(row)
     cells = [
         format_value(dataset.schema, field, value) for field, value in zip(dataset.schema.fields, values, strict=True)
     ]
-    by_name = row._mapping
-    position = Position(by_name[column.name] for column in table.primary_key.columns)
-    return Row(position, upload_id, row_number, cells)
+    return Row(Position(row[place] for place in key), upload_id, row_number, cells)
 
 
 def _from_row(row: sa.Row[Any]) -> Dataset:
-    schema = TableSchema.parse(row.schema)
+    schema = TableSchema.stored(row.schema)
     return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -46,9 +45,9 @@ def find_header(records: Sequence[Sequence[str]]) -> int:
     filled = [number for number, record in enumerate(records) if any(cell.strip() for cell in record)]
     if not filled:
         return 0
+    while len(filled) > 1 and records[filled[0]][0].lower().startswith("sep="):
+        del filled[0]
     first = filled[0]
-    if len(filled) > 1 and records[first][0].lower().startswith("sep="):
-        return find_header([[] for _ in range(first + 1)] + list(records[first + 1 :]))
     widths = Counter(len(_trimmed(records[number])) for number in filled)
     usual = max(widths, key=lambda width: (width > 1, widths[width], width))
     header = next((number for number in filled if not _is_title(records[number], usual)), first)
@@ -143,8 +142,8 @@ def _are_separate(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]
         return True
     if not all(any(cell.strip() for cell in record) for record in above):
         return True
-    columns = itertools.zip_longest(*below, fillvalue="")
-    return any(2 * sum(bool(_VALUE.fullmatch(cell)) for cell in column) > len(column) for column in columns)
+    values = Counter(place for record in below for place, cell in enumerate(record) if _VALUE.fullmatch(cell))
+    return any(2 * count > len(below) for count in values.values())
 
 
 def header_of(sample: str) -> list[str]:

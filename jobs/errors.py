@@ -34,6 +34,17 @@ class TooLargeError(RefusedError):
     """The file is larger than `max_upload_bytes`."""
 
 
+class DiskFullError(RefusedError):
+    """There is no room on the server's disk."""
+
+    def __init__(self, consequence: str) -> None:
+        """consequence: the rest of the sentence."""
+        super().__init__(
+            f"The server's disk is full, so {consequence}. Ask the administrator of this server to free space, then try"
+            " again."
+        )
+
+
 class InvalidImportOptionError(BulkUploadError):
     """An import option has an invalid value. The message names it and the valid ones."""
 

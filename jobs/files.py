@@ -1,24 +1,48 @@
-"""Stores uploaded files: under a generated name, hashed while they arrive, and synced to disk before they are used."""
+"""Stores uploaded files: under a generated name, hashed while they arrive, and synced to disk before they are used.
 
-import errno
+The folder holds, for each stored file, the file itself (32 hexadecimal digits), the spools that the pipeline prepared
+from it (`….table…`), and parts of either that are being written (`….part`). Locks on these files tell other processes
+what is in use; the kernel releases the locks of a process that dies.
+"""
+
+import fcntl
 import hashlib
+import io
 import os
+import re
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from jobs.errors import RefusedError, TooLargeError
+from jobs import disk
+from jobs.errors import DiskFullError, RefusedError, TooLargeError
 
 #: File extensions that can be imported.
 SUPPORTED = (".csv", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".xlsm")
 #: Characters of the longest name that is stored; a longer one keeps its extension.
 LONGEST_NAME = 200
-#: Seconds after which a file whose upload did not finish is removed.
-ABANDONED_AFTER = 24 * 3600
+#: Seconds that a work horse waits until nobody removes the spools of its file, which takes milliseconds.
+LOCK_SECONDS = 10.0
+#: Seconds between two attempts to take that lock.
+LOCK_POLL_SECONDS = 0.02
+
+
+def _this_kernel() -> str:
+    """Identifies the running kernel: its processes, in containers too, see each other's locks on any file system."""
+    try:
+        identity = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:  # not Linux
+        identity = os.uname().nodename.encode()
+    return hashlib.sha256(identity).hexdigest()[:12]
+
+
+#: Part of the name of each file that this machine is receiving, until it restarts.
+KERNEL = _this_kernel()
 
 
 @dataclass(frozen=True)
@@ -43,44 +67,41 @@ class Arrival:
         check_kind(self.filename)
         self._folder = folder
         self._limit = limit
-        self._name = uuid4().hex
-        self._part = folder / f"{self._name}.part"
         self._hash = hashlib.sha256()
         self._size = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = self._part.open("xb", buffering=0)
+        self._is_kept = False
+        with _full_disk_reported():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._part, self._file = _locked_part(folder)
+        self._name = self._part.name.partition(".")[0]
 
     def write(self, data: bytes | memoryview) -> None:
-        """Raises TooLargeError, or RefusedError if the disk is full."""
+        """Raises TooLargeError or DiskFullError."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLargeError(too_large(self._limit))
-        try:
+        with _full_disk_reported():
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise RefusedError(
-                    "The server's disk is full, so the file was not stored. Ask the administrator of this server."
-                ) from error
-            raise
         self._hash.update(data)
 
     def keep(self) -> StoredFile:
-        """Store the file durably: fsync it, rename it, fsync the folder. Raises RefusedError if it is empty."""
+        """Store the file durably: fsync it, rename it, fsync the folder.
+
+        Raises RefusedError if it is empty, or DiskFullError.
+        """
         if not self._size:
             raise RefusedError(
                 f"“{self.filename}” is empty. Choose a file with a header row and at least one row of data."
             )
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.rename(self._folder / self._name)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with _full_disk_reported():
+            os.fsync(self._file.fileno())
+            os.utime(self._file.fileno())  # the upload is recorded next; leftovers.py goes by this time
+            self._part.rename(self._folder / self._name)
+            self._file.close()
+            _sync_folder(self._folder)
+        self._is_kept = True
         return StoredFile(self.filename, self._name, self._size, self._hash.hexdigest())
 
     def __enter__(self) -> Self:
@@ -89,8 +110,40 @@ class Arrival:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._is_kept:
+            self._part.unlink(missing_ok=True)
+            (self._folder / self._name).unlink(missing_ok=True)
         self._file.close()
-        self._part.unlink(missing_ok=True)
+
+
+def _locked_part(folder: Path) -> tuple[Path, io.FileIO]:
+    """A new file for an arrival, locked before anybody could take it for abandoned."""
+    while True:
+        part = folder / f"{uuid4().hex}.{KERNEL}.part"
+        file = part.open("xb", buffering=0)
+        with suppress(OSError):  # a file system without locks: its age protects the file
+            try_lock(file.fileno(), fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # not removed between the two steps
+            return part, file
+        file.close()
+
+
+@contextmanager
+def _full_disk_reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if disk.is_full(error):
+            raise DiskFullError("the file was not stored") from error
+        raise
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def too_large(limit: int) -> str:
@@ -123,9 +176,89 @@ def path_of(folder: Path, stored_as: str) -> Path:
     return folder / stored_as
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove partial files of uploads that did not finish."""
-    for part in folder.glob("*.part"):
-        with suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
-                part.unlink()
+@dataclass(frozen=True)
+class Name:
+    """A name in the folder of files. stored_as: of the file that it belongs to. suffix: the rest of the name."""
+
+    stored_as: str
+    suffix: str
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """None: the name is not one of ours."""
+        found = re.fullmatch(r"([0-9a-f]{32})(|(?:\.[0-9a-f]{12})?\.part|\.table[-.0-9a-z]*)", name)
+        return cls(found[1], found[2]) if found else None
+
+    @property
+    def is_spool(self) -> bool:
+        """Whether it belongs to a table that was prepared from the file, complete or not."""
+        return self.suffix.startswith(".table")
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is being written, or was."""
+        return self.suffix.endswith(".part")
+
+    @property
+    def is_of_this_kernel(self) -> bool:
+        """Whether a process of this machine receives it, so that its lock, or the lack of one, is certain."""
+        return self.suffix == f".{KERNEL}.part"
+
+
+def spools_of(path: Path) -> Iterator[Path]:
+    """The spools of a stored file, and parts of them."""
+    with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"{path.name}.table"):
+                yield path.with_name(entry.name)
+
+
+def try_lock(descriptor: int, how: int) -> bool:
+    """Whether this process got the lock, LOCK_SH or LOCK_EX, at once. Raises OSError where there are no locks."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Inside the block nobody removes a stored file's spools; several may use them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        with suppress(OSError):  # a file system without locks
+            while not try_lock(descriptor, fcntl.LOCK_SH) and time.monotonic() < deadline:
+                time.sleep(LOCK_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unused(path: Path, *, without_locks: bool) -> Iterator[bool]:
+    """Inside the block nobody begins to use a file, or a stored file's spools. Yields False if somebody does already.
+
+    without_locks: what to yield if the file system has no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)  # for a lock, NFS wants a file that may be written
+    except FileNotFoundError:
+        yield True
+        return
+    except PermissionError:  # a file of another user
+        yield False
+        return
+    try:
+        try:
+            is_unused = try_lock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            is_unused = without_locks
+        yield is_unused
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
@@ -18,6 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import utcparse
 from rq.worker_registration import get_keys
 
+from jobs import disk
 from jobs.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -39,18 +41,22 @@ GONE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """Waiting uploads and workers. reachable: Redis responded. workers: those that are alive. position: upload id →
-    pending uploads ahead of it."""
+    """Waiting uploads and workers. reachable: Redis takes jobs. workers: those that are alive. position: upload id →
+    pending uploads ahead of it. disk_full: no upload starts before there is room on a disk, of Redis or of this server.
+    """
 
     reachable: bool = False
     workers: int = 0
     position: Mapping[int, int] = field(default_factory=dict)
+    disk_full: bool = False
 
 
 class UploadQueue:
     """The uploads that wait for a worker."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, database_folder: Path | None = None) -> None:
+        """database_folder: of a SQLite database. None: the database is elsewhere, and so is its disk."""
+        self._database_folder = database_folder
         self._redis: Any = Redis.from_url(
             redis_url,
             socket_timeout=REDIS_TIMEOUT,
@@ -84,18 +90,27 @@ class UploadQueue:
     def status(self) -> QueueStatus:
         """The queue status as Redis has it now; without Redis, one that is not reachable."""
         try:
+            self._redis.ping()  # refused when Redis cannot write its files; reads are not
             ids = self._queue.get_job_ids()
-            return QueueStatus(
-                True, self._workers_alive(), {_upload_id(job_id): n for n, job_id in reversed([*enumerate(ids)])}
-            )
-        except RedisError:
-            return QueueStatus()
+            position = {_upload_id(job_id): n for n, job_id in reversed([*enumerate(ids)])}
+            return QueueStatus(True, self._workers_alive(), position, not self.has_room())
+        except RedisError as error:
+            return QueueStatus(disk_full=disk.is_full_for_redis(error) or not self.has_room())
+
+    def has_room(self) -> bool:
+        """Whether the disk of a SQLite database has room for imports."""
+        return self._database_folder is None or disk.has_room(self._database_folder)
 
     def is_reachable(self) -> bool:
+        """Whether Redis takes jobs."""
+        return self.state_of_redis() == "ok"
+
+    def state_of_redis(self) -> Literal["ok", "disk full", "unreachable"]:
         try:
-            return bool(self._redis.ping())
-        except RedisError:
-            return False
+            self._redis.ping()
+        except RedisError as error:
+            return "disk full" if disk.is_full_for_redis(error) else "unreachable"
+        return "ok"
 
     def _workers_alive(self) -> int:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -114,5 +129,11 @@ def _job_id(upload: Upload) -> str:
     return f"{upload.id}-{upload.attempt + 1}"
 
 
+def upload_and_attempt(job_id: str) -> tuple[int, int]:
+    """The upload of a job, and the number of the attempt that it makes."""
+    upload_id, attempt = job_id.split("-")
+    return int(upload_id), int(attempt)
+
+
 def _upload_id(job_id: str) -> int:
-    return int(job_id.split("-")[0])
+    return upload_and_attempt(job_id)[0]

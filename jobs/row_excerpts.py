@@ -5,7 +5,6 @@ The address of a row finds it again: its position, or, if its key is long, the r
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +13,7 @@ from jobs.datasets import Dataset, Position, Row
 from jobs.errors import InvalidPositionError
 from jobs.excerpt import EXCERPT_LENGTH
 from jobs.schema import SchemaField
+from jobs.sql_table import run
 
 #: Characters of the longest address: it is part of URLs, whose length servers and browsers limit.
 LONGEST_ADDRESS = 1_000
@@ -35,33 +35,20 @@ def read(
     A cell has at most one character more than EXCERPT_LENGTH, which tells that it is longer. If a key is so long that
     it is cut, only the row's address is valid, not its position. Raises InvalidPositionError.
     """
-    table = dataset.table
-    upload_id, row_number, *values = table.columns
-    by_name = dict(zip(dataset.schema.names, values, strict=True))
-    key = list(table.primary_key.columns)
-    statement = sa.select(
-        upload_id,
-        row_number,
-        *(_beginning(column, LONGEST_ADDRESS) for column in key),
-        *(_beginning(by_name[field.name], EXCERPT_LENGTH) for field in fields),
+    table = dataset.table(connection.dialect)
+    values = [] if position is None else datasets.typed(connection, table, position)
+    statement = table.beginnings(
+        [field.name for field in fields],
+        characters=EXCERPT_LENGTH + 1,
+        key_characters=LONGEST_ADDRESS + 1,
+        beyond=bool(values),
+        backwards=backwards,
     )
-    ordered = datasets.in_order(connection, table, statement, position, backwards=backwards).limit(limit)
-    for row in connection.execute(ordered):
-        found = tuple(row)
-        cells = zip(fields, found[2 + len(key) :], strict=True)
-        yield Row(
-            Position(found[2 : 2 + len(key)]),
-            found[0],
-            found[1],
-            [datasets.format_value(dataset.schema, field, value) for field, value in cells],
-        )
-
-
-def _beginning(column: sa.ColumnElement[Any], length: int) -> sa.ColumnElement[Any]:
-    """The column without what follows these characters of a text and one more."""
-    if not isinstance(column.type, sa.Text):
-        return column.label(None)
-    return sa.func.substr(column, 1, length + 1, type_=sa.Text()).label(None)
+    for row in run(connection, statement, *values, limit):
+        upload_id, row_number, *found = tuple(row)
+        key, cells = found[: len(table.key)], zip(fields, found[len(table.key) :], strict=True)
+        texts = [datasets.format_value(dataset.schema, field, value) for field, value in cells]
+        yield Row(Position(key), upload_id, row_number, texts)
 
 
 def address(row: Row) -> str:
@@ -78,10 +65,8 @@ def locate(connection: sa.Connection, dataset: Dataset, address: str) -> Positio
     found = _ORIGIN.fullmatch(address)
     if found is None:
         return Position.parse(address)
-    table = dataset.table
-    upload_id, row_number, *_ = table.columns
-    statement = sa.select(*table.primary_key.columns).where(upload_id == int(found[1]), row_number == int(found[2]))
-    key = connection.execute(statement).one_or_none()
+    statement = dataset.table(connection.dialect).key_of_origin()
+    key = run(connection, statement, int(found[1]), int(found[2])).one_or_none()
     if key is None:
         raise InvalidPositionError
     return Position(key)

@@ -14,25 +14,38 @@ _ROW = " row"
 T = TypeVar("T")
 
 
-def one_by_one(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
-    """The rows of a statement. If the caller stops, the rest is not read.
+def one_by_one(connection: sa.Connection, statement: sa.Select[Any] | str, *parameters: Any) -> Iterator[sa.Row[Any]]:
+    """The rows of a statement. If the caller stops, the rest is not read. parameters: of a statement for the driver.
 
     A cursor of SQLite reads one row at each step. PostgreSQL sends as many as it is asked for, so this asks for their
     sizes first.
     """
     if connection.dialect.name == "sqlite":
-        with closing(connection.execute(statement)) as rows:
+        with closing(_execute(connection, statement, parameters)) as rows:
             yield from rows
         return
-    row = statement.subquery(_ROW).table_valued()
-    sizes_only = sa.select(sa.func.octet_length(sa.cast(row, sa.Text)))
-    streamed = {"stream_results": True}
     with (
-        closing(connection.execute(sizes_only, execution_options=streamed)) as sizes,
-        closing(connection.execute(statement, execution_options=streamed)) as rows,
+        closing(_execute(connection, _sizes(statement), parameters)) as sizes,
+        closing(_execute(connection, statement, parameters)) as rows,
     ):
         for count in portions(sizes.scalars()):
             yield from rows.fetchmany(count)
+
+
+def _execute(
+    connection: sa.Connection, statement: sa.Select[Any] | str, parameters: tuple[Any, ...]
+) -> sa.CursorResult[Any]:
+    options = {"stream_results": True}
+    if isinstance(statement, str):
+        return connection.exec_driver_sql(statement, parameters, execution_options=options)
+    return connection.execute(statement, execution_options=options)
+
+
+def _sizes(statement: sa.Select[Any] | str) -> sa.Select[Any] | str:
+    """For PostgreSQL: the bytes of each row as text."""
+    if isinstance(statement, str):
+        return f'SELECT octet_length(CAST("{_ROW}" AS text)) FROM ({statement}) AS "{_ROW}"'
+    return sa.select(sa.func.octet_length(sa.cast(statement.subquery(_ROW).table_valued(), sa.Text)))
 
 
 def portions(sizes: Iterable[int]) -> Iterator[int]:

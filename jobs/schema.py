@@ -2,16 +2,17 @@
 
 A schema is validated when it is declared, and errors name the path of each problem. A property that would have no
 effect is an error. As an extension of the standard, a field may have `aliases`: other names for its column in a header.
+
+Schemas come from people, so their size is checked before anything else looks at them.
 """
 
 import re
 import sys
-from collections.abc import Iterable
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal, Self
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from jobs.errors import SchemaError
 
@@ -28,11 +29,36 @@ MAX_COLUMNS = 1_500
 
 #: Fields that a key may have: PostgreSQL's limit.
 MAX_KEY_FIELDS = 32
+#: Unique fields: each has an index, which slows down every import.
+MAX_UNIQUE_FIELDS = 32
+#: Entries that a list may have. Each validated row is compared with the entries of some of them.
+MAX_ENTRIES = {
+    "fields": MAX_COLUMNS, "primaryKey": MAX_KEY_FIELDS, "enum": 10_000, "aliases": 100, "missingValues": 1_000,
+    "trueValues": 100, "falseValues": 100,
+}  # fmt: skip
+#: Characters that a text may have; MAX_TEXT if it is not named here.
+MAX_CHARACTERS = {"pattern": 1_000, "format": 100}
+MAX_TEXT = 10_000
+#: Characters, values and levels of a whole schema. 1,500 inferred fields have fewer than 1,000,000 characters.
+MAX_ALL_TEXT, MAX_VALUES, MAX_DEPTH = 2_000_000, 200_000, 20
+#: Bits of a whole number: the largest double has 1,024.
+MAX_BITS = 2_048
+#: Instructions to which RE2 may compile the different patterns of a schema, 2 s of work: `[a-z]{1,1000}` has 2,000 of
+#: them, `\\p{L}{1,100}` 120,000.
+MAX_INSTRUCTIONS = 1_000_000
+#: Problems that an error names, and characters of each. A schema may have one in each of its fields.
+MAX_PROBLEMS, MAX_PROBLEM = 20, 500
+#: The largest length that Arrow compares the lengths of texts with.
+MAX_LENGTH = 2**31 - 1
 #: The largest absolute values of a type.
 LARGEST = {"integer": 2**63 - 1, "number": sys.float_info.max}
 
 #: The strptime directives that a format may have, and the pattern that each matches in a cell.
 DIRECTIVES = {"Y": "[0-9]{4}", **dict.fromkeys("mdHMS", "[0-9]{2}")}
+
+#: Where a value is in a schema: the names of properties, and positions in lists.
+_Path = tuple[str | int, ...]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -40,6 +66,33 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 #: with in the worker; the web processes check patterns too, and must not load Arrow for it.
 _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False
+#: Bytes of a compiled pattern. RE2 gives up within 0.1 s; with its default of 8 MiB, a pattern took 1.3 s.
+_RE2_OPTIONS.max_mem = 4 << 20
+
+
+class _Patterns:
+    """Checks the patterns of one schema, and that all of them together are not too complex."""
+
+    def __init__(self) -> None:
+        self._instructions_left = MAX_INSTRUCTIONS
+        self._checked: set[str] = set()
+
+    def check(self, pattern: str) -> None:
+        """Raises ValueError."""
+        if pattern in self._checked:
+            return
+        if self._instructions_left <= 0:
+            raise ValueError("is too complex, together with the patterns before it; use shorter repetitions")
+        try:
+            re2.compile(pattern, _RE2_OPTIONS)
+            # As the validator matches it: not every pattern bears it.
+            self._instructions_left -= re2.compile(f"^(?:{pattern})$", _RE2_OPTIONS).programsize
+        except re2.error as error:
+            detail = error.args[0].decode("utf-8", "replace")
+            if "too large" in detail:  # it took as long as the largest possible one
+                self._instructions_left = 0
+            raise ValueError(f"is not a valid regular expression: {detail}") from error
+        self._checked.add(pattern)
 
 
 class Constraints(BaseModel):
@@ -52,20 +105,15 @@ class Constraints(BaseModel):
     enum: list[str | int | float | bool] | None = None
     minimum: str | int | float | None = None
     maximum: str | int | float | None = None
-    min_length: Annotated[int | None, Field(alias="minLength", ge=0)] = None
-    max_length: Annotated[int | None, Field(alias="maxLength", ge=0)] = None
+    min_length: Annotated[int | None, Field(alias="minLength", ge=0, le=MAX_LENGTH)] = None
+    max_length: Annotated[int | None, Field(alias="maxLength", ge=0, le=MAX_LENGTH)] = None
     pattern: str | None = None
 
     @field_validator("pattern")
     @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                re2.compile(value, _RE2_OPTIONS)
-                re2.compile(f"^(?:{value})$", _RE2_OPTIONS)  # as the validator matches it: not every pattern bears it
-            except re2.error as error:
-                detail = error.args[0].decode("utf-8", "replace")
-                raise ValueError(f"is not a valid regular expression: {detail}") from error
+    def _compiles(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and isinstance(info.context, _Patterns):
+            info.context.check(value)
         return value
 
     @field_validator("enum")
@@ -242,14 +290,70 @@ class TableSchema(BaseModel):
     @classmethod
     def parse(cls, data: object) -> Self:
         """A schema from JSON. Raises SchemaError with the path of each problem."""
+        _check_size(data)
         try:
-            return cls.model_validate(data)
+            schema = cls.model_validate(data, context=_Patterns())
         except ValidationError as error:
-            raise SchemaError([_sentence(each["loc"], each["msg"], each["type"]) for each in error.errors()]) from error
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            problems = [_sentence(each["loc"], each["msg"], each["type"]) for each in found[:MAX_PROBLEMS]]
+            more = [f"{len(found) - MAX_PROBLEMS:,} more problems"] if len(found) > MAX_PROBLEMS else []
+            raise SchemaError([*problems, *more]) from error
+        finally:
+            re2.purge()  # its cache keeps up to 128 compiled patterns
+        if (count := sum(field.constraints.unique for field in schema.fields)) > MAX_UNIQUE_FIELDS:
+            raise SchemaError([f"fields: {count:,} fields are unique; at most {MAX_UNIQUE_FIELDS} can be"])
+        return schema
+
+    @classmethod
+    def stored(cls, data: object) -> Self:
+        """A schema that `parse` accepted when it was stored, without checking its size and compiling its patterns."""
+        return cls.model_validate(data)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON that `parse` takes, with only the properties that were given."""
         return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _check_size(data: object) -> None:
+    """Raises SchemaError if a schema, or a part of it, is larger than any that is of use. Needs no recursion."""
+    characters, values = 0, 1
+    rest: list[tuple[_Path, object]] = [((), data)]
+    while rest:
+        path, value = rest.pop()
+        if isinstance(value, str):
+            characters += _checked_length(path, value)
+        elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise SchemaError([_sentence(path, "is too large a number", "")])
+        elif isinstance(value, dict | list):
+            values += len(value)
+            _check_entries(path, value)
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            rest += [((*path, key), each) for key, each in inner] if values <= MAX_VALUES else []
+            if isinstance(value, dict):
+                characters += sum(_checked_length(path, str(key)) for key in value)
+        if characters > MAX_ALL_TEXT or values > MAX_VALUES:
+            limits = f"{MAX_ALL_TEXT:,} characters and {MAX_VALUES:,} values"
+            raise SchemaError([f"schema: is too large; it may have {limits}"])
+
+
+def _check_entries(path: _Path, value: dict[Any, Any] | list[Any]) -> None:
+    """Raises SchemaError."""
+    if len(path) >= MAX_DEPTH:
+        raise SchemaError([_sentence(path[:3], f"is nested more than {MAX_DEPTH} levels deep", "")])
+    most = MAX_ENTRIES.get(str(path[-1]), MAX_VALUES) if path else MAX_VALUES
+    if isinstance(value, list) and len(value) > most:
+        raise SchemaError([_sentence(path, f"has {len(value):,} entries; at most {most:,} are possible", "")])
+
+
+def _checked_length(path: _Path, text: str) -> int:
+    """The characters of a text. Raises SchemaError if they are too many, or if one of them cannot be stored."""
+    longest = MAX_CHARACTERS.get(str(path[-1]), MAX_TEXT) if path else MAX_TEXT
+    if len(text) > longest:
+        problem = f"has {len(text):,} characters; at most {longest:,} are possible"
+        raise SchemaError([_sentence(path, problem, "")])
+    if "\0" in text or not (text.isascii() or _SURROGATE.search(text) is None):
+        raise SchemaError([_sentence(path, "contains a NUL or a lone surrogate, which cannot be stored", "")])
+    return len(text)
 
 
 def format_directives(format_: str) -> list[str]:
@@ -268,7 +372,13 @@ def _alias(model: type[BaseModel], name: str) -> str:
     return model.model_fields[name].alias or name
 
 
-def _sentence(path: Iterable[str | int], message: str, kind: str) -> str:
-    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+def _sentence(path: _Path, message: str, kind: str) -> str:
+    """A problem and its place, shortened if it quotes a long text."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_shortened(str(part), MAX_NAME_BYTES)}" for part in path)
     text = {"extra_forbidden": "is not a known property", "missing": "is missing"}.get(kind)
-    return f"{location or 'schema'}: {text or message.removeprefix('Value error, ')}"
+    sentence = text or message.removeprefix("Value error, ")
+    return f"{''.join(parts).lstrip('.') or 'schema'}: {_shortened(sentence, MAX_PROBLEM)}"
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="URL of a PostgreSQL database (or SQLite file) to use instead of the one in the data folder.",
     )
+    worker_memory: Annotated[
+        int, Field(ge=1 << 27, description="Bytes of memory that one import may hold before it is stopped.")
+    ] = 2 * 1024**3
     lease: Annotated[
         float,
         Field(ge=1, description="Seconds until the upload of a worker that stopped responding goes to another one."),
@@ -152,6 +155,12 @@ class Settings(BaseSettings):
             return f"sqlite:///{self.data / 'bulk_upload.db'}"
         scheme, _, rest = self.database_url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
+
+    @property
+    def sqlite_folder(self) -> Path | None:
+        """The folder of the SQLite database. None: the database is PostgreSQL."""
+        scheme, _, path = self.database.partition(":///")
+        return Path(path).absolute().parent if scheme == "sqlite" else None
 
     @property
     def redis_socket(self) -> Path:

@@ -1,16 +1,21 @@
 """The sweeper: takes uploads back from dead workers, enqueues lost uploads, and fails silent external ones.
 
+Leases and reports carry times of the database's clock. If somebody sets it forward, they look older than they are; a
+sweeper that was running then knows better (clock.py). One that starts later goes by the records.
+
 Several processes may sweep at once: each change is guarded, so only one of them makes it.
 """
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
 
 from jobs import uploads
 from jobs.changes import Changes
+from jobs.clock import Clock
 from jobs.uploads import Claim, Upload
 
 log = logging.getLogger(__name__)
@@ -24,10 +29,11 @@ SILENT_AFTER = 60.0
 class Sweeper:
     """Every web process runs it every few seconds."""
 
-    def __init__(self, changes: Changes, *, external_timeout: float) -> None:
-        """external_timeout: seconds without a report after which an external upload fails."""
+    def __init__(self, changes: Changes, *, external_timeout: float, clock: Clock | None = None) -> None:
+        """external_timeout: seconds without a report after which an external upload fails. clock: for tests."""
         self._changes = changes
         self._external_timeout = external_timeout
+        self._clock = clock or Clock()
 
     def sweep(self) -> None:
         """Run every check once."""
@@ -37,7 +43,10 @@ class Sweeper:
 
     def take_back_expired(self) -> None:
         """Take back uploads whose lease has expired, for the next worker."""
-        for upload in self._read(uploads.abandoned):
+        found, now = self._read_at(uploads.abandoned)
+        for upload in found:
+            if upload.lease_until and self._clock.elapsed(now, upload.lease_until, noted=upload.updated_at) < 0:
+                continue  # it expired only because the clock was set forward since it was renewed
             claim = Claim(upload.id, upload.attempt)
             self._changes.database.end_sessions(str(claim))
             take_back(self._changes, claim, "its worker stopped responding", expired=True)
@@ -58,14 +67,26 @@ class Sweeper:
         timeout = self._external_timeout
         error = f"The external script sent no report for {_in_words(timeout)}. Check the script, then try again."
 
-        def change(connection: sa.Connection, upload: Upload) -> Upload | None:
-            failed = uploads.time_out(connection, upload.id, for_seconds=timeout, error=error)
-            return failed or uploads.mark_silent(connection, upload.id, for_seconds=SILENT_AFTER)
+        def change(connection: sa.Connection, upload: Upload, silence: float, forward: float) -> Upload | None:
+            if silence >= timeout:
+                return uploads.time_out(connection, upload.id, for_seconds=timeout + forward, error=error)
+            return uploads.mark_silent(connection, upload.id, for_seconds=SILENT_AFTER + forward)
 
-        for upload in self._read(lambda c: uploads.silent_for(c, min(SILENT_AFTER, timeout))):
-            changed = self._changes.make(partial(change, upload=upload))
+        found, now = self._read_at(lambda connection: uploads.silent_for(connection, min(SILENT_AFTER, timeout)))
+        for upload in found:
+            silence = self._clock.elapsed(now, upload.last_report)
+            if silence < min(SILENT_AFTER, timeout):
+                continue
+            forward = self._clock.set_forward_since(upload.last_report)
+            changed = self._changes.make(partial(change, upload=upload, silence=silence, forward=forward))
             if changed is not None:
                 log.warning("The script of upload %d sends no reports; the upload is %s.", changed.id, changed.status)
+
+    def _read_at(self, query: Callable[[sa.Connection], list[Upload]]) -> tuple[list[Upload], datetime]:
+        """The uploads of a query, and the time by the database's clock."""
+        with self._changes.database.reading() as connection:
+            found = query(connection)
+            return found, self._clock.read(partial(uploads.now, connection))
 
     def _read(self, query: Callable[[sa.Connection], list[Upload]]) -> list[Upload]:
         with self._changes.database.reading() as connection:

@@ -32,6 +32,9 @@ uploads = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     #: Consecutive attempts that committed nothing.
     sa.Column("attempts_without_progress", sa.Integer, nullable=False),
+    #: Times a work horse had to be ended because of the file since the upload was created or retried. The default lets
+    #: processes of the previous release create uploads until they are replaced.
+    sa.Column("cuts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
     #: The name chosen for a new dataset; empty: named after the file.
@@ -82,6 +85,7 @@ uploads = sa.Table(
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),
     sa.Index("uploads_sha256", "sha256"),
+    sa.Index("uploads_stored_as", "stored_as"),
     sqlite_autoincrement=True,
 )
 

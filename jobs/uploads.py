@@ -23,6 +23,8 @@ from jobs.tables import uploads
 
 #: Consecutive attempts that commit nothing before an upload fails.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
+#: Times a worker may cut the import of a file before the upload fails: the first could be due to a busy machine.
+MAX_CUTS = 2
 
 #: Characters of the longest error that is kept of an import: it may quote names from the file.
 LONGEST_ERROR = 4_000
@@ -41,6 +43,13 @@ class Processor(StrEnum):
 
     WORKER = "worker"
     EXTERNAL = "external"
+
+
+class CutReason(StrEnum):
+    """Which limit of a work horse a file exceeded (watchdog.py)."""
+
+    TIME = "time"
+    MEMORY = "memory"
 
 
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
@@ -66,9 +75,11 @@ CLAIM = Transition(frozenset({Status.PENDING}), Status.PROCESSING, "claimed")  #
 ADVANCE = Transition(frozenset({Status.PROCESSING}), Status.PROCESSING, "advanced")  # a chunk commits, a lease renews
 HAND_BACK = Transition(
     frozenset({Status.PROCESSING}), Status.PENDING, "handed back"
-)  # the lease expired, the work horse died, or its worker shuts down
+)  # the lease expired, the work horse died or was cut, or its worker shuts down
 COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "completed")  # the end of the file
-FAIL = Transition(ACTIVE, Status.FAILED, "failed")  # the file cannot be read, or too many attempts committed nothing
+FAIL = Transition(
+    ACTIVE, Status.FAILED, "failed"
+)  # the file cannot be read, exceeded a limit twice, or too many attempts committed nothing
 CANCEL = Transition(
     ACTIVE, Status.CANCELLED, "cancelled", None
 )  # a person cancels; the claimant finds out when it writes next
@@ -90,6 +101,7 @@ class Upload:
     seq: int
     attempt: int
     attempts_without_progress: int
+    cuts: int
     status: Status
     filename: str
     dataset_wanted: str
@@ -137,6 +149,11 @@ class Upload:
     @property
     def is_external(self) -> bool:
         return self.processor is Processor.EXTERNAL
+
+    @property
+    def last_report(self) -> datetime:
+        """Of an external upload: its last change, except for the one that set `silent_since`."""
+        return self.silent_since or self.updated_at
 
     @property
     def has_file(self) -> bool:
@@ -336,6 +353,21 @@ def hand_back(
     ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
 
 
+def cut(connection: sa.Connection, claim: Claim, reason: CutReason) -> Upload | None:
+    """End an attempt whose work horse exceeded a limit: the upload is pending again, or failed after the second time.
+
+    None: the upload is no longer this claimant's.
+    """
+    cuts, again = uploads.c.cuts + 1, uploads.c.cuts + 1 >= MAX_CUTS
+    error = (
+        f"The file could not be read within the limits ({reason})."
+        " Split it into smaller files, or save it as a plain CSV file, then upload that."
+    )
+    return _change(
+        connection, FAIL, claim.upload_id, claim.attempt, again, **_ENDED, error=error, cuts=cuts
+    ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, **_UNCLAIMED, cuts=cuts)
+
+
 def cancel(connection: sa.Connection, upload_id: int) -> Upload:
     """Cancel an upload. Rows that were imported stay in the dataset. Raises UploadNotFoundError, TransitionError."""
     return _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
@@ -349,7 +381,7 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
     Raises UploadNotFoundError, TransitionError.
     """
     upload = _change_or_raise(
-        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, **_UNCLAIMED
+        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, cuts=0, **_UNCLAIMED
     )
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
@@ -430,7 +462,7 @@ def time_out(connection: sa.Connection, upload_id: int, *, for_seconds: float, e
 
 _earlier = uploads.alias("earlier")
 
-#: The last report on an external upload: its last change, except for the one that set `silent_since`.
+#: Upload.last_report, in SQL.
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
@@ -491,6 +523,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
+def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
+    """The status of the upload of each stored file that has one."""
+    statement = sa.select(uploads.c.stored_as, uploads.c.status).where(uploads.c.stored_as.in_(list(stored_as)))
+    return {row.stored_as: Status(row.status) for row in connection.execute(statement)}
+
+
 def active(connection: sa.Connection) -> list[Upload]:
     """All pending and processing uploads, oldest first."""
     statement = sa.select(uploads).where(uploads.c.status.in_(ACTIVE)).order_by(uploads.c.id)
@@ -510,6 +548,13 @@ def changed_lately(connection: sa.Connection, seconds: float) -> list[Upload]:
     return [
         Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
     ]
+
+
+def now(connection: sa.Connection) -> datetime:
+    """The time by the database's clock."""
+    moment = sa.type_coerce(utc_now(), uploads.c.updated_at.type)
+    found: datetime = connection.execute(sa.select(moment)).scalar_one()
+    return found
 
 
 def abandoned(connection: sa.Connection) -> list[Upload]:

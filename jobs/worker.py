@@ -2,44 +2,113 @@
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 
+import psutil
+import sqlalchemy as sa
 from redis import Redis, RedisError
 from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from jobs import shutdown
+from jobs import horse_state, shutdown, uploads, watchdog
 from jobs.changes import Changes
-from jobs.queue import HEARTBEAT_SECONDS, QUEUE
+from jobs.queue import HEARTBEAT_SECONDS, QUEUE, upload_and_attempt
 from jobs.settings import Settings
 from jobs.sweeper import take_back
-from jobs.uploads import Claim
+from jobs.uploads import Claim, CutReason
+from jobs.watchdog import WATCH_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
 
 #: Seconds that RQ's idle worker subtracts from its `worker_ttl` to get the interval of its heartbeats.
 RQ_HEARTBEAT_MARGIN = 15
+#: Bytes of address space that Arrow's allocator reserves without using them, at most.
+RESERVED_BYTES = 2 * 1024**3
 
 
 class ImportWorker(Worker):
-    """RQ's forking worker, with two differences: at shutdown it asks its work horse to hand the upload back instead of
-    waiting for the whole file, and it keeps monitoring the work horse while Redis does not respond."""
+    """RQ's forking worker, with three differences: at shutdown it asks its work horse to hand the upload back instead
+    of waiting for the whole file, it keeps monitoring the work horse while Redis does not respond, and it ends a work
+    horse that the watchdog condemns."""
+
+    #: How imports are bounded. `work` sets it; None: no watchdog.
+    settings: Settings | None = None
+    _watchdog: Watchdog | None = None
+    _verdict: CutReason | str | None = None
+    #: When the last heartbeat was sent, by the monotonic clock.
+    _heartbeat = float("-inf")
+
+    def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
+        """Wait for the work horse; RQ calls `maintain_heartbeats` every WATCH_SECONDS meanwhile."""
+        if self.settings is not None:
+            self._watchdog = Watchdog(self.settings, horse_state.state, self.horse_pid)
+        self._verdict = None
+        try:
+            super().monitor_work_horse(job, queue, execution)
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.close()
+                self._watchdog = None
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        if self._watchdog is not None and self._verdict is None:
+            self._verdict = self._watchdog.verdict()
+            if self._verdict is not None:
+                log.warning("Ending the import of job %s: %s.", job.id, _as_sentence(self._verdict))
+                self.kill_horse()
+        if time.monotonic() < self._heartbeat + HEARTBEAT_SECONDS - WATCH_SECONDS / 2:
+            return
+        self._heartbeat = time.monotonic()
         try:
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
             log.warning("Redis does not respond (%s); the import continues without it.", error)
 
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: resource.struct_rusage) -> None:
+        """Release the claim of a dead work horse, so that the upload goes on, or fails, at once."""
+        if self.settings is None:
+            return
+        how = os.WTERMSIG(ret_val) if os.WIFSIGNALED(ret_val) else None
+        verdict = self._verdict
+        if verdict is None and self._watchdog is not None:
+            verdict = self._watchdog.cause_of_death(how)
+        claim = Claim(*(horse_state.state.claim or upload_and_attempt(job.id)))
+        try:
+            self._release(self.settings, claim, verdict, how, ret_val)
+        except sa.exc.DBAPIError as error:
+            log.warning("Upload %d was not taken back (%s); the sweeper does so later.", claim.upload_id, error.orig)
+
+    @staticmethod
+    def _release(
+        settings: Settings, claim: Claim, verdict: CutReason | str | None, how: int | None, ret_val: int
+    ) -> None:
+        with Changes.opened(settings) as changes:
+            if isinstance(verdict, CutReason):
+                cut(changes, claim, verdict)
+            elif verdict is None:
+                ended = f"by signal {how}" if how is not None else f"with status {ret_val}"
+                take_back(changes, claim, f"its process ended {ended}")
+            else:
+                changes.database.end_sessions(str(claim))
+            changes.remove_spools(claim.upload_id)  # of an upload that was cancelled while its work horse ran
+
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        horse_state.state.reset()
         super().fork_work_horse(job, queue)
         if shutdown.requested.is_set():  # requested between the fork and the assignment of its process id
             self._ask_horse_to_stop()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        if self.settings is not None:
+            _limit_memory(self.settings.worker_memory)
+        super().main_work_horse(job, queue)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ's
@@ -65,20 +134,16 @@ def work(settings: Settings) -> None:
     # A work horse must survive this signal between its fork and the installation of its own handler.
     signal.signal(signal.SIGUSR1, lambda *_: shutdown.requested.set())
 
-    def on_horse_killed(job: Job, _pid: int, status: int, _usage: object) -> None:
-        how = f"by signal {os.WTERMSIG(status)}" if status and os.WIFSIGNALED(status) else f"with status {status}"
-        take_back_from_horse(settings, job.id, f"its process ended {how}")
-
     worker = ImportWorker(
         [QUEUE],
         name=f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}",
         connection=Redis.from_url(settings.redis),
         serializer=JSONSerializer,
         worker_ttl=HEARTBEAT_SECONDS + RQ_HEARTBEAT_MARGIN,
-        job_monitoring_interval=HEARTBEAT_SECONDS,
-        work_horse_killed_handler=on_horse_killed,
+        job_monitoring_interval=WATCH_SECONDS,
         log_job_description=False,
     )
+    worker.settings = settings
     worker.log_result_lifespan = False
     logging.getLogger("rq.worker").addFilter(_without_traceback)
     try:
@@ -88,11 +153,33 @@ def work(settings: Settings) -> None:
         sys.exit(1)
 
 
-def take_back_from_horse(settings: Settings, job_id: str, because: str) -> None:
-    """Take the upload of a dead work horse back for the next worker at once. job_id: in the format of queue.py."""
-    upload_id, attempt = (int(part) for part in job_id.split("-"))
-    with Changes.opened(settings) as changes:
-        take_back(changes, Claim(upload_id, attempt), because)
+def cut(changes: Changes, claim: Claim, reason: CutReason) -> None:
+    """Record that a work horse was cut: its upload is pending again, or failed after the second time."""
+    changes.database.end_sessions(str(claim))
+    upload = changes.make(lambda connection: uploads.cut(connection, claim, reason))
+    if upload is not None:
+        log.warning(
+            "Cut attempt %d of upload %d (%s); it is %s.", claim.attempt, claim.upload_id, reason, upload.status
+        )
+
+
+def _limit_memory(worker_memory: int) -> None:
+    """Let the kernel refuse memory to this work horse far beyond the limit, before the watchdog looks again."""
+    used = getattr(psutil.Process().memory_info(), "data", None)  # None: not Linux
+    if used is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = used + worker_memory * 3 // 2 + RESERVED_BYTES
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def _as_sentence(verdict: CutReason | str) -> str:
+    if verdict is CutReason.TIME:
+        return f"it made no progress for {watchdog.NO_PROGRESS_SECONDS:g} s"
+    if verdict is CutReason.MEMORY:
+        return "it holds more memory than BULK_UPLOAD_WORKER_MEMORY"
+    return str(verdict)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

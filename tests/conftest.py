@@ -12,6 +12,7 @@ from jobs.database import Database
 from jobs.settings import Settings
 from tests import ROOT
 from tests.support.databases import Databases
+from tests.support.disks import SmallDisk, small_disk
 from tests.support.parts import require
 from tests.support.services import RedisServer, require_redis
 from tests.support.serving import Records, Served
@@ -22,7 +23,7 @@ hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 #: Fixtures behind which a server, a process or a browser stands.
-_HEAVY_FIXTURES = {"_redis_of_session", "redis", "start", "browser"}
+_HEAVY_FIXTURES = {"_redis_of_session", "redis", "start", "browser", "disk"}
 #: Modules by which tests start processes.
 _PROCESSES = {"subprocess", "tests.support.commands", "tests.support.proxies", "tests.support.services"}
 
@@ -103,6 +104,13 @@ def settings(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Se
     return Settings.load(
         data=tmp_path / "data", database_url=database_url, redis_url=redis_server.url, lease=2, sweep=0.2, port=0
     )
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 64 MB that the test may fill up."""
+    with small_disk(tmp_path / "disk", 64 << 20) as disk:
+        yield disk
 
 
 @pytest.fixture

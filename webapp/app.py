@@ -3,27 +3,25 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import Response
 from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
-from jobs import files
+from jobs import disk
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
+from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
+from webapp.compression import compressed
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
@@ -34,10 +32,15 @@ from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, notify, pages, whole_rows
 from webapp.state import AppState
+from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a request waits for a lock of the database before it is answered with 503. Imports hold one for the time
+#: of a chunk, well under a second; only a frozen worker or a foreign program holds it for longer.
+LOCK_TIMEOUT = 10.0
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -47,8 +50,8 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
-        database = Database(settings.database)
-        queue, publisher = UploadQueue(settings.redis), Publisher(settings.redis)
+        database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
+        queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
         records = RecordCache(database)
         hub = Hub(
             database,
@@ -59,8 +62,7 @@ def create_app(settings: Settings) -> Starlette:
             write_timeout=settings.stream_write_timeout,
         )
         renderer = Renderer(templates, hub.queue_monitor)
-        await in_thread(partial(files.remove_abandoned, settings.files))
-        changes = Changes(database, publisher, queue)
+        changes = Changes(database, publisher, queue, settings.files)
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
         try:
             async with hub.running():
@@ -88,11 +90,8 @@ def create_app(settings: Settings) -> Starlette:
             *endpoints.routes,
             *downloads.routes,
             *whole_rows.routes,
-            *pages.routes,
-            *dataset_pages.routes,
-            *api.routes,
-            *notify.routes,
-            Mount("/static", VersionedFiles(directory=STATIC)),
+            *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
         exception_handlers={
@@ -108,19 +107,19 @@ def create_app(settings: Settings) -> Starlette:
 async def _sweep(settings: Settings, changes: Changes) -> None:
     """Sweep every few seconds, at random moments so that several processes take turns."""
     sweeper = Sweeper(changes, external_timeout=settings.external_timeout)
+    leftovers = Leftovers(changes.database, settings.files)
     while True:
+        for what, step in {"left-over files": leftovers.step, "lost uploads": sweeper.sweep}.items():
+            await _attempt(what, step, settings.sweep)
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
-        try:
-            await in_thread(sweeper.sweep)
-        except Exception:
-            log.exception("The sweep for lost uploads failed; trying again in %g s.", settings.sweep)
 
 
-class VersionedFiles(StaticFiles):
-    """Static files. Browsers may cache a file permanently if its URL has a version."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        if b"v=" in scope.get("query_string", b"") and response.status_code == 200:
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
+async def _attempt(what: str, step: Callable[[], None], interval: float) -> None:
+    """Run a step of a sweep in a thread. Its failure is logged: it runs again in `interval` seconds."""
+    try:
+        await in_thread(step)
+    except Exception as error:
+        if disk.is_full(error):
+            log.warning("The disk is full, so the sweep for %s failed; trying again in %g s.", what, interval)
+        else:
+            log.exception("The sweep for %s failed; trying again in %g s.", what, interval)

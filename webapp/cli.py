@@ -1,5 +1,6 @@
 """The `bulk-upload` command. Each command imports what it needs when it runs, so that --help is fast."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def main() -> None:
     Every server option is also an environment variable, for example --port is BULK_UPLOAD_PORT. The option takes
     precedence.
     """
+    os.umask(0o077)  # what this program stores may be read by this user only
 
 
 def _data(command: Command) -> Command:

@@ -6,16 +6,17 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from jobs.database import Database
-from webapp.threads import in_thread
+from webapp import threads
 
 T = TypeVar("T")
 
 
 async def read(database: Database, query: Callable[[sa.Connection], T]) -> T:
-    """Run a query in a thread, so that the event loop stays free, and return what it returns. Raises what it raises."""
+    """Run a query in a thread, so that the event loop stays free, and return what it returns. Raises what it raises,
+    and ServerBusyError."""
 
     def run() -> T:
         with database.reading() as connection:
             return query(connection)
 
-    return await in_thread(run)
+    return await threads.reads.run(run)

@@ -12,6 +12,9 @@ from jobs.datasets import Dataset, Mode
 from jobs.errors import InvalidDatasetNameError, SchemaError
 from jobs.schema import TableSchema
 
+#: Bytes of a file with a schema: more than the longest schema has, with all its characters escaped.
+MAX_BYTES = 32 << 20
+
 
 def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
     """Raises SchemaError, DatasetExistsError, and click's BadParameter for a name that no dataset can have."""
@@ -51,10 +54,13 @@ def read(path: str) -> TableSchema:
     """The schema in a file, or on stdin if the path is "-". Raises SchemaError, and click's FileError."""
     try:
         with click.open_file(path, "rb") as file:
-            content = file.read()
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise click.FileError(path, error.strerror) from error
-    return TableSchema.parse(_json(content, "stdin" if path == "-" else click.format_filename(path, shorten=True)))
+    source = "stdin" if path == "-" else click.format_filename(path, shorten=True)
+    if len(content) > MAX_BYTES:
+        raise SchemaError([f"{source} has more than {MAX_BYTES:,} bytes, the limit for a schema."])
+    return TableSchema.parse(_json(content, source))
 
 
 def _json(content: bytes, source: str) -> Any:
@@ -69,6 +75,8 @@ def _json(content: bytes, source: str) -> Any:
         ) from error
     except RecursionError as error:
         raise SchemaError([f"{source} is nested too deeply."]) from error
+    except ValueError as error:  # more digits than Python converts
+        raise SchemaError([f"{source} contains a number with too many digits."]) from error
 
 
 def _columns(dataset: Dataset) -> str:

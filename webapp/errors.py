@@ -39,5 +39,9 @@ class BodyTooLargeError(BulkUploadError):
     """The JSON body of a request exceeds the size limit."""
 
 
+class ServerBusyError(BulkUploadError):
+    """All threads for this kind of work were occupied for too long."""
+
+
 class TooManyStreamsError(BulkUploadError):
     """This process, or one client address, already has its maximum number of open event streams."""

@@ -13,15 +13,30 @@ from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-#: Security headers of every response.
+#: Headers of every response that does not set them itself: for security, and so that no cache keeps what only some
+#: people may see.
 HEADERS = {
+    "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": (
+        "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(),"
+        " midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), usb=()"
+    ),
 }
+#: Of responses to requests that came over TLS: from then on browsers use nothing else.
+TLS_HEADERS = {"strict-transport-security": "max-age=31536000"}
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of every response to this request. The scheme is that of a trusted proxy's X-Forwarded-Proto."""
+    return {**HEADERS, **TLS_HEADERS} if scope.get("scheme") == "https" else HEADERS
 
 
 class Guard:
@@ -43,7 +58,7 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in headers_of(scope).items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -8,10 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
+from jobs import disk
 from jobs.errors import (
     BulkUploadError,
     DatabaseBusyError,
     DatasetNotFoundError,
+    DiskFullError,
     InvalidDatasetNameError,
     InvalidImportOptionError,
     KeyReusedError,
@@ -28,9 +30,10 @@ from webapp.errors import (
     InvalidBodyError,
     InvalidHeaderError,
     InvalidQueryError,
+    ServerBusyError,
     TooManyStreamsError,
 )
-from webapp.guard import HEADERS
+from webapp.guard import headers_of
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -44,6 +47,7 @@ CONTENT_TOO_LARGE = HTTPStatus(413)
 #: The status and the title of each error that may reach a client. The first class that fits counts.
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (TooLargeError, CONTENT_TOO_LARGE, "File too large"),
+    (DiskFullError, HTTPStatus.INSUFFICIENT_STORAGE, "Disk full"),
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Upload rejected"),
     (InvalidImportOptionError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid import option"),
     (InvalidDatasetNameError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid dataset name"),
@@ -59,6 +63,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (BodyTooLargeError, CONTENT_TOO_LARGE, "Request body too large"),
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Database busy"),
+    (ServerBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Server busy"),
     (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams"),
 ]  # fmt: skip
 
@@ -86,7 +91,10 @@ class Problems:
         return self._answer(request, details(error))
 
     async def database_unavailable(self, request: Request, error: Exception) -> Response:
-        """The database does not respond: the client may try again soon."""
+        """The database does not respond, or its disk is full: the client may try again soon."""
+        if disk.is_full(error):
+            log.warning("The disk of the database is full: %s", getattr(error, "orig", error))
+            return self._answer(request, details(DiskFullError("nothing was saved")))
         log.warning("The database cannot be reached: %s", getattr(error, "orig", error))
         detail = "The database cannot be reached at the moment. Please try again shortly."
         return self._answer(request, problem(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable", detail))
@@ -104,7 +112,7 @@ class Problems:
         detail = "The server could not complete this request because of an internal error. Please try again."
         # Starlette sends this response outside the guard, which adds these headers to every other response.
         found = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", detail)
-        return self._answer(request, found, dict(HEADERS))
+        return self._answer(request, found, dict(headers_of(request.scope)))
 
     def _answer(self, request: Request, found: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
         status = found["status"]

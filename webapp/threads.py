@@ -1,23 +1,102 @@
-"""Blocking work off the event loop."""
+"""Blocking work off the event loop: each kind in threads of its own, so that it waits only for its own kind."""
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+from webapp.errors import ServerBusyError
 
 T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread and return its result. A cancelled caller still waits for the thread to end, because what
-    the thread uses may be closed next."""
-    task = asyncio.ensure_future(anyio.to_thread.run_sync(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({task})
-        raise
+    the thread uses may be closed next.
+
+    The number of these threads has no limit: callers run one at a time, or through a `ThreadLimit`.
+    """
+    task = asyncio.ensure_future(anyio.to_thread.run_sync(work, limiter=_unlimited.current()))
+    with anyio.CancelScope(shield=True):  # or anyio would cancel the caller again and again until the thread ends
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            raise
+    return task.result()
+
+
+class _LimiterOfLoop:
+    """A CapacityLimiter for each event loop."""
+
+    def __init__(self, name: str, total: float) -> None:
+        self._total = total
+        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(name)
+
+    def current(self) -> anyio.CapacityLimiter:
+        try:
+            return self._limiter.get()
+        except LookupError:
+            limiter = anyio.CapacityLimiter(self._total)
+            self._limiter.set(limiter)
+            return limiter
+
+
+_unlimited = _LimiterOfLoop("unlimited", math.inf)
+
+
+class ThreadLimit:
+    """How many threads one kind of work may use at once, and for how long it waits for one of them."""
+
+    def __init__(self, kind: str, threads: int, *, patience: float) -> None:
+        """patience: seconds."""
+        self._limiter = _LimiterOfLoop(kind, threads)
+        self._patience = patience
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread and return its result. Raises what it raises, and ServerBusyError if no thread was
+        free in time."""
+        limiter, borrower = self._limiter.current(), object()
+        try:
+            limiter.acquire_on_behalf_of_nowait(borrower)
+        except anyio.WouldBlock:
+            await self._wait(limiter, borrower)
+        try:
+            return await in_thread(work)
+        finally:
+            limiter.release_on_behalf_of(borrower)
+
+    async def iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
+        """The items, each produced in a thread. No thread is taken between two items, however long the reader of the
+        first takes. Raises as `run` does."""
+        end = object()
+        while (item := await self.run(lambda: next(items, end))) is not end:
+            yield item  # type: ignore[misc]  # it is not the end
+
+    async def _wait(self, limiter: anyio.CapacityLimiter, borrower: object) -> None:
+        """Raises ServerBusyError."""
+        try:
+            with anyio.fail_after(self._patience):
+                await limiter.acquire_on_behalf_of(borrower)
+        except TimeoutError:
+            raise ServerBusyError("The server is too busy at the moment. Please try again shortly.") from None
+
+
+# Threads that wait for the database hold up to one connection each: together they must fit into its smallest pool,
+# SQLite's with 30.
+
+#: Queries. Most take milliseconds; a few that wait for a slow disk leave room for the others.
+reads = ThreadLimit("reads", 12, patience=10.0)
+#: Changes. While one waits for the write lock, all do: more threads would only wait too.
+writes = ThreadLimit("writes", 8, patience=10.0)
+#: Parts of downloads. A part that is late comes all the same: the response has begun, and cannot become an error.
+downloads = ThreadLimit("downloads", 6, patience=60.0)
+#: Files that are being received: hashing, writing, and syncing to a disk that may be slow.
+files = ThreadLimit("files", 8, patience=30.0)

@@ -153,6 +153,8 @@ def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str
         return None, None
     if upload.is_external:
         return "Waiting for the external script", None
+    if queue_status.disk_full:
+        return "Disk full", "The import starts automatically once your administrator has freed space on the server."
     if not queue_status.reachable:
         return "Queue unavailable", "The import starts automatically when the queue is available again."
     if not queue_status.workers:

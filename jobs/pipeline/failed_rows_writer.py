@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import columns
+from jobs.sql_table import SqlTable
 from jobs.tables import failed_rows, failure_counts
 
 
@@ -49,7 +50,10 @@ def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, 
         first = failed.columns.slice(0, room)
         ids = pa.repeat(pa.scalar(upload_id, pa.int64()), first.num_rows)
         batch = pa.RecordBatch.from_arrays([ids, *first.columns], ["upload_id", *first.schema.names])
-        columns.add(connection, failed_rows, columns.pack(connection.dialect, failed_rows, batch))
+        table = SqlTable(
+            connection.dialect, failed_rows.name, {name: failed_rows.c[name].type for name in batch.schema.names}
+        )
+        columns.add(connection, table, columns.pack(table, batch))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(failure_counts)
     added = insert.on_conflict_do_update(

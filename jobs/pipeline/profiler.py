@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from jobs.failed_rows import QUOTED
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS
+from jobs.pipeline.source import Tick
 from jobs.schema import TableSchema
 
 #: Whole numbers that fit into 64 bits and print as they were written.
@@ -124,11 +125,20 @@ _CANDIDATES = (
 )
 
 
+def _misfit_of(candidate: _Candidate, words: pa.Array) -> str:
+    """The first value that does not have a type. There must be one; each step halves the values that it is among."""
+    while len(words) > 1:
+        middle = len(words) // 2
+        words = words[middle:] if candidate.fits(words[:middle]) else words[:middle]
+    return str(words[0])
+
+
 class Profile:
     """The column types of a file, inferred from its chunks in any order."""
 
-    def __init__(self, names: Iterable[str], *, text_only: bool = False) -> None:
-        """text_only: every column is text."""
+    def __init__(self, names: Iterable[str], *, text_only: bool = False, tick: Tick = lambda: None) -> None:
+        """text_only: every column is text. tick: called for each column of each chunk."""
+        self._tick = tick
         self._columns = {name: _Column([] if text_only else list(_CANDIDATES)) for name in names}
         self.rows = 0
 
@@ -137,6 +147,7 @@ class Profile:
         self.rows += count
         for name, column in self._columns.items():
             column.see(rows[name].array.__arrow_array__())
+            self._tick()
 
     def schema(self) -> TableSchema:
         fields = [column.field(name) for name, column in self._columns.items()]
@@ -171,7 +182,7 @@ class _Column:
         """Keep an example of a value that ruled out a type that nearly fits, or one of two date formats."""
         for candidate in dropped:
             if candidate.rival in {each.format for each in fitting} - {None}:
-                self._proof = next(word for word in words.to_pylist() if not candidate.fits(pa.array([word])))
+                self._proof = _misfit_of(candidate, words)
             if candidate.like is not None and self._misfit is None and not fitting:
                 matches = pc.match_substring_regex(words, candidate.like)
                 if 2 * pc.sum(matches).as_py() > len(words) and not pc.all(matches).as_py():

@@ -1,16 +1,18 @@
 """Reads a text file: detects its dialect, then yields chunks of text with exact row numbers and byte offsets.
 
 The fast path cuts the bytes of a chunk after the last complete record and parses them with Arrow. It first checks that
-every quote is where RFC 4180 allows it. Python's csv module reads everything else (stray or unclosed quotes, bytes that
-are not UTF-8), record by record, with the same row numbers.
+every quote is where RFC 4180 allows it. records.py reads everything else (stray or unclosed quotes, bytes that are not
+UTF-8, many rows of a wrong width), record by record, with the same row numbers. Both take time linear in the bytes.
 """
 
 import csv
+import gc
 import io
-import os
+import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,22 +22,24 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from jobs import corrections
-from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, skipped_note
+from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow, Reason
+from jobs.pipeline import records
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
-from jobs.pipeline.source import EXPECTED, TextFile, check_is_text
+from jobs.pipeline.records import Record, Records
+from jobs.pipeline.source import EXPECTED, TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
 
 #: Bytes at the beginning of a file that dialect and header row are detected from.
 HEAD_BYTES = 1 << 20
-#: Bytes that a record may have. Without this limit, an unclosed quote would include the rest of the file.
-MAX_RECORD_BYTES = 1 << 20
+#: Lines of a chunk. Usual chunks have fewer. A row that fails needs about 500 bytes, however short it is.
+MAX_CHUNK_LINES = 100_000
+#: Rows of a wrong width in a chunk that Arrow reports one by one. If there are more, the exact path is as fast.
+MAX_RAGGED_ROWS = 10_000
 
 UTF8_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"\n\r'
-
-csv.field_size_limit(2 * MAX_RECORD_BYTES)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Chunk:
         return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
 
 
-def inspect(text: TextFile) -> PreparedTable:
+def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     """Detect the dialect and the columns of a text. Raises UnreadableFileError with a sentence for people."""
     with text.path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -81,7 +85,8 @@ def inspect(text: TextFile) -> PreparedTable:
     delimiter = text.delimiter
     if delimiter is None:
         delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
-    sample = _sample(head, start, delimiter)
+        tick()
+    sample = _sample(head, start, delimiter, tick)
     position = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
     if position >= len(sample) or not any(sample[position].cells):
         raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
@@ -109,25 +114,60 @@ def _where(header_row: int | None) -> str:
     return "" if header_row is None else f" at line {header_row:,}"
 
 
-def chunks(table: PreparedTable, *, start: int, row: int, chunk_bytes: int) -> Iterator[Chunk]:
-    """Read rows from an offset on. start: the first byte of a record. row: its number. chunk_bytes: size of a chunk."""
+def chunks(
+    table: PreparedTable, *, start: int, row: int, chunk_bytes: int, tick: Tick = lambda: None
+) -> Iterator[Chunk]:
+    """Read rows from an offset on. start: the first byte of a record. row: its number. chunk_bytes: size of a chunk.
+
+    tick: called for each chunk, and more often where records are read one by one.
+    """
     with table.path.open("rb") as file:
+        exact = Records(file, table.delimiter, tick)
+        size = chunk_bytes
         while True:
             file.seek(start)
-            data = file.read(chunk_bytes)
+            data = file.read(size)
             if not data:
                 return
-            chunk = _fast(data, len(data) < chunk_bytes, table, start, row) or _exact(
-                file, table, start, row, chunk_bytes
-            )
+            tick()
+            used = _beginning(data)
+            final = len(used) == len(data) < size
+            with _collector_paused():
+                chunk = _fast(used, final, table, start, row) or _exact(exact, table, start, row, len(used))
+            tick()
+            size = min(chunk_bytes, 2 * len(used))  # not much more than a chunk of MAX_CHUNK_LINES needs
             start, row = chunk.next_byte, row + chunk.count
             yield chunk.without(table.problems) if table.problems else chunk
 
 
-def _sample(head: bytes, start: int, delimiter: str) -> list["_Record"]:
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Without Python's garbage collector, which would search the thousands of rows of a chunk again and again.
+
+    None of them is garbage. Reading rows one by one takes less than half as long without it.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _beginning(data: bytes) -> bytes:
+    """At most MAX_CHUNK_LINES lines."""
+    line_end = max((_LF, _CR), key=data.count)
+    if data.count(line_end) <= MAX_CHUNK_LINES:
+        return data
+    return data[: _positions(data, line_end)[MAX_CHUNK_LINES - 1] + 1]
+
+
+def _sample(head: bytes, start: int, delimiter: str, tick: Tick) -> list[Record]:
     """The first records, including blank lines, without a last one that the end of `head` may have cut."""
-    found: list[_Record] = []
-    for record in _records(io.BytesIO(head), start, delimiter):
+    found: list[Record] = []
+    batches = Records(io.BytesIO(head), delimiter, tick).batches(start, len(head))
+    for record in itertools.chain.from_iterable(batches):
         if record.end < HEAD_BYTES or not found:
             found.append(record)
         if len(found) == SAMPLE_RECORDS:
@@ -140,17 +180,20 @@ def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
     if len(cells) > MAX_COLUMNS:
         raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
     taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
+    copies: dict[str, int] = {}  # beginning of a name → the lowest number that may be free
     names, notes = [], []
     for position, cell in enumerate(cells, start=1):
         shown = "".join(character for character in " ".join(cell.split()) if character.isprintable())
         wanted = _shortened(shown.strip()) or f"column_{position}"
-        name, copy = wanted, 2
+        name, beginning = wanted, _shortened(wanted, 5)
         while name.casefold() in taken:
-            name, copy = f"{_shortened(wanted, 5)}_{copy}", copy + 1
+            copy = copies.get(beginning.casefold(), 2)
+            name, copies[beginning.casefold()] = f"{beginning}_{copy}", copy + 1
         taken.add(name.casefold())
         names.append(name)
         if name != cell:
-            renamed = f"was renamed from “{cell}” to “{name}”" if cell else f"has no name and is called “{name}”"
+            renamed = f"was renamed from “{shortened(cell)}” to “{name}”"
+            renamed = renamed if cell else f"has no name and is called “{name}”"
             notes.append(f"Column {position} {renamed}.")
     return names, notes
 
@@ -167,16 +210,16 @@ def _columns_note(delimiter: str, names: list[str]) -> str:
 
 
 def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:
-    """Parse the complete records with Arrow. None: the result could be inexact."""
+    """Parse the complete records with Arrow. None: the result could be inexact, or Arrow would be slow."""
     end = _end_of_records(data, final, table.delimiter)
     # Arrow would remove a byte order mark that is part of the first cell.
-    if not end or b"\0" in data or data.startswith(UTF8_BOM) or _has_long_line(data, end):
+    if not end or b"\0" in data or data.startswith(UTF8_BOM):
         return None
-    invalid_rows: list[tuple[int, str]] = []
+    ragged: list[tuple[int, str]] = []
 
     def note(invalid: pa_csv.InvalidRow) -> str:
-        invalid_rows.append((invalid.number, invalid.text))
-        return "skip"
+        ragged.append((invalid.number, invalid.text))
+        return "skip" if len(ragged) <= MAX_RAGGED_ROWS else "error"
 
     width = table.width
     try:
@@ -196,39 +239,51 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) 
         )
     except pa.ArrowInvalid:
         return None
-    count = parsed.num_rows + len(invalid_rows)
-    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in invalid_rows], assume_unique=True)
-    odd = [(row - 1 + number, next(csv.reader([text], delimiter=table.delimiter), [])) for number, text in invalid_rows]
+    count = parsed.num_rows + len(ragged)
+    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in ragged], assume_unique=True)
+    cells = csv.reader((text for _, text in ragged), delimiter=table.delimiter)
+    odd = [(row - 1 + number, found) for (number, _), found in zip(ragged, cells, strict=True)]
     return _chunk(table, parsed, numbers + (row - 1), odd, [], count, start + end)
 
 
 def _end_of_records(data: bytes, final: bool, delimiter: str) -> int:
-    """The end of the last complete record; 0: there is none, or a quote is where it is not allowed."""
-    newline = b"\n" if b"\n" in data else b"\r"
-    quotes = _positions(data)
-    end = len(data) if final else data.rfind(newline) + 1
-    while end and (inside := int(np.searchsorted(quotes, end))) % 2:
-        if final and end == len(data):
+    """The end of the last complete record.
+
+    0: there is none, a quote is where it is not allowed, or a record has more than MAX_RECORD_BYTES.
+    """
+    line_end = _LF if b"\n" in data else _CR
+    quotes = _positions(data, _QUOTE)
+    if final and len(quotes) % 2:
+        return 0
+    end = len(data) if final else _last_end(data, line_end, quotes, 0, len(data))
+    if not _regular(data, quotes[: np.searchsorted(quotes, end)], delimiter):
+        return 0
+    start = 0
+    while end - start > records.MAX_RECORD_BYTES:
+        last = _last_end(data, line_end, quotes, start, start + records.MAX_RECORD_BYTES)
+        if last == start:
             return 0
-        end = data.rfind(newline, 0, quotes[inside - 1]) + 1
-    return end if _regular(data, quotes[: np.searchsorted(quotes, end)], delimiter) else 0
+        start = last
+    return end
 
 
-def _has_long_line(data: bytes, end: int) -> bool:
-    """Whether a line is longer than MAX_RECORD_BYTES."""
-    newline, start = b"\n" if b"\n" in data else b"\r", 0
-    while end - start > MAX_RECORD_BYTES:
-        last = data.rfind(newline, start, start + MAX_RECORD_BYTES)
-        if last < 0:
-            return True
-        start = last + 1
-    return False
+def _last_end(data: bytes, line_end: int, quotes: npt.NDArray[np.int64], start: int, stop: int) -> int:
+    """The last end of a record between two places, if every quote is where it is allowed; `start` if there is none.
+
+    It is a line end with an even number of quotes before it. Nearly always the last line end is one.
+    """
+    end = data.rfind(line_end, start, stop) + 1
+    if end and np.searchsorted(quotes, end) % 2:
+        ends = _positions(data[start:end], line_end) + start + 1
+        whole = ends[np.searchsorted(quotes, ends) % 2 == 0]
+        end = int(whole[-1]) if len(whole) else 0
+    return end or start
 
 
-def _positions(data: bytes) -> npt.NDArray[np.int64]:
-    if b'"' not in data:
+def _positions(data: bytes, byte: int) -> npt.NDArray[np.int64]:
+    if byte not in data:
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE)
+    return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == byte)
 
 
 def _regular(data: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool:
@@ -244,141 +299,30 @@ def _regular(data: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool
     return bool(allowed[around[before_opening]].all() and allowed[around[after_closing]].all())
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One record. cells: empty for a blank line. end: offset of the byte after it. problem: why it fails."""
-
-    cells: list[str]
-    end: int
-    problem: Reason | None
-
-
-class _Lines:
-    """The lines of a file from an offset on, as text for the csv module, with the position in bytes.
-
-    Bytes that are not UTF-8 are decoded to lone surrogates. A record longer than MAX_RECORD_BYTES raises csv.Error.
-    """
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        file.seek(start)
-        self._file = file
-        self._waiting: list[bytes] = []
-        self.position = self.first_line_end = start
-        self.ended = False
-        self.begin_record()
-
-    def begin_record(self) -> None:
-        self.record_start = self.position
-        self.record: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        while True:
-            line = self._next()
-            if not line:
-                self.ended = True
-                return
-            self.position += len(line)
-            if not self.record:
-                self.first_line_end = self.position
-            if self.position - self.record_start > MAX_RECORD_BYTES:
-                raise csv.Error("record too long")
-            self.record.append(line.decode("utf-8", "surrogateescape"))
-            yield self.record[-1]
-
-    def _next(self) -> bytes:
-        if not self._waiting:
-            line = self._file.readline(MAX_RECORD_BYTES + 2)
-            self._waiting = line.splitlines(keepends=True)[::-1] if b"\r" in line else [line]
-            if len(self._waiting) > 1 and not self._waiting[0].endswith((b"\r", b"\n")):
-                # The line may be incomplete: read it again from its beginning.
-                self._file.seek(-len(self._waiting.pop(0)), os.SEEK_CUR)
-        return self._waiting.pop() if self._waiting else b""
-
-
-def _records(file: BinaryIO, start: int, delimiter: str) -> Iterator[_Record]:
-    """Records from an offset on. If a quote is never closed, the record ends with its first line."""
-    while True:
-        lines = _Lines(file, start)
-        reader = csv.reader(lines, delimiter=delimiter)
-        while True:
-            try:
-                cells = next(reader, None)
-                whole = not lines.ended and not _swallows_lines(lines.record, delimiter)
-            except csv.Error:
-                cells, whole = [], False
-            if cells is None:
-                return
-            if not whole:
-                yield (failed := _first_line(file, lines.record_start, lines.first_line_end))
-                start = failed.end
-                break
-            yield _Record(cells, lines.position, _problem(cells))
-            lines.begin_record()
-
-
-def _swallows_lines(record: list[str], delimiter: str) -> bool:
-    """Whether a record has several lines only because the opening quote of a later cell closed an unclosed quote.
-
-    That quote is followed by something other than a delimiter or a line end.
-    """
-    if len(record) < 2:
-        return False
-    try:
-        list(csv.reader(record, delimiter=delimiter, strict=True))
-    except csv.Error:
-        return True
-    return False
-
-
-def _first_line(file: BinaryIO, start: int, end: int) -> _Record:
-    """The line from `start` to `end` as a failed row; a line longer than MAX_RECORD_BYTES up to its end."""
-    file.seek(start)
-    line = rest = file.read(end - start)
-    cells = [line.decode("utf-8", "replace").rstrip("\r\n")]
-    if len(line) <= MAX_RECORD_BYTES:
-        return _Record(cells, end, Reason(None, "has a quote that is never closed"))
-    while rest and not rest.endswith((b"\r", b"\n")):
-        rest = next(iter(file.readline(MAX_RECORD_BYTES).splitlines(keepends=True)), b"")
-        end += len(rest)
-    return _Record(cells, end, Reason(None, f"is longer than {MAX_RECORD_BYTES:,} bytes"))
-
-
-def _problem(cells: list[str]) -> Reason | None:
-    for position, cell in enumerate(cells, start=1):
-        if "\0" in cell:
-            return Reason(None, "has a NUL byte", detail=f"cell {position}")
-        for place, character in enumerate(cell, start=1):
-            if "\udc80" <= character <= "\udcff":
-                byte = f"0x{ord(character) - 0xDC00:02X}"
-                return Reason(
-                    None,
-                    "has a byte that is invalid in the file's encoding",
-                    detail=f"{byte} at character {place} of cell {position}",
-                )
-    return None
-
-
-def _exact(file: BinaryIO, table: PreparedTable, start: int, row: int, chunk_bytes: int) -> Chunk:
-    """Read records one by one, until they have at least `chunk_bytes`."""
-    good: list[tuple[int, list[str]]] = []
+def _exact(exact: Records, table: PreparedTable, start: int, row: int, size: int) -> Chunk:
+    """Read records one by one, until they have at least `size` bytes or about MAX_CHUNK_LINES records."""
+    good: list[list[str]] = []
+    numbers: list[int] = []
     odd: list[tuple[int, list[str]]] = []
     failed: list[FailedRow] = []
-    number, end = row, start
-    for record in _records(file, start, table.delimiter):
-        end = record.end
-        if record.problem:
-            failed.append(FailedRow(number, [_shown(cell) for cell in record.cells], [record.problem]))
-        elif len(record.cells) == table.width:
-            good.append((number, record.cells))
-        elif record.cells:
-            odd.append((number, record.cells))
-        number += bool(record.cells)
-        if end - start >= chunk_bytes:
+    number, end, width = row, start, table.width
+    seen = 0
+    for batch in exact.batches(start, size):
+        for position, cells in enumerate(batch.cells):
+            if position in batch.problems:
+                failed.append(FailedRow(number, [_shown(cell) for cell in cells], [batch.problems[position]]))
+            elif len(cells) == width:
+                good.append(cells)
+                numbers.append(number)
+            elif cells:
+                odd.append((number, cells))
+            number += bool(cells)
+        end, seen = batch.ends[-1], seen + len(batch.ends)
+        if seen >= MAX_CHUNK_LINES:
             break
-    columns = zip(*(cells for _, cells in good), strict=True) if good else ([] for _ in range(table.width))
-    parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(table.width)])
-    numbers = np.array([position for position, _ in good], dtype=np.int64)
-    return _chunk(table, parsed, numbers, odd, failed, number - row, end)
+    columns = zip(*good, strict=True) if good else ([] for _ in range(width))
+    parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(width)])
+    return _chunk(table, parsed, np.array(numbers, dtype=np.int64), odd, failed, number - row, end)
 
 
 def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -390,6 +334,8 @@ def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _shown(cell: str) -> str:
     """A cell as valid text: invalid bytes and NUL become U+FFFD."""
+    if cell.isascii() and "\0" not in cell:
+        return cell
     return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
@@ -408,8 +354,7 @@ def _chunk(
         if len(cells) > width and not any(cells[width:]):
             trimmed.append((number, cells[:width]))
         else:
-            reason = f"has {len(cells):,} {'cell' if len(cells) == 1 else 'cells'}, expected {width:,}"
-            failed.append(FailedRow(number, cells, [Reason(None, reason)]))
+            failed.append(FailedRow(number, cells, [_wrong_width(len(cells), width)]))
     if trimmed:
         extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in trimmed), strict=True)]
         parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
@@ -420,3 +365,8 @@ def _chunk(
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
     return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)
+
+
+@lru_cache(1000)  # thousands of rows have the same
+def _wrong_width(cells: int, width: int) -> Reason:
+    return Reason(None, f"has {cells:,} {'cell' if cells == 1 else 'cells'}, expected {width:,}")

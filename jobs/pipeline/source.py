@@ -7,7 +7,6 @@ byte offset into the spool is a checkpoint like one into a file.
 
 import csv
 import errno
-import gzip
 import hashlib
 import io
 import itertools
@@ -19,18 +18,18 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self, TypeVar
+from typing import BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped_note
 from jobs.errors import UnreadableFileError
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
+from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
-from jobs.pipeline.workbook import ARCHIVE_ERRORS, Row, Shape, Workbook
+from jobs.pipeline.workbook import Row, Shape, Workbook
 
-#: Bytes that are decompressed at once.
-PIECE_BYTES = 1 << 20
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
@@ -41,6 +40,8 @@ SPOOL_VERSION = 2
 EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
 _ZIPS, _GZIP, _OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b\x08", b"\xd0\xcf\x11\xe0"
+#: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
+_NESTED_HEAD_BYTES = 262
 #: First bytes of files that are not tables, and what these are.
 _SIGNATURES = (
     (b"%PDF", "a PDF document"),
@@ -75,14 +76,6 @@ _DOCUMENTS = {
 
 #: A progress callback, called at least every second during long work. It may raise an exception to stop the work.
 Tick = Callable[[], None]
-A = TypeVar("A")
-T = TypeVar("T")
-
-
-class _Readable(Protocol):
-    """A member of an archive."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -123,12 +116,6 @@ def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits
         raise UnreadableFileError(
             "The server's disk is full, so the file was not prepared. Ask the administrator to free space, then retry."
         ) from error
-
-
-def discard(path: Path) -> None:
-    """Remove the spools of an upload, but not the upload. Called when it is imported or removed."""
-    for spool in path.parent.glob(f"{path.name}.table*"):
-        spool.unlink(missing_ok=True)
 
 
 def check_is_text(head: bytes) -> None:
@@ -179,7 +166,7 @@ class _Spool:
 class _Part:
     """A file that gets its name only when it is complete and on disk. An incomplete one is removed on exit.
 
-    Its temporary name ends with .part, like an incomplete upload: files.py removes those that a killed process leaves.
+    Its temporary name ends with .part, like an incomplete upload: leftovers.py removes those of killed processes.
     """
 
     def __init__(self, path: Path, tick: Tick = lambda: None) -> None:
@@ -193,7 +180,7 @@ class _Part:
 
     def commit(self) -> None:
         self.file.flush()
-        workbook.run_with_ticks(lambda: os.fsync(self.file.fileno()), self._tick)  # takes a minute for 10 GB
+        run_with_ticks(lambda: os.fsync(self.file.fileno()), self._tick)  # takes a minute for 10 GB
         self.path.rename(self._final)
         folder = os.open(self._final.parent, os.O_RDONLY)
         try:
@@ -226,8 +213,7 @@ class _Preparation:
         if head.startswith(_ZIPS):
             return self._from_zip()
         if head.startswith(_GZIP):
-            with gzip.open(self.path) as member:
-                return self._from_archive(member, "Unpacked from gzip.")
+            return self._from_archive(gunzip(self.path), "Unpacked from gzip.")
         return self._from_text()
 
     def _from_text(self) -> TextFile:
@@ -239,20 +225,20 @@ class _Preparation:
 
     def _from_zip(self) -> TextFile:
         """A workbook, or the single text file in an archive."""
-        with _opened(zipfile.ZipFile, self.path) as archive:
-            members = [info for info in archive.infolist() if not _IGNORED_MEMBERS.search(info.filename)]
+        with _opened(self.path) as archive:
+            members = [info for info in archive.members if not _IGNORED_MEMBERS.search(info.filename)]
             names = {info.filename.lower() for info in members}
             if workbook.MAIN_PART in names:
                 self._check_expansion(sum(info.file_size for info in members), "workbook")
                 return self._from_workbook()
             only = _only(members, names)
-            with _opened(archive.open, only) as member:
-                return self._from_archive(member, f"Unpacked “{shortened(only.filename)}” from a ZIP archive.")
+            note = f"Unpacked “{shortened(only.filename)}” from a ZIP archive."
+            return self._from_archive(archive.pieces(only), note)
 
-    def _from_archive(self, member: _Readable, note: str) -> TextFile:
-        """The text file in an archive. member: decompresses while it is read."""
+    def _from_archive(self, pieces: Iterator[bytes], note: str) -> TextFile:
+        """The text file in an archive."""
         with _Part(self.spool.path, self.tick) as expanded:
-            self._expand(member, expanded.file)
+            self._expand(pieces, expanded.file)
             expanded.file.flush()
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
@@ -287,11 +273,13 @@ class _Preparation:
             encoding.transcode(source, part.file, codec, self.tick)
             part.commit()
 
-    def _expand(self, member: _Readable, target: BinaryIO) -> None:
-        expanded = 0
-        for piece in _pieces(member):
-            if not expanded:
-                _check_not_nested(piece)
+    def _expand(self, pieces: Iterator[bytes], target: BinaryIO) -> None:
+        """pieces: may be empty, as an archive may be long and expand to nothing."""
+        expanded, head = 0, b""
+        for piece in _without_archive_errors(pieces):
+            if len(head) < _NESTED_HEAD_BYTES:
+                head += piece[:_NESTED_HEAD_BYTES]
+                _check_not_nested(head)
             expanded += len(piece)
             self._check_expansion(expanded, "archive")
             target.write(piece)
@@ -312,20 +300,24 @@ class _Preparation:
             )
 
 
-def _opened(function: Callable[[A], T], argument: A) -> T:
-    """Open an archive or a member of it. Raises UnreadableFileError."""
+def _opened(path: Path) -> ZipArchive:
+    """Open an archive. Raises UnreadableFileError."""
     try:
-        return function(argument)
+        return ZipArchive(path)
     except ARCHIVE_ERRORS as error:
         raise _archive_error(error) from error
 
 
-def _pieces(member: _Readable) -> Iterator[bytes]:
-    try:
-        while piece := member.read(PIECE_BYTES):
-            yield piece
-    except (*ARCHIVE_ERRORS, gzip.BadGzipFile) as error:
-        raise _archive_error(error) from error
+def _without_archive_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces. Raises UnreadableFileError instead of what reading an archive raises."""
+    while True:
+        try:
+            piece = next(pieces, None)
+        except ARCHIVE_ERRORS as error:
+            raise _archive_error(error) from error
+        if piece is None:
+            return
+        yield piece
 
 
 def _check_not_nested(head: bytes) -> None:
@@ -338,7 +330,7 @@ def _check_not_nested(head: bytes) -> None:
 
 def _archive_error(error: Exception) -> UnreadableFileError:
     """An error of the standard library about an archive, as a sentence for people."""
-    detail = " ".join(str(error).split()).strip("'\"")
+    detail = " ".join(str(error).split()).strip("'\"")[:200]
     if isinstance(error, NotImplementedError):
         return UnreadableFileError(
             f"The archive is compressed in an unsupported way ({detail}). Compress the file with standard ZIP or gzip."
@@ -385,13 +377,13 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
             raise UnreadableFileError(
-                f"Row {wanted:,} of the worksheet “{book.sheet.name}” is empty. Choose another header row."
+                f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
         return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
-        raise UnreadableFileError(f"The worksheet “{book.sheet.name}” is empty.{others}")
+        raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
     header = find_header([row.cells if row else [] for row in rows])
     found = rows[header] or sample[0]

@@ -4,20 +4,22 @@ Unique indexes of the database enforce keys and unique values. If an earlier or 
 key, the writer returns this row with its reason and writes the others.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatabaseBusyError, UnreadableFileError
 from jobs.failed_rows import Reason
 from jobs.pipeline import columns
 from jobs.pipeline.columns import Packed
+from jobs.schema import OWN_COLUMNS
+from jobs.sql_table import IGNORING, SqlTable, run
 
+_, ROW_NUMBER = OWN_COLUMNS
 #: Row number → the reasons why the row was not written.
 Collisions = dict[int, list[Reason]]
 
@@ -60,48 +62,39 @@ class _Keys:
         self.guarded = unique if self.upserted or not schema.primary_key else [schema.primary_key, *unique]
         self.identify = bool(self.guarded or self.upserted)
 
-    def collisions(self, connection: sa.Connection, table: sa.Table, staged: sa.Table, upload_id: int) -> Collisions:
+    def collisions(self, connection: sa.Connection, table: SqlTable, staged: SqlTable, upload_id: int) -> Collisions:
         """Staged rows whose key or unique value another row of the table has, by row number."""
         found: Collisions = {}
         for names in self.guarded:
-            same = sa.and_(*(table.c[name] == staged.c[name] for name in names))
-            other = sa.or_(table.c["_upload_id"] != upload_id, table.c["_row_number"] != staged.c["_row_number"])
-            if self.upserted:
-                other = sa.or_(*(table.c[name] != staged.c[name] for name in self.upserted))
-            query = sa.select(staged.c["_row_number"], table.c["_upload_id"], table.c["_row_number"])
-            for number, by_upload, by_row in connection.execute(query.join_from(staged, table, same & other)):
-                detail = f"upload #{by_upload}, row {by_row:,}"
-                column = names[0] if len(names) == 1 else None
-                rule = (
-                    "is already in the dataset"
-                    if column
-                    else f"has the same {', '.join(names)} as a row in the dataset"
-                )
-                found.setdefault(number, []).append(Reason(column, rule, detail=detail))
+            query = table.collisions(staged, names, upload_id=upload_id, key=self.upserted)
+            column = names[0] if len(names) == 1 else None
+            rule = "is already in the dataset" if column else f"has the same {', '.join(names)} as a row in the dataset"
+            for number, by_upload, by_row in map(tuple, run(connection, query)):
+                reason = Reason(column, rule, detail=f"upload #{by_upload}, row {by_row:,}")
+                found.setdefault(number, []).append(reason)
         return found
+
+    def on_conflict(self, table: SqlTable) -> str:
+        """What an INSERT does with a row whose key exists."""
+        if self.upserted:
+            return table.replacing(self.upserted)
+        return IGNORING if self.guarded else ""
 
 
 class SqliteWriter:
     """SQLite has one writer at a time, so no key can appear between the check and the write."""
 
     def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
-        self._dialect = dialect
-        self._table = dataset.table
+        self._table = dataset.table(dialect)
         self._keys = _Keys(dataset)
         self._upload_id = upload_id
-        self._staged = sa.Table(
-            "_incoming", sa.MetaData(), *_staged_columns(dataset, self._keys), prefixes=["TEMPORARY"]
-        )
-        insert = sqlite.insert(self._table)
-        if self._keys.upserted:
-            replaced = {name: insert.excluded[name] for name in _others(self._table, self._keys.upserted)}
-            insert = insert.on_conflict_do_update(index_elements=self._keys.upserted, set_=replaced)
-        elif self._keys.guarded:
-            insert = insert.on_conflict_do_nothing()
-        self._insert = insert
+        names = dict.fromkeys(name for each in [*self._keys.guarded, self._keys.upserted] for name in each)
+        staged = {name: self._table.columns[name] for name in (ROW_NUMBER, *names)}
+        self._staged = SqlTable(dialect, _staged_name(upload_id), staged)
+        self._insertion = self._table.insertion(on_conflict=self._keys.on_conflict(self._table))
 
     def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._dialect, self._table, _batch(self._upload_id, rows))
+        return columns.pack(self._table, _batch(self._upload_id, rows))
 
     def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         batch = rows.batch
@@ -116,15 +109,14 @@ class SqliteWriter:
     def _execute(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
         """Insert rows. Returns how many were inserted or updated."""
         before = connection.scalar(sa.select(sa.func.total_changes()))
-        columns.insert(connection, self._insert, batch)
+        columns.insert(connection, self._insertion, batch)
         after = connection.scalar(sa.select(sa.func.total_changes()))
         return int(after or 0) - int(before or 0)
 
     def _find_collisions(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
-        self._staged.create(connection, checkfirst=True)
-        connection.execute(sa.delete(self._staged))
-        keys = batch.select([column.name for column in self._staged.columns])
-        columns.insert(connection, sa.insert(self._staged), keys)
+        run(connection, self._staged.creation(temporary=True))
+        run(connection, self._staged.emptying())
+        columns.insert(connection, self._staged.insertion(), batch.select(list(self._staged.columns)))
         return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
 
 
@@ -136,28 +128,15 @@ class PostgresWriter:
     """
 
     def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
-        self._dialect = dialect
-        self._table = dataset.table
+        self._table = dataset.table(dialect)
         self._keys = _Keys(dataset)
         self._upload_id = upload_id
-        self._staged = sa.Table(
-            "_incoming",
-            sa.MetaData(),
-            *(sa.Column(column.name, column.type) for column in self._table.c),
-            prefixes=["TEMPORARY"],
-            postgresql_on_commit="DELETE ROWS",
-        )
-        ordered = sa.select(self._staged).order_by(*(self._staged.c[column.name] for column in self._table.primary_key))
-        insert = postgresql.insert(self._table).from_select([column.name for column in self._table.columns], ordered)
-        if self._keys.upserted:
-            replaced = {name: insert.excluded[name] for name in _others(self._table, self._keys.upserted)}
-            self._insert = insert.on_conflict_do_update(index_elements=self._keys.upserted, set_=replaced)
-        else:
-            self._insert = insert.on_conflict_do_nothing()
+        self._staged = SqlTable(dialect, _staged_name(upload_id), self._table.columns)
+        self._insertion = self._table.insertion_from(self._staged, on_conflict=self._keys.on_conflict(self._table))
         self._through_staging = False
 
     def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._dialect, self._table, _batch(self._upload_id, rows))
+        return columns.pack(self._table, _batch(self._upload_id, rows))
 
     def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
         if not self._through_staging:
@@ -168,7 +147,7 @@ class PostgresWriter:
             except Exception as error:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
-        self._staged.create(connection, checkfirst=True)
+        run(connection, self._staged.creation(temporary=True))
         for _ in range(ATTEMPTS):
             try:
                 with connection.begin_nested():
@@ -178,14 +157,13 @@ class PostgresWriter:
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
     def _stage(self, connection: sa.Connection, rows: Packed) -> Collisions:
-        connection.execute(sa.delete(self._staged))  # usually empty already: a commit deletes its rows
+        run(connection, self._staged.emptying())  # usually empty already: a commit deletes its rows
         columns.add(connection, self._staged, rows)
         collisions: Collisions = {}
         if self._keys.upserted and self._keys.guarded:
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
-            collided = self._staged.c["_row_number"].in_(collisions)
-            connection.execute(sa.delete(self._staged).where(collided))
-        inserted = connection.execute(self._insert).rowcount
+            run(connection, self._staged.deletion(), list(collisions))
+        inserted = run(connection, self._insertion).rowcount
         if not self._keys.upserted and inserted < len(rows):
             collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
         return collisions
@@ -206,15 +184,9 @@ def _check_is_collision(error: Exception, keys: _Keys) -> None:
         raise error
 
 
-def _others(table: sa.Table, key: list[str]) -> list[str]:
-    return [column.name for column in table.columns if column.name not in key]
-
-
-def _staged_columns(dataset: Dataset, keys: _Keys) -> list[sa.Column[Any]]:
-    """The row number, and the columns of keys and unique fields."""
-    table = dataset.table
-    names = dict.fromkeys(name for each in [*keys.guarded, keys.upserted] for name in each)
-    return [sa.Column(name, table.c[name].type) for name in ["_row_number", *names]]
+def _staged_name(upload_id: int) -> str:
+    """Each upload has a staging table of its own: a connection may serve several uploads."""
+    return f"_incoming_{upload_id}"
 
 
 def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:

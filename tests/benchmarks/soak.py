@@ -158,7 +158,7 @@ class Soak:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._workers = Workers(settings, settings.data / "workers.log")
         self._queue, self._publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        self._changes = Changes(self._database, self._publisher, self._queue)
+        self._changes = Changes(self._database, self._publisher, self._queue, settings.files)
         self._ear = Ear(settings.redis)
         self._frozen: set[tuple[int, int]] = set()
         self.imported: list[Upload] = []
@@ -299,8 +299,8 @@ class Soak:
         wrong = set(bad)
         good = [(n, data.key_of(n)) for n in range(1, self._rows + 1) if n not in wrong]
         with self._database.reading() as connection:
-            table = datasets.get(connection, str(upload.dataset)).table
-            found = connection.execute(sa.select(table.c["_row_number"], table.c["key"])).all()
+            table = sa.table(f"data_{upload.dataset}", sa.column("_row_number"), sa.column("key"))
+            found = connection.execute(sa.select(table)).all()
             failed = connection.execute(
                 sa.select(failed_rows.c.row_number).where(failed_rows.c.upload_id == upload.id)
             ).scalars()

@@ -1,5 +1,6 @@
 """The whole job on both databases."""
 
+import errno
 import logging
 import random
 import threading
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 import jobs.changes
 from jobs import bulk_upload, datasets, failed_rows, files, shutdown, uploads
+from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
@@ -24,7 +26,7 @@ from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
-from tests.support.files import store
+from tests.support.files import store, zipped
 
 
 @pytest.fixture
@@ -447,6 +449,114 @@ def test_a_shutdown_during_type_inference_does_not_count_as_an_attempt(settings:
     assert (handed_back.status, handed_back.attempts_without_progress) == (Status.PENDING, 0)
     assert (handed_back.dataset, handed_back.rows_processed) == (None, 0)
     check_whole(database, run(database, handed_back))
+
+
+# A full disk
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_upload, "FULL_DISK_PAUSE", 0)
+
+
+def full(*_: object, **__: object) -> None:
+    raise sa.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_an_import_waits_while_the_disk_is_full_which_is_no_attempt(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = recorded(settings, database, CONTENT)
+    for _ in range(2 * uploads.MAX_ATTEMPTS_WITHOUT_PROGRESS):
+        with monkeypatch.context() as patch:
+            patch.setattr(uploads, "advance", full)
+            waiting = run(database, upload)
+
+        assert (waiting.status, waiting.error, waiting.attempts_without_progress) == (Status.PENDING, None, 0)
+    check_whole(database, run(database, upload))
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_an_import_whose_claim_cannot_be_given_up_is_left_to_the_sweeper(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "advance", full)
+        patch.setattr(uploads, "hand_back", full)
+        left = imported(settings, database, CONTENT)
+
+    assert left.status is Status.PROCESSING
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("noticed", ["before", "by the claim"])
+def test_a_worker_claims_nothing_while_the_disk_is_full(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, noticed: str
+) -> None:
+    upload = recorded(settings, database, CONTENT)
+    with monkeypatch.context() as patch:
+        if noticed == "before":
+            patch.setattr(UploadQueue, "has_room", lambda _: False)
+        else:
+            patch.setattr(uploads, "claim", full)
+
+        assert run(database, upload) == upload
+    check_whole(database, run(database, upload))
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_table_that_finds_no_room_fails_but_waits_if_the_disk_is_full_without_it(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, has_room: bool
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    upload = recorded(settings, database, zipped(**{"june.csv": CONTENT.encode()}), "june.zip")
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.pipeline.source.os.fsync", fsync)
+        patch.setattr("jobs.disk.has_room", lambda folder: has_room or folder != settings.files)
+        stopped = run(database, upload)
+
+    assert stopped.status is (Status.FAILED if has_room else Status.PENDING)
+    assert (stopped.error or "").startswith("The server's disk is full" if has_room else "")
+    assert list(settings.files.iterdir()) == [settings.files / upload.stored_as]
+    if not has_room:
+        check_whole(database, run(database, upload))
+
+
+# What is left on disk
+
+
+def test_an_import_that_ends_leaves_no_spool(settings: Settings, database: Database, between_chunks: Between) -> None:
+    def cancel(upload: Upload) -> None:
+        assert list(settings.files.glob(f"{upload.stored_as}.table"))
+        with Changes.opened(settings, database) as changes:
+            changes.make(lambda connection: uploads.cancel(connection, upload.id))
+
+    between_chunks(cancel)
+    cancelled = imported(settings, database, zipped(**{"june.csv": CONTENT.encode()}), "june.zip")
+    completed = imported(settings, database, zipped(**{"july.csv": b"a\n1\n"}), "july.zip")
+    failed = imported(settings, database, zipped(**{"may.csv": b"a,b\n1\n2\n"}), "may.zip")
+    found = [cancelled, completed, failed]
+
+    assert [upload.status for upload in found] == [Status.CANCELLED, Status.COMPLETED, Status.FAILED]
+    assert {path.name for path in settings.files.iterdir()} == {upload.stored_as for upload in found}
+
+
+def test_a_spool_that_vanishes_is_made_again(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*_: object) -> None:
+        raise FileNotFoundError("june.table")
+
+    upload = recorded(settings, database, zipped(**{"june.csv": CONTENT.encode()}), "june.zip")
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.pipeline.reader.inspect", vanish)
+        with pytest.raises(FileNotFoundError):
+            run(database, upload)
+    check_whole(database, run(database, upload))
 
 
 # Into an existing dataset

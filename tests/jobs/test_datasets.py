@@ -1,6 +1,7 @@
 """Datasets: their names, their schemas, and the tables of their rows, on both databases."""
 
 import csv
+import gc
 import io
 import re
 from collections.abc import Callable
@@ -8,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs import bulk_upload, datasets, uploads
 from jobs.database import Database
@@ -22,9 +26,11 @@ from jobs.errors import (
     MissingColumnsError,
     SchemaError,
 )
+from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
+from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 
@@ -409,6 +415,36 @@ def test_columns_of_any_name_hold_their_rows(imported: Importing, database: Data
     assert len(ODD_NAMES) == len({name.casefold() for name in names})
 
 
+ANY_HEADER = st.lists(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(ODD_NAMES), min_size=2, max_size=12
+).filter(any)
+
+
+@given(header=ANY_HEADER)
+@hypothesis.example(header=["%(x)s", "x", "?"])
+@hypothesis.example(header=["%(param_1)s", "a.b", "a b"])
+@hypothesis.settings(max_examples=20, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_columns_of_any_header_hold_their_rows(
+    importing: Callable[..., Upload], database: Database, header: list[str]
+) -> None:
+    """Of a file that makes a dataset, and of one whose rows replace others."""
+    file, rows = io.StringIO(), [[f"{number} {column}" for column in range(len(header))] for number in range(2)]
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows([header, *rows])
+    options = ImportOptions(encoding="utf-8", delimiter=",", header_row=1)
+    upload = importing(file.getvalue(), options=options)
+    with database.transaction() as connection:
+        assert upload.dataset is not None
+        inserted = datasets.get(connection, upload.dataset)
+        schema = {"fields": [{"name": name} for name in inserted.schema.names], "primaryKey": inserted.schema.names[:2]}
+        name = f"replaced_{upload.id}"
+        replaced = datasets.declare(connection, name, TableSchema.parse(schema), Mode.UPSERT)
+    again = [importing(file.getvalue(), options=options, dataset=name) for _ in range(2)]
+
+    assert [upload.rows_success, *(each.rows_success for each in again)] == [2, 2, 2]
+    assert rows == cells_of(database, inserted)
+    assert rows == cells_of(database, replaced)
+
+
 #: Columns by their type, with cells that are returned unchanged.
 CELLS = [
     ("string", ["Zoë", "", " ", "007", "+5", "1e3"]),
@@ -521,3 +557,35 @@ def test_a_missing_value_is_formatted_as_its_dataset_parses_it(
     importing("id,name,city\nnone,NA,?\n1,,\n", dataset="sales")
 
     assert cells_of(database, dataset) == [["-", "NA", "", ""], ["1", "", "", ""]]
+
+
+def test_reading_rows_leaves_nothing_in_memory(settings: Settings) -> None:
+    """SQLAlchemy would keep 500 compiled statements, and sqlite3 128 prepared ones: of wide tables, gigabytes."""
+    database = Database(settings.database)  # as the web process opens it
+    with database.transaction() as connection:
+        for number in range(20):
+            dataset = declared(connection, f"sales_{number}")
+            insert_rows(connection, dataset, {"id": 1, "name": "a"}, {"id": 2, "name": "b"})
+
+    def read(name: str) -> None:
+        with database.reading() as connection:
+            dataset = datasets.get(connection, name)
+            (first,) = datasets.rows_after(connection, dataset, None, limit=1)
+            (last,) = datasets.rows_after(connection, dataset, first.position, limit=50)
+            assert datasets.rows_before(connection, dataset, last.position, limit=2) == [first]
+            assert datasets.row_count(connection, dataset) == 0
+
+    def kept() -> tuple[int, int]:
+        """Compiled and prepared statements."""
+        compiled = database.engine._compiled_cache
+        assert compiled is not None
+        prepared = [each for each in gc.get_objects() if type(each).__module__ == "sqlite3"]
+        return len(compiled), sum(type(each).__name__ == "Statement" for each in prepared)
+
+    read("sales_0")
+    before = kept()
+    for number in range(100):
+        read(f"sales_{number % 20}")
+
+    assert kept() == before
+    database.close()

@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from jobs import dialect
 from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, skipped_note
 
 # Delimiters
@@ -133,3 +134,36 @@ def test_column_names_are_read_from_the_beginning_of_a_text(delimiter: str) -> N
 )
 def test_the_beginning_may_be_short_and_cut_anywhere(sample: str, names: list[str]) -> None:
     assert names == header_of(sample)
+
+
+class _Counted(str):
+    """A cell that counts how often it is looked at."""
+
+    looks = 0
+
+    def strip(self, chars: str | None = None, /) -> str:
+        _Counted.looks += 1
+        return super().strip(chars)
+
+
+def test_records_of_very_many_cells_are_looked_at_a_few_times() -> None:
+    _Counted.looks = 0
+    header, wide = ["one", "two", "three"], [_Counted("")] * 10_000
+
+    assert find_header([*[["sep=,"]] * 97, header, wide]) == 97
+    assert _Counted.looks <= 4 * len(wide)
+
+
+def test_a_record_of_very_many_cells_does_not_make_the_others_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    value, looks = dialect._VALUE, list[str]()
+
+    class Counted:
+        def fullmatch(self, text: str) -> object:
+            looks.append(text)
+            return value.fullmatch(text)
+
+    monkeypatch.setattr(dialect, "_VALUE", Counted())  # nothing public tells how many cells were looked at
+    header, wide = ["one", "two", "three"], [""] * 10_000
+
+    assert find_header([["title"], header, wide, *[["a", "b", "c"]] * 97]) == 0
+    assert len(looks) <= 2 * len(wide)

@@ -27,6 +27,7 @@ UPLOAD = Upload(
     seq=17,
     attempt=1,
     attempts_without_progress=0,
+    cuts=0,
     status=Status.PROCESSING,
     filename="Ventes été.csv",
     dataset_wanted="",

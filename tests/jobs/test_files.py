@@ -1,14 +1,17 @@
 """Receiving and storing files."""
 
+import errno
 import hashlib
 import os
-import time
+import threading
 from pathlib import Path
 
 import pytest
 
-from jobs.errors import RefusedError, TooLargeError
-from jobs.files import ABANDONED_AFTER, LONGEST_NAME, Arrival, StoredFile, display_name, path_of, remove_abandoned
+from jobs import files
+from jobs.errors import DiskFullError, RefusedError, TooLargeError
+from jobs.files import KERNEL, LONGEST_NAME, Arrival, Name, StoredFile, display_name, in_use, path_of, unused
+from tests.support.files import written
 
 
 def arrived(folder: Path, *pieces: bytes | memoryview, filename: str = "june.csv", limit: int = 100) -> StoredFile:
@@ -67,7 +70,7 @@ def test_a_file_is_rejected_if_the_disk_is_full(tmp_path: Path) -> None:
         arrival._file.close()
         arrival._file = full  # a disk cannot be filled up for a test
 
-        with pytest.raises(RefusedError, match=r"The server's disk is full, so the file was not stored."):
+        with pytest.raises(DiskFullError, match=r"The server's disk is full, so the file was not stored."):
             arrival.write(b"a,b\n")
 
 
@@ -135,19 +138,102 @@ def test_a_form_without_a_file_is_rejected(tmp_path: Path, filename: str) -> Non
         Arrival(tmp_path, filename, limit=100)
 
 
-def test_only_old_partial_files_are_removed(tmp_path: Path) -> None:
-    stored = arrived(tmp_path, b"a,b\n").stored_as
-    long_ago = time.time() - ABANDONED_AFTER - 60
-    for name in ("old.part", "new.part"):
-        (tmp_path / name).touch()
-    for name in ("old.part", stored):
-        os.utime(tmp_path / name, (long_ago, long_ago))
-    remove_abandoned(tmp_path)
+def test_a_file_that_is_being_received_is_locked_and_a_stored_one_is_not(tmp_path: Path) -> None:
+    with Arrival(tmp_path, "june.csv", limit=100) as arrival:
+        arrival.write(b"a,b\n")
+        [part] = tmp_path.iterdir()
+        with unused(part, without_locks=True) as is_unused:
+            assert not is_unused
+        stored = arrival.keep()
+    with unused(tmp_path / stored.stored_as, without_locks=False) as is_unused:
+        assert is_unused
 
-    assert {stored, "new.part"} == set(os.listdir(tmp_path))
+
+def test_a_file_that_was_taken_for_abandoned_as_it_began_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_lock, parts = files.try_lock, []
+
+    def removed_before(descriptor: int, how: int) -> bool:
+        [part] = tmp_path.iterdir()
+        parts.append(part)
+        if len(parts) == 1:
+            part.unlink()
+        return try_lock(descriptor, how)
+
+    monkeypatch.setattr(files, "try_lock", removed_before)
+    stored = arrived(tmp_path, b"a,b\n")
+
+    assert len(parts) == 2
+    assert (tmp_path / stored.stored_as).read_bytes() == b"a,b\n"
 
 
-def test_removing_partial_files_works_without_the_folder(tmp_path: Path) -> None:
-    remove_abandoned(tmp_path / "files")
+@pytest.mark.parametrize("step", ["fsync", "rename", "folder"])
+def test_a_file_that_cannot_be_made_durable_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert not (tmp_path / "files").exists()
+    targets = {"fsync": (os, "fsync"), "rename": (Path, "rename"), "folder": (files, "_sync_folder")}
+    monkeypatch.setattr(*targets[step], full)
+
+    with pytest.raises(DiskFullError):
+        arrived(tmp_path, b"a,b\n")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "is_spool", "is_part"),
+    [
+        ("", False, False),
+        (".part", False, True),
+        (f".{KERNEL}.part", False, True),
+        (".table", True, False),
+        (".table.json", True, False),
+        (f".table-0123456789ab.json.{'0' * 32}.part", True, True),
+    ],
+)
+def test_names_in_the_folder_are_understood(suffix: str, is_spool: bool, is_part: bool) -> None:
+    name = Name.parse("f" * 32 + suffix)
+
+    assert name is not None
+    assert (name.stored_as, name.suffix, name.is_spool, name.is_part) == ("f" * 32, suffix, is_spool, is_part)
+
+
+@pytest.mark.parametrize("name", ["june.csv", "june.csv.part", "f" * 31, "F" * 32, "f" * 32 + ".csv", "f" * 32 + "\n"])
+def test_names_of_other_programs_are_not_ours(name: str) -> None:
+    assert Name.parse(name) is None
+
+
+def test_a_file_in_use_by_several_is_unused_after_the_last(tmp_path: Path) -> None:
+    path = written(tmp_path, b"a,b\n")
+    with in_use(path):
+        with in_use(path), unused(path, without_locks=True) as is_unused:
+            assert not is_unused
+        with unused(path, without_locks=True) as is_unused:
+            assert not is_unused
+    with unused(path, without_locks=False) as is_unused:
+        assert is_unused
+
+
+def test_whoever_uses_a_file_waits_until_its_spools_are_removed(tmp_path: Path) -> None:
+    path, steps = written(tmp_path, b"a,b\n"), []
+
+    def use() -> None:
+        with in_use(path):
+            steps.append("used")
+
+    user = threading.Thread(target=use)
+    with unused(path, without_locks=True):
+        user.start()
+        user.join(0.1)
+        steps.append("removed")
+    user.join(10)
+
+    assert steps == ["removed", "used"]
+
+
+def test_a_file_that_does_not_exist_may_be_used_and_removed(tmp_path: Path) -> None:
+    with in_use(tmp_path / "gone"), unused(tmp_path / "gone", without_locks=False) as is_unused:
+        assert is_unused

@@ -3,8 +3,10 @@
 import logging
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
+from redis import Redis, RedisError
 
 from jobs import uploads
 from jobs.database import Database
@@ -12,7 +14,10 @@ from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Claim
 from tests.support.databases import ONE_DATABASE
+from tests.support.disks import SmallDisk
 from tests.support.queueing import NOWHERE, recorded, waiting_jobs
+from tests.support.waiting import until
+from webapp.supervisor import redis_server
 
 
 @ONE_DATABASE
@@ -68,3 +73,38 @@ def test_a_process_that_enqueues_does_not_import_pandas() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
 
     assert loaded == "set()\n"
+
+
+@ONE_DATABASE
+def test_a_redis_whose_disk_is_full_is_reported_as_that(settings: Settings, disk: SmallDisk) -> None:
+    words = ["--port", "0", "--unixsocket", str(disk.path / "redis.sock"), "--dir", str(disk.path)]
+    server = subprocess.Popen([redis_server.executable(), *words, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+    queue = UploadQueue(f"unix://{disk.path / 'redis.sock'}")
+    try:
+        until(queue.is_reachable, "Redis to answer")
+        disk.fill()
+        with Redis(unix_socket_path=str(disk.path / "redis.sock")) as client, suppress(RedisError):
+            client.set("key", "x" * 100_000)
+        until(lambda: queue.state_of_redis() == "disk full", "Redis to notice")
+        full = queue.status()
+        disk.empty()
+        until(queue.is_reachable, "Redis to continue")
+
+        assert full == QueueStatus(disk_full=True)
+        assert queue.status() == QueueStatus(True)
+    finally:
+        queue.close()
+        server.kill()
+        server.wait()
+
+
+@ONE_DATABASE
+def test_a_full_disk_of_the_database_is_part_of_the_queue_status(settings: Settings, disk: SmallDisk) -> None:
+    queue = UploadQueue(settings.redis, disk.path)
+    disk.fill()
+    full = queue.status()
+    disk.empty()
+    again = queue.status()
+    queue.close()
+
+    assert (full, again) == (QueueStatus(True, disk_full=True), QueueStatus(True))

@@ -11,15 +11,15 @@ from jobs.errors import InvalidPositionError
 from jobs.excerpt import EXCERPT_LENGTH
 from jobs.row_excerpts import LONGEST_ADDRESS
 from jobs.schema import TableSchema
+from tests.support.databases import insert_rows
 
 
 def filled(connection: sa.Connection, fields: list[dict[str, Any]], rows: list[tuple[Any, ...]], key: str) -> Dataset:
     """A dataset with these rows, all of upload 7."""
     schema = TableSchema.parse({"fields": fields, "primaryKey": key})
     dataset = datasets.declare(connection, "sales", schema, Mode.UPSERT)
-    for number, row in enumerate(rows, 1):
-        values = {"_upload_id": 7, "_row_number": number} | dict(zip(dataset.schema.names, row, strict=True))
-        connection.execute(sa.insert(dataset.table), values)
+    named = [dict(zip(dataset.schema.names, row, strict=True)) for row in rows]
+    insert_rows(connection, dataset, *named, upload_id=7)
     return dataset
 
 

@@ -291,10 +291,124 @@ def test_columns_and_key_fields_are_limited() -> None:
     names = [each["name"] for each in fields]
 
     assert len(TableSchema.parse({"fields": fields[:-1], "primaryKey": names[:MAX_KEY_FIELDS]}).fields) == 1_500
-    assert problems({"fields": fields}) == ("fields: List should have at most 1500 items after validation, not 1501",)
+    assert problems({"fields": fields}) == ("fields: has 1,501 entries; at most 1,500 are possible",)
     assert problems({"fields": fields[:-1], "primaryKey": names[: MAX_KEY_FIELDS + 1]}) == (
-        "primaryKey: List should have at most 32 items after validation, not 33",
+        "primaryKey: has 33 entries; at most 32 are possible",
     )
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+#: Schemas that would take much time or memory, and what is wrong with them.
+HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
+    "many fields": ({"fields": [{"name": "a"}] * 10_000}, "fields: has 10,000 entries; at most 1,500 are possible"),
+    "a long name": (schema_with(name="x" * 10_000), "fields[0].name: is longer than 63 bytes"),
+    "many allowed values": (
+        schema_with(constraints={"enum": ["x"] * 1_000_000}),
+        "fields[0].constraints.enum: has 1,000,000 entries; at most 10,000 are possible",
+    ),
+    "many aliases": (schema_with(aliases=["x"] * 101), "fields[0].aliases: has 101 entries; at most 100 are possible"),
+    "many words": ({**schema_with(), "missingValues": ["x"] * 1_001}, "missingValues: has 1,001 entries"),
+    "a long pattern": (
+        schema_with(constraints={"pattern": "x" * 1_000_000}),
+        "fields[0].constraints.pattern: has 1,000,000 characters; at most 1,000 are possible",
+    ),
+    "a complex pattern": (schema_with(constraints={"pattern": r"\pL{1,900}"}), "pattern too large"),
+    "a long format": (schema_with(type="date", format="%Y" * 500_000), "fields[0].format: has 1,000,000 characters"),
+    "a long text": (schema_with(title="x" * 10_001), "fields[0].title: has 10,001 characters; at most 10,000"),
+    "a long property": (schema_with(**{"x" * 10_001: 1}), "fields[0]: has 10,001 characters; at most 10,000"),
+    "much text": (
+        {**schema_with(), "x": ["y" * 10_000] * 300},
+        "schema: is too large; it may have 2,000,000 characters",
+    ),
+    "many values": ({**schema_with(), "x": [[1] * 999] * 999}, "and 200,000 values"),
+    "a long list": ({**schema_with(), "x": [1] * 1_000_000}, "x: has 1,000,000 entries; at most 200,000 are possible"),
+    "deep nesting": ({**schema_with(), "x": nested(100_000)}, "x.a.a: is nested more than 20 levels deep"),
+    "a long number": (
+        schema_with(type="integer", constraints={"maximum": 10**5_000}),
+        "fields[0].constraints.maximum: is too large a number",
+    ),
+    "a long length": (
+        schema_with(constraints={"minLength": 10**30}),
+        "fields[0].constraints.minLength: Input should be less than or equal to 2147483647",
+    ),
+    "half a character": (schema_with(title="\ud83d"), "fields[0].title: contains a NUL or a lone surrogate"),
+    "a NUL": (schema_with(constraints={"enum": ["\0"]}), "fields[0].constraints.enum[0]: contains a NUL"),
+    "many indexes": (
+        {"fields": [{"name": f"c{number}", "constraints": {"unique": True}} for number in range(33)]},
+        "fields: 33 fields are unique; at most 32 can be",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_schema_without_bounds_is_refused_in_a_short_sentence(kind: str) -> None:
+    data, expected = HOSTILE[kind]
+    (problem,) = problems(data)
+
+    assert expected in problem
+    assert len(problem) < 200
+
+
+def test_patterns_that_are_complex_together_are_refused_without_compiling_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_pattern = re2.compile
+
+    def counting(pattern: str, *options: Any) -> Any:
+        compiled.append(pattern)
+        return compile_pattern(pattern, *options)
+
+    monkeypatch.setattr(re2, "compile", counting)
+    fields = [{"name": f"c{number}", "constraints": {"pattern": rf"\pL{{1,90}}x{number}"}} for number in range(999)]
+    found = problems({"fields": fields})
+
+    assert found[0].endswith("is too complex, together with the patterns before it; use shorter repetitions")
+    assert len(compiled) < 30
+
+
+def test_many_fields_may_have_the_same_complex_pattern() -> None:
+    names = [{"name": f"c{number}", "constraints": {"pattern": r"\pL[\pL\pM' -]{0,99}"}} for number in range(999)]
+
+    assert len(TableSchema.parse({"fields": names}).fields) == 999
+
+
+def test_compiled_patterns_are_not_kept() -> None:
+    TableSchema.parse(schema_with(constraints={"pattern": "[a-z]+"}))
+
+    assert re2._Regexp._make.cache_info().currsize == 0
+
+
+def test_an_error_names_the_first_problems_and_how_many_there_are() -> None:
+    found = problems({"fields": [{"name": f"c{number}", "type": "money"} for number in range(999)]})
+
+    assert [each.partition(":")[0] for each in found[:20]] == [f"fields[{number}].type" for number in range(20)]
+    assert found[20:] == ("979 more problems",)
+
+
+def test_a_quoted_text_is_shortened() -> None:
+    aliases = [{"name": name, "aliases": ["x" * 9_999]} for name in "ab"]
+
+    assert all(len(problem) < 600 for problem in problems({"fields": aliases}))
+    assert all(len(problem) < 600 for problem in problems(schema_with(constraints={"x" * 9_999: 1})))
+
+
+def test_the_largest_inferred_schema_is_valid() -> None:
+    """1,500 names of 63 bytes, each with the longest description that the profiler writes."""
+    fields = [{"name": f"{number:04}" + "x" * 59, "description": "x" * 300, "type": "date"} for number in range(1_500)]
+
+    assert len(TableSchema.parse({"fields": fields}).fields) == 1_500
+
+
+def test_a_stored_schema_is_read_without_compiling_its_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = TableSchema.parse(WHOLE)
+    monkeypatch.setattr(re2, "compile", None)
+
+    assert TableSchema.stored(schema.as_json()) == schema
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The sweeper: abandoned, lost and silent uploads, on both databases."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ import sqlalchemy as sa
 import jobs.queue
 from jobs import tables, uploads
 from jobs.changes import Changes
-from jobs.database import Database
+from jobs.clock import Clock
+from jobs.database import Database, utc_now
 from jobs.events import channels
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
@@ -216,3 +218,91 @@ def test_silence_and_the_timeout_are_published_on_both_channels(records: Records
         ("bulk_upload_error", upload.seq + 2),
     ]
     assert heard[general] == heard[own]
+
+
+# A clock that somebody sets
+
+
+class Clocks:
+    """The database's clock and the monotonic one, which the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall = self.monotonic = 0.0
+        monkeypatch.setattr(uploads, "utc_now", lambda seconds=0: utc_now(seconds + self.wall))
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+    def sweeper(self, changes: Changes) -> Sweeper:
+        clock = Clock(lambda: time.monotonic() + self.monotonic)
+        return Sweeper(changes, external_timeout=HOUR, clock=clock)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+def test_a_clock_set_forward_makes_no_external_upload_silent(records: Records, clocks: Clocks) -> None:
+    with Changes.opened(records.settings, records.database) as changes:
+        sweeper = clocks.sweeper(changes)
+        reported = records.report(records.external(), rows_success=5)
+        sweeper.sweep()
+        clocks.wall += 2 * HOUR
+        sweeper.sweep()
+
+        assert reported == records.get(reported)
+
+        reporting = records.report(records.external(), rows_success=5)
+        clocks.pass_time(SILENT_AFTER + 5)
+        sweeper.sweep()
+        silent = [records.get(upload) for upload in (reported, reporting)]
+        clocks.pass_time(HOUR)
+        sweeper.sweep()
+        failed = [records.get(upload) for upload in (reported, reporting)]
+
+    assert [(upload.status, upload.silent_since is not None) for upload in silent] == [(Status.PROCESSING, True)] * 2
+    assert [upload.status for upload in failed] == [Status.FAILED] * 2
+
+
+def test_a_clock_set_back_fails_no_external_upload_early(records: Records, clocks: Clocks) -> None:
+    with Changes.opened(records.settings, records.database) as changes:
+        sweeper = clocks.sweeper(changes)
+        reported = records.report(records.external(), rows_success=5)
+        sweeper.sweep()
+        clocks.wall -= 2 * HOUR
+        sweeper.sweep()
+        clocks.wall += 2 * HOUR
+        sweeper.sweep()
+
+        assert reported == records.get(reported)
+
+        clocks.pass_time(HOUR + 5)
+        sweeper.sweep()
+
+    assert records.get(reported).status is Status.FAILED
+
+
+def test_a_sweeper_that_starts_after_the_clock_was_set_goes_by_the_record(records: Records, clocks: Clocks) -> None:
+    reported = records.report(records.external(), rows_success=5)
+    clocks.wall += 2 * HOUR
+    sweep(records)
+
+    assert records.get(reported).status is Status.FAILED
+
+
+def test_a_clock_set_forward_takes_no_upload_from_its_worker(
+    settings: Settings, database: Database, changes: Changes, clocks: Clocks
+) -> None:
+    sweeper = clocks.sweeper(changes)
+    upload = claimed(database, recorded(settings, database), lease=60)
+    sweeper.sweep()
+    clocks.wall += 2 * HOUR
+    sweeper.sweep()
+
+    assert upload == now(database, upload)
+
+    clocks.pass_time(65)
+    sweeper.sweep()
+    assert now(database, upload).status is Status.PENDING

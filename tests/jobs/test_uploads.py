@@ -21,8 +21,10 @@ from jobs.uploads import (
     ACTIVE,
     LONGEST_ERROR,
     MAX_ATTEMPTS_WITHOUT_PROGRESS,
+    MAX_CUTS,
     TERMINAL,
     Claim,
+    CutReason,
     Processor,
     Status,
     Upload,
@@ -104,6 +106,7 @@ BY_CLAIM: dict[str, Action] = {
     "fail": lambda connection, upload: uploads.fail(connection, claim_of(upload), "This is no table."),
     "hand back": lambda connection, upload: hand_back(connection, claim_of(upload)),
     "hand back at shutdown": lambda connection, upload: hand_back(connection, claim_of(upload), at_shutdown=True),
+    "cut": lambda connection, upload: uploads.cut(connection, claim_of(upload), CutReason.TIME),
 }
 #: What an external script's reports, or the lack of them, do with an upload.
 BY_REPORT: dict[str, Action] = {
@@ -136,6 +139,7 @@ ALLOWED = {
     (Status.PROCESSING, "fail"): Status.FAILED,
     (Status.PROCESSING, "hand back"): Status.PENDING,
     (Status.PROCESSING, "hand back at shutdown"): Status.PENDING,
+    (Status.PROCESSING, "cut"): Status.PENDING,
     (Status.PROCESSING, "cancel"): Status.CANCELLED,
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
@@ -311,7 +315,7 @@ def test_a_claimant_that_lost_its_claim_changes_nothing(connection: sa.Connectio
     except ClaimLostError as error:
         outcome = error
 
-    assert isinstance(outcome, ClaimLostError) == (not name.startswith("hand back"))
+    assert isinstance(outcome, ClaimLostError) == (not name.startswith(("hand back", "cut")))
     assert outcome is None or str(outcome) == f"Attempt 1 no longer holds the claim on upload #{old.id}."
     assert new == uploads.get(connection, old.id)
     assert failed_rows.rows(connection, old.id, limit=9) == []
@@ -411,6 +415,34 @@ def test_an_attempt_that_ends_by_shutdown_does_not_count(connection: sa.Connecti
     upload = attempted(connection, created(connection), 20, at_shutdown=True)
 
     assert (upload.status, upload.attempt, upload.attempts_without_progress) == (Status.PENDING, 20, 0)
+
+
+@pytest.mark.parametrize("reason", CutReason)
+def test_an_upload_fails_when_it_is_cut_twice_whatever_it_imported_meanwhile(
+    connection: sa.Connection, reason: CutReason
+) -> None:
+    upload = uploads.cut(connection, claim_of(claimed(connection)), CutReason.TIME)
+    assert upload is not None
+    assert (upload.status, upload.error) == (Status.PENDING, None)
+    claim = claim_of(claimed(connection, upload))
+    begun(connection, claim)
+    advanced(connection, claim)
+    failed = uploads.cut(connection, claim, reason)
+
+    assert failed is not None
+    assert (failed.status, failed.attempt, failed.worker) == (Status.FAILED, 2, None)
+    assert str(failed.error).startswith(f"The file could not be read within the limits ({reason}). ")
+
+
+def test_a_retry_forgets_the_cuts(connection: sa.Connection) -> None:
+    upload = created(connection)
+    for _ in range(MAX_CUTS):
+        uploads.cut(connection, claim_of(claimed(connection, upload)), CutReason.MEMORY)
+    uploads.retry(connection, upload.id)
+    again = uploads.cut(connection, claim_of(claimed(connection, upload)), CutReason.MEMORY)
+
+    assert again is not None
+    assert again.status is Status.PENDING
 
 
 def test_a_retry_continues_after_the_last_chunk(connection: sa.Connection) -> None:

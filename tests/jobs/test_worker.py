@@ -15,7 +15,7 @@ from redis import Redis
 from rq.utils import utcformat
 
 import jobs.queue
-from jobs import shutdown
+from jobs import shutdown, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.queue import QueueStatus, UploadQueue
@@ -109,8 +109,8 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
     require(Path("/proc/self/task").exists(), "needs /proc to find a worker's children")
     workers: list[WorkerProcess] = []
 
-    def start(chunk_bytes: int = 1 << 20, script: str = WORK) -> WorkerProcess:
-        changed = settings.model_copy(update={"chunk_bytes": chunk_bytes})
+    def start(chunk_bytes: int = 1 << 20, script: str = WORK, **more: int) -> WorkerProcess:
+        changed = settings.model_copy(update={"chunk_bytes": chunk_bytes, **more})
         workers.append(WorkerProcess(changed, tmp_path / f"worker-{len(workers)}.log", script))
         return workers[-1]
 
@@ -271,3 +271,76 @@ def test_a_horse_whose_worker_is_killed_finishes_its_upload(
 
     assert whole.attempt == 1
     check_whole(database, whole)
+
+
+#: The same, with a reader that hangs on a certain file, and a watchdog that waits a second for progress.
+WORK_THAT_HANGS = f"""
+import time
+from jobs import watchdog
+from jobs.pipeline import reader
+watchdog.NO_PROGRESS_SECONDS = 1
+inspect = reader.inspect
+def hang(text, **more):
+    if not text.path.read_bytes().startswith(b"hang"):
+        return inspect(text, **more)
+    print("hanging", flush=True)
+    while True:
+        time.sleep(0.01)
+reader.inspect = hang
+{WORK}
+"""
+
+#: The same, hung for as long as the usual watchdog allows.
+WORK_THAT_HANGS_LONG = WORK_THAT_HANGS.replace("watchdog.NO_PROGRESS_SECONDS = 1", "")
+
+#: The same, with a reader that takes all memory that it gets, in steps.
+WORK_THAT_TAKES_MEMORY = WORK_THAT_HANGS_LONG.replace(
+    "    while True:", "    taken = []\n    while True:\n        taken.append(bytes([1]) * 20_000_000)"
+)
+
+
+def test_a_file_that_hangs_the_reader_fails_after_two_cuts_and_the_next_file_is_imported(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    worker = start(script=WORK_THAT_HANGS)
+    upload, next_upload = recorded(settings, database, "hang\n1\n"), recorded(settings, database)
+    queue.enqueue(upload)
+    queue.enqueue(next_upload)
+    failed = ended(database, upload)
+    until(lambda: f"Cut attempt 2 of upload {upload.id} (time); it is failed." in worker.log, "the log")
+    assert (failed.status, failed.attempt) == (Status.FAILED, 2)
+    assert str(failed.error).startswith("The file could not be read within the limits (time). ")
+    assert ended(database, next_upload).status is Status.COMPLETED
+    assert worker.process.poll() is None
+
+
+def test_a_hanging_import_ends_soon_after_it_is_cancelled(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    worker = start(script=WORK_THAT_HANGS_LONG)
+    upload = recorded(settings, database, "hang\n1\n")
+    queue.enqueue(upload)
+    until(lambda: "hanging" in worker.log, "the reader to hang")
+    horse = worker.horse
+    changes.make(lambda connection: uploads.cancel(connection, upload.id))
+    until(lambda: worker.horse != horse, "the work horse to end")
+    cancelled = now(database, upload)
+
+    assert horse is not None
+    assert (cancelled.status, cancelled.cuts, cancelled.attempt) == (Status.CANCELLED, 0, 1)
+    assert "its upload was cancelled" in worker.log
+
+
+@ONE_DATABASE
+def test_a_file_that_fills_the_memory_fails_after_two_cuts(
+    settings: Settings, database: Database, queue: UploadQueue, start: Start
+) -> None:
+    limited = {"worker_memory": 1 << 28}
+    worker = start(script=WORK_THAT_TAKES_MEMORY, **limited)
+    upload = recorded(settings, database, "hang\n1\n")
+    queue.enqueue(upload)
+    failed = ended(database, upload)
+
+    assert (failed.status, failed.attempt, failed.cuts) == (Status.FAILED, 2, 2)
+    assert str(failed.error).startswith("The file could not be read within the limits (memory). ")
+    assert worker.process.poll() is None

@@ -3,11 +3,15 @@
 import shutil
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from jobs.database import migrate
+from jobs.datasets import Dataset
 from jobs.settings import Settings
+from jobs.sql_table import run
 from tests.support.services import PostgresServer
 
 #: For tests of what does not depend on the kind of database.
@@ -54,3 +58,11 @@ class Databases:
     def remove(self) -> None:
         if self._postgres is not None:
             self._postgres.remove()
+
+
+def insert_rows(connection: sa.Connection, dataset: Dataset, *rows: dict[str, Any], upload_id: int = 1) -> None:
+    """Insert rows into a dataset's table, unvalidated, numbered from 1. rows: field → value; a missing one is null."""
+    table = dataset.table(connection.dialect)
+    for number, row in enumerate(rows, 1):
+        values = {"_upload_id": upload_id, "_row_number": number, **row}
+        run(connection, table.insertion(), *map(values.get, table.columns))

@@ -32,10 +32,12 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Processor, Upload
 from tests import ROOT
+from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.waiting import until
 from webapp.app import create_app
-from webapp.server.connection import Connection
+from webapp.server import connection
+from webapp.server.connections import Connections
 
 #: Seconds without data after which a client of the tests gives up, before the first heartbeat at 15 s.
 TIMEOUT = 12.0
@@ -196,9 +198,8 @@ class Records:
         ]
         with self.database.transaction() as connection:
             dataset = datasets.create(connection, name, TableSchema.parse({"fields": fields}), upload.id)
-            for number, (id_, text, paid) in enumerate(rows, 1):
-                values = {"_upload_id": upload.id, "_row_number": number, "id": id_, "name": text, "paid": paid}
-                connection.execute(sa.insert(dataset.table), values)
+            values = [{"id": id_, "name": text, "paid": paid} for id_, text, paid in rows]
+            insert_rows(connection, dataset, *values, upload_id=upload.id)
         self.complete(upload)
         return dataset
 
@@ -226,7 +227,7 @@ def claim_of(upload: Upload) -> Claim:
 class Served:
     """The application on its own uvicorn, in a thread: it starts fast, and tests can monkeypatch it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self.settings = settings
         self.records = Records(settings)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -235,7 +236,7 @@ class Served:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings),
-                http=Connection,
+                http=connection.protocol(connections),
                 lifespan="on",
                 log_config=None,
                 ws="none",

@@ -47,6 +47,17 @@ class Serve:
         return self._log.read_text("utf-8")
 
     @property
+    def log_size(self) -> int:
+        """Bytes of the log so far."""
+        return self._log.stat().st_size
+
+    def log_since(self, size: int) -> str:
+        """What was logged after so many bytes."""
+        with self._log.open("rb") as file:
+            file.seek(size)
+            return file.read().decode("utf-8", "replace")
+
+    @property
     def banner(self) -> str:
         return self._out.read_text("utf-8")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from redis import Redis
 
-from jobs import files, sweeper, uploads
+from jobs import sweeper, uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL
 from jobs.queue import UploadQueue
@@ -17,7 +17,7 @@ from jobs.uploads import Status, Upload
 from tests import ROOT
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import store
-from tests.support.serving import Served
+from tests.support.serving import Records, Served
 from tests.support.waiting import until
 
 
@@ -37,28 +37,15 @@ def test_open_allows_any_host_name(settings: Settings) -> None:
 
 
 @ONE_DATABASE
-def test_only_a_versioned_file_is_cached_permanently(served: Served) -> None:
-    versioned, plain = served.client.get("/static/style.css?v=1"), served.client.get("/static/style.css")
-    again = served.client.get("/static/style.css", headers={"If-None-Match": plain.headers["etag"]})
-    missing = served.client.get("/static/nothing.css?v=1")
-
-    assert versioned.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert "cache-control" not in plain.headers
-    assert again.status_code == 304
-    assert "immutable" not in missing.headers.get("cache-control", "")
-
-
-@ONE_DATABASE
-def test_incomplete_files_are_removed_at_startup(settings: Settings) -> None:
-    kept = settings.files / store(settings, "a\n1\n").stored_as
-    old, young = settings.files / "old.part", settings.files / "young.part"
-    for path in (old, young):
+def test_files_that_no_upload_needs_are_removed_at_startup(settings: Settings, records: Records) -> None:
+    stored = settings.files / records.pending().stored_as
+    lost, foreign = settings.files / f"{'0' * 32}.part", settings.files / "june.csv.part"
+    for path in (lost, foreign):
         path.write_bytes(b"a")
-    long_ago = old.stat().st_mtime - files.ABANDONED_AFTER - 60
-    for path in (old, kept):
-        os.utime(path, (long_ago, long_ago))
+    for path in (lost, foreign, stored):
+        os.utime(path, (0, 0))
     with Served(settings) as served:
-        assert served.stored == sorted([kept, young])
+        until(lambda: served.stored == sorted([stored, foreign]), "the left-over file to be removed")
 
 
 def lost(settings: Settings) -> Upload:

@@ -83,6 +83,29 @@ def test_migrate_creates_the_database_and_can_run_again(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "bulk_upload.db").exists()
 
 
+@pytest.mark.parametrize("command", [["migrate"], ["dataset", "list"], ["retry", "1"]], ids=" ".join)
+def test_each_command_stores_for_this_user_only(command: list[str], tmp_path: Path) -> None:
+    before = os.umask(0o000)
+    try:
+        run(*command, "--data", str(tmp_path / "new" / "data"))
+    finally:
+        os.umask(before)
+    found = list((tmp_path / "new" / "data").iterdir())
+
+    assert "bulk_upload.db" in {path.name for path in found}
+    assert {path.name: path.stat().st_mode & 0o077 for path in found} == {path.name: 0 for path in found}
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["web", "--port", "0"], ["worker"], ["serve"], ["dataset", "list"]])
+def test_each_command_refuses_a_folder_that_everybody_may_write_to(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    result = run(*command, "--data", str(tmp_path / "data"))
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Every user of this machine may write to {tmp_path / 'data'}, ")
+
+
 def test_a_missing_postgresql_driver_is_reported_with_install_instructions(tmp_path: Path) -> None:
     without = "import sys; sys.modules['psycopg'] = None; from webapp.cli import main; main()"
     result = subprocess.run(

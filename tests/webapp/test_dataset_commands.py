@@ -19,6 +19,7 @@ from jobs.uploads import Status, Upload
 from tests.support.files import store
 from tests.support.services import RedisServer
 from webapp.cli import main
+from webapp.dataset_commands import MAX_BYTES
 
 SCHEMA = {
     "fields": [
@@ -126,6 +127,23 @@ def test_invalid_json_is_rejected_with_its_position(content: bytes, sentence: st
     assert result.exit_code == 2
     assert result.stderr.startswith(f"schema.json is not JSON: {sentence}")
     assert run("dataset", "list").output == "No datasets yet.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"a":' * 100_000, "schema.json is nested too deeply."),
+        (b'{"fields": [{"name": ' + b"1" * 5_000 + b"}]}", "schema.json contains a number with too many digits."),
+        (b" " * (MAX_BYTES + 1), "schema.json has more than 33,554,432 bytes, the limit for a schema."),
+    ],
+)
+def test_json_without_bounds_is_rejected(content: bytes, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_bytes(content)
+    result = run("dataset", "add", "sales", path)
+
+    assert result.exit_code == 2
+    assert result.stderr == f"{sentence}\n"
 
 
 def test_a_missing_schema_file_is_rejected(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from webapp.guard import Guard, is_loopback
 
-HEADERS = {"content-security-policy", "x-content-type-options", "referrer-policy"}
+HEADERS = {
+    "cache-control",
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "permissions-policy",
+    "referrer-policy",
+    "x-content-type-options",
+}
 
 
 async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,14 +30,20 @@ async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def ask(
-    method: str, host: str, headers: dict[str, str], *, path: str = "/uploads", loopback_only: bool = True
+    method: str,
+    host: str,
+    headers: dict[str, str],
+    *,
+    path: str = "/uploads",
+    loopback_only: bool = True,
+    scheme: str = "http",
 ) -> httpx.Response:
     """The response of a guarded application."""
 
     async def request() -> httpx.Response:
         transport = httpx.ASGITransport(Guard(_hello, loopback_only=loopback_only), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport) as client:
-            return await client.request(method, f"http://127.0.0.1:8000{path}", headers={"Host": host, **headers})
+            return await client.request(method, f"{scheme}://127.0.0.1:8000{path}", headers={"Host": host, **headers})
 
     return asyncio.run(request())
 
@@ -154,6 +168,12 @@ def test_a_header_of_the_response_is_kept() -> None:
     assert ask("GET", "localhost", {}).headers["referrer-policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize("host", ["localhost", "evil.example"], ids=["allowed", "rejected"])
+def test_browsers_keep_to_tls_once_they_used_it(host: str) -> None:
+    assert "strict-transport-security" not in ask("GET", host, {}).headers
+    assert ask("GET", host, {}, scheme="https").headers["strict-transport-security"] == "max-age=31536000"
+
+
 def test_a_body_is_not_buffered() -> None:
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
         sizes = [len(part) async for part in Request(scope, receive).stream() if part]
@@ -205,6 +225,13 @@ def test_every_response_has_the_security_headers(served: Served) -> None:
             assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';"), path
             assert answer.headers["x-content-type-options"] == "nosniff", path
             assert answer.headers["referrer-policy"] == "same-origin", path
+            assert answer.headers["cross-origin-opener-policy"] == "same-origin", path
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin", path
+            assert "camera=(), " in answer.headers["permissions-policy"], path
+            assert "strict-transport-security" not in answer.headers, path
+            is_public = path.startswith("/static") and answer.status_code == 200
+            expected = "public" if is_public else "no-store"
+            assert answer.headers["cache-control"].partition(",")[0] == expected, path
 
 
 @ONE_DATABASE

@@ -31,6 +31,7 @@ from webapp.errors import (
     InvalidBodyError,
     InvalidHeaderError,
     InvalidQueryError,
+    ServerBusyError,
     TooManyStreamsError,
 )
 from webapp.problems import Problems
@@ -70,6 +71,7 @@ KNOWN: list[tuple[Exception, int, str]] = [
     (BodyTooLargeError("The request body is larger than 10 bytes."), 413, "Request body too large"),
     (KeyReusedError("june-1"), 422, "Idempotency-Key reused"),
     (DatabaseBusyError("The database has been busy for too long."), 503, "Database busy"),
+    (ServerBusyError("The server is too busy."), 503, "Server busy"),
     (TooManyStreamsError("This server holds 3 event streams open."), 503, "Too many event streams"),
     (HTTPException(405, "Method Not Allowed", {"Allow": "GET"}), 405, "Method Not Allowed"),
 ]

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 
+import anyio
 import pytest
 
-from webapp.threads import in_thread
+from webapp.errors import ServerBusyError
+from webapp.threads import ThreadLimit, in_thread
 
 
 def test_the_work_runs_in_another_thread_and_its_result_is_returned() -> None:
@@ -54,3 +56,116 @@ def test_a_cancelled_caller_waits_until_the_thread_has_ended() -> None:
 
     assert asyncio.run(scene())
     assert ended == [True]
+
+
+def test_the_end_of_a_scope_of_anyio_waits_for_the_thread_once() -> None:
+    """anyio repeats a cancellation in each round of the loop; the caller must not spin meanwhile."""
+    begun, may_end = threading.Event(), threading.Event()
+    rounds = 0
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(30)
+
+    async def count() -> None:
+        nonlocal rounds
+        while not may_end.is_set():
+            rounds += 1
+            await asyncio.sleep(0.001)
+
+    async def scene() -> int:
+        async with anyio.create_task_group() as group:
+            group.start_soon(in_thread, work)
+            await asyncio.to_thread(begun.wait, 30)
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                asyncio.get_running_loop().call_later(0.1, may_end.set)
+                before = asyncio.get_running_loop().time()
+                await count()
+                assert asyncio.get_running_loop().time() > before
+        return rounds
+
+    assert asyncio.run(scene()) < 200
+
+
+def test_one_kind_of_work_does_not_wait_for_another() -> None:
+    slow, fast = ThreadLimit("slow", 1, patience=30), ThreadLimit("fast", 1, patience=30)
+    may_end = threading.Event()
+
+    async def scene() -> str:
+        blocked = [asyncio.create_task(slow.run(lambda: may_end.wait(30))) for _ in range(60)]
+        await asyncio.sleep(0)
+        found = await fast.run(lambda: "at once")
+        may_end.set()
+        assert all(await asyncio.gather(*blocked))
+        return found
+
+    assert asyncio.run(scene()) == "at once"
+
+
+def test_no_more_threads_than_allowed_are_used_and_each_is_given_back() -> None:
+    limit, running, most = ThreadLimit("three", 3, patience=30), 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        with lock:
+            running -= 1
+        raise ValueError("no")
+
+    async def scene() -> list[BaseException | None]:
+        return await asyncio.gather(*(limit.run(work) for _ in range(50)), return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(scene())] == [ValueError] * 50
+    assert most <= 3
+
+
+def test_work_that_waits_too_long_for_a_thread_is_refused_without_being_run() -> None:
+    limit, may_end, ran = ThreadLimit("one", 1, patience=0.05), threading.Event(), threading.Event()
+
+    async def scene() -> None:
+        blocked = asyncio.create_task(limit.run(lambda: may_end.wait(30)))
+        await asyncio.sleep(0)
+        with pytest.raises(ServerBusyError, match="try again"):
+            await limit.run(ran.set)
+        may_end.set()
+        await blocked
+        assert not ran.is_set()
+        await limit.run(ran.set)
+
+    asyncio.run(scene())
+    assert ran.is_set()
+
+
+def test_a_cancelled_caller_gives_its_thread_back_when_the_work_ends_and_not_before() -> None:
+    limit, begun, may_end = ThreadLimit("one", 1, patience=30), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(30)
+
+    async def scene() -> bool:
+        caller = asyncio.create_task(limit.run(work))
+        await asyncio.to_thread(begun.wait, 30)
+        caller.cancel()
+        following = asyncio.create_task(limit.run(lambda: may_end.is_set()))
+        await asyncio.sleep(0.02)
+        may_end.set()
+        return await following
+
+    assert asyncio.run(scene())
+
+
+def test_an_iteration_takes_no_thread_while_its_reader_does_not_ask() -> None:
+    limit = ThreadLimit("one", 1, patience=0.05)
+
+    async def scene() -> tuple[list[int], list[int]]:
+        stalled, other = limit.iterate(iter(range(3))), limit.iterate(iter(range(3)))
+        first = [await anext(stalled)]
+        all_of_other = [item async for item in other]
+        return first + [item async for item in stalled], all_of_other
+
+    assert asyncio.run(scene()) == ([0, 1, 2], [0, 1, 2])

@@ -14,13 +14,15 @@ from webapp.templating import Templates, when
 from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FREE_SPACE = "The import starts automatically once your administrator has freed space on the server."
 IDLE = QueueStatus(reachable=True, workers=2)
 ASK_FOR_WORKER = "Ask your administrator to start one."
 
 PENDING = Upload(
-    id=7, seq=1, attempt=0, attempts_without_progress=0, status=Status.PENDING, filename="june.csv", dataset_wanted="",
-    dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None, stored_as="0" * 32, size=1234,
-    sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0, rows_success=0, rows_failed=0,
+    id=7, seq=1, attempt=0, attempts_without_progress=0, cuts=0, status=Status.PENDING, filename="june.csv",
+    dataset_wanted="", dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None,
+    stored_as="0" * 32, size=1234, sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0,
+    rows_success=0, rows_failed=0,
     error=None, notes=[], worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
     silent_since=None, search_text="june.csv\n",
@@ -72,6 +74,8 @@ def test_each_status_allows_its_own_actions(status: Status, expected: tuple[bool
 @pytest.mark.parametrize(
     ("queue_status", "expected", "advice"),
     [
+        (QueueStatus(True, 2, {7: 0}, disk_full=True), "Disk full", FREE_SPACE),
+        (QueueStatus(disk_full=True), "Disk full", FREE_SPACE),
         (QueueStatus(), "Queue unavailable", "The import starts automatically when the queue is available again."),
         (QueueStatus(reachable=True), "No worker is running", ASK_FOR_WORKER),
         (QueueStatus(True, 2), "Queued: next", None),

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message, Receive, Scope, Send
 
+from webapp.errors import ServerBusyError
 from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.hub import Hub
 from webapp.live.streams.stream import Stream
@@ -42,7 +43,10 @@ class StreamResponse(EventSourceResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._subscriber.disconnect = scope["state"].get("disconnect", self._subscriber.disconnect)
+        connection = scope["state"].get("connection")
+        if connection is not None:
+            connection.become_stream()
+            self._subscriber.disconnect = connection.disconnect
         await super().__call__(scope, receive, send)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
@@ -75,7 +79,7 @@ async def _messages(stream: Stream, hub: Hub, subscriber: Subscriber, max_age: f
                 batch, broadcast = subscriber.batch(), subscriber.broadcast
                 try:
                     data = await stream.tell(batch)
-                except OperationalError:  # the hub logs it; this batch remains to be sent
+                except (OperationalError, ServerBusyError):  # the hub logs it; this batch remains to be sent
                     await asyncio.sleep(RETRY_DELAY)
                     continue
                 subscriber.acknowledge(batch)

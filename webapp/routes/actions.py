@@ -1,18 +1,19 @@
 """Actions on uploads that pages and API share: create, cancel, retry."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Literal
 
-import anyio.to_thread
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from jobs import datasets, files, uploads
-from jobs.errors import BulkUploadError, InvalidImportOptionError, RefusedError
+from jobs import datasets, files, leftovers, uploads
+from jobs.errors import InvalidImportOptionError, RefusedError
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
+from webapp import threads
 from webapp.routes import json_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
@@ -29,7 +30,15 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     state = request.state
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
 
+    is_made = False  # whether the transaction reached its COMMIT
+
     def record(connection: sa.Connection) -> Upload:
+        nonlocal is_made
+        upload = create(connection)
+        is_made = True
+        return upload
+
+    def create(connection: sa.Connection) -> Upload:
         processor, options = _processor(fields), ImportOptions.from_fields(fields)
         chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
         upload = uploads.create(
@@ -41,8 +50,9 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     try:
         return await _change(state, record)
-    except BulkUploadError:
-        await anyio.to_thread.run_sync(_remove, state, file)
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=is_made))
         raise
 
 
@@ -105,10 +115,6 @@ def _dataset(connection: sa.Connection, requested: str, processor: Processor) ->
     return None, name
 
 
-def _remove(state: AppState, file: StoredFile) -> None:
-    (state["settings"].files / file.stored_as).unlink(missing_ok=True)
-
-
 async def cancel(request: AppRequest) -> Upload:
     """Raises UploadNotFoundError, TransitionError."""
     upload_id = request.path_params["upload_id"]
@@ -122,5 +128,5 @@ async def retry(request: AppRequest) -> Upload:
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:
-    """Make a change in a thread, off the event loop."""
-    return await anyio.to_thread.run_sync(state["changes"].make, change)
+    """Make a change in a thread, off the event loop. Raises what it raises, and ServerBusyError."""
+    return await threads.writes.run(lambda: state["changes"].make(change))

@@ -1,22 +1,23 @@
 """The JSON API, /api/v1, and the health checks."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio.to_thread
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from jobs import corrections, datasets, row_excerpts, uploads
+from jobs import corrections, datasets, disk, row_excerpts, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from webapp import threads
 from webapp.database_access import read
-from webapp.errors import InvalidQueryError
+from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
@@ -171,14 +172,22 @@ async def healthz(_request: AppRequest) -> Response:
 
 
 async def readyz(request: AppRequest) -> Response:
-    """Readiness: 200 if database and Redis respond, else 503. The body names the state of each."""
+    """Readiness: 200 if database and Redis respond and the disk has room, else 503. The body has the state of each."""
     state = request.state
-    found = {
-        "database": await anyio.to_thread.run_sync(_is_reachable, state["database"]),
-        "redis": await anyio.to_thread.run_sync(state["queue"].is_reachable),
+    states: dict[str, str] = {
+        "database": await _state(lambda: "ok" if _is_reachable(state["database"]) else "unreachable"),
+        "redis": await _state(state["queue"].state_of_redis),
     }
-    states = {name: "ok" if reachable else "unreachable" for name, reachable in found.items()}
-    return JSONResponse(states, 200 if all(found.values()) else 503)
+    if not await threads.files.run(partial(disk.has_room, state["settings"].data)):
+        states["disk"] = "full"
+    return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
+
+
+async def _state(check: Callable[[], str]) -> str:
+    try:
+        return await threads.reads.run(check)
+    except ServerBusyError:
+        return "unreachable"
 
 
 def _is_reachable(database: Database) -> bool:

@@ -14,12 +14,12 @@ from jobs import datasets, row_excerpts
 from jobs.datasets import Dataset, Row
 from jobs.excerpt import excerpt
 from jobs.schema import SchemaField
+from webapp import threads
 from webapp.cells import Cell
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.routes import row_position
 from webapp.state import AppRequest
-from webapp.threads import in_thread
 
 #: Rows on a page of a dataset, at most.
 ROWS_SHOWN = 50
@@ -51,7 +51,7 @@ async def index(request: AppRequest) -> Response:
     following = urlencode({"after": listed[-1]["name"]}) if len(found) > DATASETS_SHOWN else None
     context = {"datasets": listed, "is_first": not after, "next_url": following and f"/datasets?{following}"}
     render = partial(request.state["templates"].render, "datasets.html", context)
-    return HTMLResponse(await in_thread(render))
+    return HTMLResponse(await threads.reads.run(render))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ async def detail(request: AppRequest) -> Response:
 
     with row_position.reported_as(parameter):
         context = await read(request.state["database"], page)
-    return HTMLResponse(await in_thread(partial(request.state["templates"].render, "dataset.html", context)))
+    return HTMLResponse(await threads.reads.run(partial(request.state["templates"].render, "dataset.html", context)))
 
 
 def _first_column(query: Mapping[str, str], count: int) -> int:

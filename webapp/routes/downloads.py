@@ -13,6 +13,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Position
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.uploads import Upload
+from webapp import threads
 from webapp.database_access import read
 from webapp.routes.pieces import in_pieces
 from webapp.state import AppRequest
@@ -106,7 +107,8 @@ def _is_raw(request: AppRequest) -> bool:
 def _csv(name: str, content: Iterable[bytes]) -> Response:
     """content: read and encoded in a thread, one piece at a time."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return StreamingResponse(in_pieces(content), media_type="text/csv; charset=utf-8", headers=headers)
+    pieces = threads.downloads.iterate(in_pieces(content))
+    return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:

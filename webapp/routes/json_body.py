@@ -11,6 +11,8 @@ from webapp.errors import BodyTooLargeError, InvalidBodyError
 
 #: Largest accepted body, in bytes.
 MAX_BYTES = 1 << 20
+#: How deep lists and objects may be nested; the bodies of this API need three levels.
+MAX_DEPTH = 50
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ async def read(request: Request[Any]) -> Any:
     except ClientDisconnect as error:
         raise InvalidBodyError([("", "The connection broke before the whole body was sent.")]) from error
     try:
-        return json.loads(body)
+        value = json.loads(body)
     except json.JSONDecodeError as error:
         what = error.msg[:1].lower() + error.msg[1:]
         raise InvalidBodyError(
@@ -31,16 +33,34 @@ async def read(request: Request[Any]) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # not text, a number of 5,000 digits, deep nesting
         raise InvalidBodyError([("", "The body cannot be read as JSON.")]) from error
+    if _is_deeper(value, MAX_DEPTH):
+        raise InvalidBodyError([("", f"The body has more than {MAX_DEPTH} levels of lists and objects.")])
+    return value
 
 
 async def _fill(body: bytearray, request: Request[Any]) -> None:
     """Raises BodyTooLargeError, ClientDisconnect."""
+    _check_size(int(request.headers.get("content-length", 0)))  # before the client sends it
     async for data in request.stream():
         body += data
-        if len(body) > MAX_BYTES:
-            raise BodyTooLargeError(
-                f"The request body is larger than {MAX_BYTES:,} bytes. Split it into several requests."
-            )
+        _check_size(len(body))
+
+
+def _check_size(size: int) -> None:
+    """Raises BodyTooLargeError."""
+    if size > MAX_BYTES:
+        raise BodyTooLargeError(f"The request body is larger than {MAX_BYTES:,} bytes. Split it into several requests.")
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects are nested deeper than this. Level by level, so that no depth exhausts the stack."""
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(depth):
+        children = (child for each in level for child in (each.values() if isinstance(each, dict) else each))
+        level = [child for child in children if isinstance(child, list | dict)]
+        if not level:
+            return False
+    return bool(level)
 
 
 def parse(kind: TypeAdapter[T], value: Any) -> T:

@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import anyio.to_thread
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
@@ -15,7 +14,7 @@ from jobs import idempotency, reports
 from jobs.idempotency import Answer
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
-from webapp import problems
+from webapp import problems, threads
 from webapp.errors import InvalidHeaderError
 from webapp.problem_details import MEDIA_TYPE
 from webapp.routes import json_body, upload_json
@@ -37,7 +36,7 @@ async def notify(request: AppRequest) -> Response:
     body = await json_body.read(request)
     several = isinstance(body, list)
     found = json_body.parse(_SEVERAL, body) if several else [json_body.parse(_ONE, body)]
-    answer = await anyio.to_thread.run_sync(_record, request.state, found, several, key, body)
+    answer = await threads.writes.run(lambda: _record(request.state, found, several, key, body))
     return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else MEDIA_TYPE)
 
 

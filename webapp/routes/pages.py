@@ -9,6 +9,7 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
+from webapp import threads
 from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
@@ -16,7 +17,6 @@ from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions, upload_json
 from webapp.state import AppRequest
-from webapp.threads import in_thread
 
 #: Names of datasets that the upload form proposes; any other one can be typed.
 NAMES_PROPOSED = 500
@@ -65,7 +65,7 @@ async def detail(request: AppRequest) -> Response:
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    return HTMLResponse(await in_thread(render) if view.is_large else render())
+    return HTMLResponse(await threads.reads.run(render) if view.is_large else render())
 
 
 async def cancel(request: AppRequest) -> Response:

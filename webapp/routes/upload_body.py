@@ -1,37 +1,41 @@
 """The body of an upload request → a stored file, written while it arrives, in a thread, in batches of one megabyte."""
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from jobs.errors import RefusedError, TooLargeError
 from jobs.files import Arrival, StoredFile, too_large
 from jobs.settings import Settings
+from webapp import threads
 
 #: Bytes passed to the parser, the hash and the disk at once.
 BATCH_BYTES = 1 << 20
-#: Bytes allowed for a form's fields and boundaries, without the file.
+#: Bytes of a form besides the file: fields, headers and boundaries, and whatever stands before or behind them.
 FORM_BYTES = 1 << 16
-#: Bytes of a rejected body that are read and discarded, so that the client receives the response.
-DRAINED_BYTES = 1 << 28
+#: Parts of a form; there are about half as many fields.
+MAX_PARTS = 20
+#: Headers of a part, and bytes of each. A browser sends two, with the name of the file in one of them.
+MAX_PART_HEADERS, MAX_PART_HEADER_BYTES = 8, 4096
+#: Characters of a boundary (RFC 2046, section 5.1.1), and of the header with it.
+MAX_BOUNDARY, MAX_CONTENT_TYPE = 70, 1000
 
 
 class FormBody:
     """The body of a multipart form with one file. Blocking: pass data to `feed`, then call `finish`."""
 
     def __init__(self, content_type: str, folder: Path, limit: int) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
-            raise RefusedError("Send the file as multipart/form-data, in a field called “file”.")
+        boundary = _boundary(content_type)
         self.fields: dict[str, str] = {}
+        self._parts = 0
         self._field_bytes = 0
+        self._file_bytes = 0
+        self._received = 0
         self._ended = False
         self._folder = folder
         self._limit = limit
@@ -42,6 +46,7 @@ class FormBody:
         self._parser = MultipartParser(
             boundary,
             {
+                "on_part_begin": self._on_part_begin,
                 "on_header_field": lambda data, start, end: self._header["name"].extend(data[start:end]),
                 "on_header_value": lambda data, start, end: self._header["value"].extend(data[start:end]),
                 "on_header_end": self._on_header,
@@ -50,6 +55,8 @@ class FormBody:
                 "on_part_end": self._on_part_end,
                 "on_end": self._on_end,
             },
+            max_header_count=MAX_PART_HEADERS,
+            max_header_size=MAX_PART_HEADER_BYTES,
         )
 
     def feed(self, data: bytes) -> None:
@@ -58,6 +65,9 @@ class FormBody:
             self._parser.write(data)
         except FormParserError as error:
             raise RefusedError(f"The form could not be read: {error}.") from error
+        self._received += len(data)
+        if self._received - self._file_bytes > FORM_BYTES:
+            raise RefusedError(f"The form has more than {FORM_BYTES:,} bytes besides the file.")
 
     def finish(self) -> StoredFile:
         """Raises RefusedError if the form is incomplete, has no file or an empty one."""
@@ -71,6 +81,11 @@ class FormBody:
         """Remove the stored file, unless `finish` kept it."""
         if self._arrival is not None:
             self._arrival.__exit__(None, None, None)
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise RefusedError(f"The form has more than {MAX_PARTS} fields.")
 
     def _on_header(self) -> None:
         if bytes(self._header["name"]).lower() == b"content-disposition":
@@ -91,6 +106,7 @@ class FormBody:
         part = memoryview(data)[start:end]
         if isinstance(self._into, Arrival):
             self._into.write(part)
+            self._file_bytes += len(part)
         else:
             self._count(len(part))
             self._into += part
@@ -109,6 +125,19 @@ class FormBody:
         self._field_bytes += size
         if self._field_bytes > FORM_BYTES:
             raise RefusedError("The fields of the form are too long.")
+
+
+def _boundary(content_type: str) -> bytes:
+    """Raises RefusedError."""
+    if len(content_type) <= MAX_CONTENT_TYPE:
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if kind == b"multipart/form-data" and 0 < len(boundary) <= MAX_BOUNDARY:
+            return boundary
+    raise RefusedError(
+        "Send the file as multipart/form-data, in a field called “file”, with a boundary of at most"
+        f" {MAX_BOUNDARY} characters."
+    )
 
 
 class RawBody:
@@ -133,57 +162,40 @@ async def receive(request: Request[Any], settings: Settings, *, raw_allowed: boo
 
     raw_allowed: accept a body that is not a form as the file itself.
     """
-    stream = request.stream()
     try:
-        return await _store(request, settings, stream, raw_allowed)
+        return await _store(request, settings, raw_allowed)
     except ClientDisconnect as error:
         raise RefusedError("The connection broke before the whole file was sent.") from error
-    except RefusedError:
-        with suppress(ClientDisconnect):
-            await _drain(stream)
-        raise
 
 
-async def _store(
-    request: Request[Any], settings: Settings, stream: AsyncIterator[bytes], raw_allowed: bool
-) -> tuple[StoredFile, dict[str, str]]:
+async def _store(request: Request[Any], settings: Settings, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
     limit = settings.max_upload_bytes
-    if int(request.headers.get("content-length", 0)) > limit + FORM_BYTES:
-        raise TooLargeError(too_large(limit))
     content_type = request.headers.get("content-type", "")
-    is_form = content_type.startswith("multipart/") or not raw_allowed
+    is_form = content_type.lower().startswith("multipart/") or not raw_allowed
+    if int(request.headers.get("content-length", 0)) > limit + (FORM_BYTES if is_form else 0):
+        raise TooLargeError(too_large(limit))
 
     def begin() -> FormBody | RawBody:
         if is_form:
             return FormBody(content_type, settings.files, limit)
         return RawBody(dict(request.query_params), settings.files, limit)
 
-    body = await anyio.to_thread.run_sync(begin)
+    body = await threads.files.run(begin)
     try:
-        async for batch in _batches(stream):
-            await anyio.to_thread.run_sync(body.feed, batch)
-        file = await anyio.to_thread.run_sync(body.finish)
+        async for batch in _batches(request.stream()):
+            await threads.files.run(partial(body.feed, batch))
+        file = await threads.files.run(body.finish)
         return file, body.fields
     finally:
         body.discard()
 
 
 async def _batches(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    held: list[bytes] = []
-    size = 0
+    held = bytearray()  # a list would hold an object for each byte of a client that sends them one by one
     async for data in stream:
-        held.append(data)
-        size += len(data)
-        if size >= BATCH_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
+        held += data
+        if len(held) >= BATCH_BYTES:
+            yield bytes(held)
+            held.clear()
     if held:
-        yield b"".join(held)
-
-
-async def _drain(stream: AsyncIterator[bytes]) -> None:
-    left = DRAINED_BYTES
-    async for data in stream:
-        left -= len(data)
-        if left < 0:
-            return
+        yield bytes(held)

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from jobs import datasets, failed_rows, row_excerpts, uploads
 from jobs.errors import InvalidPositionError, RowNotFoundError
+from webapp import threads
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.routes.pieces import in_pieces
@@ -61,7 +62,8 @@ def _respond(request: AppRequest, title: str, names: Sequence[str], cells: Seque
         text = iter([cells[names.index(column)]])
     else:
         raise InvalidQueryError("column", "is not a column of this row.")
-    return StreamingResponse(in_pieces(part.encode() for part in text), headers=HEADERS, media_type="text/plain")
+    pieces = threads.downloads.iterate(in_pieces(part.encode() for part in text))
+    return StreamingResponse(pieces, headers=HEADERS, media_type="text/plain")
 
 
 def _text(title: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[str]:

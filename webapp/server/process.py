@@ -12,15 +12,20 @@ import uvicorn
 
 from jobs.settings import Settings
 from webapp.app import create_app
-from webapp.server.connection import Connection
+from webapp.server import connection
+from webapp.server.connections import MOST_CONNECTIONS, Connections
 from webapp.supervisor import listener
 
 log = logging.getLogger(__name__)
 
 #: Seconds that requests in flight may take to finish at shutdown; streams end well before.
 DRAIN_SECONDS = 5
-#: File descriptors reserved for everything but streams: the database, uploads in progress, other requests.
+#: Seconds for which a connection stays open after a response, so that the next request need not connect again.
+KEEP_ALIVE_SECONDS = 5
+#: File descriptors reserved for everything but connections: the database, its locks, Redis, logs; and a margin.
 OTHER_FILES = 256
+#: Connections that are not streams, at least, however few files this process may open.
+FEWEST_CONNECTIONS = 32
 #: Thresholds of gc.set_threshold: new objects, then collections of the younger generation.
 GC_THRESHOLDS = (20_000, 20, 50)
 
@@ -32,18 +37,18 @@ def run(settings: Settings, fd: int | None = None) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
-    settings = _limit_streams(settings)
+    settings, connections = _limit(settings)
     _reduce_gc()
     with listener.listen(settings) if fd is None else socket.socket(fileno=fd) as listening:
         log.info("Listening on %s.", listener.url(listening))
-        _server(settings).run(sockets=[listening])
+        _server(settings, connections).run(sockets=[listening])
 
 
-def _server(settings: Settings) -> uvicorn.Server:
+def _server(settings: Settings, connections: Connections) -> uvicorn.Server:
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
-        http=Connection,
+        http=connection.protocol(connections),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -52,6 +57,7 @@ def _server(settings: Settings) -> uvicorn.Server:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         backlog=listener.BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     return uvicorn.Server(config)
@@ -69,17 +75,24 @@ def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _limit_streams(settings: Settings) -> Settings:
-    """Limit streams to the files that this process may open; each stream holds a connection."""
+def _limit(settings: Settings) -> tuple[Settings, Connections]:
+    """Limit streams and other connections to the files that this process may open.
+
+    Each stream needs one file. Each other connection needs two, because it may receive or send a file; together they
+    get up to a quarter of what there is.
+    """
     limit = _raise_file_limit()
-    if settings.streams + OTHER_FILES <= limit:
-        return settings
-    streams = max(1, limit - OTHER_FILES)
+    available = limit - OTHER_FILES
+    others = min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, available // 8))
+    connections = Connections(others)
+    streams = max(1, available - 2 * others)
+    if settings.streams <= streams:
+        return settings, connections
     log.warning(
         "This process may open only %d files, so it accepts %d event streams at once, not %d. Raise `ulimit -n`.",
         limit, streams, settings.streams,
     )  # fmt: skip
-    return settings.model_copy(update={"streams": streams})
+    return settings.model_copy(update={"streams": streams}), connections
 
 
 def _raise_file_limit() -> int:

@@ -13,11 +13,21 @@ from webapp.errors import CannotStartError
 
 
 def prepare(folder: Path) -> None:
-    """Create the folder if it is missing, for this user only. Raises CannotStartError if it is not writable."""
+    """Create the folder if it is missing, for this user only.
+
+    Raises CannotStartError if this user may not write there, or everybody may. The folder's group may: on a shared file
+    system or a volume of Kubernetes, it is the group that gives access, and an administrator chose who belongs to it.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode
     except OSError as error:
         raise _unusable(folder, error.strerror) from error
+    if mode & stat.S_IWOTH:
+        raise CannotStartError(
+            f"Every user of this machine may write to {folder}, so anybody could replace files and database. Take that "
+            f"permission away (chmod o-w {folder}), or choose another folder with --data (or BULK_UPLOAD_DATA)."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unusable(folder, "this user has no permission to write there")
 

@@ -40,7 +40,6 @@ def run(settings: Settings) -> None:
     Raises SettingsError or CannotStartError, with nothing left running.
     """
     listener.check_host(settings)
-    os.umask(0o077)  # only this user may read uploads
     with data_folder.claimed(settings.data) as claim:
         patience = LEFTOVER_SECONDS if claim.unclean else 0.0
         with listener.listen(settings, patience) as listening:

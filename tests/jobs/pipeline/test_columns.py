@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from jobs.database import Database
 from jobs.pipeline import columns
+from jobs.sql_table import SqlTable
 from tests.support.databases import Databases
 
 things = sa.Table(
@@ -56,7 +57,11 @@ def database(
 def packed(database: Database, rows: list[tuple[Any, ...]]) -> columns.Packed:
     kinds = [pa.string(), pa.int64(), pa.bool_(), pa.float64(), *[pa.string()] * 4]
     arrays = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
-    return columns.pack(database.engine.dialect, things, pa.RecordBatch.from_arrays(arrays, things.columns.keys()))
+    return columns.pack(table(database), pa.RecordBatch.from_arrays(arrays, things.columns.keys()))
+
+
+def table(database: Database) -> SqlTable:
+    return SqlTable(database.engine.dialect, "things", {column.name: column.type for column in things.columns})
 
 
 def stored(database: Database) -> list[tuple[Any, ...]]:
@@ -72,7 +77,7 @@ def _as_text(value: Any) -> Any:
 def test_values_survive_a_round_trip(database: Database) -> None:
     rows = packed(database, ROWS)
     with database.transaction() as connection:
-        columns.add(connection, things, rows)
+        columns.add(connection, table(database), rows)
 
     assert stored(database) == ROWS
     assert len(ROWS) == len(rows)
@@ -81,7 +86,7 @@ def test_values_survive_a_round_trip(database: Database) -> None:
 def test_a_failed_transaction_writes_nothing(database: Database) -> None:
     def add_and_fail() -> None:
         with database.transaction() as connection:
-            columns.add(connection, things, packed(database, ROWS))
+            columns.add(connection, table(database), packed(database, ROWS))
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
@@ -93,7 +98,7 @@ def test_a_failed_transaction_writes_nothing(database: Database) -> None:
 def test_a_row_that_violates_a_constraint_raises_an_error(database: Database) -> None:
     def add_twice() -> None:
         with database.transaction() as connection:
-            columns.add(connection, things, packed(database, ROWS + ROWS[:1]))
+            columns.add(connection, table(database), packed(database, ROWS + ROWS[:1]))
 
     with pytest.raises(Exception, match=r"(?i)unique"):
         add_twice()

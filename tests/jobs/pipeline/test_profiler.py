@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from jobs.pipeline.profiler import Profile
@@ -208,3 +209,28 @@ def test_the_evidence_names_a_value_that_ruled_out_a_type(cells: list[str], evid
     field = profiled(cells)
 
     assert (field.type, field.description) == ("string", evidence)
+
+
+def test_the_value_that_ruled_out_a_date_format_is_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    match, steps = pc.match_substring_regex, list[int]()
+
+    def counted(values: pa.Array, pattern: str) -> pa.Array:
+        steps.append(len(values))
+        return match(values, pattern)
+
+    monkeypatch.setattr(pc, "match_substring_regex", counted)
+    days = [
+        f"{day:02}/{month:02}/{year}" for year in range(1900, 2000) for month in range(1, 13) for day in range(1, 13)
+    ]
+    field = profiled([*days, "13/01/2026", "01/02/2003", "14/01/2026"])
+
+    assert field.description == "each of 14,403 values is a date like 31/01/2026; “13/01/2026” has no other reading"
+    assert len(steps) < 100
+
+
+def test_a_tick_comes_for_each_column_of_a_chunk() -> None:
+    ticks: list[None] = []
+    profile = Profile(["a", "b", "c"], tick=lambda: ticks.append(None))
+    profile.see(pd.DataFrame({name: ["1"] for name in "abc"}, dtype=pd.ArrowDtype(pa.string())), 1)
+
+    assert len(ticks) == 3

@@ -1,6 +1,8 @@
 """Inspecting a text file and reading its chunks."""
 
+import gc
 import gzip
+import io
 import itertools
 import random
 from collections.abc import Callable
@@ -9,13 +11,17 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typing_extensions import Buffer
 
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
-from jobs.pipeline import reader
+from jobs.pipeline import reader, records
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.source import EXPECTED, TextFile
 from jobs.schema import MAX_NAME_BYTES
+from tests.support.csv_texts import TEXTS
 from tests.support.files import written, zipped
 
 #: Bytes of a chunk: the smallest possible, odd ones that cut anywhere, and one larger than a test file.
@@ -407,7 +413,7 @@ def test_rows_with_known_problems_fail_with_these_reasons(tmp_path: Path) -> Non
 @pytest.fixture
 def _records_of_1000_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit for records that is low enough for a fast test."""
-    monkeypatch.setattr(reader, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 1000)
 
 
 @pytest.mark.usefixtures("_records_of_1000_bytes")
@@ -581,3 +587,142 @@ def test_reading_can_continue_after_any_chunk(tmp_path: Path, seed: int) -> None
 
 def test_the_note_for_a_single_column(inspected: Inspecting) -> None:
     assert inspected("a\n1\n").notes == ["One column."]
+
+
+@dataclass
+class Reads:
+    """A file that counts the bytes that are read of it."""
+
+    file: Path
+    count: int = 0
+
+    @property
+    def path(self) -> Path:
+        reads = self
+
+        class CountedFile(io.FileIO):
+            def readinto(self, buffer: Buffer, /) -> int | None:
+                found = super().readinto(buffer)
+                reads.count += found or 0
+                return found
+
+        class CountedPath(type(self.file)):  # type: ignore[misc]  # which class it is depends on the system
+            def open(self, *_: object, **__: object) -> io.BufferedReader:
+                return io.BufferedReader(CountedFile(str(self)))
+
+        return CountedPath(self.file)
+
+
+@given(
+    text=TEXTS,
+    limit=st.sampled_from([20, 100, 1 << 20]),
+    lines=st.sampled_from([1, 4, 100_000]),
+    ragged=st.sampled_from([0, 2, 10_000]),
+    sizes=st.lists(st.integers(1, 400), min_size=2, max_size=2),
+    delimiter=st.sampled_from(DELIMITERS),
+)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_read_the_same_with_any_limits_of_a_chunk(
+    tmp_path: Path, text: bytes, limit: int, lines: int, ragged: int, sizes: list[int], delimiter: str
+) -> None:
+    text = text.replace(b",", delimiter.encode())
+    table = PreparedTable(written(tmp_path, text), delimiter, ["a", "b"], 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "MAX_RECORD_BYTES", limit)
+        whole = Read.from_table(table)
+        patch.setattr(reader, "MAX_CHUNK_LINES", lines)
+        patch.setattr(reader, "MAX_RAGGED_ROWS", ragged)
+        for size in sizes:
+            parts = Read.from_table(table, size)
+
+            assert whole.outcome == parts.outcome
+            for start, row in parts.checkpoints[:-1][:3]:
+                rest = Read.from_table(table, start=start, row=row)
+                assert whole.count == rest.count + row - 1
+                assert rest.rows.items() <= whole.rows.items()
+                assert rest.failed.items() <= whole.failed.items()
+
+
+#: Lines that made each other be read again, up to 1 MB, and lines that Arrow hands back one by one.
+HOSTILE = (b'a","', b'tv 55","lcd', b'5","6","7', b'"', b'1,"2', b'""', b"a", b"", b"1,2,3", b'1,"2"', b"1,\0", b",,")
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+@pytest.mark.parametrize("first", [b"1,2", b'"'])
+@pytest.mark.parametrize(("line_end", "mixed"), [(b"\n", b""), (b"\r", b"x,y\n"), (b"\r\n", b"")])
+def test_a_hostile_file_is_read_a_few_times_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, first: bytes, line_end: bytes, mixed: bytes
+) -> None:
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(reader, "MAX_CHUNK_LINES", 300)
+    monkeypatch.setattr(reader, "MAX_RAGGED_ROWS", 100)
+    text = first + line_end + ((line + line_end) * 500 + mixed) * 4
+    reads = Reads(written(tmp_path, text))
+    for _ in reader.chunks(PreparedTable(reads.path, ",", ["a", "b"], 0), start=0, row=1, chunk_bytes=4096):
+        pass
+
+    assert reads.count <= 8 * len(text) + 8 * 4096
+
+
+@pytest.mark.parametrize("line", ['a","', 'tv 55","lcd', '5","6","7'])
+def test_a_quote_left_open_in_every_line_fails_every_line(read: Reader, line: str) -> None:
+    found = read("h1,h2\n" + f"{line}\n" * (100_000 // (len(line) + 1)), 4 << 20)
+
+    assert (found.count, len(found.failed)) == (100_000 // (len(line) + 1), found.count)
+    assert set(map(str, found.failed.values())) == {str(([line], UNCLOSED))}
+
+
+def test_a_chunk_of_very_short_rows_has_a_limited_number_of_them(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_CHUNK_LINES", 1000)
+    for content in ("1,2\n", "1\n", '1"\n', "\n", "1,2\r", "1,2\r\n"):
+        found = read("a,b\n" + content * 2500, 1 << 20)
+
+        assert len(found.checkpoints) == 3
+        assert found.count in (0, 2500)
+
+
+@pytest.mark.usefixtures("_records_of_1000_bytes")
+@pytest.mark.parametrize("chunk_bytes", [256, 1 << 20])
+def test_a_regular_record_of_many_lines_that_is_too_long_is_not_one_row(read: Reader, chunk_bytes: int) -> None:
+    cell = "\n".join(["line"] * 300)
+    found = read(f'a,b\n1,2\n3,"{cell}"\n4,5\n', chunk_bytes)
+
+    assert found.failed[2] == (['3,"line'], UNCLOSED)
+    assert found.rows == {1: ["1", "2"], 302: ["4", "5"]}
+
+
+def test_ticks_come_while_a_file_is_inspected_and_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "h1,h2\n" + 'a","\n' * 100_000)
+    ticks: list[None] = []
+
+    def tick() -> None:
+        ticks.append(None)
+
+    table = reader.inspect(TextFile(path), tick=tick)
+    assert ticks
+
+    ticks.clear()
+    (*_,) = reader.chunks(table, start=table.first_byte, row=1, chunk_bytes=4 << 20, tick=tick)
+    assert len(ticks) >= 100
+
+
+def test_a_tick_may_stop_the_reading(tmp_path: Path) -> None:
+    path = written(tmp_path, "h1,h2\n" + 'a","\n' * 1000)
+    table = reader.inspect(TextFile(path))
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        next(reader.chunks(table, start=table.first_byte, row=1, chunk_bytes=4096, tick=stop))
+    assert gc.isenabled()
+
+
+def test_a_note_about_a_long_name_is_short(inspected: Inspecting) -> None:
+    (note,) = inspected("x" * 100_000 + ",b\n").notes[1:]
+
+    assert note == f"Column 1 was renamed from “{'x' * 59}…” to “{'x' * 63}”."
+
+
+def test_every_column_may_have_the_same_name(inspected: Inspecting) -> None:
+    assert inspected(",".join("a" * 1500)).names == ["a", *(f"a_{n}" for n in range(2, 1501))]

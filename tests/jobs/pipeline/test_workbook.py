@@ -13,8 +13,9 @@ from openpyxl.chart import BarChart
 from openpyxl.styles import Font
 
 from jobs.errors import UnreadableFileError
-from jobs.pipeline import workbook
+from jobs.pipeline import archive, workbook
 from jobs.pipeline.workbook import Problem, Row, Shape, Workbook
+from jobs.pipeline.xlsx import survey
 from tests.support.files import nothing
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -70,10 +71,10 @@ def cells_of(path: Path, sheet: str | None = None) -> list[list[str]]:
     return [row.cells for row in rows_of(path, sheet)]
 
 
-@pytest.fixture(params=["calamine", "openpyxl"])
+@pytest.fixture(params=["calamine", "row by row"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both libraries must return the same."""
-    if request.param == "openpyxl":
+    """Both ways must return the same."""
+    if request.param == "row by row":
         monkeypatch.setattr(workbook, "LARGE_PACKED", 0)
     name: str = request.param
     return name
@@ -284,7 +285,7 @@ def test_cells_without_references_follow_one_another(tmp_path: Path) -> None:
 
     expected = [
         Row(1, ["1", "2"], {}),
-        Row(2, ["#N/A", "4"], {0: Problem("#N/A", "is the error #N/A in the workbook (row 2)")}),
+        Row(2, ["#N/A", "4"], {0: Problem("#N/A", "is the error #N/A in the workbook (cell A2)")}),
     ]
     assert expected == rows_of(handmade(tmp_path, rows))
 
@@ -321,7 +322,8 @@ def test_the_xml_may_be_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     expected = rows_of(path)
 
     for size in (1, 7, 100, 1_000):
-        monkeypatch.setattr(workbook, "PIECE_BYTES", size)
+        monkeypatch.setattr(archive, "PIECE_BYTES", size)
+        monkeypatch.setattr(survey, "PIECE_BYTES", size)
 
         assert expected == rows_of(path)
 

@@ -93,9 +93,9 @@ def test_values_of_every_type_survive_a_round_trip(database: Database) -> None:
 def test_missing_values_are_null_in_every_type_of_column(database: Database) -> None:
     dataset = declared(database, *FIELDS)
     write(database, dataset, (None,) * 7, ("x", None, None, False, None, None, None), ("", *[None] * 6))
-    table = dataset.table
+    nulls = ", ".join(f"{each['name']} IS NULL" for each in FIELDS)
     with database.reading() as connection:
-        missing = connection.execute(sa.select(*(table.c[each["name"]].is_(None) for each in FIELDS))).all()
+        missing = connection.execute(sa.text(f"SELECT {nulls} FROM data_june")).all()
 
     assert [tuple(map(bool, row)) for row in missing] == [
         (True,) * 7,

@@ -1,16 +1,27 @@
 """Actions on uploads: what they record, publish and enqueue."""
 
+import re
+import socket
+from collections.abc import Callable
+from contextlib import suppress
 from html import unescape
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+import jobs.database
+from jobs.changes import Changes
+from jobs.database import Database, migrate
 from jobs.queue import UploadQueue
+from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.support.databases import ONE_DATABASE
+from tests.support.disks import SmallDisk
 from tests.support.sending import CONTENT, by_body, by_form
-from tests.support.serving import Served, Worker
+from tests.support.serving import Served, Web, Worker
+from tests.support.waiting import until
 
 #: What the file of an upload has that Records makes.
 
@@ -270,3 +281,118 @@ def test_the_worker_uses_the_import_options(served: Served) -> None:
     assert (upload.status, upload.rows_success) == (Status.COMPLETED, 2)
     assert [(field["name"], field["type"]) for field in fields] == [("code", "string"), ("größe", "string")]
     assert served.client.get("/datasets/sales/rows.csv").text == 'code,größe\r\n007,"1,5"\r\n008,"2,5"\r\n'
+
+
+# Nothing stays on disk without a record
+
+
+@ALL_WAYS
+def test_a_file_is_removed_if_the_database_does_not_respond(
+    settings: Settings, send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(settings.database)
+    monkeypatch.setattr(jobs.database, "WRITE_TURN_SECONDS", 0.2)
+    with Served(settings) as served:
+        if database.is_sqlite:  # another process keeps it locked
+            with database.transaction():
+                answer = send(served)
+        else:
+            drop(settings)
+            answer = send(served)
+
+        assert answer.status_code == 503
+        assert served.stored == []
+    database.close()
+
+
+def drop(settings: Settings) -> None:
+    """Drop the PostgreSQL database."""
+    url = sa.make_url(settings.database)
+    elsewhere = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with elsewhere.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+    elsewhere.dispose()
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_commit_without_an_answer_leaves_no_record_without_its_file(
+    served: Served, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    def make(self: Changes, change: Callable[[sa.Connection], Upload]) -> Upload:
+        with suppress(LookupError), self.database.transaction() as connection:
+            change(connection)
+            if not is_committed:
+                raise LookupError
+        raise sa.exc.OperationalError("COMMIT", {}, Exception("the connection was lost"))
+
+    monkeypatch.setattr(Changes, "make", make)
+    answer = by_form(served)
+    recorded = served.records.all()
+
+    assert answer.status_code == 503
+    assert len(recorded) == is_committed
+    if is_committed or served.records.database.is_sqlite:  # PostgreSQL may still commit
+        assert [path.name for path in served.stored] == [upload.stored_as for upload in recorded]
+
+
+@ALL_WAYS
+def test_a_full_disk_is_reported_and_nothing_stays(settings: Settings, disk: SmallDisk, send: Any) -> None:
+    with Served(settings.model_copy(update={"data": disk.path})) as served:
+        disk.fill(leave=2 << 20)
+        refused = send(served, b"a,b\n" + b"1,2\n" * (1 << 20))
+        left = served.stored
+        ready = served.client.get("/readyz")
+        disk.empty()
+        accepted = send(served)
+
+        assert (refused.status_code, refused.json()["title"]) == (507, "Disk full")
+        assert refused.json()["detail"] == (
+            "The server's disk is full, so the file was not stored. Ask the administrator of this server to free space,"
+            " then try again."
+        )
+        assert left == []
+        assert (ready.status_code, ready.json()["disk"]) == (503, "full")
+        assert accepted.status_code == 201
+        assert served.client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+
+
+@ONE_DATABASE
+def test_a_full_disk_of_the_database_is_reported_and_nothing_stays(settings: Settings, disk: SmallDisk) -> None:
+    moved = settings.model_copy(update={"database_url": f"sqlite:///{disk.path / 'bulk_upload.db'}"})
+    migrate(moved)
+    with Served(moved) as served:
+        disk.fill()
+        answers = [by_form(served) for _ in range(9)]  # the first may fit into the log that is there
+        [refused, *_] = [answer for answer in answers if answer.status_code != 201]
+
+        assert (refused.status_code, refused.json()["title"]) == (507, "Disk full")
+        assert "so nothing was saved." in refused.json()["detail"]
+        assert len(served.stored) == len(served.records.all()) < 9
+        disk.empty()
+        assert by_form(served).status_code == 201
+
+
+@ONE_DATABASE
+def test_what_a_killed_process_was_receiving_is_removed_when_it_starts_again(settings: Settings) -> None:
+    with Web(settings) as web:
+        address = httpx.URL(web.url)
+        with socket.create_connection((address.host, address.port or 0)) as client:
+            request = f"POST /api/v1/uploads?filename=june.csv HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
+            client.sendall(f"{request}Content-Length: 9000000\r\n\r\n".encode() + b"x" * 3_000_000)
+            until(lambda: list(settings.files.glob("*.part")), "the file to begin to arrive")
+            web.kill()
+
+            assert len(list(settings.files.iterdir())) == 1
+        web.restart()
+        until(lambda: not list(settings.files.iterdir()), "the part to be removed")
+
+        assert re.search(r"Removed 1 file that no upload needs \([\d,]+ bytes\)\.", web.log)
+
+
+@ALL_WAYS
+def test_a_cancelled_upload_keeps_no_spool(served: Served, send: Any) -> None:
+    upload = sent(served, send(served))
+    (served.settings.files / f"{upload.stored_as}.table").write_bytes(b"a\n")
+    served.client.post(f"/api/v1/uploads/{upload.id}/cancel")
+
+    assert [path.name for path in served.stored] == [upload.stored_as]

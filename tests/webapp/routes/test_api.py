@@ -1,5 +1,6 @@
 """The JSON API and the health checks."""
 
+import csv
 import fcntl
 import hashlib
 import os
@@ -10,15 +11,17 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import database, queue, sweeper
+from jobs import queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
 from jobs.tables import uploads
-from tests.support.databases import ONE_DATABASE
+from jobs.uploads import Status
+from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
-from tests.support.serving import Served
+from tests.support.serving import Served, Worker
 from tests.support.waiting import until
+from webapp import app
 from webapp.routes import api
 
 BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
@@ -178,15 +181,16 @@ def test_a_dataset_is_appended_to_only_by_its_very_name(served: Served) -> None:
 
 
 @ONE_DATABASE
-def test_a_busy_database_is_reported_and_stores_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WRITE_TURN_SECONDS", 0.2)
-    turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(turn, fcntl.LOCK_EX)
-    answer = served.post(CONTENT)
-    os.close(turn)
+def test_a_busy_database_is_reported_and_stores_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "LOCK_TIMEOUT", 0.2)
+    with Served(settings) as served:
+        turn = os.open(f"{sa.make_url(served.settings.database).database}.turn", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        answer = served.post(CONTENT)
+        os.close(turn)
 
-    check_problem(answer, 503, "busy")
-    check_nothing_is_left(served)
+        check_problem(answer, 503, "busy")
+        check_nothing_is_left(served)
 
 
 @pytest.fixture
@@ -452,9 +456,7 @@ def test_a_row_that_is_larger_than_a_page_is_alone_on_it(served: Served, monkeyp
 def test_a_cursor_behind_a_long_key_is_short(served: Served) -> None:
     dataset = served.records.declare("notes", {"name": "id"}, primaryKey="id")
     with served.records.database.transaction() as connection:
-        for number in range(1, 6):
-            values = {"_upload_id": 1, "_row_number": number, "id": f"{number}{'x' * 1_000_000}"}
-            connection.execute(dataset.table.insert(), values)
+        insert_rows(connection, dataset, *({"id": f"{number}{'x' * 1_000_000}"} for number in range(1, 6)))
     cursor = served.client.get("/api/v1/datasets/notes/rows?limit=2").json()["cursor"]
 
     assert cursor == "~1.2"
@@ -582,3 +584,23 @@ def test_a_dataset_may_be_called_match(served: Served) -> None:
 
     assert served.client.get("/api/v1/datasets/match").json()["rows"] == 1
     assert matched(served, b"id,name,paid\n") == "match"
+
+
+@pytest.mark.parametrize("header", [["%(x)s", "x", "?"], ["%(param_1)s", "a%", "%%"]])
+def test_rows_of_columns_whose_names_look_like_sql_are_in_their_places(served: Served, header: list[str]) -> None:
+    rows = [[f"r{number}c{column}" for column in range(len(header))] for number in range(1, 4)]
+    file = "".join(f"{','.join(row)}\n" for row in [header, *rows])
+    with Worker(served.settings):
+        served.post(file, dataset="odd", header_row="1")
+        upload = served.finished()
+    first = served.client.get("/api/v1/datasets/odd/rows", params={"limit": 2})
+    second = served.client.get(first.json()["links"]["next"])
+    download = served.client.get("/api/v1/datasets/odd/rows.csv")
+    page = served.page("/datasets/odd")
+
+    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 3)
+    assert [answer.status_code for answer in (first, second, download)] == [200, 200, 200]
+    assert first.json()["columns"] == header
+    assert [item["cells"] for answer in (first, second) for item in answer.json()["items"]] == rows
+    assert list(csv.reader(download.text.splitlines())) == [header, *rows]
+    assert all(cell in page for row in rows for cell in row)

@@ -3,12 +3,10 @@
 import asyncio
 import csv
 import io
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from starlette.responses import StreamingResponse
 
 from jobs import datasets
@@ -18,7 +16,7 @@ from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
 from jobs.schema import TableSchema
 from jobs.uploads import Status, Upload
-from tests.support.databases import ONE_DATABASE
+from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, Worker, links
 from webapp.routes import downloads
 from webapp.routes.pieces import PIECE_BYTES
@@ -396,15 +394,13 @@ def test_rows_of_a_dataset_with_a_key_come_in_its_order(served: Served, monkeypa
     schema = TableSchema.parse({"fields": fields, "primaryKey": ["day", "code"]})
     with served.records.database.transaction() as connection:
         dataset = datasets.declare(connection, "sales", schema, datasets.Mode.UPSERT)
-        for number, (code, day) in enumerate([("b", 2), ("a", 3), ("a", 2), ("ü", 1), ("a,", 1)], 1):
-            text = f"2026-01-0{day}"
-            moment = text if connection.dialect.name == "sqlite" else date.fromisoformat(text)
-            values = {"_upload_id": 7, "_row_number": number, "code": code, "day": moment, "sum": number / 2}
-            connection.execute(sa.insert(dataset.table), values)
-    rows = list(csv.reader(io.StringIO(served.client.get("/datasets/sales/rows.csv").text)))
+        cells = [("b", 2), ("a", 3), ("a", 2), ("ü", 1), ("a,", 1)]
+        rows = [{"code": code, "day": f"2026-01-0{day}", "sum": n / 2} for n, (code, day) in enumerate(cells, 1)]
+        insert_rows(connection, dataset, *rows)
+    found = list(csv.reader(io.StringIO(served.client.get("/datasets/sales/rows.csv").text)))
 
-    assert [row[1] for row in rows] == ["day", "2026-01-01", "2026-01-01", "2026-01-02", "2026-01-02", "2026-01-03"]
-    assert sorted(map(tuple, rows[1:])) == [
+    assert [row[1] for row in found] == ["day", "2026-01-01", "2026-01-01", "2026-01-02", "2026-01-02", "2026-01-03"]
+    assert sorted(map(tuple, found[1:])) == [
         ("a", "2026-01-02", "1.5"),
         ("a", "2026-01-03", "1"),
         ("a,", "2026-01-01", "2.5"),

@@ -1,6 +1,7 @@
 """The JSON body of a request, and its problems."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,15 +13,16 @@ from webapp.errors import BodyTooLargeError, InvalidBodyError
 from webapp.routes import json_body
 
 
-def read(*parts: bytes, breaks: bool = False) -> Any:
-    """The JSON of a body in these parts. breaks: the connection breaks after them."""
+def read(*parts: bytes, breaks: bool = False, length: int | None = None) -> Any:
+    """The JSON of a body in these parts. breaks: the connection breaks after them. length: as the client says."""
     ending: Iterable[dict[str, Any]] = [{"type": "http.disconnect"}] if breaks else [{"type": "http.request"}]
     messages = iter([*({"type": "http.request", "body": part, "more_body": True} for part in parts), *ending])
 
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    return asyncio.run(json_body.read(Request({"type": "http", "headers": []}, receive)))
+    headers = [(b"content-length", str(length).encode())] if length is not None else []
+    return asyncio.run(json_body.read(Request({"type": "http", "headers": headers}, receive)))
 
 
 def test_a_body_may_arrive_in_parts() -> None:
@@ -53,6 +55,25 @@ def test_a_body_may_have_the_maximum_size_and_no_more() -> None:
     assert read(b" " * (json_body.MAX_BYTES - 2), b"{}") == {}
     with pytest.raises(BodyTooLargeError, match="1,048,576 bytes"):
         read(b" " * (json_body.MAX_BYTES - 1), b"{}")
+
+
+def test_a_length_that_is_too_large_is_rejected_before_the_body() -> None:
+    with pytest.raises(BodyTooLargeError, match="1,048,576 bytes"):
+        read(length=json_body.MAX_BYTES + 1, breaks=True)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[1,{"a":', "}]")])
+def test_a_body_may_have_some_levels_and_no_more(opening: str, closing: str) -> None:
+    levels = opening.count("[") + opening.count("{")
+    fitting = json_body.MAX_DEPTH // levels
+
+    def nested(depth: int) -> bytes:
+        return f"{opening * depth}1{closing * depth}".encode()
+
+    assert read(nested(fitting)) == json.loads(nested(fitting))
+    for depth in (fitting + 1, 300):
+        with pytest.raises(InvalidBodyError, match="more than 50 levels of lists and objects"):
+            read(nested(depth))
 
 
 def test_each_problem_has_its_path() -> None:

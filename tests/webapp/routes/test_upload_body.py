@@ -14,8 +14,9 @@ from jobs.files import StoredFile
 from jobs.settings import Settings
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Web
+from tests.support.sockets import head, response_of
 from tests.support.waiting import until
-from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, FormBody, RawBody
+from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, MAX_BOUNDARY, MAX_PARTS, FormBody, RawBody
 
 BOUNDARY = "----a-boundary"
 LIMIT = 1 << 22
@@ -131,11 +132,29 @@ REFUSED = {
     "a broken header": (f"--{BOUNDARY}\r\nno colon\r\n\r\n".encode(), "The form could not be read:"),
     "an endless header": (f"--{BOUNDARY}\r\nX: ".encode() + b"x" * 9999, "The form could not be read:"),
     "a long field": (form(part(b"x" * (FORM_BYTES + 1), 'name="dataset"')), "The fields of the form are too long."),
-    "many fields": (
-        form(*(part(b"x" * 99, f'name="{n}"') for n in range(999))),
+    "many long fields": (
+        form(*(part(b"x" * 9999, f'name="{n}"') for n in range(MAX_PARTS))),
         "The fields of the form are too long.",
     ),
-    "many names": (form(*(part(b"", f'name="{n:099}"') for n in range(999))), "The fields of the form are too long."),
+    "many fields": (
+        form(*(part(b"", f'name="{n}"') for n in range(MAX_PARTS + 1))),
+        "The form has more than 20 fields",
+    ),
+    "a file, then many fields": (
+        form(a_file(b"a\n1\n"), *(part(b"", f'name="{n}"') for n in range(MAX_PARTS))),
+        "The form has more than 20 fields.",
+    ),
+    "a million empty parts": (f"--{BOUNDARY}\r\n\r\n\r\n".encode() * 1_000_000, "The form has more than 20 fields."),
+    "a preamble": (b"\r\n" * FORM_BYTES + form(a_file(b"a\n1\n")), "The form has more than 65,536 bytes besides"),
+    "an epilogue": (form(a_file(b"a\n1\n")) + b"x" * FORM_BYTES, "The form has more than 65,536 bytes besides"),
+    "padding behind a boundary": (
+        f"--{BOUNDARY}\r\n\r\n\r\n--{BOUNDARY}".encode() + b" " * FORM_BYTES,
+        "The form has more than 65,536 bytes besides",
+    ),
+    "many headers": (f"--{BOUNDARY}\r\n".encode() + b"X: y\r\n" * 9, "The form could not be read:"),
+    "an endless name of a header": (f"--{BOUNDARY}\r\n".encode() + b"X" * 9999, "The form could not be read:"),
+    "a header of spaces": (f"--{BOUNDARY}\r\nX:".encode() + b" " * 9999, "The form could not be read:"),
+    "a long name of a field": (form(part(b"", f'name="{"x" * 9999}"')), "The form could not be read:"),
     "too large": (form(a_file(b"x" * (LIMIT + 1))), "The file is larger than 4,194,304 bytes"),
 }
 
@@ -157,7 +176,9 @@ def test_a_rejected_form_stores_nothing(tmp_path: Path, body: bytes, sentence: s
         "multipart/form-data",
         "multipart/mixed; boundary=x",
         "multipart/form-data; boundary=",
-        f"multipart/form-data; boundary={'x' * 257}",
+        f"multipart/form-data; boundary={'x' * 71}",
+        f"multipart/form-data; boundary={'x' * 10_000_000}",
+        f"multipart/form-data; {'a=b;' * 1000} boundary=x",
     ],
 )
 def test_a_form_needs_its_content_type(tmp_path: Path, content_type: str) -> None:
@@ -179,6 +200,24 @@ def test_the_last_line_of_a_form_need_not_end(tmp_path: Path) -> None:
     received(tmp_path, form(a_file(b"a\n1\n")).removesuffix(b"\r\n"))
 
     assert stored(tmp_path) == [b"a\n1\n"]
+
+
+def test_a_boundary_may_have_as_many_characters_as_the_standard_allows(tmp_path: Path) -> None:
+    boundary = "x" * MAX_BOUNDARY
+    body = FormBody(f"multipart/form-data; boundary={boundary}", tmp_path, LIMIT)
+    body.feed(form(a_file(b"a\n1\n")).replace(BOUNDARY.encode(), boundary.encode()))
+    body.finish()
+    body.discard()
+
+    assert stored(tmp_path) == [b"a\n1\n"]
+
+
+def test_a_file_of_the_largest_size_may_have_fields(tmp_path: Path) -> None:
+    content = b"x" * LIMIT
+    data = form(part(b"y" * 50_000, 'name="dataset"'), a_file(content))
+    received(tmp_path, *(data[start : start + BATCH_BYTES] for start in range(0, len(data), BATCH_BYTES)))
+
+    assert stored(tmp_path) == [content]
 
 
 def test_a_raw_body_is_the_file(tmp_path: Path) -> None:
@@ -239,6 +278,24 @@ def test_a_file_that_is_too_large_is_rejected_with_the_limit(settings: Settings,
         assert "BULK_UPLOAD_MAX_UPLOAD_BYTES" in answer.json()["detail"]
         assert allowed.status_code == 201
         assert len(served.stored) == len(served.records.all()) == 1
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("size", [10_000_000, 10**18])
+@pytest.mark.parametrize("kind", [f"multipart/form-data; boundary={BOUNDARY}", "text/csv"])
+def test_a_length_that_is_too_large_is_rejected_before_the_body(
+    settings: Settings, kind: str, size: int, asks: bool
+) -> None:
+    with Served(settings.model_copy(update={"max_upload_bytes": 100_000})) as served:
+        headers = [f"Content-Type: {kind}", f"Content-Length: {size}", *(["Expect: 100-continue"] if asks else [])]
+        with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), timeout=10) as client:
+            client.sendall(head("POST", "/api/v1/uploads?filename=june.csv", *headers))
+            answer = response_of(client)
+
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"100,000 bytes" in answer
+        assert served.stored == []
 
 
 @ONE_DATABASE

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.failed_rows import FailedRow, Reason
 from jobs.row_excerpts import LONGEST_ADDRESS
-from tests.support.databases import ONE_DATABASE
+from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
 
 LONG = "<b>é</b>\n" * 100_000
@@ -63,9 +63,7 @@ def test_a_cell_beyond_those_that_a_page_shows_is_behind_a_link_to_its_row(serve
 def test_a_row_with_a_long_key_is_found_by_its_origin(served: Served) -> None:
     dataset = served.records.declare("notes", {"name": "id"}, primaryKey="id")
     with served.records.database.transaction() as connection:
-        for number in range(1, 4):
-            values = {"_upload_id": 1, "_row_number": number, "id": f"{number}{'x' * 1_000_000}"}
-            connection.execute(dataset.table.insert(), values)
+        insert_rows(connection, dataset, *({"id": f"{number}{'x' * 1_000_000}"} for number in range(1, 4)))
     found = linked(served, "/datasets/notes")
 
     assert max(map(len, found)) <= LONGEST_ADDRESS + 100

@@ -18,6 +18,26 @@ def test_a_missing_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_everybody_may_write_to_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for mode in (0o777, 0o1777, 0o703):
+        folder.chmod(mode)
+        with pytest.raises(CannotStartError) as refused:
+            data_folder.prepare(folder)
+
+        assert f"chmod o-w {folder}" in str(refused.value)
+        with pytest.raises(CannotStartError), data_folder.claimed(folder):
+            pass
+
+
+def test_a_folder_that_a_group_may_write_to_is_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o2775)
+    data_folder.prepare(folder)
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
 

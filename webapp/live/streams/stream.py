@@ -24,6 +24,6 @@ class Stream(ABC):
     async def tell(self, batch: Batch) -> bytes:
         """What the batch contains that is new to the client, as one or more messages; b"" for nothing.
 
-        Raises OperationalError when the database does not respond. The response then calls it again, with a batch that
-        contains everything that this one does.
+        Raises OperationalError or ServerBusyError when the database does not respond. The response then calls it
+        again, with a batch that contains everything that this one does.
         """

@@ -1,0 +1,164 @@
+"""The SQL of tables whose columns are named by files, for both databases.
+
+Such a name may be any text. SQLAlchemy looks for the parameters of a compiled statement by a regular expression, also
+inside of quoted names: it takes a column called `%(x)s` for a parameter, and binds values to the wrong columns. So
+these statements are written here, with positional parameters, and go to the driver as they are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from jobs.schema import OWN_COLUMNS
+
+#: Column → its type, in the order of the table.
+Columns = Mapping[str, sa.types.TypeEngine[Any]]
+
+#: `on_conflict`: a row whose key or unique value is stored is not inserted.
+IGNORING = " ON CONFLICT DO NOTHING"
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier. Both databases treat all characters between the quotes alike."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def run(connection: sa.Connection, statement: str, *parameters: Any) -> sa.CursorResult[Any]:
+    """Execute a statement of a SqlTable. SQLAlchemy passes it on as it is, and keeps nothing of it."""
+    return connection.exec_driver_sql(statement, parameters)
+
+
+class SqlTable:
+    """A table of one database, and the statements that name its columns.
+
+    Statements are for `run`, except those of `copying`. Values stand in the order of the columns.
+    """
+
+    def __init__(
+        self,
+        dialect: sa.Dialect,
+        name: str,
+        columns: Columns,
+        *,
+        key: Sequence[str] = (),
+        unique: Sequence[str] = (),
+    ) -> None:
+        """key: the columns of the primary key. unique: columns without repeated values."""
+        self.name = name
+        self.columns = columns
+        self.key = list(key)
+        self._dialect = dialect
+        self.is_sqlite = dialect.name == "sqlite"
+        self._unique = unique
+        self._parameter = "?" if self.is_sqlite else "%s"
+
+    def creation(self, *, temporary: bool = False) -> str:
+        """temporary: only for this connection, and emptied by each commit on PostgreSQL."""
+        parts = [f"{self._quoted(name)} {self._type(name)}{self._not_null(name)}" for name in self.columns]
+        if self.key:
+            parts.append(f"PRIMARY KEY ({self._list(self.key)})")
+        parts += [f"UNIQUE ({self._quoted(name)})" for name in self._unique]
+        kind, end = "TABLE", " WITHOUT ROWID" if self.is_sqlite else ""
+        if temporary:
+            kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite else " ON COMMIT DELETE ROWS"
+        return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
+
+    def insertion(self, *, on_conflict: str = "") -> str:
+        """A statement that inserts one row. on_conflict: IGNORING, or of `replacing`; by default an error."""
+        values = ", ".join([self._parameter] * len(self.columns))
+        return f"INSERT INTO {self._quoted(self.name)} ({self._list(self.columns)}) VALUES ({values}){on_conflict}"
+
+    def insertion_from(self, other: "SqlTable", *, on_conflict: str = "") -> str:
+        """A statement that inserts all rows of a table with the same columns, in the order of this table's key."""
+        names = self._list(self.columns)
+        return (
+            f"INSERT INTO {self._quoted(self.name)} ({names})"
+            f" SELECT {names} FROM {self._quoted(other.name)} ORDER BY {self._list(self.key)}{on_conflict}"
+        )
+
+    def emptying(self) -> str:
+        return f"DELETE FROM {self._quoted(self.name)}"
+
+    def deletion(self) -> str:
+        """Deletes rows of one upload, on PostgreSQL. Parameter: the list of their row numbers, of any length."""
+        return f'{self.emptying()} WHERE "_row_number" = ANY({self._parameter}::bigint[])'
+
+    def replacing(self, key: Sequence[str]) -> str:
+        """`on_conflict`: a new row replaces the stored one with the same key."""
+        others = [self._quoted(name) for name in self.columns if name not in key]
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in others)
+        return f" ON CONFLICT ({self._list(key)}) DO UPDATE SET {assignments}"
+
+    def copying(self, format_: str) -> str:
+        """PostgreSQL's COPY. format_: "csv" or "binary". It has no parameters, so psycopg leaves each % as it is."""
+        names = ", ".join(map(quoted, self.columns))
+        return f"COPY {quoted(self.name)} ({names}) FROM STDIN (FORMAT {format_})"
+
+    def rows(self, *, beyond: bool, backwards: bool) -> str:
+        """A page of rows in the order of the key. Parameters: the key's values if `beyond`, and the number of rows."""
+        return self._page(self._list(self.columns), beyond, backwards)
+
+    def beginnings(
+        self, names: Sequence[str], *, characters: int, key_characters: int, beyond: bool, backwards: bool
+    ) -> str:
+        """As `rows`, with the upload, the row number, the key, and these columns, each with so many characters of a
+        text at most."""
+        key = [self._beginning(name, key_characters) for name in self.key]
+        selected = [*map(self._quoted, OWN_COLUMNS), *key, *(self._beginning(name, characters) for name in names)]
+        return self._page(", ".join(selected), beyond, backwards)
+
+    def row(self) -> str:
+        """One row. Parameters: the key's values."""
+        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+
+    def key_of_origin(self) -> str:
+        """The key of the row that came from a row of a file. Parameters: the upload, and the row number there."""
+        where = " AND ".join(f"{self._quoted(name)} = {self._typed_parameter(name)}" for name in OWN_COLUMNS)
+        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
+
+    def _page(self, selected: str, beyond: bool, backwards: bool) -> str:
+        direction = " DESC" if backwards else ""
+        order = ", ".join(f"{self._quoted(name)}{direction}" for name in self.key)
+        where = f" WHERE {self._compared('<' if backwards else '>')}" if beyond else ""
+        return f"SELECT {selected} FROM {self._quoted(self.name)}{where} ORDER BY {order} LIMIT {self._parameter}"
+
+    def _compared(self, how: str) -> str:
+        """The key compared with parameters."""
+        return f"({self._list(self.key)}) {how} ({', '.join(map(self._typed_parameter, self.key))})"
+
+    def _beginning(self, name: str, characters: int) -> str:
+        is_text = isinstance(self.columns[name], sa.Text)
+        return f"substr({self._quoted(name)}, 1, {characters:d})" if is_text else self._quoted(name)
+
+    def collisions(self, staged: "SqlTable", same: Sequence[str], *, upload_id: int, key: Sequence[str] = ()) -> str:
+        """The rows of `staged` that have the same values as another row here: row number, and the other row's upload
+        and row number.
+
+        upload_id: of the staged rows. key: what tells rows apart; by default their upload and row number.
+        """
+        equal = " AND ".join(f"stored.{self._quoted(name)} = staged.{self._quoted(name)}" for name in same)
+        other = f'stored."_upload_id" <> {upload_id:d} OR stored."_row_number" <> staged."_row_number"'
+        if key:
+            other = " OR ".join(f"stored.{self._quoted(name)} <> staged.{self._quoted(name)}" for name in key)
+        return (
+            'SELECT staged."_row_number", stored."_upload_id", stored."_row_number"'
+            f" FROM {self._quoted(staged.name)} AS staged JOIN {self._quoted(self.name)} AS stored"
+            f" ON {equal} AND ({other})"
+        )
+
+    def _quoted(self, name: str) -> str:
+        return quoted(name) if self.is_sqlite else quoted(name).replace("%", "%%")
+
+    def _list(self, names: Iterable[str]) -> str:
+        return ", ".join(map(self._quoted, names))
+
+    def _type(self, name: str) -> str:
+        return self.columns[name].compile(dialect=self._dialect)
+
+    def _not_null(self, name: str) -> str:
+        return " NOT NULL" if name in self.key or name in OWN_COLUMNS else ""
+
+    def _typed_parameter(self, name: str) -> str:
+        return self._parameter if self.is_sqlite else f"{self._parameter}::{self._type(name)}"

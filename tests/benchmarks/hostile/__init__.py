@@ -1,0 +1,1 @@
+"""Hostile files and requests against a running instance: `python -m tests.benchmarks.hostile`."""
