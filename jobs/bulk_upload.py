@@ -134,7 +134,7 @@ class _Attempt:
         text = source.prepare(
             self._path, self._upload.filename, self._upload.options, limits=self._limits, tick=self._keep_claim
         )
-        table = reader.inspect(text)
+        table = reader.inspect(text, tick=horse_state.state.progress)
         dataset = self._dataset(table)
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
         for chunk in prefetch(self._validated(table, dataset, rows)):
@@ -192,14 +192,16 @@ class _Attempt:
         return chosen[0]
 
     def _profile(self, table: PreparedTable) -> Profile:
-        profile = Profile(table.names, text_only=not self._upload.options.infers_types)
+        text_only = not self._upload.options.infers_types
+        profile = Profile(table.names, text_only=text_only, tick=horse_state.state.progress)
         for chunk in prefetch(self._chunks(table, table.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
             self._keep_claim()
         return profile
 
     def _chunks(self, table: PreparedTable, start: int, row: int) -> Iterator[Chunk]:
-        return reader.chunks(table, start=start, row=row, chunk_bytes=self._settings.chunk_bytes)
+        chunk_bytes, progress = self._settings.chunk_bytes, horse_state.state.progress
+        return reader.chunks(table, start=start, row=row, chunk_bytes=chunk_bytes, tick=progress)
 
     def _validated(self, table: PreparedTable, dataset: Dataset, rows: Writer) -> Iterator["ValidatedChunk"]:
         sources = datasets.match(dataset.schema, table.names).sources
@@ -207,7 +209,9 @@ class _Attempt:
         start = max(self._upload.next_byte, table.first_byte)
         for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
+            horse_state.state.progress()
             failed = PackedFailedRows.pack(_in_order(chunk.failed, validated.failed))
+            horse_state.state.progress()
             yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:

@@ -1,8 +1,8 @@
 """The format of failed-rows.csv: how it is written for a person to correct, and recognised when it is uploaded again.
 
 It has the columns of the uploaded file, then three tracking columns that identify the format: the upload in which the
-row failed, the row's number there, and the reasons. An apostrophe escapes each cell that a spreadsheet would run as a
-formula (CWE-1236); reading removes it.
+row failed, the row's number there, and the reasons. An apostrophe escapes each place of a cell that a spreadsheet would
+run as a formula (CWE-1236); reading removes it.
 """
 
 import re
@@ -15,28 +15,39 @@ TRACKING_COLUMNS = ("_upload_id", "_row_number", "_error")
 #: The most digits of an upload's id that always fit into the database.
 _MAX_ID_DIGITS = 18
 
-#: A cell that a spreadsheet would run, or that looks like an escaped cell; and a number, which only resembles one.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-][0-9.,]+")
-#: Pattern of an escaped cell, and its replacement. The syntax is valid in both Arrow and Python.
-ESCAPED, UNESCAPED = r"^'('*[=+\-@\t\r])", r"\1"
-_ESCAPED = re.compile(ESCAPED)
+#: What begins a formula, also in full width, and the quotes that a program may drop before it.
+_SIGN, _QUOTES = "[=+\\-@\uff1d\uff0b\uff0d\uff20]", r"""['"]*"""
+#: Where a formula can begin: at the start of a cell, and behind each character at which some program begins a new one.
+#: One whose separator is the semicolon takes no notice of quotes that enclose a cell between commas.
+_FORMULA = re.compile(rf"(^|[;\t\r\n])({_QUOTES}{_SIGN})")
+#: A cell whose white space a program may drop.
+_SPACED = re.compile(rf"^({_QUOTES}[\t\r\n])")
+#: A cell that neither begins with one of the first characters nor has one of the others needs no escape.
+_FIRST, _SEPARATORS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20'\""), ";\t\r\n"
+#: A number, or several of them with semicolons, only resembles a formula.
+_NUMBERS = re.compile(r"[+-]?[0-9.,]+(;[+-]?[0-9.,]+)*")
+#: Patterns of an escaped place with their replacements, to apply in this order. The syntax is valid in Arrow too.
+UNESCAPES = (
+    (rf"^'({_QUOTES}[\t\r\n])", r"\1"),
+    (rf"(^|[;\t\r\n])'({_QUOTES}{_SIGN})", r"\1\2"),
+)
+_UNESCAPES = [(re.compile(pattern), replacement) for pattern, replacement in UNESCAPES]
 
 
-def header(names: Sequence[str]) -> list[str]:
-    """The header of failed-rows.csv. names: the columns of the uploaded file."""
-    return [*names, *TRACKING_COLUMNS]
+def header(names: Sequence[str], *, raw: bool = False) -> list[str]:
+    """The header of failed-rows.csv. names: the columns of the uploaded file. raw: without escapes."""
+    return [*(names if raw else map(escape_formula, names)), *TRACKING_COLUMNS]
 
 
-def record(row: FailedRow, upload_id: int, width: int) -> list[str]:
-    """A failed row as a record of failed-rows.csv. width: number of columns in the uploaded file.
+def record(row: FailedRow, upload_id: int, width: int, *, raw: bool = False) -> list[str]:
+    """A failed row as a record of failed-rows.csv. width: number of columns in the uploaded file. raw: without escapes.
 
     Surplus cells would shift the tracking columns, so `_error` quotes them instead.
     """
     surplus = row.cells[width:]
     error = row.sentence + (f"; surplus cells: {', '.join(surplus)}" if surplus else "")
-    cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
-    return [*map(escape_formula, cells), str(upload_id), str(row.row_number), escape_formula(error)]
+    cells = [*row.cells[:width], *[""] * (width - len(row.cells)), str(upload_id), str(row.row_number), error]
+    return cells if raw else [escape_formula(cell) for cell in cells]
 
 
 def count_tracking_columns(header: Sequence[str]) -> int:
@@ -46,7 +57,9 @@ def count_tracking_columns(header: Sequence[str]) -> int:
 
 
 def without_tracking_columns(header: Sequence[str]) -> list[str]:
-    return list(header[: len(header) - count_tracking_columns(header)])
+    """The columns of the uploaded file; those of any other file as they are."""
+    count = count_tracking_columns(header)
+    return [unescape_formula(name) for name in header[: len(header) - count]] if count else list(header)
 
 
 def parent_of(record: Sequence[str]) -> int | None:
@@ -56,10 +69,16 @@ def parent_of(record: Sequence[str]) -> int | None:
 
 
 def escape_formula(cell: str) -> str:
-    """The cell, escaped if a spreadsheet would run it as a formula. A signed number stays as it is."""
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+    """The cell, escaped at each place that a spreadsheet would run as a formula. Signed numbers stay as they are."""
+    if not cell or not (cell[0] in _FIRST or any(separator in cell for separator in _SEPARATORS)):
+        return cell  # nearly all cells; searching a long one with a pattern would take a thousand times as long
+    if _NUMBERS.fullmatch(cell):
+        return cell
+    return _SPACED.sub(r"'\1", _FORMULA.sub(r"\1'\2", cell))
 
 
 def unescape_formula(cell: str) -> str:
     """The opposite of `escape_formula`."""
-    return _ESCAPED.sub(UNESCAPED, cell)
+    for pattern, replacement in _UNESCAPES:
+        cell = pattern.sub(replacement, cell)
+    return cell

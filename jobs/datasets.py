@@ -14,6 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jobs import row_reader
+from jobs.corrections import unescape_formula
 from jobs.database import utc_now
 from jobs.errors import (
     DatasetExistsError,
@@ -196,9 +198,12 @@ def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 
 
-def all_with_row_counts(connection: sa.Connection) -> list[tuple[Dataset, int]]:
-    """All datasets in the order of their names, each with its number of rows."""
-    found = [_from_row(row) for row in connection.execute(sa.select(datasets).order_by(datasets.c.name))]
+def all_with_row_counts(
+    connection: sa.Connection, *, after: str = "", limit: int | None = None
+) -> list[tuple[Dataset, int]]:
+    """The datasets after a name in the order of their names, each with its number of rows. limit: None for all."""
+    statement = sa.select(datasets).where(datasets.c.name > after).order_by(datasets.c.name).limit(limit)
+    found = [_from_row(row) for row in connection.execute(statement)]
     return [(dataset, row_count(connection, dataset)) for dataset in found]
 
 
@@ -250,7 +255,8 @@ def match(schema: TableSchema, header: Sequence[str]) -> Match:
 
 
 def _normalize(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name.casefold())
+    """Also of a name that a downloaded header escapes."""
+    return re.sub(r"[\s_-]+", "", unescape_formula(name).casefold())
 
 
 def matching(connection: sa.Connection, header: Sequence[str]) -> str | None:
@@ -292,32 +298,58 @@ class Row:
     row_number: int
     cells: list[str]
 
+    @property
+    def length(self) -> int:
+        """Characters of its cells."""
+        return sum(map(len, self.cells))
 
-def rows_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> list[Row]:
+
+def rows_after(
+    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int, enough: int | None = None
+) -> list[Row]:
     """Rows after a position (None: from the first), in the order of the table's key.
+
+    enough: characters of cells; the list ends with the row that reaches them, if not before.
 
     Raises InvalidPositionError for a position that does not fit the dataset's key.
     """
-    return _rows(connection, dataset, position, limit, backwards=False)
+    return _rows(connection, dataset, position, limit, enough, backwards=False)
 
 
 def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
     """The last rows before a position, in order. Raises InvalidPositionError."""
-    return _rows(connection, dataset, position, limit, backwards=True)[::-1]
+    return _rows(connection, dataset, position, limit, None, backwards=True)[::-1]
 
 
 def _rows(
-    connection: sa.Connection, dataset: Dataset, position: Position | None, limit: int, *, backwards: bool
+    connection: sa.Connection,
+    dataset: Dataset,
+    position: Position | None,
+    limit: int,
+    enough: int | None,
+    *,
+    backwards: bool,
 ) -> list[Row]:
     table = dataset.table(connection.dialect)
-    values = [] if position is None else _typed(connection, table, position)
+    values = key_values(connection, table, position)
     statement = table.rows(beyond=bool(values), backwards=backwards)
-    key = [list(table.columns).index(name) for name in table.key]
-    return [_row(dataset, key, row) for row in run(connection, statement, *values, limit)]
+    key = table.key_places
+    found = row_reader.one_by_one(connection, statement, *values, limit)
+    return row_reader.until((_row(dataset, key, row) for row in found), lambda row: row.length, enough)
 
 
-def _typed(connection: sa.Connection, table: SqlTable, position: Position) -> list[Any]:
-    """The values of the position with the types of the key's columns. Raises InvalidPositionError."""
+def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:
+    """The row at a position. Raises InvalidPositionError."""
+    table = dataset.table(connection.dialect)
+    found = run(connection, table.row(), *key_values(connection, table, position)).one_or_none()
+    return None if found is None else _row(dataset, table.key_places, found)
+
+
+def key_values(connection: sa.Connection, table: SqlTable, position: Position | None) -> list[Any]:
+    """The values of the position with the types of the key's columns; none for no position. Raises
+    InvalidPositionError."""
+    if position is None:
+        return []
     if len(position) != len(table.key):
         raise InvalidPositionError
     kinds = [table.columns[name].dialect_impl(connection.dialect).python_type for name in table.key]

@@ -76,6 +76,13 @@ class DatasetNotFoundError(BulkUploadError):
         self.name = name
 
 
+class RowNotFoundError(BulkUploadError):
+    """There is no such row, or no longer."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such row. It may have been replaced since the page was loaded.")
+
+
 class DatasetExistsError(BulkUploadError):
     """The name is taken."""
 

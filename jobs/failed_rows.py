@@ -1,14 +1,23 @@
 """Failed rows with their original values and reasons, and the number of rows per reason."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
+from jobs import row_reader
+from jobs.excerpt import EXCERPT_LENGTH
 from jobs.tables import failed_rows, failure_counts
 
 #: Characters of a cell that a reason quotes.
 QUOTED = 60
+#: Cells and reasons of a row that an excerpt has.
+EXCERPT_CELLS, EXCERPT_REASONS = 50, 10
+#: Characters of the stored cells, and of the stored reasons, that an excerpt is made of. A row of a megabyte can have
+#: six times as many.
+EXCERPT_STORED = 1 << 16
 
 
 class Reason(NamedTuple):
@@ -31,8 +40,7 @@ class Reason(NamedTuple):
         return f"{column}{value}{self.rule}{f' ({self.detail})' if self.detail else ''}"
 
 
-@dataclass(frozen=True)
-class FailedRow:
+class FailedRow(NamedTuple):
     """A row that was not imported, from the validator to the page.
 
     row_number: the first row below the header is 1. cells: the original values. reasons: each rule that the row breaks.
@@ -41,6 +49,45 @@ class FailedRow:
     row_number: int
     cells: list[str]
     reasons: list[Reason]
+
+    @property
+    def sentence(self) -> str:
+        return "; ".join(reason.sentence for reason in self.reasons)
+
+    @property
+    def length(self) -> int:
+        """Characters of its cells."""
+        return sum(map(len, self.cells))
+
+
+@dataclass(frozen=True)
+class FailedRowExcerpt:
+    """A failed row as pages show it.
+
+    cells: the first ones; one that is longer than EXCERPT_LENGTH has one character more. reasons: the first ones.
+    more_cells, more_reasons: how many follow; None if that is unknown.
+    """
+
+    row_number: int
+    cells: list[str]
+    more_cells: int | None
+    reasons: list[Reason]
+    more_reasons: int | None
+
+    @classmethod
+    def from_stored(cls, row_number: int, cells: str, reasons: str) -> Self:
+        """cells, reasons: the beginning of the stored JSON."""
+        found, reasons_found = _beginning(cells), _beginning(reasons)
+        return cls(
+            row_number,
+            [cell[: EXCERPT_LENGTH + 1] for cell in found[:EXCERPT_CELLS]],
+            None if len(cells) == EXCERPT_STORED else max(0, len(found) - EXCERPT_CELLS),
+            [
+                Reason(*(part and part[: EXCERPT_LENGTH + 1] for part in each))
+                for each in reasons_found[:EXCERPT_REASONS]
+            ],
+            None if len(reasons) == EXCERPT_STORED else max(0, len(reasons_found) - EXCERPT_REASONS),
+        )
 
     @property
     def sentence(self) -> str:
@@ -61,16 +108,78 @@ def delete_all(connection: sa.Connection, upload_id: int) -> None:
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
 
 
-def rows(connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int) -> list[FailedRow]:
-    """Stored failed rows after a row number, in order."""
-    statement = sa.select(failed_rows).where(failed_rows.c.upload_id == upload_id, failed_rows.c.row_number > after)
-    found = connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit))
-    return [FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons]) for row in found]
+def rows(
+    connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int, enough: int | None = None
+) -> list[FailedRow]:
+    """Stored failed rows after a row number, in order. enough: characters of cells; the list ends with the row that
+    reaches them, if not before."""
+    statement = _of(upload_id).where(failed_rows.c.row_number > after).order_by(failed_rows.c.row_number).limit(limit)
+    found = map(_row, row_reader.one_by_one(connection, statement))
+    return row_reader.until(found, lambda row: row.length, enough)
+
+
+def find(connection: sa.Connection, upload_id: int, row_number: int) -> FailedRow | None:
+    """One stored failed row."""
+    found = connection.execute(_of(upload_id).where(failed_rows.c.row_number == row_number)).one_or_none()
+    return None if found is None else _row(found)
+
+
+def _of(upload_id: int) -> sa.Select[Any]:
+    columns = failed_rows.c
+    return sa.select(columns.row_number, columns.cells, columns.reasons).where(columns.upload_id == upload_id)
+
+
+def _row(row: sa.Row[Any]) -> FailedRow:
+    return FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons])
+
+
+def excerpts(connection: sa.Connection, upload_id: int, *, limit: int) -> list[FailedRowExcerpt]:
+    """The first stored failed rows, each from the beginning of what is stored."""
+    columns = failed_rows.c
+    beginnings = (
+        sa.func.substr(sa.cast(column, sa.Text), 1, EXCERPT_STORED, type_=sa.Text())
+        for column in (columns.cells, columns.reasons)
+    )
+    statement = sa.select(columns.row_number, *beginnings).where(columns.upload_id == upload_id)
+    found = connection.execute(statement.order_by(columns.row_number).limit(limit))
+    return [FailedRowExcerpt.from_stored(*row) for row in found]
+
+
+def _beginning(text: str) -> list[Any]:
+    """The elements of a JSON array whose end may be missing: the complete ones, and what there is of the next one."""
+    found: list[Any] = []
+    place = 1
+    while place < len(text) and text[place] != "]":
+        try:
+            element, place = _DECODER.raw_decode(text, place)
+        except ValueError:
+            if text[place] == "[":
+                found.append(_beginning(text[place:]))
+            elif text[place] == '"' and len(cut := _beginning_of_string(text[place:])) > EXCERPT_LENGTH:
+                found.append(cut)
+            break
+        found.append(element)
+        place += len(", ")
+    return found
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _beginning_of_string(text: str) -> str:
+    """The first characters of a JSON string whose end is missing."""
+    text = text[: 12 * (EXCERPT_LENGTH + 2)]  # a character has at most 12: two escapes
+    for end in range(len(text), 0, -1):
+        with suppress(ValueError):  # the end of the text may cut an escape
+            return str(json.loads(f'{text[:end]}"'))
+    return ""
 
 
 def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> list[FailureCount]:
-    """The number of rows per reason, the most frequent first."""
-    statement = sa.select(failure_counts).where(failure_counts.c.upload_id == upload_id)
+    """The number of rows per reason, the most frequent first; of a long rule, its beginning."""
+    rule = sa.func.substr(failure_counts.c.rule, 1, EXCERPT_LENGTH + 1, type_=sa.Text()).label("rule")
+    statement = sa.select(failure_counts.c.column, rule, failure_counts.c.rows)
+    statement = statement.where(failure_counts.c.upload_id == upload_id)
     order = (failure_counts.c.rows.desc(), failure_counts.c.rule, failure_counts.c.column)
     found = connection.execute(statement.order_by(*order).limit(limit))
     return [FailureCount(row.column or None, row.rule, row.rows) for row in found]

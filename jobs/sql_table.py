@@ -54,6 +54,12 @@ class SqlTable:
         self._unique = unique
         self._parameter = "?" if self.is_sqlite else "%s"
 
+    @property
+    def key_places(self) -> list[int]:
+        """The places of the key's columns among all columns, from 0."""
+        places = {name: place for place, name in enumerate(self.columns)}
+        return [places[name] for name in self.key]
+
     def creation(self, *, temporary: bool = False) -> str:
         """temporary: only for this connection, and emptied by each commit on PostgreSQL."""
         parts = [f"{self._quoted(name)} {self._type(name)}{self._not_null(name)}" for name in self.columns]
@@ -98,16 +104,38 @@ class SqlTable:
 
     def rows(self, *, beyond: bool, backwards: bool) -> str:
         """A page of rows in the order of the key. Parameters: the key's values if `beyond`, and the number of rows."""
+        return self._page(self._list(self.columns), beyond=beyond, backwards=backwards)
+
+    def excerpts(self, columns: Sequence[str], *, key_length: int, length: int, beyond: bool, backwards: bool) -> str:
+        """As `rows`, but upload, row number, the key and some columns; of texts only so many characters."""
+        origin = [self._quoted(name) for name in OWN_COLUMNS]
+        key = [self._beginning(name, key_length) for name in self.key]
+        cells = [self._beginning(name, length) for name in columns]
+        return self._page(", ".join([*origin, *key, *cells]), beyond=beyond, backwards=backwards)
+
+    def row(self) -> str:
+        """The row with a certain key. Parameters: the key's values."""
+        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+
+    def key_of_origin(self) -> str:
+        """The key of the row that came from a certain row of a file. Parameters: upload and row number."""
+        where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in OWN_COLUMNS)
+        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
+
+    def _page(self, what: str, *, beyond: bool, backwards: bool) -> str:
         direction = " DESC" if backwards else ""
         order = ", ".join(f"{self._quoted(name)}{direction}" for name in self.key)
-        where = ""
-        if beyond:
-            values = ", ".join(self._typed_parameter(name) for name in self.key)
-            where = f" WHERE ({self._list(self.key)}) {'<' if backwards else '>'} ({values})"
-        return (
-            f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)}{where}"
-            f" ORDER BY {order} LIMIT {self._parameter}"
-        )
+        where = f" WHERE {self._compared('<' if backwards else '>')}" if beyond else ""
+        return f"SELECT {what} FROM {self._quoted(self.name)}{where} ORDER BY {order} LIMIT {self._parameter}"
+
+    def _compared(self, operator: str) -> str:
+        """The key compared with parameters."""
+        values = ", ".join(self._typed_parameter(name) for name in self.key)
+        return f"({self._list(self.key)}) {operator} ({values})"
+
+    def _beginning(self, name: str, length: int) -> str:
+        is_text = isinstance(self.columns[name].dialect_impl(self._dialect), sa.Text)
+        return f"substr({self._quoted(name)}, 1, {length:d})" if is_text else self._quoted(name)
 
     def collisions(self, staged: "SqlTable", same: Sequence[str], *, upload_id: int, key: Sequence[str] = ()) -> str:
         """The rows of `staged` that have the same values as another row here: row number, and the other row's upload

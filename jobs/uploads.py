@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from jobs import failed_rows
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
@@ -24,6 +25,9 @@ from jobs.tables import uploads
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 #: Times a worker may cut the import of a file before the upload fails: the first could be due to a busy machine.
 MAX_CUTS = 2
+
+#: Characters of the longest error that is kept of an import: it may quote names from the file.
+LONGEST_ERROR = 4_000
 
 
 class Status(StrEnum):
@@ -294,7 +298,7 @@ def begin(
         bytes_total=bytes_total,
         header=header,
         parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
-        notes=notes,
+        notes=notes_excerpt(notes),
         counting_since=utc_now(),
     )
 
@@ -325,7 +329,7 @@ def complete(connection: sa.Connection, claim: Claim) -> Upload:
 
 def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _change_claimed(connection, FAIL, claim, **_ENDED, error=error)
+    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR))
 
 
 def hand_back(

@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from jobs.excerpt import excerpt
+
 
 def _folder(name: str) -> Path:
     """A folder that is inside this package in the wheel, and beside it in the source tree."""
@@ -34,7 +36,7 @@ class Templates:
             if path.is_file()
         }
         self._environment.globals["static"] = lambda path: f"/static/{path}?v={versions[path]}"
-        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration}
+        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration, "excerpt": excerpt}
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(context)

@@ -14,14 +14,21 @@ from webapp.errors import ServerBusyError
 
 T = TypeVar("T")
 
+#: Threads for what has no `ThreadLimit`: large pages, which need a CPU each, and work in the background.
+OTHER_THREADS = 16
+
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread and return its result. A cancelled caller still waits for the thread to end, because what
     the thread uses may be closed next.
 
-    The number of these threads has no limit: callers run one at a time, or through a `ThreadLimit`.
+    For work that waits for nothing that many requests wait for. It waits for one of OTHER_THREADS, as long as it takes.
     """
-    task = asyncio.ensure_future(anyio.to_thread.run_sync(work, limiter=_unlimited.current()))
+    return await _in_thread(work, _others.current())
+
+
+async def _in_thread(work: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
+    task = asyncio.ensure_future(anyio.to_thread.run_sync(work, limiter=limiter))
     with anyio.CancelScope(shield=True):  # or anyio would cancel the caller again and again until the thread ends
         try:
             await asyncio.wait({task})
@@ -49,6 +56,8 @@ class _LimiterOfLoop:
             return limiter
 
 
+_others = _LimiterOfLoop("others", OTHER_THREADS)
+#: For work that has a thread already.
 _unlimited = _LimiterOfLoop("unlimited", math.inf)
 
 
@@ -69,7 +78,7 @@ class ThreadLimit:
         except anyio.WouldBlock:
             await self._wait(limiter, borrower)
         try:
-            return await in_thread(work)
+            return await _in_thread(work, _unlimited.current())
         finally:
             limiter.release_on_behalf_of(borrower)
 

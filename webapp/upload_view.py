@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.failed_rows import FailedRow, FailureCount
+from jobs.excerpt import excerpt, notes_excerpt
+from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.queue import QueueStatus
 from jobs.uploads import Status, Upload
+from webapp.cells import Cell, fitting
 from webapp.templating import duration
+
+#: Characters of an error, and of the reasons of a failed row.
+ERROR_LENGTH, REASONS_LENGTH = 2_000, 600
+#: Bytes of HTML for the cells of one failed row: 20 such rows take less than half of a megabyte.
+FAILED_ROW_BYTES = 20_000
+#: Bytes of HTML for cells above which a page is rendered in a thread: it takes more than a millisecond.
+LARGE_BYTES = 50_000
 
 _LABELS = {
     Status.PENDING: ("Pending", "pending"),
@@ -27,19 +36,32 @@ class UploadView:
         self,
         upload: Upload,
         queue_status: QueueStatus,
-        failed_sample: Sequence[FailedRow] = (),
+        failed_sample: Sequence[FailedRowExcerpt] = (),
         failure_counts: Sequence[FailureCount] = (),
     ) -> None:
         self._upload = upload
         self.failure_counts = failure_counts
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
-        self.failed_sample = failed_sample
+        self.failed_sample = [FailedRowView(upload, row) for row in failed_sample]
         self.label, self.tone = _LABELS[upload.status]
         if upload.status is Status.COMPLETED and upload.rows_failed:
             self.label, self.tone = "Completed with failed rows", "warn"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._upload, name)
+
+    @property
+    def error(self) -> str | None:
+        return self._upload.error and excerpt(self._upload.error, ERROR_LENGTH)
+
+    @property
+    def notes(self) -> list[str]:
+        return notes_excerpt(self._upload.notes)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its page takes long to render."""
+        return sum(row.html_bytes for row in self.failed_sample) > LARGE_BYTES
 
     @property
     def is_terminal(self) -> bool:
@@ -98,6 +120,31 @@ class UploadView:
         if upload.started_at is None:
             return None
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
+
+
+class FailedRowView:
+    """A failed row, with as many of its cells as a page has room for. url: of the whole row."""
+
+    def __init__(self, upload: Upload, row: FailedRowExcerpt) -> None:
+        self.row_number = row.row_number
+        self.url = f"/uploads/{upload.id}/failed-rows/{row.row_number}"
+        self.reasons = excerpt(row.sentence, REASONS_LENGTH)
+        self.more_reasons = _more(row.more_reasons, 0)
+        names = [*(upload.header or []), *[""] * len(row.cells)]
+        cells = (Cell.of(text, name, self.url) for text, name in zip(row.cells, names, strict=False))
+        self.cells = fitting(cells, FAILED_ROW_BYTES)
+        self.more_cells = _more(row.more_cells, len(row.cells) - len(self.cells))
+
+    @property
+    def html_bytes(self) -> int:
+        return sum(cell.html_bytes for cell in self.cells)
+
+
+def _more(following: int | None, left_out: int) -> str:
+    """For people: how many are not shown; "" if there are none. following: None if it is unknown."""
+    if following is None:
+        return "and more"
+    return f"and {following + left_out:,} more" if following + left_out else ""
 
 
 def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str | None]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from jobs.errors import UnreadableFileError
 from jobs.import_options import UTF_8, codec_of
+from jobs.pipeline.long_call import run_with_ticks, seconds_for
 
 #: Bytes that are validated or transcoded at once: about 20 ms of work.
 CHUNK_BYTES = 4 << 20
@@ -28,6 +29,8 @@ CHUNK_BYTES = 4 << 20
 HEAD_BYTES = 1 << 16
 #: Bytes of lines in the sample that is used to detect encodings other than UTF-8.
 SAMPLE_BYTES = 1 << 17
+#: Bytes that the sample may have with a line of each chunk, however many chunks there are.
+MAX_SAMPLE_BYTES = 1 << 20
 #: Bytes of a line that the sample keeps, before its first non-ASCII byte and from there on.
 LINE_BYTES = 1 << 12
 #: Non-ASCII sequences that are decoded as UTF-8 one by one if a chunk is invalid: about 0.1 s of work.
@@ -49,7 +52,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
-_WIDE = ("utf-16", "utf-32")
+#: Encodings whose code unit has several bytes: how many.
+_WIDE = {"utf-16": 2, "utf-32": 4}
 
 _WESTERN = {
     "German": "äöüß",
@@ -114,6 +118,9 @@ _SEQUENCE = re.compile(rb"[\x80-\xff]+")
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_END = re.compile(rb"[\r\n]")
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\v\f\r"})
+_ANOTHER = "Upload it again with another encoding, or leave the encoding out, so that it is detected."
+#: Half of a character in UTF-16, except those that stand for a byte.
+_LONE_SURROGATE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\ufffd]")
 
 #: A progress callback. It may raise an exception to stop the work.
@@ -133,10 +140,25 @@ def display_name(codec: str) -> str:
     return _DISPLAY_NAMES.get(codec, codec.upper())
 
 
-def chosen(name: str) -> Encoding:
-    """The encoding that the sender chose."""
+def chosen(name: str, head: bytes) -> Encoding:
+    """The encoding that the sender chose. head: the beginning of the file. Raises UnreadableFileError if it cannot be.
+
+    Every table contains line ends or delimiters, which have NUL bytes in UTF-16 and UTF-32.
+    """
     codec = codec_of(name)
-    return Encoding(codec, f"Read as {display_name(codec)}, as chosen.")
+    note = f"Read as {display_name(codec)}, as chosen."
+    if not codec.startswith(tuple(_WIDE)):
+        return Encoding(codec, note)
+    marked = next((found for mark, found, _ in _BOMS if head.startswith(mark)), None)
+    if marked is None and codec in _WIDE:  # which Python decodes only behind a mark
+        width = _WIDE[codec]
+        big = head[::width].count(0) > head[width - 1 :: width].count(0)
+        codec = f"{codec}-{'be' if big else 'le'}"
+    if not codec.startswith(marked or codec) or b"\0" not in head or not _reads_as_text(head, codec):
+        raise UnreadableFileError(
+            f"The file is not {display_name(codec_of(name))}, the encoding that was chosen. {_ANOTHER}"
+        )
+    return Encoding(codec, note)
 
 
 def detect(path: Path, tick: Tick) -> Encoding:
@@ -155,7 +177,7 @@ def detect(path: Path, tick: Tick) -> Encoding:
         for chunk in _chunks(file):
             evidence.see(chunk)
             tick()
-    return evidence.verdict()
+    return run_with_ticks(evidence.verdict, tick, seconds=seconds_for(evidence.size))
 
 
 def transcode(source: BinaryIO, target: BinaryIO, codec: str, tick: Tick) -> None:
@@ -164,12 +186,23 @@ def transcode(source: BinaryIO, target: BinaryIO, codec: str, tick: Tick) -> Non
     Bytes that are invalid in the encoding are written unchanged if they cannot become valid UTF-8, else as 0xFF. The
     reader then fails the rows with such bytes, and no others, and its reasons name the positions.
     """
-    errors = _KEEP_WHOLE if codec.startswith(_WIDE) else _KEEP_BYTE
+    errors = _KEEP_WHOLE if codec.startswith(tuple(_WIDE)) else _KEEP_BYTE
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    while chunk := source.read(CHUNK_BYTES):
-        target.write(decoder.decode(chunk).encode("utf-8", "surrogateescape"))
-        tick()
-    target.write(decoder.decode(b"", final=True).encode("utf-8", "surrogateescape"))
+    try:
+        while chunk := source.read(CHUNK_BYTES):
+            target.write(_encoded(decoder.decode(chunk)))
+            tick()
+        target.write(_encoded(decoder.decode(b"", final=True)))
+    except UnicodeError as error:  # not about a byte: those are handled
+        raise UnreadableFileError(f"The file cannot be read as {display_name(codec)} ({error}). {_ANOTHER}") from error
+
+
+def _encoded(text: str) -> bytes:
+    """A text as UTF-8. Surrogates that a codec lets through, as UTF-7 does, become 0xFF like other invalid bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\udcff", text).encode("utf-8", "surrogateescape")
 
 
 def _keep_byte(error: UnicodeError) -> tuple[str, int]:
@@ -281,6 +314,7 @@ class _Evidence:
 
     valid, invalid: non-ASCII sequences that are UTF-8 or not. Whole sequences are valid by accident less often than
     single characters: many characters of East Asian encodings are also valid UTF-8. tried: sequences that were decoded.
+    kept: bytes in the sample.
     """
 
     size: int
@@ -288,6 +322,7 @@ class _Evidence:
     invalid: int = 0
     tried: int = 0
     sample: list[bytes] = field(default_factory=list)
+    kept: int = 0
 
     def see(self, chunk: bytes) -> None:
         if chunk.isascii():
@@ -309,12 +344,13 @@ class _Evidence:
     def _keep_lines(self, chunk: bytes) -> None:
         """Add lines to the sample: the chunk's share of SAMPLE_BYTES, but at least one line."""
         room, end = SAMPLE_BYTES * len(chunk) // (self.size or 1), 0
-        while room >= 0 and (beyond := _NON_ASCII.search(chunk, end)):
+        while room >= 0 and self.kept < MAX_SAMPLE_BYTES and (beyond := _NON_ASCII.search(chunk, end)):
             middle = beyond.start()
             before = _LINE_END.split(chunk[max(end, middle - LINE_BYTES) : middle])[-1]
             behind = _LINE_END.split(chunk[middle : middle + LINE_BYTES], maxsplit=1)[0]
             self.sample.append(before + behind)
             room -= len(self.sample[-1])
+            self.kept += len(self.sample[-1])
             end = middle + len(behind)
 
     def verdict(self) -> Encoding:

@@ -326,8 +326,10 @@ def _exact(exact: Records, table: PreparedTable, start: int, row: int, size: int
 
 
 def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of a file of corrected rows without the apostrophe that escapes formulas."""
-    return pc.replace_substring_regex(column, corrections.ESCAPED, corrections.UNESCAPED)
+    """Cells of a file of corrected rows without the apostrophes that escape formulas."""
+    for pattern, replacement in corrections.UNESCAPES:
+        column = pc.replace_substring_regex(column, pattern, replacement)
+    return column
 
 
 def _shown(cell: str) -> str:
@@ -359,7 +361,7 @@ def _chunk(
         numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
     if table.tracking_columns:
         parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
-        failed = [replace(row, cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
+        failed = [row._replace(cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
     return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)

@@ -29,6 +29,7 @@ from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
+from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
@@ -253,7 +254,8 @@ class _Preparation:
             above, notes = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
-                problems = _write(part.file, book.rows(above=above, timed=shape.timed), shape)
+                rows = book.rows(above=above, timed=shape.timed)
+                problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
         return self.spool.save(TextFile(self.spool.path, [*book.notes, *notes], ",", 1, problems))
 
@@ -263,9 +265,10 @@ class _Preparation:
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:
-            check_is_text(file.read(encoding.HEAD_BYTES))
+            head = file.read(encoding.HEAD_BYTES)
+        check_is_text(head)
         if self.options.encoding is not None:
-            return encoding.chosen(self.options.encoding)
+            return encoding.chosen(self.options.encoding, head)
         return encoding.detect(path, self.tick)
 
     def _transcode(self, path: Path, codec: str) -> None:
@@ -402,17 +405,24 @@ def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
         last = row.number
 
 
-def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape) -> KnownProblems:
-    """Write a table as CSV. rows: the header row first. Returns the known problems of its cells."""
+def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape, check: Callable[[int], None]) -> KnownProblems:
+    """Write a table as CSV. rows: the header row first. Returns the known problems of its cells.
+
+    check: called with the bytes written so far: many cells may refer to one long text.
+    """
     problems: KnownProblems = {}
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
-    width = 0
+    width = found = 0
     for number, row in enumerate(rows):
         cells = row.cells[shape.first :]
         width = width or max(len(cells), shape.width - shape.first)
         writer.writerow(cells + [""] * (width - len(cells)))
         if number and row.problems:
             problems[number] = [(column - shape.first, each.reason) for column, each in sorted(row.problems.items())]
+            found += len(row.problems)
+            if found > MAX_PROBLEMS:
+                raise too_many_problems()
+        check(file.tell())
     text.detach()
     return problems

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import python_calamine
 
@@ -41,10 +41,11 @@ LARGE_PACKED, LARGE_SHEET = 60 << 20, 400 << 20
 LARGE_AREA = 10_000_000
 #: Bytes of the shared strings beyond which a worksheet is read row by row: calamine takes up to 4.4 for each.
 LARGE_STRINGS = 100 << 20
-#: Bytes that the shared strings of all cells may take in calamine, which copies each string for each cell.
-LARGE_COPIES = 256 << 20
-#: Rows that are taken at once, and the seconds after which a batch ends early.
-BATCH_ROWS, BATCH_SECONDS = 1_000, 0.2
+#: Bytes that the shared strings of all cells may take in calamine, which copies each string for each cell. One row may
+#: hold all of them, and writing it takes four times as much.
+LARGE_COPIES = 128 << 20
+#: Seconds between two progress callbacks while rows are taken.
+TICK_SECONDS = 0.2
 #: A column without a name counts if at least one of this many rows has a cell in it.
 ROWS_A_COLUMN = 100
 #: Position beyond which a column without a name never counts.
@@ -54,7 +55,6 @@ NAMED_SHEETS = 10
 
 #: A progress callback. It may raise an exception to stop the work.
 Tick = Callable[[], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Workbook:
         return Shape(first, _usual_width(widths), frozenset(timed))
 
     def _rows(self, above: int) -> Iterator[SheetRow]:
-        return (row for row in _in_batches(self._source.rows(), self._tick) if row[0] > above)
+        return (row for row in _with_ticks(self._source.rows(), self._tick) if row[0] > above)
 
 
 def _opened(path: Path) -> ZipArchive:
@@ -296,20 +296,14 @@ def _load(path: Path, size: int, problems: dict[int, dict[int, Problem]], tick: 
     return loaded
 
 
-def _in_batches(rows: Iterable[T], tick: Tick) -> Iterator[T]:
-    """The same rows, with ticks."""
-    rows = iter(rows)
-    while True:
-        batch: list[T] = []
-        until = monotonic() + BATCH_SECONDS
-        for row in rows:
-            batch.append(row)
-            if len(batch) == BATCH_ROWS or monotonic() > until:
-                break
-        if not batch:
-            return
-        tick()
-        yield from batch
+def _with_ticks(rows: Iterable[SheetRow], tick: Tick) -> Iterator[SheetRow]:
+    """The same rows. Ticks while they are taken, however much is done with each."""
+    then = monotonic()
+    for row in rows:
+        yield row
+        if (now := monotonic()) - then > TICK_SECONDS:
+            then = now
+            tick()
 
 
 def _has_time(value: Value) -> bool:

@@ -1,5 +1,7 @@
 """Writing and recognising failed-rows.csv."""
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -19,13 +21,32 @@ from jobs.failed_rows import FailedRow, Reason
         ("-2+3", "'-2+3"),
         ("-", "'-"),
         ("@SUM(1)", "'@SUM(1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\n=1", "'\n'=1"),
+        ("\tx", "'\tx"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1\uff0b1", "'\uff0b1\uff0b1"),
+        ("\uff0d1\uff0b1", "'\uff0d1\uff0b1"),
+        ("\uff20SUM(1)", "'\uff20SUM(1)"),
+        ('"=1', "'\"=1"),
+        ("x;=1", "x;'=1"),
+        ("x;=1;@a;-b", "x;'=1;'@a;'-b"),
+        ('x;"=1;y', "x;'\"=1;y"),
+        ("x;'=1", "x;''=1"),
+        ("x\n=1", "x\n'=1"),
+        ("x\r\n+a", "x\r\n'+a"),
+        ("x\t\uff1d1", "x\t'\uff1d1"),
+        ("-5;x", "'-5;x"),
+        ("-5\n*1", "'-5\n*1"),
         ("'=1", "''=1"),
         ("''=1", "'''=1"),
         ("-5", "-5"),
         ("+5", "+5"),
         ("-1.234,56", "-1.234,56"),
+        ("1;-2;+3,5", "1;-2;+3,5"),
+        ("x;y", "x;y"),
+        ("x, =1", "x, =1"),
         ("", ""),
         ("a=b", "a=b"),
         (" =1", " =1"),
@@ -38,13 +59,32 @@ def test_cells_that_a_spreadsheet_would_run_are_escaped(cell: str, expected: str
     assert corrections.escape_formula(cell) == expected
 
 
-@given(st.text(alphabet="'=+-@\t\r1.a ", max_size=6))
+def unescaped_by_arrow(cell: str) -> str:
+    column = pa.array([cell])
+    for pattern, replacement in corrections.UNESCAPES:
+        column = pc.replace_substring_regex(column, pattern, replacement)
+    [found] = column.to_pylist()
+    return str(found)
+
+
+#: Texts that consist mainly of what escaping looks at, and any text.
+CELLS = st.text(alphabet="'\"=+-@\uff1d\uff20\t\r\n;1.a ", max_size=9) | st.text(max_size=20)
+
+
+@given(CELLS)
 def test_python_and_arrow_unescape_every_escaped_cell(cell: str) -> None:
     escaped = corrections.escape_formula(cell)
-    by_arrow = pc.replace_substring_regex(pa.array([escaped]), corrections.ESCAPED, corrections.UNESCAPED)
 
     assert corrections.unescape_formula(escaped) == cell
-    assert by_arrow.to_pylist() == [cell]
+    assert unescaped_by_arrow(escaped) == cell
+
+
+@given(CELLS)
+def test_no_part_of_an_escaped_cell_begins_a_formula(cell: str) -> None:
+    parts = re.split(r"[;\t\r\n]", corrections.escape_formula(cell))
+    unsafe = [part for part in parts if re.match('"*[\'"]*[=+@\uff1d\uff0b\uff0d\uff20-]', part) and part[0] != "'"]
+
+    assert unsafe == [] or re.fullmatch(r"[+-]?[0-9.,]+(;[+-]?[0-9.,]+)*", cell)
 
 
 def test_a_header_has_the_columns_of_the_file_and_the_tracking_columns() -> None:
@@ -55,6 +95,15 @@ def test_a_header_has_the_columns_of_the_file_and_the_tracking_columns() -> None
         3,
         ["id", "name"],
     )
+
+
+def test_the_columns_of_a_header_are_escaped_and_unescaped() -> None:
+    header = corrections.header(["=a", "b;=c", "'d"])
+
+    assert header[:3] == ["'=a", "b;'=c", "'d"]
+    assert corrections.without_tracking_columns(header) == ["=a", "b;=c", "'d"]
+    assert corrections.without_tracking_columns(header[:3]) == header[:3]
+    assert corrections.header(["=a"], raw=True)[0] == "=a"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +122,12 @@ def test_a_record_has_the_original_values_and_the_tracking_columns() -> None:
     row = FailedRow(12, ["x", "=1"], [Reason("a", "is wrong", "x")])
 
     assert corrections.record(row, 7, width=3) == ["x", "'=1", "", "7", "12", "a: “x” is wrong"]
+
+
+def test_a_raw_record_has_the_values_as_they_are() -> None:
+    row = FailedRow(12, ["=1"], [Reason("=a", "is wrong", "x")])
+
+    assert corrections.record(row, 7, width=1, raw=True) == ["=1", "7", "12", "=a: “x” is wrong"]
 
 
 def test_surplus_cells_are_quoted_in_the_reason() -> None:

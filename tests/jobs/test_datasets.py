@@ -273,6 +273,12 @@ def test_columns_match_by_name_then_by_case_and_spaces_then_by_alias(
     assert datasets.Match(sources, ignored) == datasets.match(schema, header)
 
 
+def test_a_column_matches_its_escaped_name() -> None:
+    schema = TableSchema.parse({"fields": [{"name": "=a", "constraints": {"required": True}}, {"name": "b;-c"}]})
+
+    assert datasets.match(schema, ["'=a", "b;'-c"]) == datasets.Match({"=a": "'=a", "b;-c": "b;'-c"}, [])
+
+
 def test_the_error_names_all_missing_columns_and_those_of_the_file() -> None:
     with pytest.raises(MissingColumnsError) as missing:
         datasets.match(fields("id*", "name", "born*"), ["Name", "city"])

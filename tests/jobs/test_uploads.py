@@ -19,6 +19,7 @@ from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.uploads import (
     ACTIVE,
+    LONGEST_ERROR,
     MAX_ATTEMPTS_WITHOUT_PROGRESS,
     MAX_CUTS,
     TERMINAL,
@@ -376,6 +377,15 @@ def attempted(connection: sa.Connection, upload: Upload, times: int, **how: bool
         assert handed_back is not None
         upload = handed_back
     return upload
+
+
+def test_texts_from_a_file_are_kept_in_bounded_length(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    upload = begun(connection, claim, notes=["x" * 100_000] * 1500)
+    failed = uploads.fail(connection, claim, "x" * 100_000)
+
+    assert (len(upload.notes), max(map(len, upload.notes))) == (20, 500)
+    assert failed.error == "x" * LONGEST_ERROR + "…"
 
 
 @pytest.mark.parametrize("expired", [False, True])

@@ -217,7 +217,7 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
     failed = [FailedRow(n, cells, [Reason(header[0], "is wrong", cells[0])]) for n, cells in enumerate(rows, start=5)]
     lines = [corrections.header(header), *(corrections.record(row, 77, len(header)) for row in failed)]
     path = tmp_path_factory.getbasetemp() / "failed-rows.csv"
-    path.write_bytes((downloads.BOM + downloads._lines(lines)).encode())
+    path.write_bytes(downloads.BOM + downloads._lines(lines))
     prepared = reader.inspect(TextFile(path))
     chunks = list(reader.chunks(prepared, start=prepared.first_byte, row=1, chunk_bytes=256))
 
@@ -229,9 +229,9 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
 
 def download(desk: Desk, upload: Upload) -> list[list[str]]:
     """The file of failed rows, as a spreadsheet reads it."""
-    content = "".join(downloads._failed_rows(desk.database, upload))
+    content = b"".join(downloads._failed_rows(desk.database, upload, is_raw=False))
     assert content.startswith(downloads.BOM)
-    return list(csv.reader(io.StringIO(content.removeprefix(downloads.BOM), newline="")))
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
 def people(desk: Desk, name: str) -> str:

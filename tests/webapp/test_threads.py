@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from webapp.errors import ServerBusyError
-from webapp.threads import ThreadLimit, in_thread
+from webapp.threads import OTHER_THREADS, ThreadLimit, in_thread
 
 
 def test_the_work_runs_in_another_thread_and_its_result_is_returned() -> None:
@@ -86,6 +86,26 @@ def test_the_end_of_a_scope_of_anyio_waits_for_the_thread_once() -> None:
         return rounds
 
     assert asyncio.run(scene()) < 200
+
+
+def test_work_of_no_kind_has_a_limited_number_of_threads_too() -> None:
+    may_end = threading.Event()
+    used: set[int] = set()
+
+    def work() -> None:
+        used.add(threading.get_ident())
+        may_end.wait(30)
+
+    async def scene() -> None:
+        tasks = [asyncio.create_task(in_thread(work)) for _ in range(5 * OTHER_THREADS)]
+        while len(used) < OTHER_THREADS:
+            await asyncio.to_thread(lambda: None)
+        assert await ThreadLimit("another", 1, patience=30).run(lambda: len(used)) == OTHER_THREADS
+        may_end.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scene())
+    assert len(used) <= OTHER_THREADS + 1  # of which one may have served the other kind first
 
 
 def test_one_kind_of_work_does_not_wait_for_another() -> None:

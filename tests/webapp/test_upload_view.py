@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.failed_rows import FailedRow, FailureCount, Reason
+from jobs.failed_rows import FailedRow, FailedRowExcerpt, FailureCount, Reason
 from jobs.import_options import ImportOptions
 from jobs.queue import QueueStatus
 from jobs.uploads import Processor, Status, Upload
@@ -222,7 +222,8 @@ def test_text_from_a_file_is_escaped(template: str) -> None:
     upload = replace(
         PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1
     )
-    sample = [FailedRow(1, [evil, f"{evil} and longer than thirty characters"], [Reason(evil, evil, evil)])]
+    cells = [evil, f"{evil} and longer than thirty characters", evil * 99]
+    sample = [FailedRowExcerpt(1, cells, 4, [Reason(evil, evil, evil)], None)]
     view = UploadView(upload, IDLE, sample, [FailureCount(evil, evil, 1)])
     html = Templates().render(template, {"upload": view})
 

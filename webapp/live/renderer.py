@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sse_starlette import ServerSentEvent
 
 from jobs.events import Event
-from jobs.failed_rows import FailedRow, FailureCount
+from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.history import HistoryView
 from webapp.live.delivery.queue_monitor import QueueMonitor
@@ -35,7 +35,10 @@ class Renderer:
         self._pieces: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # least recently used first
 
     def view(
-        self, upload: Upload, failed_sample: Sequence[FailedRow] = (), failure_counts: Sequence[FailureCount] = ()
+        self,
+        upload: Upload,
+        failed_sample: Sequence[FailedRowExcerpt] = (),
+        failure_counts: Sequence[FailureCount] = (),
     ) -> UploadView:
         """The upload with everything that pages say about it."""
         return UploadView(upload, self._queue_monitor.status, failed_sample, failure_counts)

@@ -10,13 +10,14 @@ from jobs import failed_rows, uploads
 from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
-from jobs.failed_rows import FailedRow, FailureCount
+from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Upload
 from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer, message
 from webapp.live.single_flight import SingleFlight
+from webapp.threads import in_thread
 from webapp.upload_view import UploadView
 
 #: Failed rows that an upload's page shows.
@@ -97,16 +98,18 @@ class Snapshots:
 
     async def _read_progress(self, upload_id: int) -> tuple[Upload, str]:
         upload, view = await self.detail(upload_id)
+        if view.is_large:
+            return upload, await in_thread(lambda: self._renderer.progress(view))
         return upload, self._renderer.progress(view)
 
     async def detail(self, upload_id: int) -> tuple[Upload, UploadView]:
         """An upload, and everything that its page shows. Raises UploadNotFoundError. Not shared among callers."""
 
-        def query(connection: sa.Connection) -> tuple[Upload, list[FailedRow], list[FailureCount]]:
+        def query(connection: sa.Connection) -> tuple[Upload, list[FailedRowExcerpt], list[FailureCount]]:
             upload = uploads.get(connection, upload_id)
             if not upload.rows_failed:
                 return upload, [], []
-            sample = failed_rows.rows(connection, upload_id, limit=FAILED_SAMPLE)
+            sample = failed_rows.excerpts(connection, upload_id, limit=FAILED_SAMPLE)
             return upload, sample, failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
 
         upload, sample, counts = await read(self._database, query)

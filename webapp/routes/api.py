@@ -1,7 +1,8 @@
 """The JSON API, /api/v1, and the health checks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from jobs import corrections, datasets, disk, uploads
+from jobs import corrections, datasets, disk, row_excerpts, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
@@ -22,6 +23,8 @@ from webapp.routes import actions, row_position, upload_json
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
+#: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
+ROWS_BYTES = 9_500_000
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -39,12 +42,13 @@ async def create(request: AppRequest) -> Response:
 
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.from_query(request.query_params), _limit(request)
-    page = await read(
-        request.state["database"],
-        lambda connection: uploads.page(connection, view, limit=limit, cursor=view.cursor),
-    )
-    following = view.at(page.older).url("/api/v1/uploads", limit=str(limit)) if page.older else None
-    return _page([upload_json.as_json(upload) for upload in page.items], page.older, following)
+
+    def page(connection: sa.Connection) -> Response:
+        found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
+        following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
+        return _page([upload_json.as_json(upload) for upload in found.items], found.older, following)
+
+    return await read(request.state["database"], page)
 
 
 async def detail(request: AppRequest) -> Response:
@@ -62,39 +66,58 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
-    found = await read(request.state["database"], datasets.all_with_row_counts)
-    return _page([_dataset(dataset, rows) for dataset, rows in found], None, None)
+    def page(connection: sa.Connection) -> Response:
+        return _page([_dataset(*each) for each in datasets.all_with_row_counts(connection)], None, None)
+
+    return await read(request.state["database"], page)
 
 
 async def dataset(request: AppRequest) -> Response:
-    name = request.path_params["name"]
-    found, rows = await read(
-        request.state["database"], lambda connection: _with_rows(connection, datasets.get(connection, name))
-    )
-    return JSONResponse(_dataset(found, rows) | {"schema": found.schema.as_json()})
+    def detail(connection: sa.Connection) -> Response:
+        found = datasets.get(connection, request.path_params["name"])
+        return JSONResponse(_dataset(found, datasets.row_count(connection, found)) | {"schema": found.schema.as_json()})
+
+    return await read(request.state["database"], detail)
 
 
 async def rows(request: AppRequest) -> Response:
-    """Rows as lists of text in the order of `columns`, in the same form as in rows.csv."""
-    name, limit = request.path_params["name"], _limit(request)
-    after = row_position.parse(request.query_params, "cursor")
+    """Rows as lists of text in the order of `columns`, in the same form as in rows.csv.
 
-    def rows_after(connection: sa.Connection) -> tuple[Dataset, list[Row]]:
+    A page ends before its limit if its rows would have more than ROWS_BYTES.
+    """
+    name, limit = request.path_params["name"], _limit(request)
+
+    def page(connection: sa.Connection) -> Response:
         found = datasets.get(connection, name)
-        return found, datasets.rows_after(connection, found, after, limit=limit + 1)
+        after = row_position.locate(connection, found, request.query_params, "cursor")
+        # Characters are at most as many as the bytes of their JSON.
+        read_rows = datasets.rows_after(connection, found, after, limit=limit + 1, enough=ROWS_BYTES)
+        items = [_json(_row(row)) for row in read_rows]
+        shown = min(limit, _count_fitting(items))
+        has_more = shown < len(items) or sum(map(len, items)) > ROWS_BYTES
+        cursor = row_excerpts.address(read_rows[shown - 1]) if has_more else None
+        query = urlencode({"cursor": cursor or "", "limit": limit})
+        following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
+        parts = [b'{"columns":', _json(found.schema.names), b',"items":[', b",".join(items[:shown])]
+        parts += [b'],"cursor":', _json(cursor), b',"links":', _json({"next": following}), b"}"]
+        return Response(b"".join(parts), media_type="application/json")
 
     with row_position.reported_as("cursor"):
-        found, read_rows = await read(request.state["database"], rows_after)
-    shown = read_rows[:limit]
-    cursor = str(shown[-1].position) if len(read_rows) > limit else None
-    query = urlencode({"cursor": cursor or "", "limit": limit})
-    items = [{"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells} for row in shown]
-    following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
-    return _page(items, cursor, following, columns=found.schema.names)
+        return await read(request.state["database"], page)
 
 
-def _with_rows(connection: sa.Connection, found: Dataset) -> tuple[Dataset, int]:
-    return found, datasets.row_count(connection, found)
+def _row(row: Row) -> dict[str, Any]:
+    return {"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells}
+
+
+def _json(value: Any) -> bytes:
+    return bytes(JSONResponse(value).body)
+
+
+def _count_fitting(items: Sequence[Sized]) -> int:
+    """How many items a page of rows has room for: at least one."""
+    total = accumulate(map(len, items))
+    return max(1, sum(each <= ROWS_BYTES for each in total))
 
 
 async def match(request: AppRequest) -> Response:
@@ -130,9 +153,9 @@ def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
     }
 
 
-def _page(items: list[Any], cursor: int | str | None, following: str | None, **more: Any) -> Response:
+def _page(items: list[Any], cursor: int | None, following: str | None) -> Response:
     """A page of a list. cursor: of the next page, null on the last."""
-    return JSONResponse({**more, "items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
+    return JSONResponse({"items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
 
 
 def _limit(request: AppRequest) -> int:

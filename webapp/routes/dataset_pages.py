@@ -1,21 +1,43 @@
 """The HTML pages of datasets."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from jobs import datasets
+from jobs import datasets, row_excerpts
 from jobs.datasets import Dataset, Row
+from jobs.excerpt import excerpt
+from jobs.schema import SchemaField
+from webapp.cells import Cell
 from webapp.database_access import read
+from webapp.errors import InvalidQueryError
 from webapp.routes import row_position
 from webapp.state import AppRequest
+from webapp.threads import in_thread
 
-#: Rows on a page of a dataset.
+#: Rows on a page of a dataset, at most.
 ROWS_SHOWN = 50
+#: Columns on a page of a dataset. With the longest names and descriptions they take 450 kB.
+COLUMNS_SHOWN = 100
+#: Bytes of HTML for the rows, so that the page stays below 1 MB. One row always has room.
+ROWS_BYTES = 400_000
+#: Datasets on a page of their list.
+DATASETS_SHOWN = 500
 
 
 async def index(request: AppRequest) -> Response:
-    found = await read(request.state["database"], datasets.all_with_row_counts)
+    after = request.query_params.get("after", "").replace("\x00", "")
+
+    def query(connection: sa.Connection) -> list[tuple[Dataset, int]]:
+        return datasets.all_with_row_counts(connection, after=after, limit=DATASETS_SHOWN + 1)
+
+    found = await read(request.state["database"], query)
     listed = [
         {
             "name": dataset.name,
@@ -24,49 +46,115 @@ async def index(request: AppRequest) -> Response:
             "created_at": dataset.created_at,
             "upload_id": dataset.upload_id,
         }
-        for dataset, rows in found
+        for dataset, rows in found[:DATASETS_SHOWN]
     ]
-    return HTMLResponse(request.state["templates"].render("datasets.html", {"datasets": listed}))
+    following = urlencode({"after": listed[-1]["name"]}) if len(found) > DATASETS_SHOWN else None
+    context = {"datasets": listed, "is_first": not after, "next_url": following and f"/datasets?{following}"}
+    render = partial(request.state["templates"].render, "datasets.html", context)
+    return HTMLResponse(await in_thread(render))
+
+
+@dataclass(frozen=True)
+class _ShownRow:
+    """url: of the whole row. html_bytes: what it adds to a page at most."""
+
+    number: int
+    address: str
+    cells: list[Cell]
+    html_bytes: int
+
+    @classmethod
+    def from_row(cls, dataset: Dataset, fields: Sequence[SchemaField], row: Row) -> "_ShownRow":
+        address = row_excerpts.address(row)
+        url = f"/datasets/{dataset.name}/rows/{address}"
+        cells = [Cell.of(cell, field.name, url) for cell, field in zip(row.cells, fields, strict=True)]
+        return cls(row.row_number, address, cells, sum(cell.html_bytes for cell in cells))
 
 
 async def detail(request: AppRequest) -> Response:
-    name = request.path_params["name"]
-    after, before = (row_position.parse(request.query_params, parameter) for parameter in ("after", "before"))
+    name, query_params = request.path_params["name"], request.query_params
+    backwards = "before" in query_params
+    parameter = "before" if backwards else "after"
 
-    def query(connection: sa.Connection) -> tuple[Dataset, list[Row], int]:
-        found = datasets.get(connection, name)
-        if before:
-            rows = datasets.rows_before(connection, found, before, limit=ROWS_SHOWN + 1)
-        else:
-            rows = datasets.rows_after(connection, found, after, limit=ROWS_SHOWN + 1)
-        return found, rows, datasets.row_count(connection, found)
+    def page(connection: sa.Connection) -> dict[str, Any]:
+        dataset = datasets.get(connection, name)
+        first = _first_column(query_params, len(dataset.schema.fields))
+        fields = dataset.schema.fields[first - 1 : first - 1 + COLUMNS_SHOWN]
+        position = row_position.locate(connection, dataset, query_params, parameter)
+        found = row_excerpts.read(connection, dataset, fields, position, limit=ROWS_SHOWN + 1, backwards=backwards)
+        rows, has_more = _fitting(_ShownRow.from_row(dataset, fields, row) for row in found)
+        total = datasets.row_count(connection, dataset)
+        links = _links(rows, has_more, query_params, first, len(dataset.schema.fields))
+        return _context(dataset, first, fields, rows[::-1] if backwards else rows, total) | {"page": links}
 
-    with row_position.reported_as("before" if before else "after"):
-        found, rows, total = await read(request.state["database"], query)
-    more = len(rows) > ROWS_SHOWN
-    shown = rows[-ROWS_SHOWN:] if before else rows[:ROWS_SHOWN]
-    has_previous, has_next = (more, True) if before else (after is not None, more)
-    context = {
-        "dataset": found,
+    with row_position.reported_as(parameter):
+        context = await read(request.state["database"], page)
+    return HTMLResponse(await in_thread(partial(request.state["templates"].render, "dataset.html", context)))
+
+
+def _first_column(query: Mapping[str, str], count: int) -> int:
+    """The number of the first column to show, from 1. Raises InvalidQueryError."""
+    text = query.get("columns", "1")
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= count:
+        raise InvalidQueryError("columns", f"must be the number of a column, from 1 to {count:,}.")
+    return int(text)
+
+
+def _fitting(rows: Iterable[_ShownRow]) -> tuple[list[_ShownRow], bool]:
+    """As many rows as a page has room for, and whether there are more."""
+    shown: list[_ShownRow] = []
+    total = 0
+    for row in rows:
+        total += row.html_bytes
+        if shown and (len(shown) == ROWS_SHOWN or total > ROWS_BYTES):
+            return shown, True
+        shown.append(row)
+    return shown, False
+
+
+def _links(
+    rows: Sequence[_ShownRow], has_more: bool, query: Mapping[str, str], first_column: int, columns: int
+) -> dict[str, str | None]:
+    """The addresses of the adjacent pages. rows: the nearest to the position that the page begins or ends at first."""
+    backwards = "before" in query
+    here = {name: query[name] for name in ("after", "before") if name in query}
+    beyond, back = ("before", "after") if backwards else ("after", "before")
+
+    def url(position: Mapping[str, str], column: int) -> str:
+        return f"?{urlencode({**position, **({'columns': column} if column > 1 else {})})}"
+
+    onwards = url({beyond: rows[-1].address}, first_column) if rows and has_more else None
+    returning = url({back: rows[0].address}, first_column) if rows and here else None
+    following = first_column + COLUMNS_SHOWN
+    return {
+        "previous_url": onwards if backwards else returning,
+        "next_url": returning if backwards else onwards,
+        "previous_columns_url": url(here, max(1, first_column - COLUMNS_SHOWN)) if first_column > 1 else None,
+        "next_columns_url": url(here, following) if following <= columns else None,
+    }
+
+
+def _context(
+    dataset: Dataset, first: int, fields: Sequence[SchemaField], rows: Sequence[_ShownRow], total: int
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
         "columns": [
             {
                 "name": field.name,
-                "title": field.title,
+                "title": field.title and excerpt(field.title),
                 "type": field.type,
-                "evidence": field.description,
-                "rules": found.schema.rules(field),
+                "evidence": field.description and excerpt(field.description),
+                "rules": excerpt("; ".join(dataset.schema.rules(field))),
             }
-            for field in found.schema.fields
+            for field in fields
         ],
-        "rows": [[cell or None for cell in row.cells] for row in shown],
-        "row_numbers": [row.row_number for row in shown],
+        "first_column": first,
+        "last_column": first - 1 + len(fields),
+        "column_count": len(dataset.schema.fields),
+        "rows": rows,
         "total": total,
-        "page": {
-            "previous_url": f"?before={shown[0].position}" if has_previous and shown else None,
-            "next_url": f"?after={shown[-1].position}" if has_next and shown else None,
-        },
     }
-    return HTMLResponse(request.state["templates"].render("dataset.html", context))
 
 
 routes = [

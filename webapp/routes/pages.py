@@ -1,5 +1,7 @@
 """The HTML pages of uploads: the history, and a page per upload."""
 
+from functools import partial
+
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -14,6 +16,10 @@ from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions, upload_json
 from webapp.state import AppRequest
+from webapp.threads import in_thread
+
+#: Names of datasets that the upload form proposes; any other one can be typed.
+NAMES_PROPOSED = 500
 
 
 async def home(_request: AppRequest) -> Response:
@@ -27,7 +33,7 @@ async def history(request: AppRequest) -> Response:
 
     def query(connection: sa.Connection) -> tuple[Page, list[str]]:
         page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
-        return page, datasets.names(connection)
+        return page, datasets.names(connection)[:NAMES_PROPOSED]
 
     page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
@@ -58,7 +64,8 @@ async def detail(request: AppRequest) -> Response:
         "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
-    return HTMLResponse(state["templates"].render("upload.html", context))
+    render = partial(state["templates"].render, "upload.html", context)
+    return HTMLResponse(await in_thread(render) if view.is_large else render())
 
 
 async def cancel(request: AppRequest) -> Response:

@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from jobs.datasets import Position
+import sqlalchemy as sa
+
+from jobs import row_excerpts
+from jobs.datasets import Dataset, Position
 from jobs.errors import InvalidPositionError
 from webapp.errors import InvalidQueryError
 
 
-def parse(query: Mapping[str, str], parameter: str) -> Position | None:
+def locate(connection: sa.Connection, dataset: Dataset, query: Mapping[str, str], parameter: str) -> Position | None:
     """None if the parameter is missing. Raises InvalidQueryError."""
     if parameter not in query:
         return None
     with reported_as(parameter):
-        return Position.parse(query[parameter])
+        return row_excerpts.locate(connection, dataset, query[parameter])
 
 
 @contextmanager

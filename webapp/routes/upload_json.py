@@ -3,6 +3,7 @@
 from typing import Any
 
 from jobs.events import Event, timestamp
+from jobs.excerpt import notes_excerpt
 from jobs.uploads import Upload
 
 
@@ -33,6 +34,6 @@ def as_json(upload: Upload) -> dict[str, Any]:
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
         "duplicate_of": upload.duplicate_of,
         "parent": upload.parent,
-        "notes": upload.notes,
+        "notes": notes_excerpt(upload.notes),
         "links": links,
     }

@@ -25,8 +25,8 @@ from jobs.pipeline.xlsx.xml_part import local, parse
 
 #: Characters that the cells of a row may have together: 16,384 cells of 4,096.
 MAX_ROW_CHARACTERS = 64 << 20
-#: Cells of all rows together, counting the empty ones at the left of others: about 15 s of work.
-MAX_CELLS = 250_000_000
+#: Empty cells at the left of others in all rows together: about 8 s of work that no byte of the file stands for.
+MAX_EMPTY_CELLS = 100_000_000
 #: Digits of the last row.
 _MAX_DIGITS = 7
 _DIGITS = "0123456789"
@@ -37,6 +37,10 @@ _MAX_NUMBER = 1_000
 Value = str | float | int | bool | date | time | timedelta | None
 #: A row's number from 1, its values from column A on, and the problems among them, by column from 0.
 SheetRow = tuple[int, Sequence[Value], dict[int, Problem]]
+
+
+class _Shared(int):
+    """The number of a shared string. It is replaced when its row is taken: many rows may refer to one long string."""
 
 
 class RowStream:
@@ -50,20 +54,20 @@ class RowStream:
 
     def rows(self) -> Iterator[SheetRow]:
         """The rows that have cells."""
-        handler, cells = _Rows(self._strings, self._formats), 0
+        handler, empty = _Rows(self._strings, self._formats), 0
         for _ in parse(self._package.pieces(self._part), handler):
             found, handler.rows = handler.rows, []
             for number, values, problems in found:
                 width = max(values) + 1
-                cells += width
-                if cells > MAX_CELLS:
+                empty += width - len(values)
+                if empty > MAX_EMPTY_CELLS:
                     raise UnreadableFileError(
-                        "The rows of the worksheet reach too far to the right: with the empty ones, they have more than"
-                        f" {MAX_CELLS:,} cells. Delete the cells at the right of the table, then upload it again."
+                        "The rows of the worksheet reach too far to the right: together they have more than"
+                        f" {MAX_EMPTY_CELLS:,} empty cells. Delete what is right of the table, then upload it again."
                     )
                 row: list[Value] = [None] * width
                 for column, value in values.items():
-                    row[column] = value
+                    row[column] = self._strings[value] if isinstance(value, _Shared) else value
                 yield number, row, problems
 
 
@@ -126,12 +130,15 @@ class _Rows(StringHandler):
     def text(self, text: str) -> None:
         if self._target is not None:
             self._target.append(text)
-            self._characters += len(text)
-            if self._characters > MAX_ROW_CHARACTERS:
-                raise UnreadableFileError(
-                    f"Row {self._number:,} of the worksheet has more than {MAX_ROW_CHARACTERS:,} characters."
-                    " Shorten its cells, then upload the workbook again."
-                )
+            self._count_characters(len(text))
+
+    def _count_characters(self, more: int) -> None:
+        self._characters += more
+        if self._characters > MAX_ROW_CHARACTERS:
+            raise UnreadableFileError(
+                f"Row {self._number:,} of the worksheet has more than {MAX_ROW_CHARACTERS:,} characters."
+                " Shorten its cells, then upload the workbook again."
+            )
 
     def _start_row(self, attributes: dict[str, str]) -> None:
         number = self._number + 1
@@ -223,7 +230,9 @@ class _Rows(StringHandler):
         if kind is None or kind == "n":
             return self._number_or_date(kind, text)
         if kind == "s":
-            return self._strings[_index(text)]
+            shared = _Shared(_index(text))
+            self._count_characters(self._strings.size(shared))
+            return shared
         if kind in ("str", "inlineStr"):
             return unescaped(text)
         if kind == "b" and text in _BOOLEANS:

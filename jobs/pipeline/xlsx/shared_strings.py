@@ -32,10 +32,14 @@ class SharedStrings:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, number: int) -> str:
-        """Raises IndexError."""
+    def size(self, number: int) -> int:
+        """Bytes of a string. Raises IndexError."""
         if not 0 <= number < len(self):
             raise IndexError(f"there is no shared string {number}")
+        return self._ends[number + 1] - self._ends[number]
+
+    def __getitem__(self, number: int) -> str:
+        """number: of a string that exists."""
         return self._text[self._ends[number] : self._ends[number + 1]].decode("utf-8", "surrogatepass")
 
 

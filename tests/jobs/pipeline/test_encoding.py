@@ -207,7 +207,50 @@ def test_an_incomplete_line_end_at_the_end_is_a_line_end() -> None:
 
 
 def test_a_chosen_encoding_is_used() -> None:
-    assert encoding.Encoding("cp1250", "Read as Windows-1250, as chosen.") == encoding.chosen("windows-1250")
+    assert encoding.Encoding("cp1250", "Read as Windows-1250, as chosen.") == encoding.chosen("windows-1250", b"a")
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", b"\xef\xbb\xbfa,b\n1,2\n", GERMAN.encode("cp1252"), CHINESE.encode()]
+)
+def test_a_chosen_encoding_that_cannot_be_is_refused(codec: str, content: bytes) -> None:
+    with pytest.raises(UnreadableFileError, match=r"The file is not UTF-.* Upload it again with another encoding"):
+        encoding.chosen(codec, content)
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["", "-le", "-be"])
+@pytest.mark.parametrize("content", [GERMAN, CHINESE])
+def test_a_chosen_wide_encoding_needs_no_byte_order_mark(name: str, order: str, content: str) -> None:
+    encoded = content.encode(name + order)
+
+    codec = encoding.chosen(name, encoded).codec
+
+    assert transcoded(encoded, codec) == content.encode()
+
+
+def test_a_surrogate_that_a_codec_lets_through_becomes_an_invalid_byte() -> None:
+    assert transcoded(b"a+2AA-,+3IA-b\n", "utf-7") == b"a\xff,\x80b\n"
+
+
+def test_an_escape_sequence_that_never_ends_is_refused_with_a_sentence() -> None:
+    with pytest.raises(
+        UnreadableFileError, match=r"cannot be read as ISO2022-JP .*Upload it again with another encoding"
+    ):
+        transcoded(b"\x1b$((((((((((((" * 400_000, "iso2022-jp")
+
+
+def test_the_sample_is_bounded_however_many_chunks_a_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(encoding, "SAMPLE_BYTES", 100)
+    monkeypatch.setattr(encoding, "MAX_SAMPLE_BYTES", 10_000)
+    evidence = encoding._Evidence(500_000)
+    for _ in range(500):
+        evidence.see("ä".encode("cp1252") + b"x" * 999)
+
+    assert 10_000 <= sum(map(len, evidence.sample)) <= 11_000
+    assert detected(tmp_path, GERMAN.encode("cp1252") * 1_000).codec == "cp1252"
 
 
 def test_detection_calls_the_progress_callback_every_second(tmp_path: Path) -> None:

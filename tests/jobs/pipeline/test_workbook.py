@@ -1,26 +1,25 @@
 """Reading the worksheets of workbooks."""
 
+import threading
 import zipfile
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import openpyxl
 import pytest
+import python_calamine
 from openpyxl.chart import BarChart
 from openpyxl.styles import Font
 
 from jobs.errors import UnreadableFileError
-from jobs.pipeline import archive, workbook
+from jobs.pipeline import archive, long_call, workbook
 from jobs.pipeline.workbook import Problem, Row, Shape, Workbook
 from jobs.pipeline.xlsx import survey
+from jobs.pipeline.xlsx.row_stream import RowStream
 from tests.support.files import nothing
-
-_MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-_PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+from tests.support.workbooks import handmade
 
 
 def saved(folder: Path, **sheets: Iterable[Iterable[Any]]) -> Path:
@@ -33,32 +32,6 @@ def saved(folder: Path, **sheets: Iterable[Iterable[Any]]) -> Path:
             sheet.append(list(row))
     path = folder / "book.xlsx"
     book.save(path)
-    return path
-
-
-def handmade(folder: Path, rows: str, strings: Iterable[str] = (), properties: str = "") -> Path:
-    """A workbook with one worksheet. rows: the XML within <sheetData>. strings: the shared ones."""
-    parts = {
-        "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_OFFICE}">{properties}<sheets>'
-        '<sheet name="June" sheetId="1" r:id="rId1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}">'
-        f'<Relationship Id="rId1" Type="{_OFFICE}/worksheet" Target="/xl/worksheets/sheet1.xml"/>'
-        f'<Relationship Id="rId2" Type="{_OFFICE}/sharedStrings" Target="sharedStrings.xml"/></Relationships>',
-        "xl/worksheets/sheet1.xml": f"<worksheet {_MAIN}><sheetData>{rows}</sheetData></worksheet>",
-        "xl/sharedStrings.xml": f"<sst {_MAIN}>{''.join(f'<si><t>{escape(each)}</t></si>' for each in strings)}</sst>",
-        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}">'
-        f'<Relationship Id="rId1" Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
-        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        '<Override PartName="/xl/workbook.xml"'
-        ' ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/>'
-        '<Override PartName="/xl/sharedStrings.xml"'
-        ' ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"/></Types>',
-    }
-    path = folder / "book.xlsx"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
     return path
 
 
@@ -368,7 +341,10 @@ def test_a_workbook_without_a_listed_worksheet_is_reported_as_damaged(tmp_path: 
 
 
 @pytest.mark.usefixtures("library")
-def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(tmp_path: Path) -> None:
+def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "TICK_SECONDS", 0)
     path = saved(tmp_path, June=[["a"], *([number] for number in range(5_000))])
     ticks: list[None] = []
 
@@ -384,3 +360,87 @@ def test_the_progress_callback_is_called_meanwhile_and_may_stop_it(tmp_path: Pat
 
     with pytest.raises(KeyError, match="stop"):
         Workbook(path, sheet=None, tick=stop)
+
+
+@pytest.mark.parametrize("content", ["<f>1</f>{}<is/>", "<f>1</f>{}<v/>{}", "<f>1</f>{}<v>{}</v>{}x"])
+def test_two_megabytes_of_spaces_behind_a_formula_are_read_at_once(tmp_path: Path, content: str) -> None:
+    rows = (
+        f'<row r="1"><c r="A1">{content.replace("{}", " " * 700_000)}</c></row><row r="2"><c r="A2"><v>1</v></c></row>'
+    )
+
+    assert rows_of(handmade(tmp_path, rows))[-1] == Row(2, ["1"], {})
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        '<c\tr="XFD1048576"><v>2</v></c>',
+        """<c x=' r="A1"' r="XFD1048576"><v>2</v></c>""",
+        '<c r = "XFD1048576"><v>2</v></c><x r="A1"/>',
+        '<c r="&#88;FD1048576"><v>2</v></c>',
+        '<x:c xmlns:x="x" r="XFD1048576"><x:v>2</x:v></x:c>',
+    ],
+)
+def test_a_cell_far_away_needs_little_memory_however_it_is_written(tmp_path: Path, far: str) -> None:
+    path = handmade(tmp_path, f'<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576">{far}</row>')
+
+    with Workbook(path, sheet=None, tick=nothing) as book:
+        assert isinstance(book._source, RowStream)
+        assert [len(row.cells) for row in book.rows()] == [1, 16_384]
+
+
+def test_a_long_shared_string_of_many_cells_is_not_copied_for_each(tmp_path: Path) -> None:
+    rows = "".join(f'<row r="{row}"><c r="A{row}" t="s"><v>0</v></c></row>' for row in range(1, 3_001))
+    path = handmade(tmp_path, rows, ["x" * 100_000])
+
+    with Workbook(path, sheet=None, tick=nothing) as book:
+        assert isinstance(book._source, RowStream)
+        assert {len(row.cells[0]) for row in book.rows()} == {100_000}
+
+
+def test_an_ordinary_worksheet_is_read_by_calamine(tmp_path: Path) -> None:
+    with Workbook(saved(tmp_path, June=[["a", 1]]), sheet=None, tick=nothing) as book:
+        assert not isinstance(book._source, RowStream)
+
+
+def test_calamine_reads_a_copy_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Path] = []
+    load = python_calamine.load_workbook
+
+    def loading(path: Path) -> python_calamine.CalamineWorkbook:
+        loaded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(python_calamine, "load_workbook", loading)
+
+    with Workbook(saved(tmp_path, June=[["a"]]), sheet=None, tick=nothing):
+        assert [path.suffix for path in loaded] == [".part"]
+        assert list(tmp_path.iterdir()) == [tmp_path / "book.xlsx"]
+
+
+def test_a_library_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(python_calamine, "load_workbook", lambda _: released.wait(60))
+    monkeypatch.setattr(long_call, "LEAST_SECONDS", 0)
+
+    with pytest.raises(UnreadableFileError, match=r"could not be read within the limits \(time\)"):
+        Workbook(saved(tmp_path, June=[["a"]]), sheet=None, tick=nothing)
+    released.set()
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (f'<row r="1"><c r="A{"1" * 5_000}"><v>1</v></c></row>', "the row number 1111"),
+        (f'<row r="{"1" * 5_000}"><c><v>1</v></c></row>', "the row number 1111"),
+        (f'<row r="1"><c r="{"A" * 5_000}1"><v>1</v></c></row>', "a cell with the reference AAAA"),
+        (f'<row><c t="n"><v>{"1" * 5_000}</v></c></row>', "is not a number"),
+        (f'<row><c t="s"><v>{"1" * 5_000}</v></c></row>', "there is no shared string"),
+        ('<row><c t="s"><v>-1</v></c></row>', "there is no shared string"),
+        ('<row r="2"><c><v>1</v></c></row><row r="1"><c><v>2</v></c></row>', "row 1 stands below row 2"),
+        ('<row r="2"><c><v>1</v></c><c r="B3"><v>1</v></c></row>', "a cell of row 3 stands in row 2"),
+    ],
+)
+def test_what_cannot_be_a_cell_ends_in_a_sentence(tmp_path: Path, rows: str, sentence: str) -> None:
+    with pytest.raises(UnreadableFileError, match=f"The workbook is damaged or incomplete .*{sentence}"):
+        rows_of(handmade(tmp_path, rows))

@@ -360,6 +360,17 @@ def test_the_writer_waits_for_a_key_of_a_concurrent_import(
         assert stored(database, dataset) == [(8, 1, "x", "2"), (8, 2, "y", "3")]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_more_rows_collide_than_a_statement_has_parameters(database: Database) -> None:
+    count = 2**16
+    dataset = declared(database, *FIELDS[:2], mode=Mode.UPSERT, primaryKey="whole", unique="text")
+    first = write(database, dataset, *((f"{n}", n) for n in range(count)))
+    second = write(database, dataset, *((f"{n}", count + n) for n in range(count)), ("new", -1), upload_id=8)
+
+    assert (len(first), len(second)) == (0, count)
+    assert stored(database, dataset)[0] == (8, count + 1, "new", "-1")
+
+
 #: Before its second row, a session waits until two sessions have written their first row: each then waits for the
 #: other's key.
 DEADLOCK = (

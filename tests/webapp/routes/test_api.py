@@ -14,13 +14,15 @@ import sqlalchemy as sa
 from jobs import queue, sweeper
 from jobs.events import Event, timestamp
 from jobs.settings import Settings
+from jobs.tables import uploads
 from jobs.uploads import Status
-from tests.support.databases import ONE_DATABASE
+from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
 from tests.support.serving import Served, Worker
 from tests.support.waiting import until
 from webapp import app
+from webapp.routes import api
 
 BOTH_WAYS = pytest.mark.parametrize("send", [by_form, by_body], ids=["form", "body"])
 
@@ -420,6 +422,57 @@ def test_rows_are_read_in_pages(served: Served) -> None:
     assert [len(page) for page in pages] == [2, 2, 1]
     assert pages[0][0] == {"upload_id": dataset.upload_id, "row_number": 1, "cells": ["10", "<1>", "no"]}
     assert [item["row_number"] for page in pages for item in page] == [1, 2, 3, 4, 5]
+
+
+def paged(served: Served, address: str) -> list[tuple[int, list[int]]]:
+    """The bytes of each page, and the numbers of its rows."""
+    pages = []
+    while address:
+        answer = served.client.get(address)
+        pages.append((len(answer.content), [item["row_number"] for item in answer.json()["items"]]))
+        address = answer.json()["links"]["next"]
+    return pages
+
+
+def test_a_page_of_rows_is_bounded_in_bytes_and_its_cursor_leads_on(served: Served) -> None:
+    served.records.dataset("sales", [(n, '"' * 1_000_000, True) for n in range(9)])
+    pages = paged(served, "/api/v1/datasets/sales/rows?limit=500")
+
+    assert [numbers for _, numbers in pages] == [[1, 2, 3, 4], [5, 6, 7, 8], [9]]
+    assert max(size for size, _ in pages) <= 10_000_000
+
+
+@ONE_DATABASE
+def test_a_row_that_is_larger_than_a_page_is_alone_on_it(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "ROWS_BYTES", 1_000)
+    texts = ["x", "x" * 5_000, "y" * 300, "y" * 300, "x" * 5_000]
+    served.records.dataset("sales", [(n, text, True) for n, text in enumerate(texts)])
+    numbers = [found for _, found in paged(served, "/api/v1/datasets/sales/rows")]
+
+    assert [each for each in numbers if each] == [[1], [2], [3, 4], [5]]
+
+
+@ONE_DATABASE
+def test_a_cursor_behind_a_long_key_is_short(served: Served) -> None:
+    dataset = served.records.declare("notes", {"name": "id"}, primaryKey="id")
+    with served.records.database.transaction() as connection:
+        insert_rows(connection, dataset, *({"id": f"{number}{'x' * 1_000_000}"} for number in range(1, 6)))
+    cursor = served.client.get("/api/v1/datasets/notes/rows?limit=2").json()["cursor"]
+
+    assert cursor == "~1.2"
+    assert [found for _, found in paged(served, "/api/v1/datasets/notes/rows?limit=2")] == [[1, 2], [3, 4], [5]]
+
+
+@ONE_DATABASE
+def test_an_upload_has_at_most_twenty_notes(served: Served) -> None:
+    upload = served.records.processing()
+    notes = [f"Column {n} has no name and is called “column_{n}”." * 99 for n in range(1500)]
+    with served.records.database.transaction() as connection:
+        connection.execute(sa.update(uploads).values(notes=notes))
+    answer = served.client.get(f"/api/v1/uploads/{upload.id}")
+
+    assert len(answer.json()["notes"]) == 20
+    assert len(answer.content) < 20_000
 
 
 @ONE_DATABASE

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from html import unescape
 from itertools import chain
 from typing import Any
 
@@ -185,3 +186,134 @@ def test_a_position_of_another_dataset_is_rejected_with_advice(served: Served, p
 
         assert answer.status_code == 422
         assert f"`{parameter}` is not a position in this dataset. Start again from its first page." in answer.text
+
+
+#: Bytes of a page at most.
+PAGE_BYTES = 1_000_000
+#: A character that takes the most bytes in HTML.
+LONG = '"'
+
+
+def wide(served: Served, columns: int, rows: int, cell: str, **field: Any) -> None:
+    """A dataset with columns c1, c2, …, whose cells are all the same."""
+    fields = [{"name": f"c{n}", **field} for n in range(1, columns + 1)]
+    dataset = served.records.declare("sales", *fields)
+    insert(served, dataset, [{f"c{n}": cell for n in range(1, columns + 1)}] * rows)
+
+
+def heads(html: str) -> list[str]:
+    """The names of the columns above the rows."""
+    return re.findall(r"(c[0-9]+) <small>", html)
+
+
+def test_a_page_shows_200_characters_of_a_cell_and_a_link_to_the_whole(served: Served) -> None:
+    served.records.dataset("sales", [(1, "x" * 201, True), (2, "y" * 200, True)])
+    html = served.page("/datasets/sales")
+
+    assert re.findall(r">([xy]+…?)</span>", html) == ["x" * 200 + "…", "y" * 200]
+    assert [link for link in links(html) if "/rows/" in link and "column=name" in link] == [
+        link for link in links(html) if "/rows/" in link
+    ]
+
+
+def test_a_page_of_rows_of_a_megabyte_is_small(served: Served) -> None:
+    served.records.dataset("sales", [(n, LONG * 1_000_000, True) for n in range(ROWS_SHOWN + 3)])
+    html = served.page("/datasets/sales")
+
+    assert len(html.encode()) < PAGE_BYTES
+    assert len(numbers(html)) == ROWS_SHOWN
+
+
+@ONE_DATABASE
+def test_wide_rows_are_shown_in_parts_of_their_columns(served: Served) -> None:
+    wide(served, columns=684, rows=3, cell="x")
+    html = served.page("/datasets/sales")
+    found = [heads(html)]
+
+    assert "684 columns" in html
+    assert "Columns 1 to 100 of 684" in html
+    assert "Previous columns" not in html
+
+    while address := re.search(r'<a class="button" href="([^"]*)">Next columns', html):
+        html = served.page("/datasets/sales" + unescape(address[1]))
+        found.append(heads(html))
+        assert numbers(html) == [1, 2, 3]
+        assert [name for name, *_ in columns(html)] == found[-1]
+
+    assert [len(each) for each in found] == [100] * 6 + [84]
+    assert list(chain(*found)) == [f"c{n}" for n in range(1, 685)]
+    assert "?columns=501" in links(html)
+
+
+@ONE_DATABASE
+def test_a_page_of_the_largest_rows_and_columns_stays_below_a_megabyte(served: Served) -> None:
+    wide(
+        served, 150, 8, LONG * 300, title=LONG * 9_999, description=LONG * 9_999, constraints={"pattern": LONG * 9_999}
+    )
+    html = served.page("/datasets/sales")
+
+    assert 300_000 < len(html.encode()) < PAGE_BYTES
+    assert len(numbers(html)) < 8
+    assert len(heads(html)) == 0  # each has its title there
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("query", ["", "?columns=41"])
+def test_rows_for_which_a_page_has_no_room_are_on_the_next_ones(served: Served, query: str) -> None:
+    wide(served, 60, 23, LONG * 300)
+    html = served.page(f"/datasets/sales{query}")
+    forward = [numbers(html)]
+    while following := links(html, "next"):
+        html = served.page(f"/datasets/sales{following[0]}")
+        forward.append(numbers(html))
+    back = [numbers(html)]
+    while following := links(html, "prev"):
+        html = served.page(f"/datasets/sales{following[0]}")
+        back.append(numbers(html))
+
+    assert list(chain(*forward)) == list(chain(*back[::-1])) == list(range(1, 24))
+    assert len(forward) > 1
+    assert heads(html)[0] == ("c41" if query else "c1")
+
+
+@pytest.mark.parametrize("text", ["0", "4", "-1", "x", "", "9" * 5000])
+@ONE_DATABASE
+def test_an_invalid_first_column_is_rejected(served: Served, text: str) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    answer = served.client.get("/datasets/sales", params={"columns": text})
+
+    assert answer.status_code == 422
+    assert "`columns` must be the number of a column, from 1 to 3." in answer.text
+
+
+@ONE_DATABASE
+def test_a_page_of_rows_with_long_keys_can_be_left_in_both_directions(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 2)
+    dataset = served.records.declare("sales", {"name": "id"}, primaryKey="id", mode=Mode.UPSERT)
+    insert(served, dataset, [{"id": f"{n}{'x' * 1_000_000}"} for n in range(5)])
+    forward, back = both_ways(served, "/datasets/sales")
+
+    assert forward == [[1, 2], [3, 4], [5]]
+    assert [*chain(*back[::-1])] == [1, 2, 3, 4, 5]
+    assert len(served.page("/datasets/sales").encode()) < 20_000
+
+
+@ONE_DATABASE
+def test_many_datasets_are_listed_on_several_pages(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_pages, "DATASETS_SHOWN", 2)
+    for name in ("a", "b", "c", "d", "e"):
+        served.records.declare(name, {"name": "id"})
+    html = served.page("/datasets")
+    found = [links(html)]
+    while following := links(html, "next"):
+        html = served.page(following[0])
+        found.append(links(html))
+
+    assert [[link[-1] for link in page if re.fullmatch("/datasets/.", link)] for page in found] == [
+        ["a", "b"],
+        ["c", "d"],
+        ["e"],
+    ]
+    assert "No more datasets" in served.page("/datasets", after="e")

@@ -1,13 +1,16 @@
 """Downloads: an upload's original file and failed rows, a dataset's rows and template."""
 
+import asyncio
 import csv
 import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import StreamingResponse
 
 from jobs import datasets
+from jobs import failed_rows as failed_rows_of_jobs
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
@@ -16,6 +19,7 @@ from jobs.uploads import Status, Upload
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, Worker, links
 from webapp.routes import downloads
+from webapp.routes.pieces import PIECE_BYTES
 
 BOM = b"\xef\xbb\xbf"
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
@@ -173,7 +177,7 @@ def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> 
         corrected = download.replace(b"\ntwo,", b"\n2,").replace(b"\n,", b"\n3,").replace(b"\nfour,", b"\n4,")
         served.post(corrected, "corrected.csv", dataset="sums")
         child = served.finished()
-    rows = served.client.get("/datasets/sums/rows.csv?provenance=1").text.splitlines()
+    rows = served.client.get("/datasets/sums/rows.csv?provenance=1&raw=1").text.splitlines()
 
     assert (parent.rows_success, parent.rows_failed) == (2, 3)
     assert (child.status, child.rows_success, child.rows_failed) == (Status.COMPLETED, 3, 0)
@@ -190,6 +194,26 @@ def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> 
     assert served.client.get(f"/api/v1/uploads/{child.id}").json()["parent"] == parent.id
     html = served.page(f"/uploads/{child.id}")
     assert f'Corrects</dt><dd><a href="/uploads/{parent.id}">upload #{parent.id}</a>' in html
+
+
+@ONE_DATABASE
+def test_raw_failed_rows_have_the_values_and_names_as_they_are(served: Served) -> None:
+    upload = with_failed(served, ["=a"], [FailedRow(1, ["=1"], [Reason("=a", "is wrong")])])
+    answer = served.client.get(f"/uploads/{upload.id}/failed-rows.csv?raw=1")
+
+    assert answer.content == BOM + as_csv(
+        [["=a", "_upload_id", "_row_number", "_error"], ["=1", str(upload.id), "1", "=a: is wrong"]]
+    )
+
+
+@ONE_DATABASE
+def test_escaped_names_are_unescaped_on_upload(served: Served, tmp_path: Path) -> None:
+    upload = with_failed(served, ["=a", "b;@c"], [FailedRow(1, ["1", "2"], [Reason("=a", "is wrong")])])
+    path = tmp_path / "failed-rows.csv"
+    path.write_bytes(served.client.get(f"/uploads/{upload.id}/failed-rows.csv").content)
+
+    assert failed_rows(served, upload)[0][:2] == ["'=a", "b;'@c"]
+    assert reader.inspect(TextFile(path)).names == ["=a", "b;@c"]
 
 
 # Templates
@@ -217,7 +241,117 @@ def test_a_template_that_is_filled_in_can_be_uploaded(served: Served) -> None:
     assert served.client.get("/datasets/sums/rows.csv").text == "id,note\r\n1,one\r\n2,two\r\n"
 
 
+@ONE_DATABASE
+def test_a_template_with_escaped_names_can_be_uploaded(served: Served) -> None:
+    served.records.declare("sums", {"name": "=a", "constraints": {"required": True}}, {"name": "-b"})
+    template = served.client.get("/datasets/sums/template.csv").content
+    with Worker(served.settings):
+        served.post(template + b"1,one\r\n", "sums-template.csv", dataset="sums")
+        upload = served.finished()
+
+    assert template == BOM + b"'=a,'-b\r\n"
+    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 1)
+    assert served.client.get("/api/v1/datasets/sums/rows.csv").text == "=a,-b\r\n1,one\r\n"
+
+
 # Rows
+
+
+@ONE_DATABASE
+def test_formulas_are_escaped_for_people_and_not_for_programs(served: Served) -> None:
+    values = ["=1", "-5", "x;=1", "x\n@a", "\uff1d1", "a=b", "1;-2"]
+    served.records.dataset("sales", [(-n, text, True) for n, text in enumerate(values)])
+    escaped = ["'=1", "-5", "x;'=1", "x\n'@a", "'\uff1d1", "a=b", "1;-2"]
+
+    for path, expected in (
+        ("/datasets/sales/rows.csv", escaped),
+        ("/datasets/sales/rows.csv?raw=1", values),
+        ("/api/v1/datasets/sales/rows.csv", values),
+        ("/api/v1/datasets/sales/rows.csv?raw=0", values),
+    ):
+        _, *rows = csv.reader(io.StringIO(served.client.get(path).text, newline=""))
+
+        assert rows == [[str(-n), text, "yes"] for n, text in enumerate(expected)], path
+
+
+@ONE_DATABASE
+def test_names_of_columns_are_escaped_for_people_and_not_for_programs(served: Served) -> None:
+    served.records.declare("sales", {"name": "=a"}, {"name": "b;-c"}, {"name": "d"})
+
+    assert served.client.get("/datasets/sales/rows.csv").text == "'=a,b;'-c,d\r\n"
+    assert served.client.get("/datasets/sales/rows.csv?raw=1").text == "=a,b;-c,d\r\n"
+    assert served.client.get("/api/v1/datasets/sales/rows.csv").text == "=a,b;-c,d\r\n"
+
+
+@pytest.mark.parametrize("cell", ["x", 'say "hello"', "a,b", "two\nlines", "\r", " x ", "", "é;"])
+def test_a_long_row_is_written_as_a_short_one(monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    rows = [["1", cell, "", "end"], ["2", cell * 2, cell, cell]]
+    short = downloads._lines(rows)
+    monkeypatch.setattr(downloads, "LONG_ROW", 0)
+
+    assert downloads._lines(rows) == short == as_csv(rows)
+
+
+class Counting:
+    """Counts the rows that each query returned, and their characters."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.queries: list[list[int]] = []
+        original = getattr(module, name)
+
+        def read(*arguments: Any, **options: Any) -> Any:
+            rows = original(*arguments, **options)
+            self.queries.append([row.length for row in rows])
+            return rows
+
+        monkeypatch.setattr(module, name, read)
+
+
+def test_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.records.dataset("sales", [(n, "x" * 1_000_000, True) for n in range(5)])
+    counting = Counting(monkeypatch, datasets, "rows_after")
+    pieces: list[int] = []
+    with served.client.stream("GET", "/datasets/sales/rows.csv") as answer:
+        pieces += [len(piece) for piece in answer.iter_raw()]
+
+    assert sum(pieces) == len("id,name,paid\r\n") + 5 * len(f"0,{'x' * 1_000_000},yes\r\n")
+    assert [len(query) for query in counting.queries] == [1, 1, 1, 1, 1, 0]
+
+
+def test_rows_are_read_until_their_characters_are_enough(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.records.dataset("sales", [(n, "x" * 50_000, True) for n in range(30)])
+    counting = Counting(monkeypatch, datasets, "rows_after")
+    rows = served.client.get("/datasets/sales/rows.csv").text.splitlines()[1:]
+
+    assert [row.split(",")[0] for row in rows] == [str(n) for n in range(30)]
+    assert max(sum(query) for query in counting.queries) < downloads.CHARACTERS_READ + 60_000
+
+
+@ONE_DATABASE
+def test_failed_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = [FailedRow(n, ["x" * 1_000_000], [Reason("a", "is wrong")]) for n in range(1, 6)]
+    upload = with_failed(served, ["a"], bad)
+    counting = Counting(monkeypatch, failed_rows_of_jobs, "rows")
+    csv.field_size_limit(2_000_000)
+    rows = failed_rows(served, upload)[1:]
+
+    assert [(len(row[0]), row[2]) for row in rows] == [(1_000_000, str(n)) for n in range(1, 6)]
+    assert [len(query) for query in counting.queries] == [1, 1, 1, 1, 1, 0]
+
+
+@ONE_DATABASE
+def test_the_body_of_a_download_comes_in_bounded_pieces(served: Served) -> None:
+    dataset = served.records.dataset("sales", [(n, "é" * 500_000, True) for n in range(3)])
+    content = downloads._csv("sales", downloads._rows(served.records.database, dataset, False, False))
+
+    async def sizes() -> list[int]:
+        assert isinstance(content, StreamingResponse)
+        return [len(piece) async for piece in content.body_iterator]
+
+    found = asyncio.run(sizes())
+
+    assert sum(found) > 3_000_000
+    assert max(found) <= PIECE_BYTES
 
 
 ROUND_TRIP = [

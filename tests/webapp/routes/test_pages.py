@@ -1,20 +1,25 @@
 """The HTML pages, with and without JavaScript."""
 
 import re
+import threading
 from html import unescape
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
+from jobs.tables import uploads as uploads_table
 from tests.support import serving
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, links
 from webapp.history import PAGE_SIZE
 from webapp.live.snapshots import FAILURE_REASONS
+from webapp.routes import pages
+from webapp.templating import Templates
 
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
 EVIL = "<img src=x onerror=alert('&')>"
@@ -503,3 +508,88 @@ def test_every_page_answers_head_requests(served: Served) -> None:
         answer = served.client.head(path)
 
         assert (answer.status_code, answer.content) == (200, b""), path
+
+
+#: Bytes of a page or a snapshot at most.
+PAGE_BYTES = 1_000_000
+#: Takes the most bytes in HTML.
+LONG = '"' * 1_000_000
+
+
+def test_an_upload_with_failed_rows_of_a_megabyte_has_a_small_page_and_snapshot(served: Served) -> None:
+    bad = [FailedRow(n, ["x", LONG], [Reason("b", "is wrong", LONG)]) for n in range(1, 31)]
+    upload = served.records.advance(served.records.processing(rows=100), 1, bad)
+    html = served.page(f"/uploads/{upload.id}")
+    with served.stream(f"/uploads/{upload.id}/events") as stream:
+        snapshot = stream.next().data
+
+    assert len(html.encode()) < PAGE_BYTES
+    assert len(snapshot.encode()) < PAGE_BYTES
+    for text in (html, snapshot):
+        assert f"{'&#34;' * 200}…" in text
+        assert "&#34;" * 201 not in text
+        assert links(text).count(f"/uploads/{upload.id}/failed-rows/1?column=b") == 1
+
+
+@ONE_DATABASE
+def test_an_upload_with_everything_as_long_as_it_gets_has_a_small_page_and_snapshot(served: Served) -> None:
+    names = [f"{n}{'x' * 50}" for n in range(1500)]
+    reasons = [Reason(name, f"matches {LONG[:2_000]}", LONG[:500]) for name in names[:30]]
+    bad = [FailedRow(n, [LONG[:300]] * 1500, reasons) for n in range(1, 21)]
+    upload = served.records.advance(served.records.processing(rows=100, header=names), 1, bad)
+    upload = served.records.fail(upload, LONG)
+    with served.records.database.transaction() as connection:
+        connection.execute(sa.update(uploads_table).values(notes=[LONG[:9_999]] * 1500))
+    html = served.page(f"/uploads/{upload.id}")
+    with served.stream(f"/uploads/{upload.id}/events") as stream:
+        snapshot = stream.next().data
+
+    assert 300_000 < len(html.encode()) < PAGE_BYTES
+    assert 300_000 < len(snapshot.encode()) < PAGE_BYTES
+
+
+@ONE_DATABASE
+def test_a_history_of_uploads_with_long_texts_is_small(served: Served) -> None:
+    for _ in range(PAGE_SIZE + 1):
+        upload = served.records.processing('"' * 195 + ".csv", header=["x" * 60] * 1500)
+        served.records.fail(upload, LONG)
+    html = served.page("/uploads")
+    with served.stream("/uploads/events") as stream:
+        snapshot = stream.next().data
+
+    assert len(html.encode()) < PAGE_BYTES / 4
+    assert len(snapshot.encode()) < PAGE_BYTES / 4
+
+
+@ONE_DATABASE
+def test_the_form_proposes_a_bounded_number_of_datasets(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "NAMES_PROPOSED", 2)
+    for name in "abc":
+        served.records.declare(name, {"name": "id"})
+
+    assert re.findall(r'<option value="([abc])">', served.page("/uploads")) == ["a", "b"]
+
+
+@ONE_DATABASE
+def test_large_pages_are_rendered_outside_of_the_event_loop(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = [FailedRow(n, [LONG[:300]] * 9, [Reason("b", "is wrong")]) for n in range(1, 31)]
+    small = served.records.advance(served.records.processing(), 1, [FailedRow(1, ["x"], [Reason("a", "is wrong")])])
+    large = served.records.advance(served.records.processing(), 1, bad)
+    served.records.dataset("sales", [(1, "one", True)])
+    threads: dict[str, set[str]] = {}
+    render = Templates.render
+
+    def noting(templates: Templates, template: str, context: Any) -> str:
+        threads.setdefault(path, set()).add(threading.current_thread().name)
+        return render(templates, template, context)
+
+    monkeypatch.setattr(Templates, "render", noting)
+    for path in (f"/uploads/{small.id}", f"/uploads/{large.id}", "/datasets/sales"):
+        served.page(path)
+    for path in (f"/uploads/{small.id}/events", f"/uploads/{large.id}/events"):
+        with served.stream(path) as stream:
+            stream.next()
+
+    assert threads[f"/uploads/{small.id}"] == threads[f"/uploads/{small.id}/events"] == {"uvicorn"}
+    for path in (f"/uploads/{large.id}", f"/uploads/{large.id}/events", "/datasets/sales"):
+        assert "uvicorn" not in threads[path], path
