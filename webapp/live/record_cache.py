@@ -9,8 +9,11 @@ from jobs.uploads import Upload
 from webapp.database_access import read
 from webapp.live.single_flight import SingleFlight
 
-#: Uploads whose record is kept: more than change at the same time, and a few megabytes at most.
+#: Uploads whose record is kept: more than change at the same time.
 MAX_RECORDS = 1_000
+#: Column names and notes that all records together may have. A file can have 1,500 columns, and each takes about 100
+#: bytes of memory.
+MAX_TEXTS = 100_000
 
 
 class RecordCache:
@@ -19,6 +22,7 @@ class RecordCache:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._records: OrderedDict[int, Upload] = OrderedDict()  # by upload id, least recently stored first
+        self._texts = 0
         self._wanted: set[int] = set()
         self._reads: SingleFlight[None, dict[int, Upload]] = SingleFlight(self._read_wanted)
 
@@ -49,9 +53,15 @@ class RecordCache:
         for record in records:
             known = self._records.get(record.id)
             if known is None or known.seq <= record.seq:
+                self._texts += _texts(record) - (0 if known is None else _texts(known))
                 self._records[record.id] = record
                 self._records.move_to_end(record.id)
 
     def _drop_surplus(self) -> None:
-        while len(self._records) > MAX_RECORDS:
-            self._records.popitem(last=False)
+        while len(self._records) > MAX_RECORDS or self._texts > MAX_TEXTS:
+            _, dropped = self._records.popitem(last=False)
+            self._texts -= _texts(dropped)
+
+
+def _texts(record: Upload) -> int:
+    return len(record.header or ()) + len(record.notes)

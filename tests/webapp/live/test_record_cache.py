@@ -1,6 +1,7 @@
 """Records of uploads, read once for all callers."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,21 @@ def test_the_cache_is_bounded(records: Records, cache: RecordCache, monkeypatch:
     assert len(reads) == 10
     assert get(cache, {made[0].id: 1, made[4].id: 1}) == [made[0], made[4]]
     assert len(reads) == 11
+
+
+def test_records_of_wide_files_are_kept_only_up_to_so_many_names(
+    records: Records, cache: RecordCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_cache, "MAX_TEXTS", 8)
+    wide = [replace(records.pending(), header=["a", "b", "c"], notes=["One."]) for _ in range(3)]
+    cache.remember(wide)
+    cache.remember([wide[1]])
+
+    assert list(cache._records) == [wide[2].id, wide[1].id]
+    cache.remember([replace(wide[2], seq=9, header=None, notes=[])])
+    cache.remember([records.pending()])
+
+    assert len(cache._records) == 3
 
 
 def test_a_caller_gets_all_records_even_if_they_are_more_than_the_cache_keeps(
