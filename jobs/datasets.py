@@ -313,29 +313,17 @@ def rows_after(
 
     Raises InvalidPositionError for a position that does not fit the dataset's key.
     """
-    return _rows(connection, dataset, position, limit, enough, backwards=False)
+    rows = each_after(connection, dataset, position, limit=limit)
+    return row_reader.until(rows, lambda row: row.length, enough)
 
 
-def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
-    """The last rows before a position, in order. Raises InvalidPositionError."""
-    return _rows(connection, dataset, position, limit, None, backwards=True)[::-1]
-
-
-def _rows(
-    connection: sa.Connection,
-    dataset: Dataset,
-    position: Position | None,
-    limit: int,
-    enough: int | None,
-    *,
-    backwards: bool,
-) -> list[Row]:
+def each_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> Iterator[Row]:
+    """As `rows_after`, one row after the other."""
     table = dataset.table(connection.dialect)
     values = key_values(connection, table, position)
-    statement = table.rows(beyond=bool(values), backwards=backwards)
-    key = table.key_places
-    found = row_reader.one_by_one(connection, statement, *values, limit)
-    return row_reader.until((_row(dataset, key, row) for row in found), lambda row: row.length, enough)
+    statement = table.rows(beyond=bool(values))
+    for row in row_reader.one_by_one(connection, statement, *values, limit):
+        yield _row(dataset, table.key_places, row)
 
 
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:

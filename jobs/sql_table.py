@@ -102,12 +102,13 @@ class SqlTable:
         names = ", ".join(map(quoted, self.columns))
         return f"COPY {quoted(self.name)} ({names}) FROM STDIN (FORMAT {format_})"
 
-    def rows(self, *, beyond: bool, backwards: bool) -> str:
+    def rows(self, *, beyond: bool) -> str:
         """A page of rows in the order of the key. Parameters: the key's values if `beyond`, and the number of rows."""
-        return self._page(self._list(self.columns), beyond=beyond, backwards=backwards)
+        return self._page(self._list(self.columns), beyond=beyond)
 
     def excerpts(self, columns: Sequence[str], *, key_length: int, length: int, beyond: bool, backwards: bool) -> str:
-        """As `rows`, but upload, row number, the key and some columns; of texts only so many characters."""
+        """As `rows`, but upload, row number, the key and some columns; of texts only so many characters. backwards:
+        rows before the key's values, in the opposite order."""
         origin = [self._quoted(name) for name in OWN_COLUMNS]
         key = [self._beginning(name, key_length) for name in self.key]
         cells = [self._beginning(name, length) for name in columns]
@@ -122,7 +123,7 @@ class SqlTable:
         where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in OWN_COLUMNS)
         return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
 
-    def _page(self, what: str, *, beyond: bool, backwards: bool) -> str:
+    def _page(self, what: str, *, beyond: bool, backwards: bool = False) -> str:
         direction = " DESC" if backwards else ""
         order = ", ".join(f"{self._quoted(name)}{direction}" for name in self.key)
         where = f" WHERE {self._compared('<' if backwards else '>')}" if beyond else ""
@@ -134,7 +135,7 @@ class SqlTable:
         return f"({self._list(self.key)}) {operator} ({values})"
 
     def _beginning(self, name: str, length: int) -> str:
-        is_text = isinstance(self.columns[name].dialect_impl(self._dialect), sa.Text)
+        is_text = isinstance(self.columns[name], sa.Text)
         return f"substr({self._quoted(name)}, 1, {length:d})" if is_text else self._quoted(name)
 
     def collisions(self, staged: "SqlTable", same: Sequence[str], *, upload_id: int, key: Sequence[str] = ()) -> str:

@@ -97,7 +97,7 @@ class ZipArchive:
             checksum = zlib.crc32(piece, checksum)
             yield piece
         if expanded < member.file_size:
-            raise EOFError(f"{_called(member)} is shorter than declared")
+            raise zipfile.BadZipFile(f"{_called(member)} is shorter than declared")
         if checksum != member.CRC:
             raise zipfile.BadZipFile(f"{_called(member)} has a wrong checksum")
 
@@ -114,7 +114,7 @@ class ZipArchive:
             decompressor = _decompressor(member.compress_type)
         yield from _decompressed(decompressor, slices)
         if not decompressor.eof and member.compress_type != zipfile.ZIP_LZMA:  # which may have no mark of its end
-            raise EOFError("Compressed data ended before the end-of-stream marker was reached")
+            raise zipfile.BadZipFile(f"{_called(member)} has no end")
         if decompressor.eof and (decompressor.unused_data or any(slices)):
             raise zipfile.BadZipFile(f"{_called(member)} has bytes behind its end")
 

@@ -548,7 +548,7 @@ def test_an_import_that_ends_leaves_no_spool(settings: Settings, database: Datab
 def test_a_spool_that_vanishes_is_made_again(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanish(*_: object) -> None:
+    def vanish(*_: object, **__: object) -> None:
         raise FileNotFoundError("june.table")
 
     upload = recorded(settings, database, zipped(**{"june.csv": CONTENT.encode()}), "june.zip")

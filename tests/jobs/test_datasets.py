@@ -30,7 +30,7 @@ from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Upload
-from tests.support.databases import insert_rows
+from tests.support.databases import insert_rows, rows_before
 from tests.support.files import store
 from tests.support.waiting import until
 
@@ -353,7 +353,7 @@ def test_a_position_with_invalid_text_is_rejected(database: Database, text: str)
         dataset = declared(connection, fields=[{"name": "name"}], primaryKey="name")
 
         with pytest.raises(InvalidPositionError):
-            datasets.rows_before(connection, dataset, Position((text,)), limit=9)
+            rows_before(connection, dataset, Position((text,)), limit=9)
 
 
 Importing = Callable[[str], Dataset]
@@ -486,9 +486,9 @@ def test_rows_are_paged_forwards_and_backwards(imported: Importing, database: Da
         second = datasets.rows_after(connection, dataset, first[-1].position, limit=3)
         third = datasets.rows_after(connection, dataset, second[-1].position, limit=3)
         beyond = datasets.rows_after(connection, dataset, third[-1].position, limit=3)
-        back = datasets.rows_before(connection, dataset, third[0].position, limit=3)
-        near = datasets.rows_before(connection, dataset, second[0].position, limit=9)
-        before = datasets.rows_before(connection, dataset, first[0].position, limit=3)
+        back = rows_before(connection, dataset, third[0].position, limit=3)
+        near = rows_before(connection, dataset, second[0].position, limit=9)
+        before = rows_before(connection, dataset, first[0].position, limit=3)
 
     assert [[row.cells for row in page] for page in (first, second, third)] == [
         [["1"], ["2"], ["3"]],
@@ -527,7 +527,7 @@ def test_rows_of_any_key_are_paged_in_its_order(
             forth += page[0].cells[:1]
             position = Position.parse(str(page[0].position))
         assert position is not None
-        back = datasets.rows_before(connection, dataset, position, limit=9)
+        back = rows_before(connection, dataset, position, limit=9)
 
     assert [lower, lower, higher, higher] == forth
     assert forth[:3] == [row.cells[0] for row in back]
@@ -572,7 +572,7 @@ def test_reading_rows_leaves_nothing_in_memory(settings: Settings) -> None:
             dataset = datasets.get(connection, name)
             (first,) = datasets.rows_after(connection, dataset, None, limit=1)
             (last,) = datasets.rows_after(connection, dataset, first.position, limit=50)
-            assert datasets.rows_before(connection, dataset, last.position, limit=2) == [first]
+            assert rows_before(connection, dataset, last.position, limit=2) == [first]
             assert datasets.row_count(connection, dataset) == 0
 
     def kept() -> tuple[int, int]:

@@ -17,6 +17,7 @@ from jobs.pipeline.writer import Collisions
 from jobs.schema import MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.sql_table import quoted
 from tests.conftest import UndoneError
+from tests.support.databases import rows_before
 
 #: What a driver, SQLAlchemy or a database could take for more than a name.
 FRAGMENTS = [
@@ -83,7 +84,7 @@ def forwards(connection: sa.Connection, dataset: Dataset) -> list[list[str]]:
     while page := datasets.rows_after(connection, dataset, found[-1].position if found else None, limit=1):
         found += page
     if found:
-        before = datasets.rows_before(connection, dataset, found[-1].position, limit=99)
+        before = rows_before(connection, dataset, found[-1].position, limit=99)
         assert [row.cells for row in before] == [row.cells for row in found[:-1]]
     return [row.cells for row in found]
 

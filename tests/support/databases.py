@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs import row_excerpts
 from jobs.database import migrate
-from jobs.datasets import Dataset
+from jobs.datasets import Dataset, Position, Row
 from jobs.settings import Settings
 from jobs.sql_table import run
 from tests.support.services import PostgresServer
@@ -66,3 +67,10 @@ def insert_rows(connection: sa.Connection, dataset: Dataset, *rows: dict[str, An
     for number, row in enumerate(rows, 1):
         values = {"_upload_id": upload_id, "_row_number": number, **row}
         run(connection, table.insertion(), *map(values.get, table.columns))
+
+
+def rows_before(connection: sa.Connection, dataset: Dataset, position: Position, *, limit: int) -> list[Row]:
+    """The last rows before a position, in order, as pages show them."""
+    return list(row_excerpts.read(connection, dataset, dataset.schema.fields, position, limit=limit, backwards=True))[
+        ::-1
+    ]

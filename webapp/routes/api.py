@@ -1,8 +1,7 @@
 """The JSON API, /api/v1, and the health checks."""
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +11,7 @@ from starlette.routing import Route
 
 from jobs import corrections, datasets, disk, row_excerpts, uploads
 from jobs.database import Database
-from jobs.datasets import Dataset, Row
+from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import timestamp
 from webapp import threads
@@ -90,15 +89,19 @@ async def rows(request: AppRequest) -> Response:
     def page(connection: sa.Connection) -> Response:
         found = datasets.get(connection, name)
         after = row_position.locate(connection, found, request.query_params, "cursor")
-        # Characters are at most as many as the bytes of their JSON.
-        read_rows = datasets.rows_after(connection, found, after, limit=limit + 1, enough=ROWS_BYTES)
-        items = [_json(_row(row)) for row in read_rows]
-        shown = min(limit, _count_fitting(items))
-        has_more = shown < len(items) or sum(map(len, items)) > ROWS_BYTES
-        cursor = row_excerpts.address(read_rows[shown - 1]) if has_more else None
+        items: list[bytes] = []
+        size, last, has_more = 0, None, False
+        for row in datasets.each_after(connection, found, after, limit=limit + 1):
+            item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
+            size += len(item)
+            if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                break
+            items.append(item)
+            last = row
+        cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode({"cursor": cursor or "", "limit": limit})
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
-        parts = [b'{"columns":', _json(found.schema.names), b',"items":[', b",".join(items[:shown])]
+        parts = [b'{"columns":', _json(found.schema.names), b',"items":[', b",".join(items)]
         parts += [b'],"cursor":', _json(cursor), b',"links":', _json({"next": following}), b"}"]
         return Response(b"".join(parts), media_type="application/json")
 
@@ -106,18 +109,8 @@ async def rows(request: AppRequest) -> Response:
         return await read(request.state["database"], page)
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells}
-
-
 def _json(value: Any) -> bytes:
     return bytes(JSONResponse(value).body)
-
-
-def _count_fitting(items: Sequence[Sized]) -> int:
-    """How many items a page of rows has room for: at least one."""
-    total = accumulate(map(len, items))
-    return max(1, sum(each <= ROWS_BYTES for each in total))
 
 
 async def match(request: AppRequest) -> Response:

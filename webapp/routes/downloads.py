@@ -50,14 +50,18 @@ async def failed_rows_csv(request: AppRequest) -> Response:
 def _failed_rows(database: Database, upload: Upload, is_raw: bool) -> Iterator[bytes]:
     header = upload.header or []
     yield BOM + _lines([corrections.header(header, raw=is_raw)])
-    after = 0
-    while True:
+
+    def part(after: int) -> tuple[bytes, int]:
+        """Some lines, and the number of the last row. Only the lines stay in memory while a client reads them."""
         with database.reading() as connection:
             rows = failed_rows.rows(connection, upload.id, after=after, limit=ROWS_READ, enough=CHARACTERS_READ)
-        if not rows:
-            return
-        yield _lines([corrections.record(row, upload.id, len(header), raw=is_raw) for row in rows])
-        after = rows[-1].row_number
+        lines = _lines(corrections.record(row, upload.id, len(header), raw=is_raw) for row in rows)
+        return lines, rows[-1].row_number if rows else 0
+
+    after = 0
+    while (found := part(after))[0]:
+        yield found[0]
+        after = found[1]
 
 
 async def template_csv(request: AppRequest) -> Response:
@@ -89,15 +93,18 @@ def _rows(database: Database, found: Dataset, provenance: bool, is_raw: bool) ->
         shown = list(cells) if is_raw else [escape_formula(cell) for cell in cells]
         return [*shown, *map(str, origin)] if provenance else shown
 
-    yield _lines([line(found.schema.names, PROVENANCE)])
-    position: Position | None = None
-    while True:
+    def part(after: Position | None) -> tuple[bytes, Position | None]:
+        """Some lines, and the position of the last row. Only the lines stay in memory while a client reads them."""
         with database.reading() as connection:
-            rows = datasets.rows_after(connection, found, position, limit=ROWS_READ, enough=CHARACTERS_READ)
-        if not rows:
-            return
-        yield _lines(line(row.cells, (row.upload_id, row.row_number)) for row in rows)
-        position = rows[-1].position
+            rows = datasets.rows_after(connection, found, after, limit=ROWS_READ, enough=CHARACTERS_READ)
+        lines = _lines(line(row.cells, (row.upload_id, row.row_number)) for row in rows)
+        return lines, rows[-1].position if rows else None
+
+    yield _lines([line(found.schema.names, PROVENANCE)])
+    lines, position = part(None)
+    while lines:
+        yield lines
+        lines, position = part(position)
 
 
 def _is_raw(request: AppRequest) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from webapp.guard import HEADERS, headers_of
@@ -28,6 +29,8 @@ UNSENT_BYTES = 32 * 1024
 #: Bytes of a request's head (its line and its headers), and of what may stand around the parts of a body that is sent
 #: in chunks. Browsers send one or two thousand; other servers accept 8 to 64 KiB.
 HEAD_BYTES = 32 * 1024
+#: Headers of a request: browsers send about twenty, and each takes hundreds of bytes of memory, however short it is.
+HEADERS_MAX = 100
 #: Requests that may wait on a connection for the response to the one before. Browsers send none; one read of the socket
 #: has room for thousands.
 PIPELINED_REQUESTS = 16
@@ -60,6 +63,8 @@ class Connection(HttpToolsProtocol):
         #: When the last byte of a body arrived.
         self._body_moved = 0.0
         self._discarded = 0
+        #: The request that is being answered, or was last.
+        self._answered: RequestResponseCycle | None = None
         #: Bytes of responses in the buffer of this process at the last check, and since when there are as many.
         self._unsent = 0
         self._unsent_since = 0.0
@@ -74,6 +79,7 @@ class Connection(HttpToolsProtocol):
     def disconnect(self) -> None:
         """Abort the connection at once and drop all unread data."""
         self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
+        self._drop_response()
         self.transport.abort()
 
     # Called by Connections
@@ -128,6 +134,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.closed(self)
+        self._drop_response()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -143,6 +150,12 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     # Called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= HEADERS_MAX:
+            self._refusal = _TOO_LARGE
+            raise ValueError(self._refusal[1])
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -187,6 +200,17 @@ class Connection(HttpToolsProtocol):
             self._connections.ended_request(self)
 
     # The rest
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _drop_response(self) -> None:
+        """Let the request that is being answered write nothing more. uvicorn tells only the request that arrived last,
+        which may wait behind it, and writing to a closed transport is an error."""
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     @property
     def _is_busy(self) -> bool:
@@ -246,7 +270,7 @@ class Connection(HttpToolsProtocol):
 
 _TOO_LARGE = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    f"The address and the headers of the request are larger than {HEAD_BYTES:,} bytes.",
+    f"The address and the headers of the request are larger than {HEAD_BYTES:,} bytes, or more than {HEADERS_MAX}.",
 )
 _TOO_MANY = (HTTPStatus.BAD_REQUEST, f"More than {PIPELINED_REQUESTS} requests wait for a response on this connection.")
 _BUSY = "The server has too many requests at the moment. Please try again shortly."

@@ -18,7 +18,7 @@ from tests.support.sockets import LARGE, Small, all_of, head, is_closed, respons
 from tests.support.waiting import until
 from webapp.guard import HEADERS
 from webapp.server import connection
-from webapp.server.connection import HEAD_BYTES, PIPELINED_REQUESTS, UNSENT_BYTES
+from webapp.server.connection import HEAD_BYTES, HEADERS_MAX, PIPELINED_REQUESTS, UNSENT_BYTES
 from webapp.server.connections import Connections, Deadlines
 
 #: Bytes that the kernel may count for what was handed to it: its own bookkeeping comes on top.
@@ -114,7 +114,7 @@ def check_refused(answer: bytes, status: int, words: str) -> None:
 def test_a_head_is_bounded(where: str, size: int) -> None:
     sent = {
         "a header": head("GET", "/", "Connection: close", "X-Long: " + "x" * size),
-        "many headers": head("GET", "/", "Connection: close", *["X: yyyyy"] * (size // 10)),
+        "many headers": head("GET", "/", "Connection: close", *["X: " + "y" * (size // 50 - 5)] * 50),
         "the address": head("GET", "/" + "x" * size, "Connection: close"),
     }[where]
     with Small() as small:
@@ -125,6 +125,14 @@ def test_a_head_is_bounded(where: str, size: int) -> None:
     else:
         check_refused(answer, 431, "larger than 32,768 bytes")
         assert small.seen == []
+
+
+@pytest.mark.parametrize(("count", "status"), [(HEADERS_MAX, 200), (HEADERS_MAX + 1, 431)])
+def test_the_headers_of_a_request_are_counted(count: int, status: int) -> None:
+    with Small() as small:
+        answer = small.ask(head("GET", "/", "Connection: close", *["X: y"] * (count - 2)))
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 @pytest.mark.parametrize("beginning", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nX", b"", b"\r\n"])
@@ -340,6 +348,20 @@ def test_requests_that_wait_on_one_connection_are_bounded() -> None:
     with Small() as small, small.connect(head("GET", "/wait") + head("GET", "/") * 10_000) as client:
         assert all_of(client) == b""
         assert small.seen in ([], ["/wait"])
+
+
+def test_a_request_whose_connection_was_closed_for_those_behind_it_ends_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Small() as small, small.connect(head("GET", "/wait")) as client:
+        until(lambda: small.seen == ["/wait"], "the request to begin")
+        client.sendall(head("GET", "/") * 10_000)
+        assert all_of(client) == b""
+        small.may_answer.set()
+        until(lambda: not small.server.server_state.tasks, "the request to end")
+
+    assert "closed" not in caplog.text
+    assert "Exception" not in caplog.text
 
 
 def test_nonsense_behind_a_request_does_not_end_up_in_its_response() -> None:
