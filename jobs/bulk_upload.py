@@ -311,7 +311,8 @@ class ValidatedChunk:
         """All failed rows, including those whose keys are already in the database."""
         if not collisions:
             return self.failed
-        collided = [FailedRow(number, self.source.cells(number), reasons) for number, reasons in collisions.items()]
+        cells = self.source.cells(list(collisions))
+        collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
         return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
 
 

@@ -9,7 +9,7 @@ import csv
 import gc
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -56,9 +56,10 @@ class Chunk:
     count: int
     next_byte: int
 
-    def cells(self, number: int) -> list[str]:
-        """The original values of a row."""
-        return [str(cell) for cell in self.rows.loc[number]]
+    def cells(self, numbers: Sequence[int]) -> list[list[str]]:
+        """The original values of some rows."""
+        found: list[list[str]] = self.rows.loc[list(numbers)].to_numpy(dtype=object).tolist()
+        return found
 
     def without(self, problems: KnownProblems) -> "Chunk":
         """The chunk with the rows that have known problems among the failed ones."""
@@ -67,10 +68,8 @@ class Chunk:
             return self
         names = list(self.rows.columns)
         found = [
-            FailedRow(
-                number, self.cells(number), [Reason(names[position], rule) for position, rule in problems[number]]
-            )
-            for number in numbers
+            FailedRow(number, cells, [Reason(names[position], rule) for position, rule in problems[number]])
+            for number, cells in zip(numbers, self.cells(numbers), strict=True)
         ]
         failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
         return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
