@@ -9,6 +9,7 @@ import logging
 import signal
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -44,7 +45,9 @@ class Watchdog:
         self._pid = pid
         self._database: Database | None = None
         self._kills_before = _kills_for_memory()
-        self._renewed = time.monotonic()
+        #: The lease at the last look, and when it was seen first.
+        self._lease: datetime | None = None
+        self._lease_seen = time.monotonic()
         self.resident = 0
 
     def verdict(self) -> CutReason | str | None:
@@ -90,17 +93,19 @@ class Watchdog:
         return "its upload was cancelled" if upload.status is Status.CANCELLED else "its claim is lost"
 
     def _look(self, claim: Claim) -> Upload:
-        """The upload now. Keeps the claim of a work horse that is busy and cannot renew it, until it is cut."""
+        """The upload now. Renews the lease of a work horse that is busy and did not do so itself."""
         if self._database is None:
             self._database = Database(self._settings.database, lock_timeout=DATABASE_SECONDS)
-        interval = self._settings.lease / 3
+        with self._database.reading() as connection:
+            upload = uploads.get(connection, claim.upload_id)
         now = time.monotonic()
-        if min(self._state.seconds_without_progress, now - self._renewed) >= interval and self._is_running():
-            self._renewed = now
+        if upload.lease_until != self._lease:
+            self._lease, self._lease_seen = upload.lease_until, now
+        is_late = now - self._lease_seen >= self._settings.lease / 3
+        if is_late and not self._state.is_waiting and self._is_running():
             with suppress(ClaimLostError), self._database.transaction() as connection:
                 return uploads.renew(connection, claim, lease=self._settings.lease)
-        with self._database.reading() as connection:
-            return uploads.get(connection, claim.upload_id)
+        return upload
 
     def _is_running(self) -> bool:
         """Whether nobody stopped the process: the claim of a frozen work horse goes to the next one."""

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -142,35 +141,67 @@ def leases(database: Database, upload: Upload) -> datetime:
 
 
 @pytest.fixture
-def _a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watchdog has watched for a minute when it is first asked."""
-    start = time.monotonic()
-    moments = iter([start, start + 60])
-    monkeypatch.setattr(watchdog, "time", type("Clock", (), {"monotonic": staticmethod(lambda: next(moments))}))
+def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass on the watchdog's clock."""
+    passed = [0.0]
+    clock = type("Clock", (), {"monotonic": staticmethod(lambda: passed[0])})
+    monkeypatch.setattr(watchdog, "time", clock)
+
+    def wait(seconds: float) -> None:
+        passed[0] += seconds
+
+    return wait
 
 
-@pytest.mark.usefixtures("_a_moment_later")
-def test_the_claim_of_a_work_horse_that_is_too_busy_to_renew_it_is_kept_until_it_is_cut(
-    watch: Watch, database: Database, upload: Upload, state: StateOnPaper
+@pytest.mark.parametrize("idle", [0, NO_PROGRESS_SECONDS - 1])
+def test_the_lease_of_a_work_horse_that_is_too_busy_to_renew_it_is_renewed(
+    watch: Watch,
+    database: Database,
+    upload: Upload,
+    state: StateOnPaper,
+    wait: Callable[[float], None],
+    idle: float,
 ) -> None:
-    before = leases(database, upload)
-    state.idle = NO_PROGRESS_SECONDS - 1
+    watchful, before = watch(lease=90), leases(database, upload)
+    state.idle = idle
+    watchful.verdict()
+    wait(29)
+    watchful.verdict()
+    early = leases(database, upload)
+    wait(2)
 
-    assert watch(lease=80).verdict() is None
-    assert leases(database, upload) > before
+    assert watchful.verdict() is None
+    assert (early, leases(database, upload) > before) == (before, True)
 
 
-@pytest.mark.usefixtures("_a_moment_later")
 @ONE_DATABASE
-def test_the_claim_of_a_frozen_work_horse_is_left_to_the_next_one(
-    watch: Watch, database: Database, upload: Upload, state: StateOnPaper, horse: subprocess.Popen[bytes]
+def test_the_lease_of_a_work_horse_in_a_transaction_is_left_to_itself(
+    watch: Watch, database: Database, upload: Upload, state: StateOnPaper, wait: Callable[[float], None]
 ) -> None:
-    before = leases(database, upload)
-    state.idle = NO_PROGRESS_SECONDS - 1
+    watchful, before = watch(lease=90), leases(database, upload)
+    watchful.verdict()
+    wait(60)
+    with state.waiting():
+        watchful.verdict()
+
+    assert leases(database, upload) == before
+
+
+@ONE_DATABASE
+def test_the_lease_of_a_frozen_work_horse_is_left_to_expire(
+    watch: Watch,
+    database: Database,
+    upload: Upload,
+    horse: subprocess.Popen[bytes],
+    wait: Callable[[float], None],
+) -> None:
+    watchful, before = watch(lease=90), leases(database, upload)
+    watchful.verdict()
+    wait(60)
     os.kill(horse.pid, signal.SIGSTOP)
     until(lambda: psutil.Process(horse.pid).status() == psutil.STATUS_STOPPED, "the process to stop")
 
-    assert watch(lease=80).verdict() is None
+    assert watchful.verdict() is None
     assert leases(database, upload) == before
 
 
