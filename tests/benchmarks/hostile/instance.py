@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from jobs.database import Database
 from jobs.settings import Settings
 from jobs.tables import uploads
-from jobs.uploads import ACTIVE, Processor
+from jobs.uploads import ACTIVE, TERMINAL, Processor, Status
 from tests.support.supervised import Serve, children_of, is_running, kill
 from tests.support.waiting import until
 
@@ -90,9 +90,9 @@ class Instance:
         with self.database.reading() as connection:
             return list(connection.execute(sa.select(uploads.c.id).where(is_ours)).scalars())
 
-    def ended_count(self) -> int:
-        """How many uploads have ended."""
-        query = sa.select(sa.func.count()).where(uploads.c.status.not_in(list(ACTIVE)))
+    def ended_count(self, *statuses: Status) -> int:
+        """How many uploads have ended, or ended like this."""
+        query = sa.select(sa.func.count()).where(uploads.c.status.in_(list(statuses or TERMINAL)))
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
