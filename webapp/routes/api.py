@@ -1,12 +1,12 @@
 """The JSON API, /api/v1, and the health checks."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from jobs import corrections, datasets, disk, row_excerpts, uploads
@@ -19,6 +19,7 @@ from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import HistoryView
 from webapp.routes import actions, row_position, upload_json
+from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
@@ -101,12 +102,27 @@ async def rows(request: AppRequest) -> Response:
         cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode({"cursor": cursor or "", "limit": limit})
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
-        parts = [b'{"columns":', _json(found.schema.names), b',"items":[', b",".join(items)]
+        parts = [b'{"columns":', _json(found.schema.names), b',"items":[']
+        parts += [part for item in items for part in (b",", item)][1:]
         parts += [b'],"cursor":', _json(cursor), b',"links":', _json({"next": following}), b"}"]
-        return Response(b"".join(parts), media_type="application/json")
+        return _in_pieces(parts)
 
     with row_position.reported_as("cursor"):
         return await read(request.state["database"], page)
+
+
+def _in_pieces(parts: list[bytes]) -> Response:
+    """JSON of these parts, which are not joined if they are many: they may have ROWS_BYTES."""
+    size = sum(map(len, parts))
+    if size <= PIECE_BYTES:
+        return Response(b"".join(parts), media_type="application/json")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in in_pieces(parts):
+            yield piece
+
+    headers = {"Content-Length": str(size)}
+    return StreamingResponse(pieces(), headers=headers, media_type="application/json")
 
 
 def _json(value: Any) -> bytes:
