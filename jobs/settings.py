@@ -169,7 +169,9 @@ class Settings(BaseSettings):
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"bulk-upload-{os.getuid()}-{name}" / "redis.sock"
+        outside = Path(f"bulk-upload-{os.getuid()}-{name}") / "redis.sock"
+        temporary = Path(tempfile.gettempdir()) / outside  # TMPDIR may be long too
+        return temporary if len(os.fsencode(temporary)) <= SOCKET_PATH_LIMIT else Path("/tmp") / outside
 
     @property
     def redis(self) -> str:

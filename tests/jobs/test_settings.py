@@ -168,6 +168,14 @@ def test_the_private_redis_listens_in_the_data_folder() -> None:
     assert settings.redis == "unix:///srv/bulk/redis/redis.sock"
 
 
+def test_the_socket_is_never_at_a_path_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", f"/srv/{'deep/' * 30}tmp")
+    socket = Settings.load(data=f"/srv/{'deep/' * 30}data").redis_socket
+
+    assert socket.is_relative_to("/tmp")
+    assert len(str(socket)) <= SOCKET_PATH_LIMIT
+
+
 def test_the_socket_of_a_long_data_path_is_in_a_temporary_folder() -> None:
     here, there = (Settings.load(data=f"/srv/{'deep/' * 30}{name}").redis_socket for name in ("here", "there"))
 
