@@ -400,3 +400,16 @@ def test_an_import_may_sort_a_chunk_in_memory(database_url: str) -> None:
         found = [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("work_mem", "temp_buffers")]
 
     assert found == ["64MB", "64MB"]
+
+
+def test_one_connection_after_the_other_is_the_same_one_with_a_small_cache(sqlite_url: str) -> None:
+    with opened(sqlite_url) as database:
+        with database.reading() as one, database.reading() as other, database.reading() as third:
+            assert len({id(each.connection.dbapi_connection) for each in (one, other, third)}) == 3
+            assert one.exec_driver_sql("PRAGMA cache_size").scalar_one() == -1024
+        used = set()
+        for _ in range(9):
+            with database.reading() as connection:
+                used.add(id(connection.connection.dbapi_connection))
+
+    assert len(used) == 1
