@@ -33,13 +33,13 @@ def prepare(folder: Path) -> None:
 
 
 def prepare_private(folder: Path) -> None:
-    """Create a folder that only this user can access.
+    """Create a folder that only this user can access: in the data folder, or in the one for temporary files, where
+    everybody may write.
 
     Raises CannotStartError if its path is not a folder, or a folder of another user.
     """
-    prepare(folder.parent)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
         raise _unusable(folder, error.strerror) from error

@@ -53,6 +53,14 @@ def test_a_private_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> N
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_private_folder_may_be_in_a_folder_for_temporary_files_of_everybody(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    folder = tmp_path / "bulk-upload" / "redis"
+    data_folder.prepare_private(folder)
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_link_in_place_of_a_private_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "redis").symlink_to(tmp_path)
 
