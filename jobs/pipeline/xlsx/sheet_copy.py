@@ -31,11 +31,11 @@ def _relations(*parts: tuple[str, str]) -> str:
 class SheetCopy:
     """The copy of a workbook's worksheet, as a context manager, which removes it.
 
-    Its name ends with .part, like an incomplete upload: files.py removes those that a killed process leaves.
+    Its name is that of a part of a prepared table: files.py removes those that a killed process leaves.
     """
 
     def __init__(self, workbook: Path, *, from_1904: bool) -> None:
-        self.path = workbook.with_name(f"{workbook.name}.{uuid4().hex}.part")
+        self.path = workbook.with_name(f"{workbook.name}.table-copy.{uuid4().hex}.part")
         self._file = self.path.open("xb")
         self._archive = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
         self._part: IO[bytes] | None = None
