@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads
+from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -33,6 +33,7 @@ from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
 from jobs.settings import Settings
 from jobs.uploads import Claim, CutReason, Upload
+from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +149,8 @@ class _Attempt:
         if self._upload.dataset is not None:
             with self._database.reading() as connection:
                 dataset = datasets.get(connection, self._upload.dataset)
-            ignored = datasets.match(dataset.schema, table.names).ignored
             if self._upload.bytes_total is None:
-                self._begin(table, lambda _: dataset, ignored=ignored)
+                self._begin(table, lambda _: dataset, found=_about_columns(dataset, table))
             return dataset
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
@@ -162,14 +162,9 @@ class _Attempt:
         table: PreparedTable,
         dataset_of: Callable[[sa.Connection], Dataset],
         rows_total: int | None = None,
-        ignored: Sequence[str] = (),
+        found: Sequence[UploadWarning] = (),
     ) -> Dataset:
         """Record how the file is read and which dataset receives its rows."""
-        notes = list(table.notes)
-        if ignored:
-            notes.append(
-                f"Columns that are not in the dataset were ignored: {', '.join(f'“{name}”' for name in ignored[:20])}."
-            )
         chosen: list[Dataset] = []
 
         def begin(connection: sa.Connection) -> Upload:
@@ -185,7 +180,8 @@ class _Attempt:
                 bytes_total=table.bytes_total,
                 header=table.names,
                 parent=table.parent,
-                notes=notes,
+                notes=table.notes,
+                warnings=[*table.warnings, *found],
             )
 
         self._upload = self._changes.make(begin)
@@ -314,6 +310,16 @@ class ValidatedChunk:
         cells = self.source.cells(list(collisions))
         collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
         return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
+
+
+def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:
+    """Warnings about columns that no field takes, and fields that no column fills. Raises MissingColumnsError."""
+    found = datasets.match(dataset.schema, table.names)
+    empty = [name for name in dataset.schema.names if name not in found.sources]
+    return [
+        *([warnings.columns_ignored(found.ignored)] if found.ignored else []),
+        *([warnings.fields_empty(empty)] if empty else []),
+    ]
 
 
 def _in_order(*failed: list[FailedRow]) -> list[FailedRow]:

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.uploads import Status, Upload
+from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Event:
     rows_failed: int
     error: str | None
     timestamp: str
+    warnings: list[UploadWarning] = field(default_factory=list)
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -88,6 +90,7 @@ class Event:
             rows_failed=upload.rows_failed,
             error=upload.error,
             timestamp=timestamp(upload.updated_at),
+            warnings=upload.warnings,
         )
 
     @classmethod

@@ -44,11 +44,13 @@ class FailedRow(NamedTuple):
     """A row that was not imported, from the validator to the page.
 
     row_number: the first row below the header is 1. cells: the original values. reasons: each rule that the row breaks.
+    line: of the file, where the row begins, or the worksheet's row; None if it is not known.
     """
 
     row_number: int
     cells: list[str]
     reasons: list[Reason]
+    line: int | None = None
 
     @property
     def sentence(self) -> str:

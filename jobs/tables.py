@@ -63,6 +63,10 @@ uploads = sa.Table(
     sa.Column("error", sa.Text),
     #: Sentences for people about how the file was read.
     sa.Column("notes", sa.JSON, nullable=False),
+    #: What a person may not expect of the import (warnings.py); null if a process of an earlier release created it.
+    sa.Column("warnings", sa.JSON),
+    #: Lines without any value, which are no rows.
+    sa.Column("lines_blank", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("worker", sa.Text),
     sa.Column("lease_until", UtcDateTime),
     #: When and at which row this attempt began to import, for its rate.
@@ -106,6 +110,8 @@ failed_rows = sa.Table(
     metadata,
     sa.Column("upload_id", sa.ForeignKey("uploads.id"), primary_key=True),
     sa.Column("row_number", sa.BigInteger, primary_key=True),
+    #: The line of the file where the row begins, or the worksheet's row; null if an earlier release stored the row.
+    sa.Column("line", sa.BigInteger),
     #: The original values, a list of text.
     sa.Column("cells", sa.JSON, nullable=False),
     #: A list of [column or null, rule, cell or null] (failed_rows.Reason).

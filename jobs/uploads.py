@@ -4,7 +4,7 @@ A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt
 claim matches no row, so it writes nothing even if it does not know yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.tables import uploads
+from jobs.warnings import UploadWarning, kept, merged
 
 #: Consecutive attempts that commit nothing before an upload fails.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
@@ -121,6 +122,8 @@ class Upload:
     rows_failed: int
     error: str | None
     notes: list[str]
+    warnings: list[UploadWarning]
+    lines_blank: int
     worker: str | None
     lease_until: datetime | None
     counting_since: datetime | None
@@ -139,6 +142,7 @@ class Upload:
         values = row._asdict()
         values["status"] = Status(values["status"])
         values["processor"] = Processor(values["processor"])
+        values["warnings"] = values["warnings"] or []
         values["options"] = ImportOptions.from_json(values["options"])
         return cls(**values)
 
@@ -228,6 +232,7 @@ def create(
         rows_success=0,
         rows_failed=0,
         notes=[],
+        warnings=[],
         counting_from=0,
         created_at=utc_now(),
         updated_at=utc_now(),
@@ -280,6 +285,7 @@ def begin(
     header: list[str],
     parent: int | None,
     notes: list[str],
+    warnings: Iterable[UploadWarning] = (),
 ) -> Upload:
     """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
@@ -299,16 +305,30 @@ def begin(
         header=header,
         parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
         notes=notes_excerpt(notes),
+        warnings=kept(warnings),
         counting_since=utc_now(),
     )
 
 
-def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int, bad: int, next_byte: int) -> Upload:
+def advance(
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    lease: float,
+    good: int,
+    bad: int,
+    next_byte: int,
+    blank: int = 0,
+    before: Sequence[UploadWarning] = (),
+    warnings: Sequence[UploadWarning] = (),
+) -> Upload:
     """Count the rows of a chunk and move the checkpoint behind it. Raises ClaimLostError.
 
     good, bad: rows that the caller writes to the dataset, or records as failed, in the same transaction. next_byte:
-    where the next chunk begins.
+    where the next chunk begins. blank: lines of the chunk without any value. before: the warnings of the upload.
+    warnings: those of the chunk, to add to them.
     """
+    changed: dict[str, Any] = {"warnings": merged(before, warnings)} if warnings else {}
     return _change_claimed(
         connection,
         ADVANCE,
@@ -319,6 +339,8 @@ def advance(connection: sa.Connection, claim: Claim, *, lease: float, good: int,
         rows_processed=uploads.c.rows_processed + good + bad,
         rows_success=uploads.c.rows_success + good,
         rows_failed=uploads.c.rows_failed + bad,
+        lines_blank=uploads.c.lines_blank + blank,
+        **changed,
     )
 
 
@@ -387,7 +409,9 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
         return upload
     failed_rows.delete_all(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
-    values = {"next_byte": 0, "rows_processed": 0, "rows_success": 0, "rows_failed": 0, "progress_reported": None}
+    counts = ("next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank")
+    values: dict[str, Any] = dict.fromkeys(counts, 0) | {"progress_reported": None}
+    values |= {"bytes_total": None, "warnings": []}  # so that how the file is read is recorded again
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
 
 

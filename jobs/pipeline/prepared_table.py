@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.warnings import UploadWarning
+
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
 #: breaks.
 KnownProblems = dict[int, list[tuple[int, str]]]
@@ -13,7 +15,8 @@ class PreparedTable:
     """A table of UTF-8 text on disk, with everything that the reader needs to know about it.
 
     path: the upload itself, or a spool beside it. names: the column names. first_byte: offset of the first record below
-    the header. notes: sentences for people about what was detected. tracking_columns: how many columns at the end
+    the header. notes: sentences for people about what was detected. warnings: what they may not expect
+    (warnings.py). tracking_columns: how many columns at the end
     identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
     problems: cells that are known to be wrong; their rows must fail.
     """
@@ -23,6 +26,7 @@ class PreparedTable:
     names: list[str]
     first_byte: int
     notes: list[str] = field(default_factory=list)
+    warnings: list[UploadWarning] = field(default_factory=list)
     tracking_columns: int = 0
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)

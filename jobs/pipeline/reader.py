@@ -103,6 +103,7 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         names=names,
         first_byte=header.end,
         notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
+        warnings=text.warnings,
         tracking_columns=tracking_columns,
         parent=corrections.parent_of(first) if tracking_columns else None,
         problems=text.problems,

@@ -30,13 +30,14 @@ from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
+from jobs.warnings import UploadWarning
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 2
+SPOOL_VERSION = 3
 
 EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
@@ -91,12 +92,14 @@ class Limits:
 class TextFile:
     """A table of UTF-8 text, with or without a byte order mark, for the reader to inspect.
 
-    path: the upload itself, or a spool. notes: sentences for people about what was detected. delimiter, header_row:
-    known or chosen; None: the reader detects them. problems: cells that are known to be wrong; their rows must fail.
+    path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
+    not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
+    that are known to be wrong; their rows must fail.
     """
 
     path: Path
     notes: list[str] = field(default_factory=list)
+    warnings: list[UploadWarning] = field(default_factory=list)
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
@@ -152,11 +155,16 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        return TextFile(self.path, found["notes"], found["delimiter"], found["header_row"], problems)
+        return TextFile(self.path, found["notes"], found["warnings"], found["delimiter"], found["header_row"], problems)
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
-        description = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "notes": text.notes}
+        description = {
+            "version": SPOOL_VERSION,
+            "bytes": self.path.stat().st_size,
+            "notes": text.notes,
+            "warnings": text.warnings,
+        }
         description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
@@ -220,7 +228,7 @@ class _Preparation:
     def _from_text(self) -> TextFile:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
-            return TextFile(self.path, [found.note], self.options.delimiter, self.options.header_row)
+            return TextFile(self.path, [found.note], [], self.options.delimiter, self.options.header_row)
         self._transcode(self.path, found.codec)
         return self._spooled([found.note])
 
@@ -257,11 +265,11 @@ class _Preparation:
                 rows = book.rows(above=above, timed=shape.timed)
                 problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        return self.spool.save(TextFile(self.spool.path, [*book.notes, *notes], ",", 1, problems))
+        return self.spool.save(TextFile(self.spool.path, [*book.notes, *notes], [], ",", 1, problems))
 
     def _spooled(self, notes: list[str]) -> TextFile:
         """The spool as a text, whose dialect the reader detects."""
-        return self.spool.save(TextFile(self.spool.path, notes, self.options.delimiter, self.options.header_row))
+        return self.spool.save(TextFile(self.spool.path, notes, [], self.options.delimiter, self.options.header_row))
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:

@@ -47,6 +47,8 @@ UPLOAD = Upload(
     rows_failed=988,
     error=None,
     notes=[],
+    warnings=[],
+    lines_blank=0,
     worker="here:1",
     lease_until=None,
     counting_since=None,
@@ -80,6 +82,7 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("rows_failed", 988),
         ("error", None),
         ("timestamp", "2026-01-31T09:00:00.000000Z"),
+        ("warnings", []),
     ]
 
 

@@ -159,7 +159,7 @@ class Records:
     def advance(self, upload: Upload, good: int = 10, bad: list[FailedRow] | None = None) -> Upload:
         def change(connection: sa.Connection) -> Upload:
             failed = PackedFailedRows.pack(bad or [])
-            rows: dict[str, int] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
+            rows: dict[str, Any] = {"good": good, "bad": len(failed), "next_byte": upload.next_byte + good}
             advanced = uploads.advance(connection, claim_of(upload), lease=LEASE, **rows)
             failed_rows_writer.record(connection, upload.id, failed, room=KEPT)
             return advanced

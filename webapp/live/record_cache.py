@@ -14,6 +14,8 @@ MAX_RECORDS = 1_000
 #: Column names and notes that all records together may have. A file can have 1,500 columns, and each takes about 100
 #: bytes of memory.
 MAX_TEXTS = 100_000
+#: Texts that a warning counts for: it may list 20 names, and has a sentence.
+WARNING_TEXTS = 25
 
 
 class RecordCache:
@@ -64,4 +66,4 @@ class RecordCache:
 
 
 def _texts(record: Upload) -> int:
-    return len(record.header or ()) + len(record.notes)
+    return len(record.header or ()) + len(record.notes) + WARNING_TEXTS * len(record.warnings)
