@@ -508,11 +508,14 @@ def test_columns_match_regardless_of_case_and_spaces_and_by_alias(sent: Desk, he
     assert (outcome.rows, outcome.bad) == ([["A1", "7.5", "31/01/2026"]], {})
 
 
-def test_columns_in_another_order_unknown_ones_and_missing_ones_are_no_fault(sent: Desk) -> None:
+def test_columns_may_be_in_another_order_and_unknown_and_missing_ones_are_warnings(sent: Desk) -> None:
     outcome = sent("note,price,sku,who\nx,7,A1,Ann\n", dataset=sent.declare("others", *FIELDS))
 
     assert (outcome.rows, outcome.bad) == ([["A1", "7", ""]], {})
-    assert outcome.upload.notes[-1] == "Columns that are not in the dataset were ignored: “note”, “who”."
+    assert [(each["code"], each.get("columns") or each["fields"]) for each in outcome.upload.warnings] == [
+        ("columns_ignored", ["note", "who"]),
+        ("fields_empty", ["Sold On"]),
+    ]
     assert outcome.upload.header == ["note", "price", "sku", "who"]
 
 
