@@ -22,12 +22,12 @@ from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileErro
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import failed_rows_writer, reader, source, writer
+from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.columns import Packed
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
-from jobs.pipeline.reader import Chunk
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
@@ -206,7 +206,7 @@ class _Attempt:
         for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
             horse_state.state.progress()
-            failed = PackedFailedRows.pack(_in_order(chunk.failed, validated.failed))
+            failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
             horse_state.state.progress()
             yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
 
@@ -224,6 +224,9 @@ class _Attempt:
                 good=len(chunk.validated.good) - len(collisions),
                 bad=len(failed),
                 next_byte=chunk.source.next_byte,
+                blank=chunk.source.blank,
+                before=self._upload.warnings,
+                warnings=chunk.source.warnings,
             )
             room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
             failed_rows_writer.record(connection, upload.id, failed, room=room)
@@ -309,7 +312,8 @@ class ValidatedChunk:
             return self.failed
         cells = self.source.cells(list(collisions))
         collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
-        return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
+        failed = _in_order(self.source.failed, self.validated.failed, collided)
+        return PackedFailedRows.pack(self.source.located(failed))
 
 
 def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:

@@ -165,6 +165,12 @@ class Upload:
         return self.stored_as != ""
 
     @property
+    def notes_shown(self) -> list[str]:
+        """The notes for people, with one about blank lines if there are any."""
+        which = "1 blank line was" if self.lines_blank == 1 else f"{self.lines_blank:,} blank lines were"
+        return notes_excerpt([*self.notes, *([f"{which} skipped."] if self.lines_blank else [])])
+
+    @property
     def progress(self) -> int:
         """Percent of rows that are processed, or of bytes if the rows were not counted; 100 only when completed."""
         if self.status is Status.COMPLETED:

@@ -94,7 +94,7 @@ class TextFile:
 
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
-    that are known to be wrong; their rows must fail.
+    that are known to be wrong; their rows must fail. sheet_rows: the worksheet's rows (line_numbers.SheetRows).
     """
 
     path: Path
@@ -103,6 +103,7 @@ class TextFile:
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    sheet_rows: list[tuple[int, int]] = field(default_factory=list)
 
 
 def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
