@@ -18,7 +18,7 @@ from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uplo
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
-from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
+from jobs.errors import ClaimLostError, DatasetNotFoundError, MissingColumnsError, UnreadableFileError
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import failed_rows_writer, reader, source, writer
@@ -133,7 +133,12 @@ class _Attempt:
 
     def _import(self) -> None:
         text = source.prepare(
-            self._path, self._upload.filename, self._upload.options, limits=self._limits, tick=self._keep_claim
+            self._path,
+            self._upload.filename,
+            self._upload.options,
+            limits=self._limits,
+            tick=self._keep_claim,
+            fits=self._fits(),
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
         dataset = self._dataset(table)
@@ -143,6 +148,21 @@ class _Attempt:
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
+
+    def _fits(self) -> Callable[[list[str]], int]:
+        """A function that tells how many fields of the wanted dataset the names of some columns fill."""
+        if self._upload.dataset is None:
+            return lambda _: 0
+        with self._database.reading() as connection:
+            schema = datasets.get(connection, self._upload.dataset).schema
+
+        def fits(names: list[str]) -> int:
+            try:
+                return len(datasets.match(schema, names).sources)
+            except MissingColumnsError:
+                return 0
+
+        return fits
 
     def _dataset(self, table: PreparedTable) -> Dataset:
         """The dataset of an earlier attempt, the chosen one, or a new one with types inferred from the whole file."""
@@ -182,6 +202,7 @@ class _Attempt:
                 parent=table.parent,
                 notes=table.notes,
                 warnings=[*table.warnings, *found],
+                blank=table.blank,
             )
 
         self._upload = self._changes.make(begin)

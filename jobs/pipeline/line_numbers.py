@@ -106,6 +106,5 @@ class SheetRows:
     jumps: Sequence[tuple[int, int]]
 
     def of(self, numbers: Sequence[int]) -> list[int]:
-        first = [number for number, _ in self.jumps]
-        found = (self.jumps[bisect.bisect(first, number) - 1] for number in numbers)
+        found = (self.jumps[bisect.bisect(self.jumps, number, key=lambda jump: jump[0]) - 1] for number in numbers)
         return [row + number - start for number, (start, row) in zip(numbers, found, strict=True)]

@@ -21,6 +21,7 @@ class PreparedTable:
     problems: cells that are known to be wrong; their rows must fail. header: the cells of the header; empty: no record
     repeats it. surplus: how many empty cells more than the header nearly every record has; empty: they have none.
     sheet_rows: the worksheet's rows (see line_numbers.SheetRows); empty: the table is a text.
+    blank: its empty rows, which the text does not have.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class PreparedTable:
     header: list[str] = field(default_factory=list)
     surplus: range = range(0)
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
+    blank: int = 0
 
     @property
     def width(self) -> int:

@@ -81,6 +81,7 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         header=header.cells,
         surplus=usual_surplus(below, len(header.cells)),
         sheet_rows=text.sheet_rows,
+        blank=text.blank,
     )
 
 

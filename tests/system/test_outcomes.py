@@ -141,7 +141,7 @@ def test_a_file_with_nothing_in_it_fails(sent: Desk, content: bytes, filename: s
 
 
 def test_an_empty_sheet_fails(sent: Desk) -> None:
-    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx").refusal
+    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx", sheet="June").refusal
 
     assert refusal == "The worksheet “June” is empty. Choose another worksheet: “July”."
 
@@ -348,6 +348,34 @@ def test_a_header_said_to_be_where_none_is_fails(sent: Desk) -> None:
 
 
 # Workbooks
+
+
+def test_the_cover_sheet_of_a_workbook_is_not_the_table(sent: Desk) -> None:
+    cover: list[list[Any]] = [["Report", "Year"], ["Sales", 2026]]
+    sales: list[list[Any]] = [["id", "amount"], *([n, n / 2] for n in range(1, 301))]
+    outcome = sent(workbook(("Cover", cover), ("Sales", sales)), "june.xlsx")
+
+    assert len(outcome.rows) == 300
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Cover": 1}, "Sales")]
+
+
+def test_the_worksheet_that_fits_the_dataset_is_read(sent: Desk) -> None:
+    dataset = sent.declare("people", {"name": "name"}, {"name": "city"})
+    sheets = workbook(("Sales", [["id", "amount"], [1, 2], [3, 4]]), ("People", [["Name", "City"], ["Zoë", "Rome"]]))
+    outcome = sent(sheets, "june.xlsx", dataset=dataset)
+
+    assert outcome.rows == [["Zoë", "Rome"]]
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Sales": 2}, "People")]
+
+
+def test_failed_rows_of_a_workbook_name_the_worksheets_row(sent: Desk) -> None:
+    rows: list[list[Any]] = [["Report"], [], ["id", "born"], [1, 1999], [], [], [2, "#N/A"], [3, 2001]]
+    outcome = sent(workbook(("June", rows)), "june.xlsx")
+    with sent.database.reading() as connection:
+        found = failed_rows.rows(connection, outcome.upload.id, limit=9)
+
+    assert [(row.row_number, row.line) for row in found] == [(2, 7)]
+    assert outcome.upload.notes_shown[-1] == "2 blank lines were skipped."
 
 
 def test_phantom_rows_and_columns_of_a_workbook_are_ignored(sent: Desk) -> None:
