@@ -47,6 +47,11 @@ class SharedStrings:
         """number: of a string that exists."""
         return self._text[self._ends[number] : self._ends[number + 1]].decode("utf-8", "surrogatepass")
 
+    def beginning(self, number: int, size: int) -> str:
+        """At most this many bytes of a string that exists."""
+        start = self._ends[number]
+        return self._text[start : min(self._ends[number + 1], start + size)].decode("utf-8", "ignore")
+
 
 class StringHandler(Handler):
     """Collects the text of a string: of its <t>, and of the <t> in its runs <r>, but not of phonetic ones.

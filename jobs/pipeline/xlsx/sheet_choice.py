@@ -23,6 +23,8 @@ SAMPLE_BYTES, SLICE_BYTES = 2 << 20, 1 << 15
 COUNTED_BYTES = 1 << 30
 #: Bytes of the shared strings that are looked at: those of the first rows are nearly always among the first.
 STRINGS_BYTES = 32 << 20
+#: Bytes of a shared string that are looked at: thousands of cells may refer to a long one.
+STRING_BYTES = 250
 #: Bytes that are kept of a row whose end is in the next piece: enough to see whether it has a value.
 OPEN_ROW_BYTES = 1 << 16
 
@@ -183,7 +185,7 @@ class _FirstStrings(SharedStrings):
                 return f"string {number}"
             with suppress(UnreadableFileError):  # which it is at the limit; the import itself finds what is damaged
                 self.load(_beginning(package.pieces(package.strings, MAX_STRINGS_BYTES), STRINGS_BYTES))
-        return super().__getitem__(number) if number < len(self) else f"string {number}"
+        return self.beginning(number, STRING_BYTES) if number < len(self) else f"string {number}"
 
 
 def _beginning(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:

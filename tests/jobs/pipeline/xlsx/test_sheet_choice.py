@@ -1,6 +1,8 @@
 """Choosing the worksheet that holds a workbook's table."""
 
+import tracemalloc
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from time import process_time
@@ -15,6 +17,7 @@ from jobs.pipeline.xlsx import sheet_choice
 from jobs.pipeline.xlsx.package import Package
 from jobs.pipeline.xlsx.sheet_choice import Choice, choose
 from tests.support.files import nothing
+from tests.support.workbooks import handmade
 
 Rows = Iterable[Iterable[Any]]
 
@@ -141,3 +144,27 @@ def test_hundreds_of_worksheets_are_looked_at_in_a_few_seconds(tmp_path: Path) -
 
     assert (found.sheet.name, len(found.ignored)) == ("Sheet 0", 199)
     assert process_time() - started < 20
+
+
+def test_a_long_string_to_which_many_cells_refer_takes_little_memory(tmp_path: Path) -> None:
+    row = "".join('<c t="s"><v>0</v></c>' for _ in range(1_000))
+    path = handmade(tmp_path, f"<row>{row}</row>" * 100, ["x" * 2_000_000])
+    tracemalloc.start()
+    with ZipArchive(path) as archive:
+        choose(Package(archive, nothing), header_row=None, fits=len)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 100 << 20
+
+
+def test_a_damaged_worksheet_is_named_with_the_others(tmp_path: Path) -> None:
+    path = handmade(tmp_path, '<row r="1"><c r="1A"><v>1</v></c></row>')
+    with ZipArchive(path) as archive:
+        package = Package(archive, nothing)
+        (damaged,) = package.sheets
+        empty = replace(damaged, name="Empty", part="xl/worksheets/none.xml")
+        package.sheets.append(empty)
+        found = choose(package, header_row=None, fits=len)
+
+    assert found == Choice(damaged, {"Empty": 0})
