@@ -397,7 +397,7 @@ def check_tallies(database: Database, upload: Upload) -> None:
     assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 186, 3)
     assert (upload.lines_blank, upload.warnings) == (
         10,
-        [warnings.surplus_cells(186), warnings.lines_skipped(4, 15)],
+        [warnings.lines_skipped(4, 15), warnings.surplus_cells(186)],
     )
     with database.reading() as connection:
         found = failed_rows.rows(connection, upload.id, limit=9)

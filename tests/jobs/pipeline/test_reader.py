@@ -826,13 +826,15 @@ class Reads:
     ragged=st.sampled_from([0, 2, 10_000]),
     sizes=st.lists(st.integers(1, 400), min_size=2, max_size=2),
     delimiter=st.sampled_from(DELIMITERS),
+    surplus=st.sampled_from([range(0), range(1, 2), range(1, 4)]),
 )
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_read_the_same_with_any_limits_of_a_chunk(
-    tmp_path: Path, text: bytes, limit: int, lines: int, ragged: int, sizes: list[int], delimiter: str
+    tmp_path: Path, text: bytes, limit: int, lines: int, ragged: int, sizes: list[int], delimiter: str, surplus: range
 ) -> None:
     text = text.replace(b",", delimiter.encode())
-    table = PreparedTable(written(tmp_path, text), delimiter, ["a", "b"], 0)
+    path = written(tmp_path, text)
+    table = PreparedTable(path, delimiter, ["a", "b"], 0, header=["a", "12"], surplus=surplus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "MAX_RECORD_BYTES", limit)
         whole = Read.from_table(table)
