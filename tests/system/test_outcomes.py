@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, failed_rows, uploads
+from jobs import bulk_upload, datasets, failed_rows, uploads, warnings
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
@@ -141,7 +141,7 @@ def test_a_file_with_nothing_in_it_fails(sent: Desk, content: bytes, filename: s
 
 
 def test_an_empty_sheet_fails(sent: Desk) -> None:
-    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx").refusal
+    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx", sheet="June").refusal
 
     assert refusal == "The worksheet “June” is empty. Choose another worksheet: “July”."
 
@@ -198,10 +198,39 @@ def test_a_row_with_too_few_or_too_many_cells_fails(sent: Desk) -> None:
     assert outcome.rows == [list("12345678"), list("22345678")]
 
 
-def test_empty_cells_too_many_at_the_end_are_forgiven(sent: Desk) -> None:
-    outcome = sent("a,b\n1,x,\n2,y,,,\n3,z\n")
+def test_an_empty_cell_too_many_is_forgiven_where_every_row_has_it(sent: Desk) -> None:
+    outcome = sent("a,b\n1,x,\n2,y,\n3,z,\n")
 
     assert (outcome.rows, outcome.bad) == ([["1", "x"], ["2", "y"], ["3", "z"]], {})
+    assert outcome.upload.warnings == [warnings.surplus_cells(3)]
+
+
+def test_a_row_shifted_by_a_delimiter_too_many_fails_though_its_last_cell_is_empty(sent: Desk) -> None:
+    outcome = sent("id,price,code\n1,9.50,CC-1\n2,,9.50,\n3,8.50,CC-3\n")
+
+    assert outcome.rows == [["1", "9.5", "CC-1"], ["3", "8.5", "CC-3"]]
+    assert outcome.sentences == {2: "has 4 cells, expected 3"}
+
+
+def test_a_row_short_of_a_delimiter_fails_though_it_is_as_wide_as_the_header(sent: Desk) -> None:
+    outcome = sent("a,b\n" + "1,x,\n" * 40 + "12,\n")
+
+    assert (outcome.upload.rows_success, outcome.sentences) == (40, {41: "has 2 cells, expected 3"})
+
+
+def test_lines_of_delimiters_are_skipped_and_told(sent: Desk) -> None:
+    outcome = sent("a,b,c,d\n" + "1,x,y,z\n" * 5 + ",,,\n" * 93)
+
+    assert (outcome.upload.rows_total, outcome.upload.lines_blank, len(outcome.rows)) == (5, 93, 5)
+    assert outcome.upload.notes_shown[-1] == "93 blank lines were skipped."
+    assert outcome.upload.warnings == []
+
+
+def test_a_header_inside_of_the_file_is_no_row_and_told(sent: Desk) -> None:
+    outcome = sent("id,born\n1,1999\n2,2001\nid,born\n3,2004\n")
+
+    assert (outcome.rows, outcome.bad) == ([["1", "1999"], ["2", "2001"], ["3", "2004"]], {})
+    assert outcome.upload.warnings == [warnings.lines_skipped(1, 4)]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -319,6 +348,34 @@ def test_a_header_said_to_be_where_none_is_fails(sent: Desk) -> None:
 
 
 # Workbooks
+
+
+def test_the_cover_sheet_of_a_workbook_is_not_the_table(sent: Desk) -> None:
+    cover: list[list[Any]] = [["Report", "Year"], ["Sales", 2026]]
+    sales: list[list[Any]] = [["id", "amount"], *([n, n / 2] for n in range(1, 301))]
+    outcome = sent(workbook(("Cover", cover), ("Sales", sales)), "june.xlsx")
+
+    assert len(outcome.rows) == 300
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Cover": 1}, "Sales")]
+
+
+def test_the_worksheet_that_fits_the_dataset_is_read(sent: Desk) -> None:
+    dataset = sent.declare("people", {"name": "name"}, {"name": "city"})
+    sheets = workbook(("Sales", [["id", "amount"], [1, 2], [3, 4]]), ("People", [["Name", "City"], ["Zoë", "Rome"]]))
+    outcome = sent(sheets, "june.xlsx", dataset=dataset)
+
+    assert outcome.rows == [["Zoë", "Rome"]]
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Sales": 2}, "People")]
+
+
+def test_failed_rows_of_a_workbook_name_the_worksheets_row(sent: Desk) -> None:
+    rows: list[list[Any]] = [["Report"], [], ["id", "born"], [1, 1999], [], [], [2, "#N/A"], [3, 2001]]
+    outcome = sent(workbook(("June", rows)), "june.xlsx")
+    with sent.database.reading() as connection:
+        found = failed_rows.rows(connection, outcome.upload.id, limit=9)
+
+    assert [(row.row_number, row.line) for row in found] == [(2, 7)]
+    assert outcome.upload.notes_shown[-1] == "2 blank lines were skipped."
 
 
 def test_phantom_rows_and_columns_of_a_workbook_are_ignored(sent: Desk) -> None:
