@@ -14,6 +14,7 @@ def cases() -> Iterator[Case]:
     yield from _dialects()
     yield from _small()
     yield from _contents()
+    yield from _tempting()
     yield from _names()
 
 
@@ -154,6 +155,47 @@ def typed_any(original: Table, *names: str) -> Table:
 
 def _constant() -> Table:
     return table({"year": WHOLE, "region": TEXT, "value": WHOLE}, ((2024, "North", n) for n in range(25)))
+
+
+def _tempting() -> Iterator[Case]:
+    """Tables that resemble a mess but are none."""
+    fruit = ["Apples", "Pears", "Plums"]
+    chosen = table(
+        {"Respondent": WHOLE, **dict.fromkeys(fruit, TEXT)},
+        ((500 + n, *(name if (n + place) % 3 else "" for place, name in enumerate(fruit))) for n in range(40)),
+    )
+    yield case("clean/names that recur in their columns", csv(chosen), read(chosen))
+    grouped = table(
+        {"region": TEXT, "town": TEXT, "visits": WHOLE},
+        (("North" if n == 0 else "South" if n == 12 else "", f"Town {n}", n * 31) for n in range(24)),
+    )
+    yield case("clean/groups named once", csv(grouped), read(grouped))
+    remarks = table(
+        {"id": WHOLE, "amount": WHOLE, "remark": TEXT, "checked by": TEXT},
+        ((n, n * 12, "late" if n == 30 else "", "") for n in range(1, 45)),
+    )
+    yield case("clean/last columns that are nearly empty", csv(remarks), read(typed_any(remarks, "checked by")))
+    days = [f"2024-01-{n:02}" for n in range(1, 15)]
+    pivot = table(
+        {"station": TEXT, **dict.fromkeys(days, WHOLE)}, ((f"S{n}x", *(n * m for m in range(14))) for n in range(20))
+    )
+    yield case("clean/dates as columns", csv(pivot), read(pivot), read(pivot, warnings="header_guessed"))
+    flags = table({"name": TEXT, "male": WHOLE, "female": WHOLE}, ((f"P{n}", n % 2, 1 - n % 2) for n in range(30)))
+    yield case("clean/zeros and ones", csv(flags), read(flags))
+    ticks = table({"task": TEXT, "done": TEXT}, ((f"Task {n}", "x" if n % 3 else "") for n in range(30)))
+    yield case("clean/ticks", csv(ticks), read(ticks))
+    units = table(
+        {"Height; cm": WHOLE, "Weight; kg": NUMBER, "Name; first": TEXT},
+        ((n, f"{n}.5", f"N{n}") for n in range(150, 180)),
+    )
+    yield case("clean/semicolons in the names between commas", csv(units), read(units))
+    inner = table({"id": WHOLE, "line": TEXT}, ((n, f"id,name,town {n}") for n in range(25)))
+    yield case("clean/cells that contain lines of tables", csv(inner, ";"), read(inner))
+    same = table({"id": WHOLE, "field": TEXT}, ((n, "field" if n == 9 else "other") for n in range(25)))
+    yield case("clean/a name that is a value once", csv(same), read(same))
+    doubled = tables.people()
+    repeated = Table(doubled.columns, [*doubled.rows, *doubled.rows], doubled.types)
+    yield case("clean/each row twice", csv(repeated), read(repeated))
 
 
 def _names() -> Iterator[Case]:

@@ -59,6 +59,11 @@ def _quotes() -> Iterator[Case]:
     yield case("dialects/single quotes everywhere", csv(schools, ";", "'", always=True), read(schools))
     yield case("dialects/backslash escapes", joined(lines(survey, always=True, escape="\\")), read(survey))
     yield case("dialects/backslash escapes where needed", joined(lines(survey, escape="\\")), read(survey))
+    late = table(
+        {"id": WHOLE, "text": TEXT},
+        ((n, 'a "new" one, at last' if n > 400 else "an old one, as ever") for n in range(500)),
+    )
+    yield case("dialects/backslash escapes far below", joined(lines(late, always=True, escape="\\")), read(late))
     apostrophes = table(
         {"author": TEXT, "title": TEXT},
         (("O'Brien", "'Tis the season") if n % 3 else ("D'Arcy", "The dogs' days, and nights") for n in range(24)),

@@ -74,6 +74,10 @@ def _almost_english() -> Iterator[Case]:
         {"id": WHOLE, "answer": TEXT}, ((n, "I don’t know" if n == 44 else "No idea, sorry") for n in range(1, 90))
     )
     yield case("encodings/English with one apostrophe", csv(one), read(one), encoding="cp1252")
+    far = table(
+        {"id": WHOLE, "answer": TEXT}, ((n, "It’s late" if n == 2700 else "No idea, sorry") for n in range(3000))
+    )
+    yield case("encodings/English with one apostrophe, far below", csv(far), read(far), encoding="cp1252")
     degrees = table({"id": WHOLE, "reading": TEXT}, ((n, f"{n}.5 °C ± 0.2 µm") for n in range(1, 40)))
     yield case("encodings/signs of measures", csv(degrees), read(degrees), encoding="cp1252")
     pounds = table({"item": TEXT, "price": tables.NUMBER}, ((f"Item {n}", f"£{n}.50") for n in range(1, 40)))

@@ -35,6 +35,7 @@ def _titles() -> Iterator[Case]:
         "a title with a repeated cell": ["Orders,Orders,,,", ""],
         "a quoted title with a comma": ['"Orders, first quarter, all regions"', ""],
         "a title that is centred": [",,Orders of the first quarter,,"],
+        "blank lines": ["", "", ""],
         "a line of dashes": ["Orders of the first quarter", "---------------------------", ""],
     }
     for name, titles in above.items():
@@ -210,6 +211,9 @@ def _sections() -> Iterator[Case]:
     yield case("sections/the header again", joined(again), read(orders, warnings="lines_skipped"))
     thrice = [*records[:11], records[0], *records[11:31], records[0], *records[31:]]
     yield case("sections/the header twice again", joined(thrice), read(orders, warnings="lines_skipped"))
+    many = lines(tables.people(1500))
+    far = [*many[:1201], many[0], *many[1201:]]
+    yield case("sections/the header again, far below", joined(far), read(tables.people(1500), warnings="lines_skipped"))
     blank = [*records[:21], "", records[0], *records[21:]]
     yield case("sections/a blank line and the header again", joined(blank), read(orders, warnings="lines_skipped"))
     semicolons = lines(beds, ";", always=True)

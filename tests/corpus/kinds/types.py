@@ -90,6 +90,8 @@ def _texts() -> Iterator[Case]:
     yield _one("a currency for each", TEXT, lambda n: f"{'€$£'[n % 3]}{n}.50")
     yield _one("one word among numbers", TEXT, lambda n: "twelve" if n == 12 else str(n))
     yield _one("texts with spaces at the end", TEXT, lambda n: f"code {n}  ", any_space=True)
+    yield _one("one leading zero", TEXT, lambda n: "007" if n == 7 else str(n * 3))
+    yield _one("one plus sign", TEXT, lambda n: "+12" if n == 12 else str(n))
     yield _one("one digit", WHOLE, lambda n: str(n % 10))
     yield _one("two numbers", WHOLE, lambda n: str(n % 2))
 
@@ -114,6 +116,7 @@ def _moments() -> Iterator[Case]:
     yield _one("day first, single digits", DATE, lambda n: f"{day(n).day}.{day(n).month}.{day(n).year}", ";")
     yield _one("day and month could be swapped", TEXT, lambda n: f"{n % 12 + 1:02}/{n % 11 + 1:02}/2024")
     yield _one("two orders in one column", TEXT, lambda n: ["25/12/2023", "12/25/2023"][n % 2])
+    yield _one("dates far away", DATE, lambda n: f"{1750 + n * 200}-07-04")
     yield _one("eight digits", None, lambda n: day(n).strftime("%Y%m%d"))
     yield _one("years of two digits", None, lambda n: day(n).strftime("%d.%m.%y"))
     yield _one("names of months", None, lambda n: day(n).strftime("%d-%b-%Y"))

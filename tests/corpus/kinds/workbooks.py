@@ -119,6 +119,11 @@ def _layouts() -> Iterator[Case]:
     again = [*sheet[:11], sheet[0], *sheet[11:]]
     yield _xlsx("the header again", _book({"Beds": again}), read(beds, warnings="lines_skipped"))
 
+    stacked = [*sheet, [], ["Drug", "Stock"], ["Aspirin", 120], ["Ibuprofen", 80], ["Insulin", 33]]
+    yield _xlsx("a second table below", _book({"Beds": stacked}), read(beds, warnings="lines_skipped"))
+    pages = _book({"Beds": [["Hospital statistics"], ["Created: 2025-04-01"], [], *sheet, [None, None, None, " "]]})
+    yield _xlsx("titles, and a space below", pages, read(beds))
+
     def format_far(book: openpyxl.Workbook) -> None:
         for row in range(30, 300):
             book["Beds"].cell(row, 9).number_format = "0.00"
@@ -147,9 +152,10 @@ def _cells() -> Iterator[Case]:
         read(people, any_spelling=("salary",)),
         read(_capital(people), any_spelling=("salary",)),
     )
-    yield _xlsx(
-        "dates with times", _book({"Weather": _typed(weather)}), read(weather, any_spelling=("temperature", "wind"))
-    )
+    loose = ("temperature", "wind")
+    iso = tables.with_(weather, time=lambda cell: cell.replace(" ", "T"))
+    hourly = _book({"Weather": _typed(weather)})
+    yield _xlsx("dates with times", hourly, read(weather, any_spelling=loose), read(iso, any_spelling=loose))
     yield _xlsx("text that looks like numbers", _book({"Schools": _typed(schools)}), read(schools))
     errors = _typed(tables.beds())
     errors[4][2], errors[9][1] = "#DIV/0!", "#N/A"
