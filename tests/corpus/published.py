@@ -13,7 +13,7 @@ from tests.corpus.case import Case, Right, Table, lines_of
 
 _FOLDER = Path(__file__).parent / "real"
 #: Types by letter; `?` where nobody could be sure.
-_TYPES = {"t": "string", "i": "integer", "n": "number", "d": "date", "m": "datetime", "?": None}
+_TYPES = {"t": "string", "b": "boolean", "i": "integer", "n": "number", "d": "date", "m": "datetime", "?": None}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ _FILES: dict[str, _Layout] = {
     "cities.dat": _Layout("ttitt", delimiter="\t", header=0, warnings=_NONE),
     "cows.csv": _Layout("ntt"),
     "danish_data.csv": _Layout("tnnnnn"),
-    "elements.csv": _Layout("itt?ttnn?n" + "?" * 11),
+    "elements.csv": _Layout("itt?ttnn?n" + "?" * 11, warnings=_GAPS),
     "elnino.dat": _Layout("iinnnnnnnn", delimiter=None),
     "engel.csv": _Layout("??"),
     "finance.dat": _Layout("dnnnn" + "i??" + "???", delimiter="\t", header=0, warnings=_NONE),
@@ -91,7 +91,7 @@ _FILES: dict[str, _Layout] = {
     "numberly.csv": _Layout("?" * 10),
     "obiszow_mtb_xcm.csv": _Layout("nnn"),
     "penguins.csv": _Layout("ttnniiti", warnings=_GAPS),
-    "penguins_raw.csv": _Layout("titttttt" + "dnniitnnt", warnings=_GAPS),
+    "penguins_raw.csv": _Layout("titttttb" + "dnniitnnt", warnings=_GAPS),
     "planes.csv": _Layout("tittt" + "ii" + "tt", warnings=_GAPS),
     "probly.csv": _Layout("?" * 17),
     "seattle_weather.csv": _Layout("dnnnnt"),
@@ -105,7 +105,7 @@ _FILES: dict[str, _Layout] = {
     "unemployment.tsv": _Layout("i?", delimiter="\t"),
     "unemployment1948.csv": _Layout("i" + "n" * 13),
     "unicode_data.txt": _Layout("t" * 3 + "?" * 12, delimiter=";", header=0, warnings=_NONE),
-    "us_airports.csv": _Layout("itttttn?i???tt"),
+    "us_airports.csv": _Layout("ittttt??i???tt"),
     "us_employment.csv": _Layout("d" + "?" * 23),
     "us_marriages_divorces.csv": _Layout("iiiinn"),
     "world_energy.dat": _Layout("iit" + "iiiiii", delimiter="\t"),

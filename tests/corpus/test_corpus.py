@@ -1,4 +1,4 @@
-"""Every file of the corpus through the job. `make corpus` shows the same as a table."""
+"""Half of the files of the corpus through the job; `make corpus` imports all. And the judge, on examples."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,11 @@ from tests.corpus.files import cases
 from tests.support.services import RedisServer
 
 CASES = cases()
-KINDS = list(dict.fromkeys(each.kind for each in CASES))
+#: Those that are imported here, in about ten seconds.
+SOME = CASES[::2]
+KINDS = list(dict.fromkeys(each.kind for each in SOME))
+#: Verdicts that no file may have.
+NEVER = {Verdict.CRASH}
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +29,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory, _redis_of_session: RedisServe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_file_crashes_the_job(desk: Desk, kind: str) -> None:
-    judged = {each.name: judge(each, desk.send(each)) for each in CASES if each.kind == kind}
+def test_no_file_has_a_verdict_that_none_may_have(desk: Desk, kind: str) -> None:
+    judged = {each.name: judge(each, desk.send(each)) for each in SOME if each.kind == kind}
 
-    assert {name: each.difference for name, each in judged.items() if each.verdict is Verdict.CRASH} == {}
+    assert {name: each.difference for name, each in judged.items() if each.verdict in NEVER} == {}
 
 
 def test_the_corpus_is_as_large_as_it_should_be() -> None:

@@ -130,9 +130,9 @@ def _layouts() -> Iterator[Case]:
 
     yield _xlsx("cells that are only formatted", _book({"Beds": sheet}, format_far), read(beds))
     bare = tables.renamed(people, *(f"column_{n}" for n in range(1, 7)))
-    yield _xlsx(
-        "no header", _book({"Staff": _typed(people)[1:]}), read(bare, warnings="no_header", any_spelling=("column_5",))
-    )
+    capitals = tables.renamed(_capital(people), *bare.columns)
+    headless = [read(each, warnings="no_header", any_spelling=("column_5",)) for each in (bare, capitals)]
+    yield _xlsx("no header", _book({"Staff": _typed(people)[1:]}), *headless)
     groups: Sheet = [["Hospital", "Beds", None, "Care"], [None, "all", "occupied", "intensive"], *sheet[1:]]
     joined_names = tables.renamed(beds, "Hospital", "Beds all", "Beds occupied", "Care intensive")
     partly = tables.renamed(beds, "Hospital", "Beds all", "occupied", "Care intensive")
