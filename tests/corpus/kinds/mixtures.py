@@ -48,9 +48,9 @@ def cases() -> Iterator[Case]:
         read(named, warnings="header_guessed"),
     )
     spaced = joined([", ".join(f'"{cell}"' for cell in row) + "," for row in [orders.columns, *orders.rows]])
-    yield case(
-        "mixtures/spaces before quotes, a comma behind", spaced, read(orders), read(orders, warnings="surplus_cells")
-    )
+    wider = Table([*orders.columns, "column_6"], [[*row, ""] for row in orders.rows], [*orders.types, None])
+    ways = read(orders), read(orders, warnings="surplus_cells"), read(wider)
+    yield case("mixtures/spaces before quotes, a comma behind", spaced, *ways)
     cut = lines(people, ";")
     cut[12] = line(people.rows[11][:4], ";")
     cut[30] = line([*people.rows[29], "x"], ";")
