@@ -246,12 +246,12 @@ def test_constraints_are_described_in_words() -> None:
         (schema_with(type="datetime", format="%Y-%m-%d"), "fields[0]: format “%Y-%m-%d” lacks %H and %M"),
         (
             schema_with(type="date", format="%d.%m.%y"),
-            "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %M, %S",
+            "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %I, %M, %S, %f, %p, %b, %B, %z",
         ),
         (schema_with(type="date", format="%d%d%m%Y"), "fields[0]: format “%d%d%m%Y” has %d twice"),
         (
             schema_with(type="date", format="%Y%m%d%"),
-            "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %M, %S",
+            "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %I, %M, %S, %f, %p, %b, %B, %z",
         ),
         ({**schema_with(), "primaryKey": ["b"]}, "schema: primaryKey contains “b”, which is not a field"),
         ({**schema_with(), "primaryKey": ["a", "a"]}, "schema: primaryKey contains a field twice"),

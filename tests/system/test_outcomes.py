@@ -366,11 +366,11 @@ def test_error_cells_of_a_workbook_fail_their_rows(sent: Desk) -> None:
 
     assert outcome.rows == [["1", "0.5", "x"]]
     assert outcome.bad == {
-        2: (["2", "#DIV/0!", "y"], "share: is the error #DIV/0! in the workbook (cell B3)"),
+        2: (["2", "#DIV/0!", "y"], "share: is an error in the workbook (#DIV/0!, cell B3)"),
         3: (
             ["3", "=B2/A9", "#N/A"],
-            "share: is a formula without a stored result in the workbook (cell B4): open it in Excel and save it"
-            " again; name: is the error #N/A in the workbook (cell C4)",
+            "share: is a formula without a stored result in the workbook: open it in Excel and save it again (cell"
+            " B4); name: is an error in the workbook (#N/A, cell C4)",
         ),
     }
 
@@ -524,8 +524,7 @@ def test_a_row_that_is_wrong_is_kept_as_it_came_with_every_reason(sent: Desk) ->
     assert outcome.bad == {
         1: (
             ["A1", "12,5x", "30/02/2026", "a"],
-            "unit_price: “12,5x” is not a number of at most 15 digits;"
-            " Sold On: “30/02/2026” is not a date like 31/01/2026",
+            "unit_price: “12,5x” is not a number; Sold On: “30/02/2026” is not a date like 31/01/2026",
         ),
         2: (["", "7", "1/2/2026", "b"], "sku: is required"),
     }
