@@ -237,6 +237,8 @@ class SchemaField(BaseModel):
                 raise ValueError(f"{name} “{affix}” has a digit, a sign or a separator, which belong to the number")
             if affix and self.bare_number:
                 raise ValueError(f"{name} needs bareNumber, which must be false")
+        if self.missing_as is not None and self.missing_as not in (self.missing_values or [self.missing_as]):
+            raise ValueError(f"missingAs “{self.missing_as}” is not one of missingValues")
         directives = [] if self.format == "default" else format_directives(self.format)
         if wrong := [letter for letter in self.unpadded if letter not in "dmHI" or letter not in directives]:
             raise ValueError(f"unpadded has “{wrong[0]}”, which must be one of d, m, H and I, and in the format")

@@ -211,7 +211,8 @@ def _iso_order(text: pa.Array, field: SchemaField) -> pa.Array:
     month = next((captures[each] for each in "mbB" if each in captures), "")
     hour = next((captures[each] for each in "HI" if each in captures), "")
     day = f"{captures['Y']}-{month}-{captures['d']}" if "Y" in captures else ""
-    clock = ":".join(part for part in (hour, captures.get("M", ""), captures.get("S", "")) if part)
+    parts = [part for part in (hour, captures.get("M"), captures.get("S")) if part]
+    clock = ":".join(parts)
     iso = "T".join(part for part in (day, clock) if part) + captures.get("f", "")
     if clock and day and field.format.endswith("Z"):
         iso += "Z"
@@ -220,10 +221,11 @@ def _iso_order(text: pa.Array, field: SchemaField) -> pa.Array:
     if "b" in captures or "B" in captures:
         for number, name in enumerate(MONTHS, start=1):
             found = pc.replace_substring_regex(found, f"(?i)-{name[:3]}[a-z]*-", f"-{number:02}-")
-    for _ in range(2):  # two single digits share what is between them
-        found = pc.replace_substring_regex(
-            found, r"(^|[-T:])([0-9])([-T:.ZAP+]|$)", r"\g<1>0\2\3".replace(r"\g<1>", r"\1")
-        )
+    padded = (["2026-01-31"] if day else []) + ([":".join(["00"] * len(parts))] if parts else [])
+    shortest = pc.min(pc.binary_length(found)).as_py()
+    if shortest is not None and (shortest < len("T".join(padded)) or captures.keys() & set("fpz")):
+        for _ in range(2):  # two single digits share what is between them
+            found = pc.replace_substring_regex(found, r"(^|[-T:])([0-9])([-T:.ZAaPp+]|$)", r"\10\2\3")
     if "p" in captures:
         found = _of_24_hours(found)
     return _with_colon(found) if "z" in captures else found
