@@ -524,7 +524,8 @@ def test_a_row_that_is_wrong_is_kept_as_it_came_with_every_reason(sent: Desk) ->
     assert outcome.bad == {
         1: (
             ["A1", "12,5x", "30/02/2026", "a"],
-            "unit_price: “12,5x” is not a number; Sold On: “30/02/2026” is not a date like 31/01/2026",
+            "unit_price: “12,5x” is not a number;"
+            " Sold On: “30/02/2026” is not a date like 31/01/2026 (30 February does not exist)",
         ),
         2: (["", "7", "1/2/2026", "b"], "sku: is required"),
     }
