@@ -175,7 +175,8 @@ class _Attempt:
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
-        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
+        words = profile.warnings()
+        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows, words)
 
     def _begin(
         self,
@@ -209,8 +210,8 @@ class _Attempt:
         return chosen[0]
 
     def _profile(self, table: PreparedTable) -> Profile:
-        text_only = not self._upload.options.infers_types
-        profile = Profile(table.names, text_only=text_only, tick=horse_state.state.progress)
+        options, tick = self._upload.options, horse_state.state.progress
+        profile = Profile(table.names, text_only=options.all_text, wanted=options.types_of_columns, tick=tick)
         for chunk in prefetch(self._chunks(table, table.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
             self._keep_claim()

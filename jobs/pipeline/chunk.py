@@ -82,11 +82,17 @@ class Chunk:
             return self
         names = list(self.rows.columns)
         found = [
-            FailedRow(number, cells, [Reason(names[position], rule) for position, rule in problems[number]])
+            FailedRow(number, cells, [_known(names[position], reason) for position, reason in problems[number]])
             for number, cells in zip(numbers, self.cells(numbers), strict=True)
         ]
         failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
         return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
+
+
+def _known(column: str, text: str) -> Reason:
+    """The reason of a known problem; what is in parentheses at its end is specific to the row."""
+    rule, _, detail = text.partition(" (")
+    return Reason(column, rule, detail=detail.removesuffix(")") or None)
 
 
 def usual_surplus(records: Sequence[Sequence[str]], width: int) -> range:

@@ -423,11 +423,11 @@ def test_error_cells_of_a_workbook_fail_their_rows(sent: Desk) -> None:
 
     assert outcome.rows == [["1", "0.5", "x"]]
     assert outcome.bad == {
-        2: (["2", "#DIV/0!", "y"], "share: is the error #DIV/0! in the workbook (cell B3)"),
+        2: (["2", "#DIV/0!", "y"], "share: is an error in the workbook (#DIV/0!, cell B3)"),
         3: (
             ["3", "=B2/A9", "#N/A"],
-            "share: is a formula without a stored result in the workbook (cell B4): open it in Excel and save it"
-            " again; name: is the error #N/A in the workbook (cell C4)",
+            "share: is a formula without a stored result in the workbook: open it in Excel and save it again (cell"
+            " B4); name: is an error in the workbook (#N/A, cell C4)",
         ),
     }
 
@@ -584,8 +584,40 @@ def test_a_row_that_is_wrong_is_kept_as_it_came_with_every_reason(sent: Desk) ->
     assert outcome.bad == {
         1: (
             ["A1", "12,5x", "30/02/2026", "a"],
-            "unit_price: “12,5x” is not a number of at most 15 digits;"
-            " Sold On: “30/02/2026” is not a date like 31/01/2026",
+            "unit_price: “12,5x” is not a number;"
+            " Sold On: “30/02/2026” is not a date like 31/01/2026 (30 February does not exist)",
         ),
         2: (["", "7", "1/2/2026", "b"], "sku: is required"),
     }
+
+
+def test_words_for_no_value_are_missing_and_come_back(sent: Desk) -> None:
+    lines = [f"{n},{n}.50,{n % 28 + 1}/{n % 12 + 1}/2026 {n % 24}:05" for n in range(30)]
+    outcome = sent("\n".join(["id,price,at", *lines, "n/a,n/a,n/a", "n/a,-,n/a"]))
+
+    assert (outcome.upload.rows_success, outcome.bad) == (32, {})
+    assert outcome.rows == [*(line.split(",") for line in lines), ["n/a"] * 3, ["n/a"] * 3]
+    assert [(each["code"], each["column"], each["words"]) for each in outcome.upload.warnings] == [
+        ("values_as_missing", "id", {"n/a": 2}),
+        ("values_as_missing", "price", {"n/a": 1, "-": 1}),
+        ("values_as_missing", "at", {"n/a": 2}),
+    ]
+
+
+def test_values_that_do_not_have_the_chosen_type_fail(sent: Desk) -> None:
+    outcome = sent("id,price\n1,1.50\n2,twelve\n3,n/a\n", types={"price": "number"})
+
+    assert outcome.rows == [["1", "1.50"], ["3", "n/a"]]
+    assert outcome.sentences == {2: "price: “twelve” is not a number"}
+    assert [each["code"] for each in outcome.upload.warnings] == ["values_as_missing"]
+
+
+def test_moments_of_every_spelling_come_back(sent: Desk) -> None:
+    rows = [
+        ["2026-01-31T09:00:00.120+02:00", "5/19/2006 12:05:00 AM", "31 Dec 2026", "9:30", "1e-05", "-$1,234.50"],
+        ["2026-07-31T00:30:00.500+02:00", "12/1/2006 11:00:00 PM", "1 Jan 0999", "14:05", "0.25", "$0.50"],
+    ]
+    outcome = sent("a;b;c;d;e;f\n" + "".join(";".join(row) + "\n" for row in rows))
+
+    assert outcome.rows == rows
+    assert outcome.bad == {}

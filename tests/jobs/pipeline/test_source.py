@@ -337,9 +337,9 @@ def test_error_cells_are_problems_of_their_rows_in_the_table(tmp_path: Path) -> 
     assert table(result) == [["name", "amount"], ["Ann", "1"], ["#REF!", "=1+1"], ["Bob", "#N/A"]]
     assert result.notes[1] == "Skipped 2 rows above the header: “Report”."
     assert list(result.problems) == [2, 3]
-    assert result.problems[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
+    assert result.problems[3] == [(1, "is an error in the workbook (#N/A, cell C7)")]
     assert [(place, reason[:28]) for place, reason in result.problems[2]] == [
-        (0, "is the error #REF! in the wo"),
+        (0, "is an error in the workbook "),
         (1, "is a formula without a store"),
     ]
 
