@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
-from jobs.datasets import Dataset, Mode
+from jobs.datasets import Dataset
 from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
-from jobs.pipeline import failed_rows_writer, reader, source, writer
-from jobs.pipeline.columns import Packed
+from jobs.pipeline import conflicts, failed_rows_writer, reader, source, writer
+from jobs.pipeline.conflicts import Collisions
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.prepared_table import PreparedTable
@@ -30,7 +30,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.reader import Chunk
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
-from jobs.pipeline.writer import Collisions, Writer
+from jobs.pipeline.writer import PackedRows, Writer
 from jobs.settings import Settings
 from jobs.uploads import Claim, CutReason, Upload
 from jobs.warnings import UploadWarning
@@ -137,8 +137,9 @@ class _Attempt:
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
         dataset = self._dataset(table)
-        rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
-        for chunk in prefetch(self._validated(table, dataset, rows)):
+        sources = datasets.match(dataset.schema, table.names).sources
+        rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id, sources.keys())
+        for chunk in prefetch(self._validated(table, dataset, sources, rows)):
             self._commit(rows, chunk)
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
@@ -199,16 +200,17 @@ class _Attempt:
         chunk_bytes, progress = self._settings.chunk_bytes, horse_state.state.progress
         return reader.chunks(table, start=start, row=row, chunk_bytes=chunk_bytes, tick=progress)
 
-    def _validated(self, table: PreparedTable, dataset: Dataset, rows: Writer) -> Iterator["ValidatedChunk"]:
-        sources = datasets.match(dataset.schema, table.names).sources
-        validator = Validator(dataset.schema, sources, upsert=dataset.mode is Mode.UPSERT)
+    def _validated(
+        self, table: PreparedTable, dataset: Dataset, sources: Mapping[str, str], rows: Writer
+    ) -> Iterator["ValidatedChunk"]:
+        validator = Validator(dataset.schema, sources)
         start = max(self._upload.next_byte, table.first_byte)
         for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
             horse_state.state.progress()
             failed = PackedFailedRows.pack(_in_order(chunk.failed, validated.failed))
             horse_state.state.progress()
-            yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
+            yield ValidatedChunk(chunk, sources, validated, rows.pack(validated.good), failed)
 
     def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
         """Commit everything that a chunk changes in one transaction, which first checks and renews the claim."""
@@ -296,19 +298,28 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """A chunk with its validated rows. to_write, failed: packed for the database."""
+    """A chunk with its validated rows.
+
+    sources: field → the file's column. to_write, failed: packed for the database.
+    """
 
     source: Chunk
+    sources: Mapping[str, str]
     validated: Validated
-    to_write: Packed
+    to_write: PackedRows
     failed: PackedFailedRows
 
     def failed_with(self, collisions: Collisions) -> PackedFailedRows:
-        """All failed rows, including those whose keys are already in the database."""
+        """All failed rows, including those whose keys or unique values other rows have."""
         if not collisions:
             return self.failed
         cells = self.source.cells(list(collisions))
-        collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
+        place_of = {name: place for place, name in enumerate(self.source.rows.columns)}
+        places = {field: place_of[column] for field, column in self.sources.items()}
+        collided = [
+            FailedRow(number, row, [conflicts.quoted(reason, row, places) for reason in reasons])
+            for (number, reasons), row in zip(collisions.items(), cells, strict=True)
+        ]
         return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
 
 
