@@ -9,10 +9,11 @@ import csv
 import gc
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from jobs import corrections
+from jobs.corrections import CorrectionsHead, Marks
 from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow, Reason
@@ -42,24 +44,40 @@ UTF8_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"\n\r'
 
 
+class Origin(NamedTuple):
+    """The upload and the row that a corrected row names, as the file spells them."""
+
+    upload_id: str
+    row_number: str
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A run of rows.
 
     rows: one text column for each column of the file, empty cells are "", index = row number (1 is the first below the
     header). failed: rows that could not be read. count: all rows, without blank lines. next_byte: offset of the byte
-    after the chunk.
+    after the chunk. origins: of a file of corrections, by row number.
     """
 
     rows: pd.DataFrame
     failed: list[FailedRow]
     count: int
     next_byte: int
+    origins: dict[int, Origin] = field(default_factory=dict)
 
     def cells(self, numbers: Sequence[int]) -> list[list[str]]:
         """The original values of some rows."""
         found: list[list[str]] = self.rows.loc[list(numbers)].to_numpy(dtype=object).tolist()
         return found
+
+    def failing(self, found: Mapping[int, list[Reason]]) -> "Chunk":
+        """The chunk with some of its rows among the failed ones, for these reasons."""
+        if not found:
+            return self
+        rows = zip(found, self.cells(list(found)), found.values(), strict=True)
+        failed = sorted([*self.failed, *(FailedRow(*row) for row in rows)], key=lambda row: row.row_number)
+        return replace(self, rows=self.rows.drop(index=list(found)), failed=failed)
 
     def without(self, problems: KnownProblems) -> "Chunk":
         """The chunk with the rows that have known problems among the failed ones."""
@@ -67,12 +85,9 @@ class Chunk:
         if not numbers:
             return self
         names = list(self.rows.columns)
-        found = [
-            FailedRow(number, cells, [Reason(names[position], rule) for position, rule in problems[number]])
-            for number, cells in zip(numbers, self.cells(numbers), strict=True)
-        ]
-        failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
-        return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
+        return self.failing(
+            {number: [Reason(names[place], rule) for place, rule in problems[number]] for number in numbers}
+        )
 
 
 def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
@@ -83,18 +98,23 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
     delimiter = text.delimiter
     if delimiter is None:
-        delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
+        beginning = head[start:].decode("utf-8", "replace")
+        corrected = CorrectionsHead.find(beginning)
+        delimiter = corrected.delimiter if corrected else detect_delimiter(beginning)
         tick()
     sample = _sample(head, start, delimiter, tick)
-    position = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
+    position = text.header_row - 1 if text.header_row is not None else _header_position(sample)
     if position >= len(sample) or not any(sample[position].cells):
         raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     header = sample[position]
     if header.problem:
         raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
-    tracking_columns = corrections.count_tracking_columns(header.cells)
-    names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
-    first = next((record.cells for record in sample[position + 1 :] if record.cells), [])
+    below = [record.cells for record in sample[position + 1 :]]
+    marks = Marks.find(header.cells, below)
+    own = marks.data_places(len(header.cells)) if marks else []
+    names, notes = _unique_names(
+        [corrections.unescape_formula(header.cells[place]) for place in own] if marks else header.cells
+    )
     above = [record.cells for record in sample[:position]]
     skipped_lines = [skipped_note(above, position)] if any(map(any, above)) else []
     return PreparedTable(
@@ -104,10 +124,27 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         first_byte=header.end,
         notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
         warnings=text.warnings,
-        tracking_columns=tracking_columns,
-        parent=corrections.parent_of(first) if tracking_columns else None,
-        problems=text.problems,
+        marks=marks,
+        parent=marks.parent(below) if marks else None,
+        problems=_renumbered(text.problems, own) if marks else text.problems,
     )
+
+
+def _header_position(sample: list[Record]) -> int:
+    """Where the header is: certainly where the tracking columns of corrections are."""
+    marked = (position for position, record in enumerate(sample) if Marks.find(record.cells))
+    found = next(marked, None)
+    return find_header([record.cells for record in sample]) if found is None else found
+
+
+def _renumbered(problems: KnownProblems, places: list[int]) -> KnownProblems:
+    """Known problems of the columns at some places, by their position among these."""
+    position_of = {place: position for position, place in enumerate(places)}
+    found = {
+        number: [(position_of[place], rule) for place, rule in cells if place in position_of]
+        for number, cells in problems.items()
+    }
+    return {number: cells for number, cells in found.items() if cells}
 
 
 def _where(header_row: int | None) -> str:
@@ -359,12 +396,33 @@ def _chunk(
         extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in trimmed), strict=True)]
         parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
         numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
-    if table.tracking_columns:
-        parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
+    origins: dict[int, Origin] = {}
+    if table.marks:
+        origins = _origins(table.marks, width, parsed, numbers, failed)
+        places = table.marks.data_places(width)
+        parsed = pa.table([_unescaped(parsed.column(place)) for place in places], table.names)
         failed = [row._replace(cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
     rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
     rows.index = pd.Index(numbers, name="_row_number")
-    return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)
+    return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte, origins)
+
+
+def _origins(
+    marks: Marks, width: int, parsed: pa.Table, numbers: npt.NDArray[np.int64], failed: Iterable[FailedRow]
+) -> dict[int, Origin]:
+    """What each row says where it comes from; a row of a wrong width if its marks are where they would be, counted from
+    its beginning or from its end."""
+    columns = (parsed.column(place).to_pylist() for place in (marks.upload_id, marks.row_number))
+    found = {number: Origin(*each) for number, *each in zip(numbers.tolist(), *columns, strict=True)}
+    for row in failed:
+        for shift in (0, len(row.cells) - width):
+            places = (marks.upload_id + shift, marks.row_number + shift)
+            if min(places) >= 0 and max(places) < len(row.cells):
+                origin = Origin(*(row.cells[place] for place in places))
+                if None not in map(corrections.number_of, origin):
+                    found[row.row_number] = origin
+                    break
+    return found
 
 
 @lru_cache(1000)  # thousands of rows have the same
