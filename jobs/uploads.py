@@ -659,7 +659,7 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> l
     statement = sa.select(uploads).where(
         uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment, uploads.c.finished_at > moment
     )
-    rows = connection.execute(statement.order_by(uploads.c.finished_at.desc()).limit(limit)).all()
+    rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
 
 

@@ -67,6 +67,9 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "rows_failed": 0,
         "error": None,
         "timestamp": timestamp(upload.updated_at),
+        "warnings": [],
+        "rows_corrected": 0,
+        "rows_open": 0,
         "processor": "worker",
         "size": len(CONTENT),
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
@@ -76,6 +79,7 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "silent_since": None,
         "duplicate_of": None,
         "parent": None,
+        "children": [],
         "notes": [],
         "links": {
             "self": f"/api/v1/uploads/{upload.id}",
