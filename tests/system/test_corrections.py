@@ -311,6 +311,34 @@ def test_a_retry_that_starts_again_opens_the_rows_of_the_parent_until_they_fail_
     assert (counts(desk.now(parent)), counts(desk.now(child))) == ((4, 0, 0), (4, 0, 4))
 
 
+def test_each_row_is_counted_once_although_the_import_breaks_in_the_middle(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{n},name {n},{'1.1.2000' if n % 3 else '2000-01-01'}\n" for n in range(60))
+    parent = desk.send(f"id,name,born\n{rows}", desk.people("broken", primaryKey="id"))
+    table = desk.download(parent)
+    changes = {f"name {n}": {"born": "2000-01-02"} for n in range(60) if n % 2}
+    whole, calls = lineage.note, []
+
+    def breaking(*words: Any, **more: Any) -> list[Upload]:
+        changed = whole(*words, **more)
+        calls.append(changed)
+        if len(calls) == 4:
+            raise InterruptedError
+        return changed
+
+    monkeypatch.setattr(lineage, "note", breaking)
+    with pytest.raises(InterruptedError):
+        desk.send(written(changed(table, changes)))
+    with desk.database.reading() as connection:
+        child = uploads.get(connection, lineage.children(connection, [parent.id])[parent.id][0])
+    assert 0 < child.rows_processed < 40
+    bulk_upload.run(child.id)
+
+    assert (parent.rows_failed, counts(desk.now(parent)), counts(desk.now(child))) == (40, (40, 20, 0), (20, 0, 20))
+    assert (len(desk.rows(parent)), desk.elsewhere(parent)) == (40, {child.id: 20})
+
+
 @pytest.mark.parametrize("parent", ["404404", ""])
 def test_corrections_of_an_upload_that_is_not_here_are_a_file_like_any_other(desk: Desk, parent: str) -> None:
     upload = desk.send(f"id,name,{','.join(TRACKING_COLUMNS)}\n1,Ann,{parent},1,why\n", f"orphans_{parent}x")
