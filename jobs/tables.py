@@ -60,6 +60,10 @@ uploads = sa.Table(
     sa.Column("rows_processed", sa.BigInteger, nullable=False),
     sa.Column("rows_success", sa.BigInteger, nullable=False),
     sa.Column("rows_failed", sa.BigInteger, nullable=False),
+    #: Of the failed rows: how many an upload of corrections brought into the dataset, and how many others failed again
+    #: in one.
+    sa.Column("rows_corrected", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rows_failed_again", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("error", sa.Text),
     #: Sentences for people about how the file was read.
     sa.Column("notes", sa.JSON, nullable=False),
@@ -90,6 +94,7 @@ uploads = sa.Table(
     sa.Index("uploads_dataset", "dataset"),
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
+    sa.Index("uploads_parent", "parent"),
     sqlite_autoincrement=True,
 )
 
@@ -116,6 +121,19 @@ failed_rows = sa.Table(
     sa.Column("cells", sa.JSON, nullable=False),
     #: A list of [column or null, rule, cell or null] (failed_rows.Reason).
     sa.Column("reasons", sa.JSON, nullable=False),
+    #: The upload of corrections that brought the row into the dataset, and the newest one in which it failed again.
+    sa.Column("corrected_by", sa.BigInteger),
+    sa.Column("failed_again_in", sa.BigInteger),
+    #: Of a row of corrections: the upload and the row in which it failed first.
+    sa.Column("root_upload_id", sa.BigInteger),
+    sa.Column("root_row_number", sa.BigInteger),
+    sa.Index(
+        "failed_rows_root",
+        "root_upload_id",
+        "root_row_number",
+        sqlite_where=sa.text("root_upload_id IS NOT NULL"),
+        postgresql_where=sa.text("root_upload_id IS NOT NULL"),
+    ),
 )
 
 #: How many rows failed for each reason, including rows that are not stored.

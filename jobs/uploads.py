@@ -6,7 +6,7 @@ claim matches no row, so it writes nothing even if it does not know yet.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
@@ -27,6 +27,8 @@ MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 #: Times a worker may cut the import of a file before the upload fails: the first could be due to a busy machine.
 MAX_CUTS = 2
 
+#: By how much two times can differ that one statement writes: PostgreSQL's clock goes on in it.
+_SAME_MOMENT = timedelta(milliseconds=1)
 #: Characters of the longest error that is kept of an import: it may quote names from the file.
 LONGEST_ERROR = 4_000
 
@@ -90,6 +92,7 @@ REPORT = {
     target: Transition(ACTIVE, target, "reported on", Processor.EXTERNAL)
     for target in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 }
+CORRECT = Transition(frozenset(Status), None, "corrected")  # an upload of corrections brings failed rows
 MARK_SILENT = Transition(ACTIVE, None, "marked as silent", Processor.EXTERNAL)  # no report for a while
 TIME_OUT = Transition(ACTIVE, Status.FAILED, "timed out", Processor.EXTERNAL)  # none for external_timeout
 
@@ -120,6 +123,8 @@ class Upload:
     rows_processed: int
     rows_success: int
     rows_failed: int
+    rows_corrected: int
+    rows_failed_again: int
     error: str | None
     notes: list[str]
     warnings: list[UploadWarning]
@@ -149,6 +154,21 @@ class Upload:
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def rows_open(self) -> int:
+        """Failed rows that nobody has corrected yet, without those that failed again in an upload of corrections."""
+        return self.rows_failed - self.rows_corrected - self.rows_failed_again
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its state cannot change any more: it is completed, and no failed row is left to be corrected."""
+        return self.status is Status.COMPLETED and (self.rows_corrected >= self.rows_failed or self.is_external)
+
+    @property
+    def changed_after_end(self) -> bool:
+        """Whether its failed rows were corrected since it ended."""
+        return self.finished_at is not None and self.updated_at - self.finished_at > _SAME_MOMENT
 
     @property
     def is_external(self) -> bool:
@@ -210,11 +230,12 @@ def create(
     options: ImportOptions | None = None,
     processor: Processor = Processor.WORKER,
     rows_total: int | None = None,
+    parent: int | None = None,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
-    file. rows_total: None if it is not known.
+    file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects.
     """
     statement = sa.insert(uploads).values(
         seq=1,
@@ -229,6 +250,7 @@ def create(
         .where(_earlier.c.sha256 != "")
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
+        parent=parent,
         stored_as=file.stored_as,
         size=file.size,
         sha256=file.sha256,
@@ -417,10 +439,25 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
         return upload
     failed_rows.delete_all(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
-    counts = ("next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank")
+    counts = ["next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank"]
+    counts += ["rows_corrected", "rows_failed_again"]
     values: dict[str, Any] = dict.fromkeys(counts, 0) | {"progress_reported": None}
     values |= {"bytes_total": None, "warnings": []}  # so that how the file is read is recorded again
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
+
+
+def count_corrections(connection: sa.Connection, upload_id: int, *, corrected: int, failed_again: int) -> Upload:
+    """Count failed rows of an upload that an upload of corrections brought. corrected, failed_again: to be added.
+
+    Raises UploadNotFoundError.
+    """
+    return _change_or_raise(
+        connection,
+        CORRECT,
+        upload_id,
+        rows_corrected=uploads.c.rows_corrected + corrected,
+        rows_failed_again=uploads.c.rows_failed_again + failed_again,
+    )
 
 
 def lock(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
@@ -627,7 +664,9 @@ def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cur
 
 def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
     """The last uploads that ended after a moment, in the order in which they ended."""
-    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment)
+    statement = sa.select(uploads).where(
+        uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment, uploads.c.finished_at > moment
+    )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
 

@@ -1,6 +1,7 @@
 """An upload as pages show it: its record, with labels and derived numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.excerpt import excerpt
@@ -26,6 +27,25 @@ _LABELS = {
 }
 
 
+#: Uploads of corrections that a page links to: the newest.
+LISTED_UPLOADS = 20
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Of the failed rows of an upload.
+
+    children: ids of the uploads that correct them. open_elsewhere: the id of an upload in which some of them failed
+    again and are open → how many.
+    """
+
+    children: Sequence[int] = ()
+    open_elsewhere: Mapping[int, int] = field(default_factory=dict)
+
+
+NO_CORRECTIONS = Corrections()
+
+
 class UploadView:
     """An upload's record, with labels and derived numbers.
 
@@ -38,8 +58,11 @@ class UploadView:
         queue_status: QueueStatus,
         failed_sample: Sequence[FailedRowExcerpt] = (),
         failure_counts: Sequence[FailureCount] = (),
+        corrections: Corrections = NO_CORRECTIONS,
     ) -> None:
         self._upload = upload
+        self.children = corrections.children[-LISTED_UPLOADS:]
+        self.open_elsewhere = dict(list(corrections.open_elsewhere.items())[-LISTED_UPLOADS:])
         self.failure_counts = failure_counts
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
         self.failed_sample = [FailedRowView(upload, row) for row in failed_sample]

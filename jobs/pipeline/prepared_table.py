@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.corrections import Marks
 from jobs.warnings import UploadWarning
 
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
@@ -16,12 +17,11 @@ class PreparedTable:
 
     path: the upload itself, or a spool beside it. names: the column names. first_byte: offset of the first record below
     the header. notes: sentences for people about what was detected. warnings: what they may not expect
-    (warnings.py). tracking_columns: how many columns at the end
-    identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
-    problems: cells that are known to be wrong; their rows must fail. header: the cells of the header; empty: no record
-    repeats it. surplus: how many empty cells more than the header nearly every record has; empty: they have none.
-    sheet_rows: the worksheet's rows (see line_numbers.SheetRows); empty: the table is a text.
-    blank: its empty rows, which the text does not have.
+    (warnings.py). marks: the columns that identify a file of corrected rows and hold no data. parent: the upload that
+    the corrected rows come from, as the file says. problems: cells that are known to be wrong; their rows must fail.
+    header: the cells of the header; empty: no record repeats it. surplus: how many empty cells more than the header
+    nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
+    empty: the table is a text. blank: its empty rows, which the text does not have.
     """
 
     path: Path
@@ -30,13 +30,18 @@ class PreparedTable:
     first_byte: int
     notes: list[str] = field(default_factory=list)
     warnings: list[UploadWarning] = field(default_factory=list)
-    tracking_columns: int = 0
+    marks: Marks | None = None
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)
     header: list[str] = field(default_factory=list)
     surplus: range = range(0)
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
     blank: int = 0
+
+    @property
+    def tracking_columns(self) -> int:
+        """How many columns hold no data."""
+        return len(self.marks.places) if self.marks else 0
 
     @property
     def width(self) -> int:

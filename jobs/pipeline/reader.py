@@ -21,13 +21,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from jobs import corrections
+from jobs.corrections import CorrectionsHead, Marks
 from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import records
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
 from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, line_ends
-from jobs.pipeline.prepared_table import PreparedTable
+from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import EXPECTED, TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
@@ -53,20 +54,25 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
     delimiter = text.delimiter
     if delimiter is None:
-        delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
+        beginning = head[start:].decode("utf-8", "replace")
+        corrected = CorrectionsHead.find(beginning)
+        delimiter = corrected.delimiter if corrected else detect_delimiter(beginning)
         tick()
     sample = _sample(head, start, delimiter, tick)
-    position = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
+    position = text.header_row - 1 if text.header_row is not None else _header_position(sample)
     if position >= len(sample) or not any(sample[position].cells):
         raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     header = sample[position]
     if header.problem:
         raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
-    tracking_columns = corrections.count_tracking_columns(header.cells)
-    names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
-    first = next((record.cells for record in sample[position + 1 :] if record.cells), [])
+    below = [record.cells for record in sample[position + 1 :]]
+    marks = Marks.find(header.cells, below)
+    own = marks.data_places(len(header.cells)) if marks else []
+    names, notes = _unique_names(
+        [corrections.unescape_formula(header.cells[place]) for place in own] if marks else header.cells
+    )
     above = [record.cells for record in sample[:position]]
-    below = [record.cells for record in sample[position + 1 :] if not record.problem]
+    readable = [record.cells for record in sample[position + 1 :] if not record.problem]
     skipped_lines = [skipped_note(above, position)] if any(map(any, above)) else []
     return PreparedTable(
         path=text.path,
@@ -75,14 +81,31 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         first_byte=header.end,
         notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
         warnings=text.warnings,
-        tracking_columns=tracking_columns,
-        parent=corrections.parent_of(first) if tracking_columns else None,
-        problems=text.problems,
+        marks=marks,
+        parent=marks.parent(below) if marks else None,
+        problems=_renumbered(text.problems, own) if marks else text.problems,
         header=header.cells,
-        surplus=usual_surplus(below, len(header.cells)),
+        surplus=usual_surplus(readable, len(header.cells)),
         sheet_rows=text.sheet_rows,
         blank=text.blank,
     )
+
+
+def _header_position(sample: list[Record]) -> int:
+    """Where the header is: certainly where the tracking columns of corrections are."""
+    marked = (position for position, record in enumerate(sample) if Marks.find(record.cells))
+    found = next(marked, None)
+    return find_header([record.cells for record in sample]) if found is None else found
+
+
+def _renumbered(problems: KnownProblems, places: list[int]) -> KnownProblems:
+    """Known problems of the columns at some places, by their position among these."""
+    position_of = {place: position for position, place in enumerate(places)}
+    found = {
+        number: [(position_of[place], rule) for place, rule in cells if place in position_of]
+        for number, cells in problems.items()
+    }
+    return {number: cells for number, cells in found.items() if cells}
 
 
 def _where(header_row: int | None) -> str:

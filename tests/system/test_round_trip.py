@@ -276,7 +276,7 @@ def test_corrected_failed_rows_become_a_child_and_lose_nothing(
 
     assert (child.status, child.rows_success, child.rows_failed) == (Status.COMPLETED, 2, 0)
     assert (child.parent, child.header) == (parent.id, ["id", "name", "born", "note"])
-    assert child.notes[-1] == "Columns that are not in the dataset were ignored: “note”."
+    assert [each["columns"] for each in child.warnings] == [["note"]]
     assert desk.rows(child) == [
         ["1", "Ann", "1999-12-31"],
         ["2", "=Bob()", "1999-12-31"],

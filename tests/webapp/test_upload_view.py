@@ -22,7 +22,7 @@ PENDING = Upload(
     id=7, seq=1, attempt=0, attempts_without_progress=0, cuts=0, status=Status.PENDING, filename="june.csv",
     dataset_wanted="", dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None,
     stored_as="0" * 32, size=1234, sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0,
-    rows_success=0, rows_failed=0,
+    rows_success=0, rows_failed=0, rows_corrected=0, rows_failed_again=0,
     error=None, notes=[], warnings=[], lines_blank=0,
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,

@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import corrections, datasets, disk, row_excerpts, uploads
+from jobs import datasets, disk, lineage, row_excerpts, uploads
+from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from jobs.uploads import Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
@@ -45,8 +47,10 @@ async def index(request: AppRequest) -> Response:
 
     def page(connection: sa.Connection) -> Response:
         found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
+        children = lineage.children(connection, [upload.id for upload in found.items])
         following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
-        return _page([upload_json.as_json(upload) for upload in found.items], found.older, following)
+        items = [upload_json.as_json(upload, children[upload.id]) for upload in found.items]
+        return _page(items, found.older, following)
 
     return await read(request.state["database"], page)
 
@@ -54,15 +58,20 @@ async def index(request: AppRequest) -> Response:
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
-    return JSONResponse(upload_json.as_json(upload))
+    return await _with_children(request, upload)
 
 
 async def cancel(request: AppRequest) -> Response:
-    return JSONResponse(upload_json.as_json(await actions.cancel(request)))
+    return await _with_children(request, await actions.cancel(request))
 
 
 async def retry(request: AppRequest) -> Response:
-    return JSONResponse(upload_json.as_json(await actions.retry(request)))
+    return await _with_children(request, await actions.retry(request))
+
+
+async def _with_children(request: AppRequest, upload: Upload) -> Response:
+    children = await read(request.state["database"], lambda connection: lineage.children(connection, [upload.id]))
+    return JSONResponse(upload_json.as_json(upload, children[upload.id]))
 
 
 async def all_datasets(request: AppRequest) -> Response:
@@ -132,17 +141,22 @@ def _json(value: Any) -> bytes:
 async def match(request: AppRequest) -> Response:
     """The dataset that has the columns of a file, null if none or several have. The body: the file's first lines.
 
-    The columns that mark a file of corrections are ignored.
+    Of a file of corrections it is the dataset in which its rows failed.
     """
     head = bytearray()
     async for data in request.stream():
         head += data
         if len(head) > HEAD_BYTES:
             break
-    text = head[:HEAD_BYTES].decode("utf-8-sig", "replace")
-    header = header_of(text)
-    names = corrections.without_tracking_columns(header)
-    found = await read(request.state["database"], lambda connection: datasets.matching(connection, names))
+    beginning = bytes(head[:HEAD_BYTES])
+    corrected = CorrectionsHead.read(beginning)
+    names = corrected.names if corrected else header_of(beginning.decode("utf-8-sig", "replace"))
+
+    def find(connection: sa.Connection) -> str | None:
+        parent = lineage.find_parent(connection, corrected.parent, names) if corrected else None
+        return parent.dataset if parent else datasets.matching(connection, names)
+
+    found = await read(request.state["database"], find)
     return JSONResponse({"dataset": found})
 
 
