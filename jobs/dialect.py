@@ -146,8 +146,10 @@ def _are_separate(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]
     return any(2 * count > len(below) for count in values.values())
 
 
-def header_of(sample: str) -> list[str]:
-    """The column names of a text. sample: its beginning; it may end in the middle of a line."""
+def table_of(sample: str) -> list[list[str]]:
+    """The records of a text from its header on; of the header, the column names. sample: its beginning; it may end in
+    the middle of a line."""
     lines = sample.rpartition("\n")[0] or sample
     records = _records(lines, detect_delimiter(lines))
-    return [" ".join(cell.split()) for cell in records[find_header(records)]] if records else []
+    header, *rows = records[find_header(records) :] or [[]]
+    return [[" ".join(cell.split()) for cell in header], *rows]

@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from jobs.dialect import DELIMITERS
@@ -68,6 +68,12 @@ class ImportOptions:
         if "delimiter" in chosen:
             chosen["delimiter"] = _DELIMITER_NAMES.get(chosen["delimiter"], chosen["delimiter"])
         return cls(**chosen)
+
+    def changed(self, given: Mapping[str, str]) -> Self:
+        """With the fields that are given, as in `from_fields`; an empty one is detected again. Raises
+        InvalidImportOptionError."""
+        chosen = self.from_fields(given)
+        return replace(self, **{name: getattr(chosen, name) for name in self.names() if name in given})
 
     @classmethod
     def names(cls) -> list[str]:

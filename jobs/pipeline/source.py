@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped_note
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
@@ -37,7 +37,7 @@ SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 3
+SPOOL_VERSION = 4
 
 EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
@@ -94,7 +94,8 @@ class TextFile:
 
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
-    that are known to be wrong; their rows must fail.
+    that are known to be wrong; their rows must fail. of_workbook: whether it was written from a worksheet, so that its
+    delimiter is not the file's.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class TextFile:
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    of_workbook: bool = False
 
 
 def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
@@ -155,7 +157,8 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        return TextFile(self.path, found["notes"], found["warnings"], found["delimiter"], found["header_row"], problems)
+        dialect = found["delimiter"], found["header_row"]
+        return TextFile(self.path, found["notes"], found["warnings"], *dialect, problems, found["of_workbook"])
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
@@ -164,6 +167,7 @@ class _Spool:
             "bytes": self.path.stat().st_size,
             "notes": text.notes,
             "warnings": text.warnings,
+            "of_workbook": text.of_workbook,
         }
         description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
         with _Part(self._description) as part:
@@ -265,7 +269,8 @@ class _Preparation:
                 rows = book.rows(above=above, timed=shape.timed)
                 problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        return self.spool.save(TextFile(self.spool.path, [*book.notes, *notes], [], ",", 1, problems))
+        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", 1, problems, of_workbook=True)
+        return self.spool.save(found)
 
     def _spooled(self, notes: list[str]) -> TextFile:
         """The spool as a text, whose dialect the reader detects."""
@@ -387,14 +392,14 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
     if wanted is not None:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
-            raise UnreadableFileError(
+            raise MisreadFileError(
                 f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
         return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
-        raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
+        raise MisreadFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
     header = find_header([row.cells if row else [] for row in rows])
     found = rows[header] or sample[0]

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from jobs import dialect
-from jobs.dialect import DELIMITERS, detect_delimiter, find_header, header_of, skipped_note
+from jobs.dialect import DELIMITERS, detect_delimiter, find_header, skipped_note, table_of
 
 # Delimiters
 
@@ -118,7 +118,7 @@ def test_column_names_are_read_from_the_beginning_of_a_text(delimiter: str) -> N
     lines = [["id", " first  name ", "born"], ["1", "Ann", "1999"], ["2", "Bob", "2000"]]
     text = "\n".join(delimiter.join(cells) for cells in lines)
 
-    assert header_of(text) == ["id", "first name", "born"]
+    assert table_of(text)[0] == ["id", "first name", "born"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_column_names_are_read_from_the_beginning_of_a_text(delimiter: str) -> N
     ],
 )
 def test_the_beginning_may_be_short_and_cut_anywhere(sample: str, names: list[str]) -> None:
-    assert names == header_of(sample)
+    assert names == table_of(sample)[0]
 
 
 class _Counted(str):

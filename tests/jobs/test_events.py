@@ -46,6 +46,7 @@ UPLOAD = Upload(
     rows_success=99012,
     rows_failed=988,
     error=None,
+    remedy=None,
     notes=[],
     warnings=[],
     lines_blank=0,

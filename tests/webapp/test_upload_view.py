@@ -23,7 +23,7 @@ PENDING = Upload(
     dataset_wanted="", dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None,
     stored_as="0" * 32, size=1234, sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0,
     rows_success=0, rows_failed=0,
-    error=None, notes=[], warnings=[], lines_blank=0,
+    error=None, remedy=None, notes=[], warnings=[], lines_blank=0,
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
     silent_since=None, search_text="june.csv\n",

@@ -14,7 +14,7 @@ from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
-from webapp.routes import json_body
+from webapp.routes import json_body, options_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
@@ -24,7 +24,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
-    `duplicates=hold`: a file that was already imported into the same dataset is cancelled; a retry imports it.
+    `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
@@ -122,9 +122,23 @@ async def cancel(request: AppRequest) -> Upload:
 
 
 async def retry(request: AppRequest) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
+    """Retry an upload, with the import options that the body changes, if it has any.
+
+    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
+    """
     upload_id = request.path_params["upload_id"]
-    return await _change(request.state, lambda connection: uploads.retry(connection, upload_id))
+    given = await options_body.read(request)
+
+    def change(connection: sa.Connection) -> Upload:
+        present = uploads.get(connection, upload_id).options
+        options = present.changed(given)
+        if options == present:
+            return uploads.retry(connection, upload_id)
+        upload = uploads.retry_with(connection, upload_id, options)
+        datasets.drop_unused(connection, upload_id)
+        return upload
+
+    return await _change(request.state, change)
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from jobs import corrections, datasets, disk, row_excerpts, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset
-from jobs.dialect import header_of
+from jobs.dialect import table_of
 from jobs.events import timestamp
 from webapp import threads
 from webapp.database_access import read
@@ -25,6 +25,8 @@ from webapp.state import AppRequest
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Rows of an upsert dataset that are counted while somebody types its name.
+ROWS_COUNTED = 1_000_000
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -130,9 +132,9 @@ def _json(value: Any) -> bytes:
 
 
 async def match(request: AppRequest) -> Response:
-    """The dataset that has the columns of a file, null if none or several have. The body: the file's first lines.
+    """The datasets that have the columns of a file, the last used first. The body: the file's first lines.
 
-    The columns that mark a file of corrections are ignored.
+    A file of corrections goes into the dataset of the upload that it corrects.
     """
     head = bytearray()
     async for data in request.stream():
@@ -140,10 +142,33 @@ async def match(request: AppRequest) -> Response:
         if len(head) > HEAD_BYTES:
             break
     text = head[:HEAD_BYTES].decode("utf-8-sig", "replace")
-    header = header_of(text)
-    names = corrections.without_tracking_columns(header)
-    found = await read(request.state["database"], lambda connection: datasets.matching(connection, names))
-    return JSONResponse({"dataset": found})
+    header, *rows = table_of(text)
+
+    def find(connection: sa.Connection) -> list[str]:
+        if corrections.count_tracking_columns(header):
+            parent = next((corrections.parent_of(row) for row in rows if row), None)
+            corrected = uploads.get_many(connection, [] if parent is None else [parent])
+            if found := [upload.dataset for upload in corrected if upload.dataset]:
+                return found
+        return datasets.matching(connection, corrections.without_tracking_columns(header))
+
+    found = await read(request.state["database"], find)
+    return JSONResponse({"dataset": found[0] if found else None, "datasets": found})
+
+
+async def dataset_name(request: AppRequest) -> Response:
+    """What a name that somebody types stands for: the name that the dataset gets or has, and its rows."""
+    wanted = request.query_params.get("name", "")
+
+    def look(connection: sa.Connection) -> Response:
+        name = datasets.checked_name(wanted)
+        if not (name and datasets.exists(connection, name)):
+            return JSONResponse({"name": name, "exists": False, "rows": None})
+        found = datasets.get(connection, name)
+        rows = datasets.row_count(connection, found, limit=ROWS_COUNTED)
+        return JSONResponse({"name": name, "exists": True, "rows": rows})
+
+    return await read(request.state["database"], look)
 
 
 def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
@@ -217,6 +242,7 @@ routes = [
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
     Route("/api/v1/datasets", all_datasets),
     Route("/api/v1/datasets/match", match, methods=["POST"]),
+    Route("/api/v1/dataset-name", dataset_name),
     Route("/api/v1/datasets/{name}", dataset),
     Route("/api/v1/datasets/{name}/rows", rows),
 ]

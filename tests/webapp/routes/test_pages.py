@@ -69,9 +69,9 @@ REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an empty file": ({"content": b""}, REJECTED, "“june.csv” is empty."),
     "an unsupported type": ({"filename": "june.png"}, REJECTED, "The file type of “june.png” is not supported."),
     "an invalid dataset name": (
-        {"data": {"dataset": "Größe!"}},
+        {"data": {"dataset": "?!"}},
         "Invalid dataset name",
-        "“Größe!” is not a valid dataset name.",
+        "“?!” cannot be the name of a dataset.",
     ),
     "an unknown encoding": ({"data": {"encoding": "klingon"}}, "Invalid import option", "Unknown encoding “klingon”."),
     "a raw body": (
