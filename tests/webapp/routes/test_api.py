@@ -67,6 +67,7 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "rows_failed": 0,
         "error": None,
         "timestamp": timestamp(upload.updated_at),
+        "warnings": [],
         "processor": "worker",
         "size": len(CONTENT),
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
