@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.excerpt import excerpt, notes_excerpt
+from jobs.excerpt import excerpt
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.queue import QueueStatus
 from jobs.uploads import Remedy, Status, Upload
@@ -71,7 +71,7 @@ class UploadView:
 
     @property
     def notes(self) -> list[str]:
-        return notes_excerpt(self._upload.notes)
+        return self._upload.notes_shown
 
     @property
     def is_large(self) -> bool:
@@ -132,7 +132,8 @@ class UploadView:
             return None
         if not upload.rows_failed:
             return "100"
-        return str(upload.rows_success * 100 // upload.rows_processed or ("<1" if upload.rows_success else "0"))
+        share = upload.rows_success * 100 // (upload.rows_success + upload.rows_failed)
+        return "<1" if upload.rows_success and not share else str(share)
 
     @property
     def segments(self) -> list["Segment"]:
@@ -260,6 +261,7 @@ class FailedRowView:
 
     def __init__(self, upload: Upload, row: FailedRowExcerpt) -> None:
         self.row_number = row.row_number
+        self.line = row.row_number if row.line is None else row.line
         self.url = f"/uploads/{upload.id}/failed-rows/{row.row_number}"
         self.reasons = excerpt(row.sentence, REASONS_LENGTH)
         self.more_reasons = _more(row.more_reasons, 0)

@@ -26,11 +26,13 @@ from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
-from jobs.warnings import UploadWarning
+from jobs.pipeline.xlsx.sheet_choice import Fits
+from jobs.warnings import UploadWarning, lines_skipped
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
@@ -94,7 +96,8 @@ class TextFile:
 
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
-    that are known to be wrong; their rows must fail. of_workbook: whether it was written from a worksheet, so that its
+    that are known to be wrong; their rows must fail. sheet_rows: the worksheet's rows (line_numbers.SheetRows).
+    blank: its empty rows between the others. of_workbook: whether it was written from a worksheet, so that its
     delimiter is not the file's.
     """
 
@@ -104,18 +107,29 @@ class TextFile:
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    sheet_rows: list[tuple[int, int]] = field(default_factory=list)
+    blank: int = 0
     of_workbook: bool = False
 
 
-def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
+def prepare(
+    path: Path,
+    filename: str,
+    options: ImportOptions,
+    *,
+    limits: Limits,
+    tick: Tick,
+    fits: Fits = lambda _: 0,
+) -> TextFile:
     """Prepare an uploaded file, or use the spool that an earlier attempt made with the same import options.
 
-    filename: the name on the sender's computer. tick: see Tick; if it raises, no incomplete spool remains. Raises
-    UnreadableFileError, whose text says what is wrong and what to do.
+    filename: the name on the sender's computer. tick: see Tick; if it raises, no incomplete spool remains. fits: how
+    many fields of the wanted dataset some names fill. Raises UnreadableFileError, whose text says what is wrong and
+    what to do.
     """
     spool = _Spool(path, options)
     try:
-        return spool.load() or _Preparation(path, filename, options, limits, tick, spool).table()
+        return spool.load() or _Preparation(path, filename, options, limits, tick, spool, fits).table()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -157,8 +171,17 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        dialect = found["delimiter"], found["header_row"]
-        return TextFile(self.path, found["notes"], found["warnings"], *dialect, problems, found["of_workbook"])
+        return TextFile(
+            self.path,
+            found["notes"],
+            found["warnings"],
+            found["delimiter"],
+            found["header_row"],
+            problems,
+            [(number, row) for number, row in found["sheet_rows"]],
+            found["blank"],
+            found["of_workbook"],
+        )
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
@@ -170,6 +193,7 @@ class _Spool:
             "of_workbook": text.of_workbook,
         }
         description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
+        description |= {"sheet_rows": text.sheet_rows, "blank": text.blank}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
             part.commit()
@@ -216,6 +240,7 @@ class _Preparation:
     limits: Limits
     tick: Tick
     spool: _Spool
+    fits: Fits
 
     def table(self) -> TextFile:
         """The kind of file is detected from its first bytes, not from its name."""
@@ -262,15 +287,28 @@ class _Preparation:
 
     def _from_workbook(self) -> TextFile:
         """One worksheet of a workbook, from its header row on."""
-        with Workbook(self.path, sheet=self.options.sheet, tick=self.tick) as book:
+        sheet, header_row = self.options.sheet, self.options.header_row
+        with Workbook(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
             above, notes = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
                 rows = book.rows(above=above, timed=shape.timed)
-                problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
+                table = _SheetTable(shape)
+                table.write(part.file, rows, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", 1, problems, of_workbook=True)
-        return self.spool.save(found)
+        return self.spool.save(
+            TextFile(
+                self.spool.path,
+                [*book.notes, *notes],
+                [*book.warnings, *table.warnings],
+                ",",
+                1,
+                table.problems,
+                table.sheet_rows,
+                table.blank,
+                of_workbook=True,
+            )
+        )
 
     def _spooled(self, notes: list[str]) -> TextFile:
         """The spool as a text, whose dialect the reader detects."""
@@ -418,24 +456,61 @@ def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
         last = row.number
 
 
-def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape, check: Callable[[int], None]) -> KnownProblems:
-    """Write a table as CSV. rows: the header row first. Returns the known problems of its cells.
+class _SheetTable:
+    """The table of a worksheet, written as CSV without blank rows and repeated headers.
 
-    check: called with the bytes written so far: many cells may refer to one long text.
+    problems: the known problems of its cells. sheet_rows: see line_numbers.SheetRows. blank: how many rows without a
+    value were left out between the others.
     """
-    problems: KnownProblems = {}
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
-    width = found = 0
-    for number, row in enumerate(rows):
-        cells = row.cells[shape.first :]
-        width = width or max(len(cells), shape.width - shape.first)
-        writer.writerow(cells + [""] * (width - len(cells)))
-        if number and row.problems:
-            problems[number] = [(column - shape.first, each.reason) for column, each in sorted(row.problems.items())]
-            found += len(row.problems)
-            if found > MAX_PROBLEMS:
+
+    def __init__(self, shape: Shape) -> None:
+        self.problems: KnownProblems = {}
+        self.sheet_rows: list[tuple[int, int]] = []
+        self.blank = 0
+        self._shape = shape
+        self._header: list[str] = []
+        self._repeated: list[int] = []
+        self._count = self._found = 0
+
+    @property
+    def warnings(self) -> list[UploadWarning]:
+        return [lines_skipped(len(self._repeated), self._repeated[0])] if self._repeated else []
+
+    def write(self, file: BinaryIO, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+        """rows: the header row first. check: called with the bytes written so far: many cells may refer to one long
+        text.
+        """
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
+        last = 0
+        for row in rows:
+            cells = row.cells[self._shape.first :]
+            width = len(self._header) or max(len(cells), self._shape.width - self._shape.first)
+            cells += [""] * (width - len(cells))
+            if last and is_blank(cells, width):
+                continue
+            self.blank += row.number - last - 1 if last else 0
+            if not last:
+                self._header = cells
+            if not last or self._is_row(row, cells):
+                writer.writerow(cells)
+            last = row.number
+            check(file.tell())
+        text.detach()
+
+    def _is_row(self, row: Row, cells: list[str]) -> bool:
+        """Whether a row is one of the table. Notes what it is."""
+        if repeats(cells, self._header):
+            self._repeated.append(row.number)
+            return False
+        self._count += 1
+        number, start = self.sheet_rows[-1] if self.sheet_rows else (0, -1)
+        if row.number - start != self._count - number:
+            self.sheet_rows.append((self._count, row.number))
+        if row.problems:
+            found = sorted(row.problems.items())
+            self.problems[self._count] = [(column - self._shape.first, each.reason) for column, each in found]
+            self._found += len(found)
+            if self._found > MAX_PROBLEMS:
                 raise too_many_problems()
-        check(file.tell())
-    text.detach()
-    return problems
+        return True
