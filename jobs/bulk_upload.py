@@ -20,7 +20,13 @@ from jobs import corrections, datasets, disk, failed_rows, files, horse_state, l
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset
-from jobs.errors import ClaimLostError, DatasetNotFoundError, MissingColumnsError, UnreadableFileError
+from jobs.errors import (
+    ClaimLostError,
+    DatasetNotFoundError,
+    MisreadFileError,
+    MissingColumnsError,
+    UnreadableFileError,
+)
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import conflicts, failed_rows_writer, reader, source, writer
@@ -35,7 +41,7 @@ from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import PackedRows, Writer
 from jobs.settings import Settings
-from jobs.uploads import Claim, CutReason, Upload
+from jobs.uploads import Claim, CutReason, Remedy, Upload
 from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
@@ -121,14 +127,14 @@ class _Attempt:
             if isinstance(error.__cause__, OSError) and not disk.has_room(self._path.parent):
                 self._hand_back_when_there_is_room()
             else:
-                self._fail(str(error))
+                self._fail(str(error), _remedy(error))
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             log.warning("Upload %d: attempt %d got no more memory.", self._claim.upload_id, self._claim.attempt)
             self._end(lambda connection: uploads.cut(connection, self._claim, CutReason.MEMORY))
         except BaseException as error:
             if isinstance(error, FileNotFoundError) and not self._path.exists():
-                self._fail("The uploaded file is no longer stored on the server. Upload it again.")
+                self._fail("The uploaded file is no longer stored on the server. Upload it again.", Remedy.FILE)
                 return
             if disk.is_full(error):
                 self._hand_back_when_there_is_room()
@@ -326,21 +332,21 @@ class _Attempt:
         return Limits(ratio=self._settings.max_expansion_ratio, total=self._settings.max_expanded_bytes)
 
     def _stop_if_all_failed(self, *, at_least: int) -> None:
-        """Raises UnreadableFileError if at least so many rows have failed and none has succeeded."""
+        """Raises MisreadFileError if at least so many rows have failed and none has succeeded."""
         if self._upload.rows_success or self._upload.rows_failed < at_least:
             return
         with self._database.reading() as connection:
             first = failed_rows.counts(connection, self._upload.id, limit=1)
         which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "All rows"
         why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
-        raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")
+        raise MisreadFileError(f"{which} failed, so nothing was imported.{why}")
 
     def _stop_if_requested(self) -> None:
         if shutdown.requested.is_set():
             raise StopRequestedError
 
-    def _fail(self, error: str) -> None:
-        self._end(lambda connection: uploads.fail(connection, self._claim, error))
+    def _fail(self, error: str, remedy: Remedy) -> None:
+        self._end(lambda connection: uploads.fail(connection, self._claim, error, remedy))
 
     def _hand_back_when_there_is_room(self) -> None:
         """Hand back, which a full disk prevents too. The attempt does not count as one without progress."""
@@ -416,6 +422,17 @@ class ValidatedChunk:
         ]
         failed = _in_order(self.source.failed, self.validated.failed, collided)
         return PackedFailedRows.pack(self.source.located(failed))
+
+
+def _remedy(error: Exception) -> Remedy:
+    """What may help after this error."""
+    match error:
+        case MisreadFileError():
+            return Remedy.OPTIONS
+        case UnreadableFileError() if error.__cause__ is None or not disk.is_full(error.__cause__):
+            return Remedy.FILE
+        case _:
+            return Remedy.RETRY
 
 
 def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from jobs import uploads
 from jobs.errors import UploadNotFoundError
 from jobs.failed_rows import Reason
+from jobs.import_options import ImportOptions
 from jobs.tables import failed_rows
 from jobs.tables import uploads as records
 from jobs.uploads import Upload
@@ -189,10 +190,15 @@ def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
         yield ordered[start : start + _BATCH]
 
 
-def retry(connection: sa.Connection, upload_id: int) -> tuple[Upload, list[Upload]]:
-    """Retry an upload (uploads.retry). Returns it, and the uploads whose failed rows are open again because the failed
-    rows of this one are dropped."""
-    upload = uploads.retry(connection, upload_id)
+def retry(
+    connection: sa.Connection, upload_id: int, options: ImportOptions | None = None
+) -> tuple[Upload, list[Upload]]:
+    """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and the uploads
+    whose failed rows are open again because the failed rows of this one are dropped."""
+    if options is None:
+        upload = uploads.retry(connection, upload_id)
+    else:
+        upload = uploads.retry_with(connection, upload_id, options)
     if upload.parent is None or upload.rows_processed:
         return upload, []
     counts = _Counts()

@@ -45,7 +45,7 @@ uploads = sa.Table(
     sa.Column("options", sa.JSON, nullable=False),
     #: The upload whose failed rows this one corrects.
     sa.Column("parent", sa.ForeignKey("uploads.id")),
-    #: An earlier upload of the same bytes into the same dataset.
+    #: The latest earlier upload of the same bytes that imported a row, into whichever dataset.
     sa.Column("duplicate_of", sa.ForeignKey("uploads.id")),
     #: The column names of the file, a list of text.
     sa.Column("header", sa.JSON),
@@ -65,6 +65,8 @@ uploads = sa.Table(
     sa.Column("rows_corrected", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("rows_failed_again", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("error", sa.Text),
+    #: What helps after a failure (uploads.Remedy); null if it did not fail, or an earlier release recorded it.
+    sa.Column("remedy", sa.Text),
     #: Sentences for people about how the file was read.
     sa.Column("notes", sa.JSON, nullable=False),
     #: What a person may not expect of the import (warnings.py); null if a process of an earlier release created it.

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from jobs import failed_rows
 from jobs.database import utc_now
-from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
-from jobs.tables import uploads
+from jobs.tables import datasets, uploads
 from jobs.warnings import UploadWarning, kept, merged
 
 #: Consecutive attempts that commit nothing before an upload fails.
@@ -53,6 +53,14 @@ class CutReason(StrEnum):
 
     TIME = "time"
     MEMORY = "memory"
+
+
+class Remedy(StrEnum):
+    """What may help after a failure."""
+
+    RETRY = "retry"  # the same again: the file is not the cause
+    OPTIONS = "options"  # to read the file in another way
+    FILE = "file"  # another file only
 
 
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
@@ -126,6 +134,7 @@ class Upload:
     rows_corrected: int
     rows_failed_again: int
     error: str | None
+    remedy: Remedy | None
     notes: list[str]
     warnings: list[UploadWarning]
     lines_blank: int
@@ -147,6 +156,7 @@ class Upload:
         values = row._asdict()
         values["status"] = Status(values["status"])
         values["processor"] = Processor(values["processor"])
+        values["remedy"] = values["remedy"] and Remedy(values["remedy"])
         values["warnings"] = values["warnings"] or []
         values["options"] = ImportOptions.from_json(values["options"])
         return cls(**values)
@@ -246,7 +256,7 @@ def create(
         dataset_wanted=dataset_wanted,
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
-        .where(_earlier.c.sha256 == file.sha256, _earlier.c.dataset == dataset, _earlier.c.rows_success > 0)
+        .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
         .where(_earlier.c.sha256 != "")
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
@@ -273,9 +283,11 @@ def create(
 def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
     """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
     earlier = get(connection, upload.duplicate_of or upload.id)
+    into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
+    again = "a second time" if upload.dataset == earlier.dataset else into
     error = (
-        f"The same file was imported into “{upload.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        " was not imported again. To import it a second time, choose “Import anyway”."
+        f"The same file was imported into “{earlier.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
+        f" was not imported again. To import it {again}, choose “Import anyway”."
     )
     return _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
 
@@ -379,9 +391,9 @@ def complete(connection: sa.Connection, claim: Claim) -> Upload:
     return _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
 
 
-def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
+def fail(connection: sa.Connection, claim: Claim, error: str, remedy: Remedy = Remedy.RETRY) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR))
+    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR), remedy=remedy)
 
 
 def hand_back(
@@ -432,17 +444,43 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(
-        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, cuts=0, **_UNCLAIMED
-    )
+    upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED)
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
+    return _restart(connection, upload_id)
+
+
+def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions) -> Upload:
+    """Begin a new run from the start, with other import options. A dataset that the upload created is no longer its.
+
+    Raises UploadNotFoundError, TransitionError, and OptionsFixedError if a row has been imported, or an external script
+    imports them.
+    """
+    nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
+    upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, options=options.as_json())
+    if upload is None:
+        upload = get(connection, upload_id)
+        if upload.status not in RETRY.sources:
+            raise TransitionError(upload_id, upload.status, RETRY.participle)
+        if upload.is_external:
+            raise OptionsFixedError(upload_id, "an external script reads the file.")
+        rows = "1 row was" if upload.rows_success == 1 else f"{upload.rows_success:,} rows were"
+        raise OptionsFixedError(upload_id, f"{rows} imported with the present ones.")
+    is_its_own = sa.exists().where(datasets.c.name == upload.dataset, datasets.c.upload_id == upload_id)
+    known: dict[str, Any] = {"rows_total": None, "header": None, "notes": []}
+    if connection.execute(sa.select(is_its_own)).scalar_one():
+        known |= {"dataset": None, "search_text": search_text(upload.filename, None)}
+    return _restart(connection, upload_id, **known)
+
+
+def _restart(connection: sa.Connection, upload_id: int, **more: Any) -> Upload:
+    """Forget what earlier attempts recorded."""
     failed_rows.delete_all(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     counts = ["next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank"]
     counts += ["rows_corrected", "rows_failed_again"]
     values: dict[str, Any] = dict.fromkeys(counts, 0) | {"progress_reported": None}
-    values |= {"bytes_total": None, "warnings": []}  # so that how the file is read is recorded again
+    values |= {"bytes_total": None, "warnings": [], **more}  # so that how the file is read is recorded again
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
 
 
@@ -535,6 +573,9 @@ _earlier = uploads.alias("earlier")
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
+_RETRIED: Mapping[str, Any] = {
+    **_UNCLAIMED, "error": None, "remedy": None, "finished_at": None, "attempts_without_progress": 0, "cuts": 0
+}  # fmt: skip
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 
 

@@ -23,7 +23,7 @@ import pyarrow.csv as pa_csv
 from jobs import corrections
 from jobs.corrections import CorrectionsHead, Marks
 from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import records
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
@@ -61,10 +61,10 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     sample = _sample(head, start, delimiter, tick)
     position = text.header_row - 1 if text.header_row is not None else _header_position(sample)
     if position >= len(sample) or not any(sample[position].cells):
-        raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
+        raise MisreadFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     header = sample[position]
     if header.problem:
-        raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
+        raise MisreadFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
     below = [record.cells for record in sample[position + 1 :]]
     marks = Marks.find(header.cells, below)
     own = marks.data_places(len(header.cells)) if marks else []
@@ -79,7 +79,7 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         delimiter=delimiter,
         names=names,
         first_byte=header.end,
-        notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
+        notes=[*text.notes, *skipped_lines, _columns_note(None if text.of_workbook else delimiter, names), *notes],
         warnings=text.warnings,
         marks=marks,
         parent=marks.parent(below) if marks else None,
@@ -205,7 +205,7 @@ def _sample(head: bytes, start: int, delimiter: str, tick: Tick) -> list[Record]
 def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
     """Valid and unique column names, and a sentence for each name that differs from the file's."""
     if len(cells) > MAX_COLUMNS:
-        raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
+        raise MisreadFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
     taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
     copies: dict[str, int] = {}  # beginning of a name → the lowest number that may be free
     names, notes = [], []
@@ -229,9 +229,12 @@ def _shortened(name: str, spare: int = 0) -> str:
     return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore").rstrip()
 
 
-def _columns_note(delimiter: str, names: list[str]) -> str:
+def _columns_note(delimiter: str | None, names: list[str]) -> str:
+    """delimiter: of the file; None for a workbook."""
     if len(names) == 1:
         return "One column."
+    if delimiter is None:
+        return f"{len(names):,} columns."
     called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
     return f"{len(names):,} columns, separated by {called}."
 

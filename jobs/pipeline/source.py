@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped_note
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
@@ -97,7 +97,8 @@ class TextFile:
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
     that are known to be wrong; their rows must fail. sheet_rows: the worksheet's rows (line_numbers.SheetRows).
-    blank: its empty rows between the others.
+    blank: its empty rows between the others. of_workbook: whether it was written from a worksheet, so that its
+    delimiter is not the file's.
     """
 
     path: Path
@@ -108,6 +109,7 @@ class TextFile:
     problems: KnownProblems = field(default_factory=dict)
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
     blank: int = 0
+    of_workbook: bool = False
 
 
 def prepare(
@@ -178,6 +180,7 @@ class _Spool:
             problems,
             [(number, row) for number, row in found["sheet_rows"]],
             found["blank"],
+            found["of_workbook"],
         )
 
     def save(self, text: TextFile) -> TextFile:
@@ -187,6 +190,7 @@ class _Spool:
             "bytes": self.path.stat().st_size,
             "notes": text.notes,
             "warnings": text.warnings,
+            "of_workbook": text.of_workbook,
         }
         description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
         description |= {"sheet_rows": text.sheet_rows, "blank": text.blank}
@@ -302,6 +306,7 @@ class _Preparation:
                 table.problems,
                 table.sheet_rows,
                 table.blank,
+                of_workbook=True,
             )
         )
 
@@ -425,14 +430,14 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
     if wanted is not None:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
-            raise UnreadableFileError(
+            raise MisreadFileError(
                 f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
         return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
-        raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
+        raise MisreadFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
     header = find_header([row.cells if row else [] for row in rows])
     found = rows[header] or sample[0]

@@ -48,6 +48,7 @@ UPLOAD = Upload(
     rows_corrected=900,
     rows_failed_again=80,
     error=None,
+    remedy=None,
     notes=[],
     warnings=[],
     lines_blank=0,

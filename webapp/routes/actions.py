@@ -19,7 +19,7 @@ from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
-from webapp.routes import json_body
+from webapp.routes import json_body, options_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
@@ -29,7 +29,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
-    `duplicates=hold`: a file that was already imported into the same dataset is cancelled; a retry imports it.
+    `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
@@ -191,11 +191,18 @@ async def cancel(request: AppRequest) -> Upload:
 
 
 async def retry(request: AppRequest) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
+    """Retry an upload, with the import options that the body changes, if it has any.
+
+    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
+    """
     upload_id = request.path_params["upload_id"]
+    given = await options_body.read(request)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        upload, others = lineage.retry(connection, upload_id)
+        present = uploads.get(connection, upload_id).options
+        options = present.changed(given)
+        upload, others = lineage.retry(connection, upload_id, options if options != present else None)
+        datasets.drop_unused(connection, upload_id)
         return upload, [upload, *others]
 
     return await threads.writes.run(lambda: request.state["changes"].make_several(change))

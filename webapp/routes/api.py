@@ -27,6 +27,8 @@ from webapp.state import AppRequest
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Rows of an upsert dataset that are counted while somebody types its name.
+ROWS_COUNTED = 1_000_000
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -139,7 +141,7 @@ def _json(value: Any) -> bytes:
 
 
 async def match(request: AppRequest) -> Response:
-    """The dataset that has the columns of a file, null if none or several have. The body: the file's first lines.
+    """The datasets that have the columns of a file, the last used first. The body: the file's first lines.
 
     Of a file of corrections it is the dataset in which its rows failed.
     """
@@ -152,12 +154,27 @@ async def match(request: AppRequest) -> Response:
     corrected = CorrectionsHead.read(beginning)
     names = corrected.names if corrected else header_of(beginning.decode("utf-8-sig", "replace"))
 
-    def find(connection: sa.Connection) -> str | None:
+    def find(connection: sa.Connection) -> list[str]:
         parent = lineage.find_parent(connection, corrected.parent, names) if corrected else None
-        return parent.dataset if parent else datasets.matching(connection, names)
+        return [parent.dataset] if parent and parent.dataset else datasets.matching(connection, names)
 
     found = await read(request.state["database"], find)
-    return JSONResponse({"dataset": found})
+    return JSONResponse({"dataset": found[0] if found else None, "datasets": found})
+
+
+async def dataset_name(request: AppRequest) -> Response:
+    """What a name that somebody types stands for: the name that the dataset gets or has, and its rows."""
+    wanted = request.query_params.get("name", "")
+
+    def look(connection: sa.Connection) -> Response:
+        name = datasets.checked_name(wanted)
+        if not (name and datasets.exists(connection, name)):
+            return JSONResponse({"name": name, "exists": False, "rows": None})
+        found = datasets.get(connection, name)
+        rows = datasets.row_count(connection, found, limit=ROWS_COUNTED)
+        return JSONResponse({"name": name, "exists": True, "rows": rows})
+
+    return await read(request.state["database"], look)
 
 
 def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
@@ -231,6 +248,7 @@ routes = [
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
     Route("/api/v1/datasets", all_datasets),
     Route("/api/v1/datasets/match", match, methods=["POST"]),
+    Route("/api/v1/dataset-name", dataset_name),
     Route("/api/v1/datasets/{name}", dataset),
     Route("/api/v1/datasets/{name}/rows", rows),
 ]

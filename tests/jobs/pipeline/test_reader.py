@@ -110,6 +110,12 @@ def test_usual_delimiters_and_line_ends_are_read(tmp_path: Path, delimiter: str,
     assert dict(enumerate(lines[1:], start=1)) == Read.from_table(table).rows
 
 
+def test_the_columns_of_a_workbook_are_separated_by_nothing(tmp_path: Path) -> None:
+    table = reader.inspect(TextFile(written(tmp_path, "id,name\n1,Zoë\n"), of_workbook=True))
+
+    assert table.notes == ["2 columns."]
+
+
 def test_a_comma_inside_numbers_does_not_make_commas_the_delimiter(inspected: Inspecting) -> None:
     assert inspected("id;net;gross\n1;1,50;1,79\n2;2,50;2,98\n").delimiter == ";"
 
