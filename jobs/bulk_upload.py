@@ -136,6 +136,9 @@ class _Attempt:
             self._path, self._upload.filename, self._upload.options, limits=self._limits, tick=self._keep_claim
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
+        if self._upload.dataset is not None:
+            with self._database.reading() as connection:
+                table = table.for_dataset(datasets.get(connection, self._upload.dataset).schema)
         dataset = self._dataset(table)
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
         for chunk in prefetch(self._validated(table, dataset, rows)):

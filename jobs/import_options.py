@@ -35,8 +35,8 @@ def codec_of(name: str) -> str:
 class ImportOptions:
     """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
-    encoding: a name that Python knows. header_row: line number of the header, from 1. types: how
-    a new dataset gets its types: inferred from the file ("auto"), or text for every column.
+    encoding: a name that Python knows. header_row: line number of the header, from 1; 0: the first row is data. types:
+    how a new dataset gets its types: inferred from the file ("auto"), or text for every column.
     """
 
     encoding: str | None = None
@@ -50,8 +50,10 @@ class ImportOptions:
             codec_of(self.encoding)
         if self.delimiter is not None and self.delimiter not in DELIMITERS:
             raise InvalidImportOptionError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
-        if self.header_row is not None and self.header_row < 1:
-            raise InvalidImportOptionError(f"header_row cannot be {self.header_row}: the first line is 1.")
+        if self.header_row is not None and self.header_row < 0:
+            raise InvalidImportOptionError(
+                f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header."
+            )
         if self.types not in ("auto", "text"):
             raise InvalidImportOptionError(
                 "types must be auto (infer them from the file) or text (keep every column as text)."
@@ -63,7 +65,9 @@ class ImportOptions:
         chosen: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
         if (row := chosen.get("header_row")) is not None:
             if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
-                raise InvalidImportOptionError("header_row must be the line number of the header: 1 or more.")
+                raise InvalidImportOptionError(
+                    "header_row must be the line number of the header: 1 or more, or 0 if the first row is data."
+                )
             chosen["header_row"] = int(row)
         if "delimiter" in chosen:
             chosen["delimiter"] = _DELIMITER_NAMES.get(chosen["delimiter"], chosen["delimiter"])

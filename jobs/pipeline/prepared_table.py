@@ -1,8 +1,13 @@
 """A file made ready to read: the path of its text, its dialect and its column names."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
+from jobs import datasets
+from jobs.errors import MissingColumnsError
+from jobs.schema import TableSchema
 from jobs.warnings import UploadWarning
 
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
@@ -18,7 +23,8 @@ class PreparedTable:
     the header. notes: sentences for people about what was detected. warnings: what they may not expect
     (warnings.py). tracking_columns: how many columns at the end
     identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
-    problems: cells that are known to be wrong; their rows must fail.
+    problems: cells that are known to be wrong; their rows must fail. has_header: whether `names` are from the file.
+    other: the same file as it would be read if the header had been judged otherwise, where that was a judgement.
     """
 
     path: Path
@@ -30,13 +36,55 @@ class PreparedTable:
     tracking_columns: int = 0
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    has_header: bool = True
+    other: "PreparedTable | None" = None
 
     @property
     def width(self) -> int:
         """Cells in a record."""
         return len(self.names) + self.tracking_columns
 
+    def for_dataset(self, schema: TableSchema) -> "PreparedTable":
+        """The table as it goes into an existing dataset, whose names tell better than the cells what is a header."""
+        other = self.other
+        if other is None or other.has_header == self.has_header:
+            better = other is not None and _matches(schema, other) > _matches(schema, self)
+            return (other if other and better else self)._with_names_of(schema.names)
+        named, unnamed = (self, other) if self.has_header else (other, self)
+        matches = _matches(schema, named)
+        if matches and 2 * matches >= min(len(named.names), len(schema.names)):
+            return named.without_warning("header_guessed")
+        if not self.has_header or (not matches and len(unnamed.names) == len(schema.names)):
+            return unnamed._with_names_of(schema.names)
+        return named
+
+    def without_warning(self, code: str) -> Self:
+        return replace(self, warnings=[each for each in self.warnings if each["code"] != code])
+
+    def _with_names_of(self, fields: Sequence[str]) -> Self:
+        """The table with the names of a dataset's fields for its columns, by position, if it has no header."""
+        if self.has_header:
+            return self
+        names = [*fields[: len(self.names)]]
+        taken = {name.casefold() for name in fields}
+        for name in self.names[len(names) :]:
+            number = 2
+            free = name
+            while free.casefold() in taken:
+                free, number = f"{name}_{number}", number + 1
+            names.append(free)
+            taken.add(free.casefold())
+        return replace(self, names=names)
+
     @property
     def bytes_total(self) -> int:
         """Size of the text in bytes."""
         return self.path.stat().st_size
+
+
+def _matches(schema: TableSchema, table: PreparedTable) -> int:
+    """How many fields a column names."""
+    try:
+        return len(datasets.match(schema, table.names).sources)
+    except MissingColumnsError:
+        return 0

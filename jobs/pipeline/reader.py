@@ -21,15 +21,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from jobs import corrections
-from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
+from jobs import corrections, warnings
+from jobs.dialect import detect_delimiter
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow, Reason
+from jobs.header import (
+    SAMPLE_RECORDS,
+    Header,
+    detect_header,
+    header_at,
+    shortened,
+    skipped_note,
+    without_header,
+)
 from jobs.pipeline import records
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import EXPECTED, TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
+from jobs.warnings import UploadWarning
 
 #: Bytes at the beginning of a file that dialect and header row are detected from.
 HEAD_BYTES = 1 << 20
@@ -86,28 +96,83 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
         tick()
     sample = _sample(head, start, delimiter, tick)
-    position = text.header_row - 1 if text.header_row is not None else find_header([record.cells for record in sample])
-    if position >= len(sample) or not any(sample[position].cells):
+    header = _header(text, [record.cells for record in sample])
+    inspected = _Inspected(text, delimiter, start, sample)
+    table = inspected.table(header)
+    return table if text.header_row is not None else replace(table, other=inspected.judged_otherwise(header))
+
+
+def _header(text: TextFile, records: list[list[str]]) -> Header:
+    """The header that was chosen, or else detected. Raises UnreadableFileError."""
+    if text.header_row == 0:
+        header = without_header(records)
+    elif text.header_row is not None:
+        chosen = text.header_row - 1
+        header = header_at(records, chosen) if chosen < len(records) else Header(chosen, 1)
+    elif text.begins_with_table:
+        header = detect_header(records, above=False)
+    else:
+        header = detect_header(records)
+    if header.position >= len(records) or not any(records[header.position]):
         raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
-    header = sample[position]
-    if header.problem:
-        raise UnreadableFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
-    tracking_columns = corrections.count_tracking_columns(header.cells)
-    names, notes = _unique_names(corrections.without_tracking_columns(header.cells))
-    first = next((record.cells for record in sample[position + 1 :] if record.cells), [])
-    above = [record.cells for record in sample[:position]]
-    skipped_lines = [skipped_note(above, position)] if any(map(any, above)) else []
-    return PreparedTable(
-        path=text.path,
-        delimiter=delimiter,
-        names=names,
-        first_byte=header.end,
-        notes=[*text.notes, *skipped_lines, _columns_note(delimiter, names), *notes],
-        warnings=text.warnings,
-        tracking_columns=tracking_columns,
-        parent=corrections.parent_of(first) if tracking_columns else None,
-        problems=text.problems,
-    )
+    return header
+
+
+@dataclass(frozen=True)
+class _Inspected:
+    """The beginning of a text. start: the offset of its first record. sample: its first records."""
+
+    text: TextFile
+    delimiter: str
+    start: int
+    sample: list[Record]
+
+    def table(self, header: Header) -> PreparedTable:
+        """The text with a header. Raises UnreadableFileError."""
+        text, sample = self.text, self.sample
+        if problem := next((each.problem for each in sample[header.position : header.end] if each.problem), None):
+            raise UnreadableFileError(f"The header row is unreadable, it {problem.sentence}. {EXPECTED}")
+        tracking_columns = corrections.count_tracking_columns(header.names)
+        names, notes = _unique_names(corrections.without_tracking_columns(header.names))
+        first = next((record.cells for record in sample[header.end :] if record.cells), [])
+        above = [record.cells for record in sample[: header.position]]
+        skipped = [skipped_note(above, header.position)] if any(map(any, above)) else []
+        return PreparedTable(
+            path=text.path,
+            delimiter=self.delimiter,
+            names=names,
+            first_byte=sample[header.end - 1].end if header.end else self.start,
+            notes=[*text.notes, *skipped, _columns_note(self.delimiter, names), *_header_notes(header, text, notes)],
+            warnings=[*text.warnings, *_header_warnings(header, text, names)],
+            tracking_columns=tracking_columns,
+            parent=corrections.parent_of(first) if tracking_columns else None,
+            problems={row + 1 - header.rows: found for row, found in text.problems.items() if row >= header.rows},
+            has_header=bool(header.rows),
+        )
+
+    def judged_otherwise(self, header: Header) -> PreparedTable | None:
+        """The text with the first row as its header, or as data, where the opposite was detected."""
+        records = [record.cells for record in self.sample]
+        try:
+            if header.rows != 1:
+                return self.table(header_at(records, header.position))
+            return self.table(without_header(records, header.position)) if header.is_guessed else None
+        except UnreadableFileError:  # it cannot be read so
+            return None
+
+
+def _header_notes(header: Header, text: TextFile, renamed: list[str]) -> list[str]:
+    """Sentences about the header. renamed: those about names that differ from the file's."""
+    if header.rows == 0:
+        return ["The first row is data, as chosen."] if text.header_row == 0 else []
+    joined = [f"The header has {header.rows} rows, which were joined."] if header.rows > 1 else []
+    return [*joined, *renamed]
+
+
+def _header_warnings(header: Header, text: TextFile, names: list[str]) -> list[UploadWarning]:
+    if header.rows == 0:
+        return [] if text.header_row == 0 else [warnings.no_header()]
+    return [warnings.header_guessed(names)] if header.is_guessed else []
 
 
 def _where(header_row: int | None) -> str:

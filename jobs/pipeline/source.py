@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from uuid import uuid4
 
-from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped_note
 from jobs.errors import UnreadableFileError
+from jobs.header import SAMPLE_RECORDS, find_header, shortened, skipped_note
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
@@ -37,7 +37,7 @@ SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 3
+SPOOL_VERSION = 4
 
 EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
 
@@ -93,8 +93,9 @@ class TextFile:
     """A table of UTF-8 text, with or without a byte order mark, for the reader to inspect.
 
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
-    not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
-    that are known to be wrong; their rows must fail.
+    not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them; header row 0: the
+    first row is data. problems: cells that are known to be wrong; their rows must fail. begins_with_table: whether
+    nothing is above the header, or above the first row if there is none.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class TextFile:
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    begins_with_table: bool = False
 
 
 def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
@@ -155,7 +157,8 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        return TextFile(self.path, found["notes"], found["warnings"], found["delimiter"], found["header_row"], problems)
+        chosen = found["delimiter"], found["header_row"]
+        return TextFile(self.path, found["notes"], found["warnings"], *chosen, problems, found["begins_with_table"])
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
@@ -166,6 +169,7 @@ class _Spool:
             "warnings": text.warnings,
         }
         description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
+        description |= {"begins_with_table": text.begins_with_table}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
             part.commit()
@@ -265,7 +269,9 @@ class _Preparation:
                 rows = book.rows(above=above, timed=shape.timed)
                 problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        return self.spool.save(TextFile(self.spool.path, [*book.notes, *notes], [], ",", 1, problems))
+        chosen = self.options.header_row and 1  # the row above which nothing was written, or 0
+        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", chosen, problems, begins_with_table=True)
+        return self.spool.save(found)
 
     def _spooled(self, notes: list[str]) -> TextFile:
         """The spool as a text, whose dialect the reader detects."""
@@ -384,7 +390,7 @@ def _about_ole(path: Path, filename: str) -> str:
 
 def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
     """The number of the row above the header row, and notes about it. wanted: the chosen header row."""
-    if wanted is not None:
+    if wanted:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
             raise UnreadableFileError(
@@ -396,7 +402,7 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
         raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
-    header = find_header([row.cells if row else [] for row in rows])
+    header = 0 if wanted == 0 else find_header([row.cells if row else [] for row in rows])
     found = rows[header] or sample[0]
     above = [row.cells for row in sample if row.number < found.number]
     return found.number - 1, [skipped_note(above, found.number - sample[0].number, "row")] if above else []

@@ -311,7 +311,9 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Müller, Ann", "2026-01-31", "1.5", 'said "x"'],
         ["Bob", "", "2", ""],
     ]
-    assert result == TextFile(tmp_path / "upload.table", ["Read the worksheet “June”."], [], ",", 1, {})
+    assert result == TextFile(
+        tmp_path / "upload.table", ["Read the worksheet “June”."], [], ",", begins_with_table=True
+    )
 
 
 def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:
