@@ -1,15 +1,62 @@
-"""Detects the dialect of a text from its first lines. No I/O."""
+"""Detects the dialect of a text from its first lines. No I/O.
+
+Most files are as RFC 4180 has them, with one of four delimiters. Another dialect needs proof: without each of its
+features, the table would be less regular. Of two that are equally good, the usual one is taken.
+"""
 
 import csv
 import io
+import itertools
 import re
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from jobs.header import REGULAR, SAMPLE_RECORDS, detect_header, find_header, share_like, trimmed
+from jobs.header import (
+    REGULAR,
+    SAMPLE_RECORDS,
+    are_values,
+    count_evidence,
+    detect_header,
+    find_header,
+    share_like,
+    trimmed,
+)
+from jobs.tokenizer import Dialect, Tokenizer, Tokens
 
-#: Possible delimiters, the most likely first.
+#: Usual delimiters, the most likely first.
 DELIMITERS = (",", ";", "\t", "|")
+#: Delimiters that a sender may choose.
+CHOICES = (*DELIMITERS, " ")
+#: Delimiters that are tried where no usual one makes a table.
+UNUSUAL_DELIMITERS = ("~", "^")
+#: Characters of a sample in which unusual dialects are looked for.
+UNUSUAL_SAMPLE = 1 << 17
+#: Share of the records that must fit the header if spaces are delimiters: prose is regular here and there, too.
+VERY_REGULAR = 0.95
 
 _NUMBER = re.compile(r"[-+(]?[$€£¥]? ?\d[\d.,' \xa0\u202f]*[)%$€£¥]?")
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n|\Z)")
+_APOSTROPHE = re.compile(r"(?:^|[,;\t| ])'", re.MULTILINE)
+_ESCAPE = re.compile(r"""\\["',;\t|\\]""")
+_SPACE = re.compile(r"[,;\t|] ")
+
+
+def is_usual(dialect: Dialect) -> bool:
+    """Whether a dialect is that of RFC 4180 with a usual delimiter."""
+    return dialect == Dialect(dialect.delimiter) and dialect.delimiter in DELIMITERS
+
+
+def detect_dialect(sample: str, delimiter: str | None = None) -> Dialect:
+    """The dialect of a text. sample: whole lines from its beginning. delimiter: the one that was chosen."""
+    lines = sample[:UNUSUAL_SAMPLE].rpartition("\n")[0] + "\n" if len(sample) > UNUSUAL_SAMPLE else sample
+    usual = Dialect(delimiter or detect_delimiter(sample))
+    if delimiter == " " or (delimiter is None and not _makes_table(lines, usual)):
+        spaced = _spaced(lines)
+        if spaced is not None or delimiter == " ":
+            return _with_comments(lines, spaced or Dialect(" "))
+        if not _makes_table(lines, usual):
+            usual = _with_unusual_delimiter(lines) or usual
+    return _with_comments(lines, _with_features(lines, usual, delimiter))
 
 
 def detect_delimiter(sample: str) -> str:
@@ -28,12 +75,12 @@ def detect_delimiter(sample: str) -> str:
     return min(DELIMITERS, key=sample.count)
 
 
-def _table(sample: str, delimiter: str) -> tuple[float, bool, float, int] | None:
+def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int] | None:
     """A score for a delimiter, greater is better; None: it makes a single column.
 
-    Compared in this order: the share of records that fit the header; whether nothing is above the header; the share of
-    cells without another delimiter ("1,5;2,5" split at the semicolon leaves two decimals, at the comma a "5;2"); the
-    number of columns.
+    Compared in this order: whether quotes begin and end cells; the share of records that fit the header; whether
+    nothing is above the header; the share of cells without another delimiter ("1,5;2,5" split at the semicolon leaves
+    two decimals, at the comma a "5;2"); the number of columns.
     """
     records = _records(sample, delimiter)
     header = find_header(records)
@@ -44,7 +91,194 @@ def _table(sample: str, delimiter: str) -> tuple[float, bool, float, int] | None
     others = set(DELIMITERS) - {delimiter}
     cells = [cell for record in below or records for cell in record if cell]
     whole = sum(others.isdisjoint(cell) or bool(_NUMBER.fullmatch(cell)) for cell in cells) / (len(cells) or 1)
-    return min(share, REGULAR), not any(records[:header]), round(whole, 1), len(trimmed(records[header]))
+    columns = len(trimmed(records[header]))
+    return _quote_fit(sample, delimiter), min(share, REGULAR), not any(records[:header]), round(whole, 1), columns
+
+
+def _quote_fit(sample: str, delimiter: str) -> float:
+    """The share of cells with quotes that the quotes enclose; in one decimal, as a few odd ones must not matter."""
+    if '"' not in sample:
+        return 1.0
+    records = _tokens(sample, Dialect(delimiter))
+    quoted, odd = sum(record.quoted for record in records), sum(record.odd for record in records)
+    return round((quoted + 1) / (quoted + odd + 1), 1)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A sample split in a dialect. cost: records that do not fit the header, and cells with stray quotes. columns: 0 if
+    there is no table."""
+
+    dialect: Dialect
+    records: list[Tokens]
+
+    @cached_property
+    def cells(self) -> list[list[str]]:
+        return [record.cells for record in self.records]
+
+    @cached_property
+    def position(self) -> int:
+        return find_header(self.cells)
+
+    @cached_property
+    def below(self) -> list[list[str]]:
+        return [cells for cells in self.cells[self.position + 1 :] if any(cells)]
+
+    @cached_property
+    def columns(self) -> int:
+        return len(trimmed(self.cells[self.position])) if self.records else 0
+
+    @cached_property
+    def share(self) -> float:
+        return share_like(self.cells[self.position], self.below) if self.below else float(self.columns > 0)
+
+    @cached_property
+    def quoted(self) -> int:
+        return sum(record.quoted for record in self.records)
+
+    @cached_property
+    def odd(self) -> int:
+        return sum(record.odd for record in self.records)
+
+    @cached_property
+    def cost(self) -> float:
+        """Records that do not fit, cells with stray quotes, and cells whose quotes follow a space."""
+        quote = self.dialect.quote
+        spaced = 0
+        if not self.dialect.skips_spaces:
+            spaced = sum(cell.startswith(" ") and cell.lstrip(" ")[:1] == quote for row in self.cells for cell in row)
+        return round((1 - self.share) * len(self.below)) + self.odd + spaced + self.position / 1000
+
+
+def _tokens(sample: str, dialect: Dialect) -> list[Tokens]:
+    lines = (line[0] for line in _LINE.finditer(sample) if line[0])
+    return list(itertools.islice(Tokenizer(dialect).records(lines), SAMPLE_RECORDS))
+
+
+def _trial(sample: str, dialect: Dialect) -> _Trial:
+    return _Trial(dialect, _tokens(sample, dialect))
+
+
+def _makes_table(sample: str, dialect: Dialect) -> bool:
+    trial = _trial(sample, dialect)
+    return trial.columns > 1 and trial.share >= REGULAR
+
+
+def _with_features(sample: str, usual: Dialect, delimiter: str | None) -> Dialect:
+    """The dialect with the features that make the table more regular. delimiter: the one that was chosen."""
+    quotes = ('"', "'") if _APOSTROPHE.search(sample) else ('"',)
+    escapes = (False, True) if _ESCAPE.search(sample) else (False,)
+    spaces = (False, True) if _SPACE.search(sample) else (False,)
+    combinations = list(itertools.product(quotes, escapes, spaces))
+    if len(combinations) == 1:
+        return usual
+    delimiters = dict.fromkeys([usual.delimiter] if delimiter else [usual.delimiter, *DELIMITERS])
+    trials = [
+        _trial(sample, Dialect(each, *features)) for each in delimiters for features in combinations if each in sample
+    ]
+    base = next((trial for trial in trials if trial.dialect == usual), None)
+    proven = [trial for trial in trials if trial is base or _is_proven(sample, trial, base)]
+    best = min(proven, key=lambda trial: (trial.columns < 2, trial.cost, -_features(trial.dialect)), default=base)
+    return usual if best is None else best.dialect
+
+
+def _features(dialect: Dialect) -> int:
+    return (dialect.quote != '"') + dialect.escapes + dialect.skips_spaces
+
+
+def _is_proven(sample: str, trial: _Trial, base: _Trial | None) -> bool:
+    """Whether a dialect makes a regular table, more so than without any of its features."""
+    dialect = trial.dialect
+    if trial.columns < 2 or trial.share < REGULAR or not _features(dialect):
+        return False
+    if base is not None and base.columns > 1:
+        is_other = dialect.delimiter != base.dialect.delimiter
+        if trial.cost > base.cost or (is_other and trial.cost == base.cost):
+            return False
+    if dialect.quote == "'" and not (_is_cheaper(sample, trial, quote='"') or _are_quotes(sample, trial)):
+        return False
+    if dialect.escapes and not _is_cheaper(sample, trial, escapes=False):
+        return False
+    return not dialect.skips_spaces or _is_cheaper(sample, trial, skips_spaces=False) or _all_spaced(sample, dialect)
+
+
+def _is_cheaper(sample: str, trial: _Trial, **without: object) -> bool:
+    plain = _trial(sample, replace(trial.dialect, **without))  # type: ignore[arg-type]  # the fields of a dialect
+    if without.get("quote") and plain.quoted:
+        return False  # the usual quotes enclose cells, so apostrophes are text
+    return plain.columns < 2 or trial.cost < plain.cost
+
+
+def _are_quotes(sample: str, trial: _Trial) -> bool:
+    """Whether apostrophes enclose every text of some columns, in several rows, and no cell has a stray one."""
+    plain = _trial(sample, replace(trial.dialect, quote='"'))
+    if trial.odd or plain.quoted or len(plain.below) < 2 or plain.columns != trial.columns:
+        return False
+    columns = [[cell.strip() for cell in column if cell.strip()] for column in zip(*plain.below, strict=False)]
+    enclosed = [[len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in column] for column in columns]
+    some = [column for column in enclosed if any(column)]
+    return bool(some) and all(all(column) and len(column) > 1 for column in some)
+
+
+def _all_spaced(sample: str, dialect: Dialect) -> bool:
+    """Whether a space follows every delimiter of a table."""
+    rows = [row for row in _trial(sample, replace(dialect, skips_spaces=False)).cells if len(row) > 1]
+    cells = [cell for row in rows for cell in row[1:] if cell]
+    return len(rows) > 1 and len(cells) > 3 and all(cell.startswith(" ") for cell in cells)
+
+
+def _spaced(sample: str) -> Dialect | None:
+    """The dialect of a table whose columns are separated by spaces, if it is one beyond doubt."""
+    if " " not in sample:
+        return None
+    best: Dialect | None = None
+    for least, quote in itertools.product((2, 1, 0), ('"', "'")):
+        dialect = Dialect(" ", quote, least_spaces=least)
+        trial = _trial(sample, dialect)
+        if trial.columns < 2 or not trial.below or trial.share < VERY_REGULAR or trial.odd:
+            continue
+        if least == 2:
+            if len(trial.below) > 1 and all(len(row) > 1 for row in trial.below):
+                return dialect
+        elif _are_columns(trial):
+            best = best or dialect
+    if best and best.least_spaces == 1 and not re.search(r"\S {2,}\S|^ ", sample, re.MULTILINE):
+        return replace(best, least_spaces=0)
+    return best
+
+
+def _are_columns(trial: _Trial) -> bool:
+    """Whether cells between spaces are more than the words of a text."""
+    rows = trial.cells
+    quoted = any(record.quoted and any(" " in cell for cell in record.cells) for record in trial.records)
+    if quoted:
+        return True
+    if trial.columns < 3:
+        return False
+    header, below = rows[trial.position], trial.below
+    found = count_evidence(header, below)
+    return found.header >= 2 or (found.data >= 3 and are_values(header) and "." in "".join(header))
+
+
+def _with_unusual_delimiter(sample: str) -> Dialect | None:
+    for delimiter in UNUSUAL_DELIMITERS:
+        trial = _trial(sample, Dialect(delimiter))
+        if trial.columns > 1 and len(trial.below) > 1 and trial.share >= VERY_REGULAR and not trial.odd:
+            return trial.dialect
+    return None
+
+
+def _with_comments(sample: str, dialect: Dialect) -> Dialect:
+    """The dialect with comments among its rows, if no line that begins with # has as many cells as the header."""
+    if "#" not in sample:
+        return dialect
+    trial = _trial(sample, dialect)
+    width = trial.columns
+    marked = [row for row in trial.below if row[0].lstrip().startswith("#")]
+    rows = len(trial.below) - len(marked)
+    if width < 2 or not marked or rows < len(marked) or any(len(row) == width for row in marked):
+        return dialect
+    return replace(dialect, comments=width)
 
 
 def _records(sample: str, delimiter: str) -> list[list[str]]:
@@ -62,6 +296,8 @@ def _records(sample: str, delimiter: str) -> list[list[str]]:
 def header_of(sample: str) -> list[str]:
     """The column names of a text; none if its first row is data. sample: its beginning, which may be cut anywhere."""
     lines = sample.rpartition("\n")[0] or sample
-    records = _records(lines, detect_delimiter(lines))
+    dialect = detect_dialect(lines)
+    usual = is_usual(dialect)
+    records = _records(lines, dialect.delimiter) if usual else [each.cells for each in _tokens(lines, dialect)]
     header = detect_header(records)
     return [" ".join(name.split()) for name in header.names] if header.rows else []

@@ -147,7 +147,7 @@ def _is_commented_header(records: Sequence[Sequence[str]], last: int, rest: Sequ
         return False
     if any(name.startswith(" ") for name in names) and not any(cell.startswith(" ") for row in rows for cell in row):
         return False  # prose with commas
-    return not _evidence(rows[0], rows[1:]).header
+    return not count_evidence(rows[0], rows[1:]).header
 
 
 def _without_mark(record: Sequence[str]) -> list[str]:
@@ -186,7 +186,7 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
             _cannot_head(records[each], width) for each in filled[:place]
         ):
             continue
-        found = _evidence(candidate, below)
+        found = count_evidence(candidate, below)
         if found.header and not found.data and not found.recurring and not _is_group_row(first, candidate):
             return number
     return filled[0]
@@ -199,7 +199,7 @@ def _cannot_head(record: Sequence[str], width: int) -> bool:
 
 
 @dataclass
-class _Evidence:
+class Evidence:
     """Columns that tell whether a record is a header.
 
     header: its cell differs in kind from the values below. data: it is of their kind. recurring: it is one of them.
@@ -214,8 +214,8 @@ class _Evidence:
     starts_with_name: bool = False
 
 
-def _evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> _Evidence:
-    found, numbers = _Evidence(), list[int]()
+def count_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> Evidence:
+    found, numbers = Evidence(), list[int]()
     rows = [record for record in below if record and list(record) != list(first)]
     for place, cell in enumerate(first[:EVIDENT_COLUMNS]):
         values = [row[place].strip() for row in rows if place < len(row)]
@@ -269,7 +269,7 @@ def _judged(first: Sequence[str], below: Sequence[Sequence[str]]) -> tuple[bool,
         cells = [cell.strip() for cell in first if cell.strip()]
         values = sum(_kind(cell) is not None and not _YEAR.fullmatch(cell) for cell in cells)
         return values * 2 < len(cells) or not values, values > 0
-    found = _evidence(first, below)
+    found = count_evidence(first, below)
     against = found.data + found.recurring
     if found.header:
         if against >= OUTVOTED * found.header and not found.starts_with_name:
@@ -279,6 +279,11 @@ def _judged(first: Sequence[str], below: Sequence[Sequence[str]]) -> tuple[bool,
         return False, False
     names = [cell.strip() for cell in first if cell.strip()]
     return True, bool(found.recurring or found.doubtful or len(set(names)) < len(names))
+
+
+def are_values(cells: Sequence[str]) -> bool:
+    """Whether all cells are numbers, dates or the like."""
+    return all(_kind(cell.strip()) for cell in cells if cell.strip())
 
 
 def _kind(cell: str) -> str | None:
@@ -311,7 +316,7 @@ def _continues_header(records: Sequence[Sequence[str]], position: int, number: i
         return False
     if any(_kind(cell) or cell.casefold() in _MISSING for cell in cells if not _YEAR.fullmatch(cell)):
         return False
-    found = _evidence(lower, below)
+    found = count_evidence(lower, below)
     if found.data or found.recurring or not found.header:
         return False
     return _is_group_row(upper, lower) or (found.header >= 2 and len(set(cells)) * 2 > len(cells))

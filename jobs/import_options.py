@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from jobs.dialect import DELIMITERS
+from jobs.dialect import CHOICES
 from jobs.errors import InvalidImportOptionError
 
 UTF_8 = "utf-8"
 #: Python codecs that decode bytes into text but are not encodings of files.
 _NOT_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 #: Names for delimiters that are awkward to type into a form or a query.
-_DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+_DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 #: The most digits of a header row: no file has its header below line 999,999.
 _MAX_ROW_DIGITS = 6
 
@@ -48,8 +48,10 @@ class ImportOptions:
     def __post_init__(self) -> None:
         if self.encoding is not None:
             codec_of(self.encoding)
-        if self.delimiter is not None and self.delimiter not in DELIMITERS:
-            raise InvalidImportOptionError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
+        if self.delimiter is not None and self.delimiter not in CHOICES:
+            raise InvalidImportOptionError(
+                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab or a space."
+            )
         if self.header_row is not None and self.header_row < 0:
             raise InvalidImportOptionError(
                 f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header."

@@ -137,12 +137,13 @@ class _Inspected:
         first = next((record.cells for record in sample[header.end :] if record.cells), [])
         above = [record.cells for record in sample[: header.position]]
         skipped = [skipped_note(above, header.position)] if any(map(any, above)) else []
+        columns = _columns_note(self.delimiter, names, text.separated_by)
         return PreparedTable(
             path=text.path,
             delimiter=self.delimiter,
             names=names,
             first_byte=sample[header.end - 1].end if header.end else self.start,
-            notes=[*text.notes, *skipped, _columns_note(self.delimiter, names), *_header_notes(header, text, notes)],
+            notes=[*text.notes, *skipped, columns, *_header_notes(header, text, notes)],
             warnings=[*text.warnings, *_header_warnings(header, text, names)],
             tracking_columns=tracking_columns,
             parent=corrections.parent_of(first) if tracking_columns else None,
@@ -267,11 +268,13 @@ def _shortened(name: str, spare: int = 0) -> str:
     return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore").rstrip()
 
 
-def _columns_note(delimiter: str, names: list[str]) -> str:
+def _columns_note(delimiter: str, names: list[str], separated_by: str | None) -> str:
+    """separated_by: what separates the columns of the file, if not the delimiter of the text."""
     if len(names) == 1:
         return "One column."
-    called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
-    return f"{len(names):,} columns, separated by {called}."
+    called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "spaces"}[delimiter]
+    called = called if separated_by is None else separated_by
+    return f"{len(names):,} columns{', separated by ' if called else ''}{called}."
 
 
 def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:

@@ -5,6 +5,7 @@ to a spool beside the file. The spool is complete before the import begins, so a
 byte offset into the spool is a checkpoint like one into a file.
 """
 
+import codecs
 import csv
 import errno
 import hashlib
@@ -21,21 +22,25 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from uuid import uuid4
 
+from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import UnreadableFileError
 from jobs.header import SAMPLE_RECORDS, find_header, shortened, skipped_note
 from jobs.import_options import UTF_8, ImportOptions
-from jobs.pipeline import encoding, workbook
+from jobs.pipeline import encoding, rewriting, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
+from jobs.tokenizer import Dialect
 from jobs.warnings import UploadWarning
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
+#: Bytes at the beginning of a text that its dialect is detected from.
+DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
 SPOOL_VERSION = 4
 
@@ -95,7 +100,8 @@ class TextFile:
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them; header row 0: the
     first row is data. problems: cells that are known to be wrong; their rows must fail. begins_with_table: whether
-    nothing is above the header, or above the first row if there is none.
+    nothing is above the header, or above the first row if there is none. separated_by: what separates the columns of
+    the upload, for a note, if it is not the delimiter of this text; "" for a workbook.
     """
 
     path: Path
@@ -105,6 +111,7 @@ class TextFile:
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
     begins_with_table: bool = False
+    separated_by: str | None = None
 
 
 def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
@@ -138,6 +145,10 @@ def check_is_text(head: bytes) -> None:
         raise UnreadableFileError(f"This looks like JSON, not a table. {EXPECTED}")
 
 
+#: What the description of a spool has of its text as it is.
+_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by")
+
+
 class _Spool:
     """The table prepared from an upload with certain import options, and its description in JSON, beside the upload."""
 
@@ -157,19 +168,13 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        chosen = found["delimiter"], found["header_row"]
-        return TextFile(self.path, found["notes"], found["warnings"], *chosen, problems, found["begins_with_table"])
+        named = {name: found[name] for name in _DESCRIBED}
+        return TextFile(self.path, problems=problems, **named)
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
-        description = {
-            "version": SPOOL_VERSION,
-            "bytes": self.path.stat().st_size,
-            "notes": text.notes,
-            "warnings": text.warnings,
-        }
-        description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
-        description |= {"begins_with_table": text.begins_with_table}
+        description = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "problems": text.problems}
+        description |= {name: getattr(text, name) for name in _DESCRIBED}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
             part.commit()
@@ -232,9 +237,11 @@ class _Preparation:
     def _from_text(self) -> TextFile:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
+            if dialect := self._unusual_dialect(self.path):
+                return self._rewritten(self.path, dialect, [found.note])
             return TextFile(self.path, [found.note], [], self.options.delimiter, self.options.header_row)
-        self._transcode(self.path, found.codec)
-        return self._spooled([found.note])
+        with _Part(self.spool.path, self.tick) as part:
+            return self._from_other_encoding(self.path, part, found)
 
     def _from_zip(self) -> TextFile:
         """A workbook, or the single text file in an archive."""
@@ -255,10 +262,9 @@ class _Preparation:
             expanded.file.flush()
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
-                expanded.commit()
-            else:
-                self._transcode(expanded.path, found.codec)
-        return self._spooled([note, found.note])
+                return self._spooled(expanded, [note, found.note])
+            with _Part(self.spool.path, self.tick) as part:
+                return self._from_other_encoding(expanded.path, part, found, note)
 
     def _from_workbook(self) -> TextFile:
         """One worksheet of a workbook, from its header row on."""
@@ -270,12 +276,41 @@ class _Preparation:
                 problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
         chosen = self.options.header_row and 1  # the row above which nothing was written, or 0
-        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", chosen, problems, begins_with_table=True)
+        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", chosen, problems, True, separated_by="")
         return self.spool.save(found)
 
-    def _spooled(self, notes: list[str]) -> TextFile:
-        """The spool as a text, whose dialect the reader detects."""
+    def _from_other_encoding(self, path: Path, part: _Part, found: encoding.Encoding, *notes: str) -> TextFile:
+        with path.open("rb") as source:
+            encoding.transcode(source, part.file, found.codec, self.tick)
+        part.file.flush()
+        return self._spooled(part, [*notes, found.note])
+
+    def _spooled(self, part: _Part, notes: list[str]) -> TextFile:
+        """A part with all of the text as the spool, whose delimiter and header the reader detects."""
+        if dialect := self._unusual_dialect(part.path):
+            return self._rewritten(part.path, dialect, notes)
+        part.commit()
         return self.spool.save(TextFile(self.spool.path, notes, [], self.options.delimiter, self.options.header_row))
+
+    def _unusual_dialect(self, path: Path) -> Dialect | None:
+        """The dialect of a text of UTF-8, if the reader does not know it."""
+        with path.open("rb") as file:
+            head = file.read(DIALECT_BYTES)
+        sample = head if len(head) < DIALECT_BYTES else head[: head.rfind(b"\n") + 1] or head
+        text = sample.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+        dialect = detect_dialect(text, self.options.delimiter)
+        return None if is_usual(dialect) else dialect
+
+    def _rewritten(self, path: Path, dialect: Dialect, notes: list[str]) -> TextFile:
+        with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:
+            if source.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                source.seek(0)
+            comments = rewriting.rewrite(source, part.file, dialect, self.tick)
+            part.commit()
+        notes = [*notes, *rewriting.notes_about(dialect, comments)]
+        chosen = rewriting.delimiter_of(dialect), self.options.header_row
+        called = rewriting.DISPLAY_NAMES.get(dialect.delimiter)
+        return self.spool.save(TextFile(self.spool.path, notes, [], *chosen, separated_by=called))
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:
@@ -284,11 +319,6 @@ class _Preparation:
         if self.options.encoding is not None:
             return encoding.chosen(self.options.encoding, head)
         return encoding.detect(path, self.tick)
-
-    def _transcode(self, path: Path, codec: str) -> None:
-        with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:
-            encoding.transcode(source, part.file, codec, self.tick)
-            part.commit()
 
     def _expand(self, pieces: Iterator[bytes], target: BinaryIO) -> None:
         """pieces: may be empty, as an archive may be long and expand to nothing."""

@@ -380,6 +380,31 @@ def test_a_header_of_several_rows_is_joined_and_reported(sent: Desk) -> None:
     assert codes(outcome) == []
 
 
+# Unusual dialects
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("id,name,n\n1,'Ann, Lee',5\n2,Bob,6\n", "Cells are quoted with apostrophes."),
+        ('id,name,n\n1,"Ann, Lee",5\n2,"say \\"hi\\"",6\n', "Backslashes escape characters."),
+        ('id, name, n\n1, "Ann, Lee", 5\n2, Bob, 6\n', "Spaces after the delimiters were ignored."),
+        ('id name n\n1 "Ann, Lee" 5\n2 Bob 6\n', "3 columns, separated by spaces."),
+        ("id    name      n\n1     Ann, Lee  5\n2     Bob       6\n", "3 columns, separated by spaces."),
+        ('id,name,n\n1,"Ann, Lee",5\n# Bob is new\n2,Bob,6\n', "1 comment line was skipped."),
+    ],
+)
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_an_unusual_dialect_is_read_as_it_is_meant(sent: Desk, content: str, note: str, codec: str) -> None:
+    outcome = sent(content.encode(codec))
+
+    assert (sent.columns(outcome.upload), outcome.bad) == (["id", "name", "n"], {})
+    assert outcome.rows[0] == ["1", "Ann, Lee", "5"]
+    assert outcome.rows[1][0] == "2"
+    assert len(outcome.rows) == 2
+    assert note in outcome.upload.notes
+
+
 # Workbooks
 
 

@@ -312,7 +312,7 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Bob", "", "2", ""],
     ]
     assert result == TextFile(
-        tmp_path / "upload.table", ["Read the worksheet “June”."], [], ",", begins_with_table=True
+        tmp_path / "upload.table", ["Read the worksheet “June”."], [], ",", begins_with_table=True, separated_by=""
     )
 
 
