@@ -25,6 +25,7 @@ from jobs import corrections, warnings
 from jobs.dialect import detect_delimiter
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import FailedRow, Reason
+from jobs.file_kinds import EXPECTED
 from jobs.header import (
     SAMPLE_RECORDS,
     Header,
@@ -37,7 +38,7 @@ from jobs.header import (
 from jobs.pipeline import records
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
-from jobs.pipeline.source import EXPECTED, TextFile, Tick, check_is_text
+from jobs.pipeline.source import TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
 from jobs.warnings import UploadWarning
 

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import UnreadableFileError
+from jobs.file_kinds import ARCHIVES, EXPECTED, GZIP, OLE, ZIPS, other_kind
 from jobs.header import SAMPLE_RECORDS, find_header, shortened, skipped_note
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, rewriting, workbook
@@ -44,33 +45,8 @@ DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
 SPOOL_VERSION = 4
 
-EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
-
-_ZIPS, _GZIP, _OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b\x08", b"\xd0\xcf\x11\xe0"
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
-#: First bytes of files that are not tables, and what these are.
-_SIGNATURES = (
-    (b"%PDF", "a PDF document"),
-    (_OLE, "an old Excel or Word document"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"PAR1\x15", "a Parquet file"),
-    (b"ARROW1\0", "an Arrow file"),
-    (b"{\\rtf", "a text document (RTF)"),
-)
-_ARCHIVES = (
-    *((signature, "a ZIP archive or a workbook") for signature in _ZIPS),
-    (_GZIP, "a gzip archive"),
-    *((b"BZh%d1AY" % level, "a bzip2 archive") for level in range(1, 10)),
-    (b"\xfd7zXZ\0", "an xz archive"),
-    (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
-    (b"Rar!\x1a", "a RAR archive"),
-    (b"(\xb5/\xfd", "a Zstandard archive"),
-)
-_MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<table", b"<meta")
 #: Members that archivers add.
 _IGNORED_MEMBERS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)|/$")
 #: Members that identify archives that are documents, and what to tell people.
@@ -135,14 +111,8 @@ def check_is_text(head: bytes) -> None:
     """Raises UnreadableFileError if a file is certainly not a table of text. head: its beginning."""
     if not head:
         raise UnreadableFileError(f"The file is empty. {EXPECTED}")
-    for signature, what in (*_SIGNATURES, *_ARCHIVES):
-        if head.startswith(signature):
-            raise UnreadableFileError(f"This looks like {what}, not a table. {EXPECTED}")
-    beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if beginning.startswith(_MARKUP):
-        raise UnreadableFileError(f"This looks like a web page or an XML document, not a table. {EXPECTED}")
-    if beginning.startswith((b'{"', b"[{")):
-        raise UnreadableFileError(f"This looks like JSON, not a table. {EXPECTED}")
+    if sentence := other_kind(head):
+        raise UnreadableFileError(sentence)
 
 
 #: What the description of a spool has of its text as it is.
@@ -226,11 +196,11 @@ class _Preparation:
         """The kind of file is detected from its first bytes, not from its name."""
         with self.path.open("rb") as file:
             head = file.read(encoding.HEAD_BYTES)
-        if head.startswith(_OLE):
+        if head.startswith(OLE):
             raise UnreadableFileError(_about_ole(self.path, self.filename))
-        if head.startswith(_ZIPS):
+        if head.startswith(ZIPS):
             return self._from_zip()
-        if head.startswith(_GZIP):
+        if head.startswith(GZIP):
             return self._from_archive(gunzip(self.path), "Unpacked from gzip.")
         return self._from_text()
 
@@ -368,8 +338,8 @@ def _without_archive_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _check_not_nested(head: bytes) -> None:
-    nested = any(head.startswith(signature) for signature, _ in _ARCHIVES) or head[257:262] == b"ustar"
-    if nested or head.startswith(_OLE):
+    nested = any(head.startswith(signature) for signature, _ in ARCHIVES) or head[257:262] == b"ustar"
+    if nested or head.startswith(OLE):
         raise UnreadableFileError(
             "The archive contains another archive or a workbook. Unpack it, then upload the file inside."
         )

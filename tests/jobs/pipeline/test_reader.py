@@ -17,9 +17,10 @@ from typing_extensions import Buffer
 
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
+from jobs.file_kinds import EXPECTED
 from jobs.pipeline import reader, records
 from jobs.pipeline.prepared_table import PreparedTable
-from jobs.pipeline.source import EXPECTED, TextFile
+from jobs.pipeline.source import TextFile
 from jobs.schema import MAX_NAME_BYTES
 from tests.support.csv_texts import TEXTS
 from tests.support.files import written, zipped
