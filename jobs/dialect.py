@@ -48,15 +48,15 @@ def is_usual(dialect: Dialect) -> bool:
 
 def detect_dialect(sample: str, delimiter: str | None = None) -> Dialect:
     """The dialect of a text. sample: whole lines from its beginning. delimiter: the one that was chosen."""
-    lines = sample[:UNUSUAL_SAMPLE].rpartition("\n")[0] + "\n" if len(sample) > UNUSUAL_SAMPLE else sample
-    usual = Dialect(delimiter or detect_delimiter(sample))
-    if delimiter == " " or (delimiter is None and not _makes_table(lines, usual)):
-        spaced = _spaced(lines)
-        if spaced is not None or delimiter == " ":
-            return _with_comments(lines, spaced or Dialect(" "))
-        if not _makes_table(lines, usual):
-            usual = _with_unusual_delimiter(lines) or usual
-    return _with_comments(lines, _with_features(lines, usual, delimiter))
+    lines = sample[:UNUSUAL_SAMPLE]
+    if len(sample) > UNUSUAL_SAMPLE:
+        lines = lines[: max(lines.rfind("\n"), lines.rfind("\r")) + 1] or lines
+    found = _with_features(lines, Dialect(delimiter or detect_delimiter(sample)), delimiter)
+    if delimiter == " ":
+        found = _spaced(lines) or found
+    elif delimiter is None and not _makes_table(lines, found):
+        found = _spaced(lines) or _with_unusual_delimiter(lines) or found
+    return _with_comments(lines, found)
 
 
 def detect_delimiter(sample: str) -> str:
@@ -235,7 +235,8 @@ def _spaced(sample: str) -> Dialect | None:
     for least, quote in itertools.product((2, 1, 0), ('"', "'")):
         dialect = Dialect(" ", quote, least_spaces=least)
         trial = _trial(sample, dialect)
-        if trial.columns < 2 or not trial.below or trial.share < VERY_REGULAR or trial.odd:
+        needed = VERY_REGULAR if least == 2 or trial.columns < 4 else REGULAR
+        if trial.columns < 2 or not trial.below or trial.share < needed or trial.odd * 10 > len(trial.records):
             continue
         if least == 2:
             if len(trial.below) > 1 and all(len(row) > 1 for row in trial.below):

@@ -1,8 +1,11 @@
 """Detecting the dialect."""
 
+import time
+
 import pytest
 
-from jobs.dialect import DELIMITERS, detect_delimiter, header_of
+from jobs.dialect import DELIMITERS, detect_delimiter, detect_dialect, header_of
+from jobs.tokenizer import Dialect
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,8 @@ from jobs.dialect import DELIMITERS, detect_delimiter, header_of
         ("a,b,\n1,2,\n3,4,\n", ","),
         ("name;\nAnn;\nBob;\n", ";"),
         ("name,\n1,2\n3,4\n", ","),
+        ('"id","title","k","ok"\n"1","a;b;c","x;y"\n"2","d;e;f","z;w"\n"3","q;r;t","u;v"\n', ","),
+        ('"id";"text"\n1;"a, b"\n2;"c, d, e"\n3;"f, g"\n', ";"),
     ],
 )
 def test_the_delimiter_that_makes_a_table_is_detected(sample: str, delimiter: str) -> None:
@@ -67,3 +72,38 @@ def test_column_names_are_read_from_the_beginning_of_a_text(delimiter: str) -> N
 )
 def test_the_beginning_may_be_short_and_cut_anywhere(sample: str, names: list[str]) -> None:
     assert names == header_of(sample)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name\n1,'Ann, Lee'\n2,Bob\n",
+        'id, name\n1, "Ann, Lee"\n2, Bob\n',
+        'id name\n1 "Ann, Lee"\n2 Bob\n',
+        "id    name\n1     Ann, Lee\n2     Bob\n",
+    ],
+)
+def test_column_names_are_read_in_unusual_dialects(text: str) -> None:
+    assert header_of(text) == ["id", "name"]
+
+
+def test_a_text_without_a_header_has_no_names() -> None:
+    assert header_of("1,2\n3,4\n") == []
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_the_dialect_of_a_large_sample_is_detected_from_its_beginning(newline: str) -> None:
+    lines = ["id,name", *(f"{n},'Ann, Lee'" for n in range(20_000))]
+
+    assert detect_dialect(newline.join(lines) + newline) == Dialect(",", "'")
+
+
+@pytest.mark.parametrize(
+    "unit", [",", "'", '"', ",'", "\\'", " ", '","', "\n", '"\n', "#\n", ', "', "' \" ", "a,'\",\\'\n"]
+)
+def test_hostile_samples_take_little_time(unit: str) -> None:
+    started = time.process_time()
+
+    detect_dialect(unit * (1_000_000 // len(unit)))
+
+    assert time.process_time() - started < 5

@@ -392,6 +392,13 @@ def test_the_first_corrected_row_names_the_upload_it_corrects(
     assert (table.tracking_columns, table.parent) == (3, parent)
 
 
+def test_a_file_of_corrected_rows_has_a_header_whatever_its_names_are(inspected: Inspecting) -> None:
+    names = [str(n * n) for n in range(20)]
+    table = inspected(",".join([*names, "_upload_id,_row_number,_error"]) + ("\n" + "5," * 20 + "7,1,why") * 3)
+
+    assert (table.names, table.has_header, table.warnings, table.parent) == (names, True, [], 7)
+
+
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
 def test_similar_columns_are_not_tracking_columns(inspected: Inspecting, header: str) -> None:
     assert (inspected(f"{header}\n").tracking_columns, inspected(f"{header}\n").parent) == (0, None)
