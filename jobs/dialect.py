@@ -106,8 +106,7 @@ def _quote_fit(sample: str, delimiter: str) -> float:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A sample split in a dialect. cost: records that do not fit the header, and cells with stray quotes. columns: 0 if
-    there is no table."""
+    """A sample split in a dialect, with what tells how regular it is. columns: of the header, 0 if there is none."""
 
     dialect: Dialect
     records: list[Tokens]
@@ -142,12 +141,8 @@ class _Trial:
 
     @cached_property
     def cost(self) -> float:
-        """Records that do not fit, cells with stray quotes, and cells whose quotes follow a space."""
-        quote = self.dialect.quote
-        spaced = 0
-        if not self.dialect.skips_spaces:
-            spaced = sum(cell.startswith(" ") and cell.lstrip(" ")[:1] == quote for row in self.cells for cell in row)
-        return round((1 - self.share) * len(self.below)) + self.odd + spaced + self.position / 1000
+        """Records that do not fit the header, and cells with stray quotes; of equal ones, what is above the header."""
+        return round((1 - self.share) * len(self.below)) + self.odd + self.position / 1000
 
 
 def _tokens(sample: str, dialect: Dialect) -> list[Tokens]:
@@ -177,7 +172,8 @@ def _with_features(sample: str, usual: Dialect, delimiter: str | None) -> Dialec
         _trial(sample, Dialect(each, *features)) for each in delimiters for features in combinations if each in sample
     ]
     base = next((trial for trial in trials if trial.dialect == usual), None)
-    proven = [trial for trial in trials if trial is base or _is_proven(sample, trial, base)]
+    is_chosen = delimiter is not None
+    proven = [trial for trial in trials if trial is base or _is_proven(sample, trial, base, is_chosen)]
     best = min(proven, key=lambda trial: (trial.columns < 2, trial.cost, -_features(trial.dialect)), default=base)
     return usual if best is None else best.dialect
 
@@ -186,8 +182,12 @@ def _features(dialect: Dialect) -> int:
     return (dialect.quote != '"') + dialect.escapes + dialect.skips_spaces
 
 
-def _is_proven(sample: str, trial: _Trial, base: _Trial | None) -> bool:
-    """Whether a dialect makes a regular table, more so than without any of its features."""
+def _is_proven(sample: str, trial: _Trial, base: _Trial | None, is_chosen: bool) -> bool:
+    """Whether a dialect makes a regular table, more so than without any of its features.
+
+    is_chosen: whether somebody chose the delimiter, and so means each other character as it is unless it makes rows
+    irregular.
+    """
     dialect = trial.dialect
     if trial.columns < 2 or trial.share < REGULAR or not _features(dialect):
         return False
@@ -195,11 +195,15 @@ def _is_proven(sample: str, trial: _Trial, base: _Trial | None) -> bool:
         is_other = dialect.delimiter != base.dialect.delimiter
         if trial.cost > base.cost or (is_other and trial.cost == base.cost):
             return False
-    if dialect.quote == "'" and not (_is_cheaper(sample, trial, quote='"') or _are_quotes(sample, trial)):
+    if dialect.quote == "'" and not (
+        _is_cheaper(sample, trial, quote='"') or (not is_chosen and _are_quotes(sample, trial))
+    ):
         return False
     if dialect.escapes and not _is_cheaper(sample, trial, escapes=False):
         return False
-    return not dialect.skips_spaces or _is_cheaper(sample, trial, skips_spaces=False) or _all_spaced(sample, dialect)
+    if not dialect.skips_spaces or _is_cheaper(sample, trial, skips_spaces=False):
+        return True
+    return not is_chosen and _all_spaced(sample, dialect)
 
 
 def _is_cheaper(sample: str, trial: _Trial, **without: object) -> bool:

@@ -143,7 +143,7 @@ class Tokenizer:
             else:
                 cell = self._unquoted.match(line, place)
                 assert cell is not None  # it matches the empty text
-                found.odd += self._dialect.quote == '"' in cell[0]  # an apostrophe is part of many words
+                found.odd += self._is_odd(cell[0])
                 found.cells.append(self._plain(cell[0]))
             following = self._delimiter.match(line, cell.end())
             if following is None or self._is_trailing(line, following.end()):
@@ -163,6 +163,11 @@ class Tokenizer:
     def _cell(self, text: str) -> str:
         text = text.replace(self._doubled, self._dialect.quote)
         return self._escapes.sub(r"\1", text) if self._dialect.escapes and "\\" in text else text
+
+    def _is_odd(self, text: str) -> bool:
+        """Whether a cell without quotes around it has one. An apostrophe is part of many words, but begins few."""
+        quote = self._dialect.quote
+        return quote in text and (quote == '"' or text.lstrip(" ").startswith(quote))
 
     def _has_stray_quote(self, text: str) -> bool:
         """Whether the content of a cell in quotes has a quote that is neither doubled nor escaped."""
