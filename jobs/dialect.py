@@ -142,7 +142,12 @@ class _Trial:
     @cached_property
     def cost(self) -> float:
         """Records that do not fit the header, and cells with stray quotes; of equal ones, what is above the header."""
-        return round((1 - self.share) * len(self.below)) + self.odd + self.position / 1000
+        return self.misfits + self.odd + self.position / 1000
+
+    @cached_property
+    def misfits(self) -> int:
+        """Records that do not fit the header."""
+        return round((1 - self.share) * len(self.below))
 
 
 def _tokens(sample: str, dialect: Dialect) -> list[Tokens]:
@@ -208,8 +213,8 @@ def _is_proven(sample: str, trial: _Trial, base: _Trial | None, is_chosen: bool)
 
 def _is_cheaper(sample: str, trial: _Trial, **without: object) -> bool:
     plain = _trial(sample, replace(trial.dialect, **without))  # type: ignore[arg-type]  # the fields of a dialect
-    if without.get("quote") and plain.quoted:
-        return False  # the usual quotes enclose cells, so apostrophes are text
+    if "quote" in without:  # stray quotes say nothing for apostrophes, and enclosing ones say that these are text
+        return not plain.quoted and trial.quoted > 0 and (plain.columns < 2 or trial.misfits < plain.misfits)
     return plain.columns < 2 or trial.cost < plain.cost
 
 
@@ -236,7 +241,8 @@ def _spaced(sample: str) -> Dialect | None:
     if " " not in sample:
         return None
     best: Dialect | None = None
-    for least, quote in itertools.product((2, 1, 0), ('"', "'")):
+    quotes = ('"', "'") if '"' in sample else ("'", '"')
+    for least, quote in itertools.product((2, 1, 0), quotes if _APOSTROPHE.search(sample) else '"'):
         dialect = Dialect(" ", quote, least_spaces=least)
         trial = _trial(sample, dialect)
         needed = VERY_REGULAR if least == 2 or trial.columns < 4 else REGULAR
@@ -258,10 +264,10 @@ def _are_columns(trial: _Trial) -> bool:
     quoted = any(record.quoted and any(" " in cell for cell in record.cells) for record in trial.records)
     if quoted:
         return True
-    if trial.columns < 3:
-        return False
     header, below = rows[trial.position], trial.below
     found = count_evidence(header, below)
+    if trial.columns < 3:
+        return found.data == len(header) and all("." in cell for cell in header)
     return found.header >= 2 or (found.data >= 3 and are_values(header) and "." in "".join(header))
 
 
