@@ -18,16 +18,16 @@ from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uplo
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
-from jobs.errors import ClaimLostError, DatasetNotFoundError, UnreadableFileError
+from jobs.errors import ClaimLostError, DatasetNotFoundError, MissingColumnsError, UnreadableFileError
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import failed_rows_writer, reader, source, writer
+from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.columns import Packed
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
-from jobs.pipeline.reader import Chunk
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import Collisions, Writer
@@ -133,7 +133,12 @@ class _Attempt:
 
     def _import(self) -> None:
         text = source.prepare(
-            self._path, self._upload.filename, self._upload.options, limits=self._limits, tick=self._keep_claim
+            self._path,
+            self._upload.filename,
+            self._upload.options,
+            limits=self._limits,
+            tick=self._keep_claim,
+            fits=self._fits(),
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
         if self._upload.dataset is not None:
@@ -147,6 +152,21 @@ class _Attempt:
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
 
+    def _fits(self) -> Callable[[list[str]], int]:
+        """A function that tells how many fields of the wanted dataset the names of some columns fill."""
+        if self._upload.dataset is None:
+            return lambda _: 0
+        with self._database.reading() as connection:
+            schema = datasets.get(connection, self._upload.dataset).schema
+
+        def fits(names: list[str]) -> int:
+            try:
+                return len(datasets.match(schema, names).sources)
+            except MissingColumnsError:
+                return 0
+
+        return fits
+
     def _dataset(self, table: PreparedTable) -> Dataset:
         """The dataset of an earlier attempt, the chosen one, or a new one with types inferred from the whole file."""
         if self._upload.dataset is not None:
@@ -158,7 +178,8 @@ class _Attempt:
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
-        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows)
+        words = profile.warnings()
+        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows, words)
 
     def _begin(
         self,
@@ -185,14 +206,15 @@ class _Attempt:
                 parent=table.parent,
                 notes=table.notes,
                 warnings=[*table.warnings, *found],
+                blank=table.blank,
             )
 
         self._upload = self._changes.make(begin)
         return chosen[0]
 
     def _profile(self, table: PreparedTable) -> Profile:
-        text_only = not self._upload.options.infers_types
-        profile = Profile(table.names, text_only=text_only, tick=horse_state.state.progress)
+        options, tick = self._upload.options, horse_state.state.progress
+        profile = Profile(table.names, text_only=options.all_text, wanted=options.types_of_columns, tick=tick)
         for chunk in prefetch(self._chunks(table, table.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
             self._keep_claim()
@@ -209,7 +231,7 @@ class _Attempt:
         for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
             validated = validator.validate(chunk.rows)
             horse_state.state.progress()
-            failed = PackedFailedRows.pack(_in_order(chunk.failed, validated.failed))
+            failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
             horse_state.state.progress()
             yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
 
@@ -227,6 +249,9 @@ class _Attempt:
                 good=len(chunk.validated.good) - len(collisions),
                 bad=len(failed),
                 next_byte=chunk.source.next_byte,
+                blank=chunk.source.blank,
+                before=self._upload.warnings,
+                warnings=chunk.source.warnings,
             )
             room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
             failed_rows_writer.record(connection, upload.id, failed, room=room)
@@ -312,7 +337,8 @@ class ValidatedChunk:
             return self.failed
         cells = self.source.cells(list(collisions))
         collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
-        return PackedFailedRows.pack(_in_order(self.source.failed, self.validated.failed, collided))
+        failed = _in_order(self.source.failed, self.validated.failed, collided)
+        return PackedFailedRows.pack(self.source.located(failed))
 
 
 def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:

@@ -7,8 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +25,7 @@ from jobs.errors import (
     SchemaError,
 )
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
+from jobs.spelling import TEMPORAL, format_value
 from jobs.sql_table import SqlTable, run
 from jobs.tables import datasets, uploads
 
@@ -88,35 +88,7 @@ _DATETIME_IN_UTC = sa.DateTime(timezone=True).with_variant(_TEXT, "sqlite")
 
 def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
     """The type of a field's column; of a datetime with a time zone if its format is in UTC."""
-    in_utc = field.format == "default" or field.format.endswith("Z")
-    return _DATETIME_IN_UTC if field.type == "datetime" and in_utc else _COLUMN_TYPES[field.type]
-
-
-_TEMPORAL: dict[str, type[date] | type[time]] = {"date": date, "datetime": datetime, "time": time}
-
-
-def format_value(schema: TableSchema, field: SchemaField, value: Any) -> str:
-    """A stored value as text that the same field can parse; a number has its shortest decimals: 1.50 becomes 1.5."""
-    if value is None:
-        return min(schema.missing_values_of(field), key=len, default="")
-    if field.type == "boolean":
-        return field.true_values[0] if value else field.false_values[0]
-    if field.type in _TEMPORAL:
-        return _temporal(field, value)
-    text = str(value)
-    if isinstance(value, float):
-        text = (format(Decimal(text), "f") if "e" in text else text).removesuffix(".0")
-        return text.replace(".", field.decimal_char)
-    return text
-
-
-def _temporal(field: SchemaField, value: Any) -> str:
-    moment = _TEMPORAL[field.type].fromisoformat(value) if isinstance(value, str) else value
-    if field.format == "default":
-        return str(moment.isoformat().replace("+00:00", "Z"))
-    # strftime omits the leading zero of the year 999.
-    year = f"{moment.year:04}" if isinstance(moment, date) else ""
-    return str(moment.strftime(field.format.replace("%Y", year)))
+    return _DATETIME_IN_UTC if field.type == "datetime" and field.is_in_utc else _COLUMN_TYPES[field.type]
 
 
 def checked_name(name: str) -> str:
@@ -348,7 +320,7 @@ def key_values(connection: sa.Connection, table: SqlTable, position: Position | 
 
 
 def _as_key(kind: type[Any], value: Any) -> Any:
-    if kind in _TEMPORAL.values() and isinstance(value, str):
+    if kind in TEMPORAL.values() and isinstance(value, str):
         return kind.fromisoformat(value)
     typed = value if type(value) is kind else kind(value)
     if kind is int and not -(2**63) <= typed < 2**63:

@@ -67,7 +67,7 @@ class FailedRowExcerpt:
     """A failed row as pages show it.
 
     cells: the first ones; one that is longer than EXCERPT_LENGTH has one character more. reasons: the first ones.
-    more_cells, more_reasons: how many follow; None if that is unknown.
+    more_cells, more_reasons: how many follow; None if that is unknown. line: see FailedRow.
     """
 
     row_number: int
@@ -75,9 +75,10 @@ class FailedRowExcerpt:
     more_cells: int | None
     reasons: list[Reason]
     more_reasons: int | None
+    line: int | None = None
 
     @classmethod
-    def from_stored(cls, row_number: int, cells: str, reasons: str) -> Self:
+    def from_stored(cls, row_number: int, cells: str, reasons: str, line: int | None = None) -> Self:
         """cells, reasons: the beginning of the stored JSON."""
         found, reasons_found = _beginning(cells), _beginning(reasons)
         return cls(
@@ -89,6 +90,7 @@ class FailedRowExcerpt:
                 for each in reasons_found[:EXCERPT_REASONS]
             ],
             None if len(reasons) == EXCERPT_STORED else max(0, len(reasons_found) - EXCERPT_REASONS),
+            line,
         )
 
     @property
@@ -128,11 +130,13 @@ def find(connection: sa.Connection, upload_id: int, row_number: int) -> FailedRo
 
 def _of(upload_id: int) -> sa.Select[Any]:
     columns = failed_rows.c
-    return sa.select(columns.row_number, columns.cells, columns.reasons).where(columns.upload_id == upload_id)
+    return sa.select(columns.row_number, columns.line, columns.cells, columns.reasons).where(
+        columns.upload_id == upload_id
+    )
 
 
 def _row(row: sa.Row[Any]) -> FailedRow:
-    return FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons])
+    return FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons], row.line)
 
 
 def excerpts(connection: sa.Connection, upload_id: int, *, limit: int) -> list[FailedRowExcerpt]:
@@ -142,7 +146,7 @@ def excerpts(connection: sa.Connection, upload_id: int, *, limit: int) -> list[F
         sa.func.substr(sa.cast(column, sa.Text), 1, EXCERPT_STORED, type_=sa.Text())
         for column in (columns.cells, columns.reasons)
     )
-    statement = sa.select(columns.row_number, *beginnings).where(columns.upload_id == upload_id)
+    statement = sa.select(columns.row_number, *beginnings, columns.line).where(columns.upload_id == upload_id)
     found = connection.execute(statement.order_by(columns.row_number).limit(limit))
     return [FailedRowExcerpt.from_stored(*row) for row in found]
 

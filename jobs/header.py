@@ -216,7 +216,7 @@ class Evidence:
 
 def count_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> Evidence:
     found, numbers = Evidence(), list[int]()
-    rows = [record for record in below if record and list(record) != list(first)]
+    rows = [record for record in below if record and not _repeats(record, first)]
     for place, cell in enumerate(first[:EVIDENT_COLUMNS]):
         values = [row[place].strip() for row in rows if place < len(row)]
         values = [value for value in values if value.casefold() not in _MISSING]
@@ -241,6 +241,13 @@ def count_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> Evid
     else:
         found.data += len(numbers)
     return found
+
+
+def _repeats(record: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether a record is the first one again, perhaps with further cells."""
+    return all(
+        cell.strip() == name.strip() for cell, name in itertools.zip_longest(record[: len(first)], first, fillvalue="")
+    )
 
 
 def _are_series(first: Sequence[str], rows: Sequence[Sequence[str]], places: Sequence[int]) -> bool:

@@ -1,18 +1,24 @@
 """The import options that the sender chose for a file; the import detects the others (pipeline/source.py)."""
 
 import codecs
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from jobs.dialect import CHOICES
 from jobs.errors import InvalidImportOptionError
+from jobs.excerpt import excerpt
+from jobs.schema import MAX_COLUMNS, SchemaField, Type
 
 UTF_8 = "utf-8"
 #: Python codecs that decode bytes into text but are not encodings of files.
 _NOT_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 #: Names for delimiters that are awkward to type into a form or a query.
 _DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+#: Characters of the JSON object of types; 1,500 columns with short names have 50,000.
+_MAX_TYPES_LENGTH = 200_000
+_TYPES = "types must be auto (infer them from the file), text (keep every column as text), or a JSON object such as"
 #: The most digits of a header row: no file has its header below line 999,999.
 _MAX_ROW_DIGITS = 6
 
@@ -36,14 +42,15 @@ class ImportOptions:
     """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
     encoding: a name that Python knows. header_row: line number of the header, from 1; 0: the first row is data. types:
-    how a new dataset gets its types: inferred from the file ("auto"), or text for every column.
+    how a new dataset gets its types: inferred from the file ("auto"), text for every column, or those of some columns;
+    the others are inferred. A type may have a format: "date:%d/%m/%Y".
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     header_row: int | None = None
     sheet: str | None = None
-    types: Literal["auto", "text"] = "auto"
+    types: Literal["auto", "text"] | Mapping[str, str] = "auto"
 
     def __post_init__(self) -> None:
         if self.encoding is not None:
@@ -56,10 +63,10 @@ class ImportOptions:
             raise InvalidImportOptionError(
                 f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header."
             )
-        if self.types not in ("auto", "text"):
-            raise InvalidImportOptionError(
-                "types must be auto (infer them from the file) or text (keep every column as text)."
-            )
+        if isinstance(self.types, Mapping):
+            _check_types(self.types)
+        elif self.types not in ("auto", "text"):
+            raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.')
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> Self:
@@ -73,6 +80,8 @@ class ImportOptions:
             chosen["header_row"] = int(row)
         if "delimiter" in chosen:
             chosen["delimiter"] = _DELIMITER_NAMES.get(chosen["delimiter"], chosen["delimiter"])
+        if chosen.get("types", "").lstrip().startswith("{"):
+            chosen["types"] = _types_of(chosen["types"])
         return cls(**chosen)
 
     @classmethod
@@ -91,6 +100,41 @@ class ImportOptions:
         return {name: value for name in self.names() if (value := getattr(self, name)) != getattr(default, name)}
 
     @property
-    def infers_types(self) -> bool:
-        """Whether a new dataset gets the types of its columns from the file."""
-        return self.types == "auto"
+    def all_text(self) -> bool:
+        """Whether every column of a new dataset is text."""
+        return self.types == "text"
+
+    @property
+    def types_of_columns(self) -> Mapping[str, str]:
+        """The chosen types of a new dataset's columns; the others are inferred."""
+        return self.types if isinstance(self.types, Mapping) else {}
+
+
+def _types_of(text: str) -> dict[str, str]:
+    """Raises InvalidImportOptionError."""
+    if len(text) > _MAX_TYPES_LENGTH:
+        raise InvalidImportOptionError(f"types has more than {_MAX_TYPES_LENGTH:,} characters.")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.') from error
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.')
+    return found
+
+
+def _check_types(types: Mapping[str, str]) -> None:
+    """Raises InvalidImportOptionError."""
+    if len(types) > MAX_COLUMNS:
+        raise InvalidImportOptionError(f"types names {len(types):,} columns; at most {MAX_COLUMNS:,} are possible.")
+    for column, type_ in types.items():
+        name, _, format_ = type_.partition(":")
+        if name not in get_args(Type):
+            known = ", ".join(get_args(Type))
+            raise InvalidImportOptionError(f"types.{excerpt(column)} is “{excerpt(type_)}”. Use one of {known}.")
+        try:
+            SchemaField.model_validate({"name": "x", "type": name, **({"format": format_} if format_ else {})})
+        except ValueError as error:
+            raise InvalidImportOptionError(
+                f"types.{excerpt(column)} has the format “{excerpt(format_)}”, which is not one of the type {name}."
+            ) from error

@@ -13,6 +13,7 @@ from jobs.datasets import Dataset, Position, Row
 from jobs.errors import InvalidPositionError
 from jobs.excerpt import EXCERPT_LENGTH
 from jobs.schema import SchemaField
+from jobs.spelling import format_value
 from jobs.sql_table import run
 
 #: Characters of the longest address: it is part of URLs, whose length servers and browsers limit.
@@ -51,7 +52,7 @@ def read(
             Position(key),
             upload_id,
             row_number,
-            [datasets.format_value(dataset.schema, field, value) for field, value in cells],
+            [format_value(dataset.schema, field, value) for field, value in cells],
         )
 
 

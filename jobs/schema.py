@@ -1,7 +1,8 @@
 """A Frictionless Table Schema (https://specs.frictionlessdata.io/table-schema/): the columns of a dataset.
 
 A schema is validated when it is declared, and errors name the path of each problem. A property that would have no
-effect is an error. As an extension of the standard, a field may have `aliases`: other names for its column in a header.
+effect is an error. Extensions of the standard: `aliases` are other names for a field's column in a header; `decimals`,
+`prefix`, `suffix`, `exponent`, `unpadded`, `offset` and `missingAs` say how values are spelled in a download.
 
 Schemas come from people, so their size is checked before anything else looks at them.
 """
@@ -37,7 +38,7 @@ MAX_ENTRIES = {
     "trueValues": 100, "falseValues": 100,
 }  # fmt: skip
 #: Characters that a text may have; MAX_TEXT if it is not named here.
-MAX_CHARACTERS = {"pattern": 1_000, "format": 100}
+MAX_CHARACTERS = {"pattern": 1_000, "format": 100, "prefix": 20, "suffix": 20, "offset": 10}
 MAX_TEXT = 10_000
 #: Characters, values and levels of a whole schema. 1,500 inferred fields have fewer than 1,000,000 characters.
 MAX_ALL_TEXT, MAX_VALUES, MAX_DEPTH = 2_000_000, 200_000, 20
@@ -53,8 +54,24 @@ MAX_LENGTH = 2**31 - 1
 #: The largest absolute values of a type.
 LARGEST = {"integer": 2**63 - 1, "number": sys.float_info.max}
 
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 #: The strptime directives that a format may have, and the pattern that each matches in a cell.
-DIRECTIVES = {"Y": "[0-9]{4}", **dict.fromkeys("mdHMS", "[0-9]{2}")}
+DIRECTIVES = {
+    "Y": "[0-9]{4}",
+    **dict.fromkeys("mdHIMS", "[0-9]{2}"),
+    "f": "[0-9]{1,6}",
+    "p": "(?i:[AP]M)",
+    "b": "(?i:" + "|".join(month[:3] for month in MONTHS) + ")",
+    "B": "(?i:" + "|".join(MONTHS) + ")",
+    "z": "(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
+}
+#: A fixed distance from UTC, as `%z` reads it.
+OFFSET = re.compile(r"[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?")
+#: How a number with an exponent is written: always, or only where that is shorter or usual.
+Exponent = Literal["e", "E", "auto", "short"]
 
 #: Where a value is in a schema: the names of properties, and positions in lists.
 _Path = tuple[str | int, ...]
@@ -136,13 +153,26 @@ _CONSTRAINTS_OF = {
 _PROPERTIES_OF = {
     "decimal_char": {"number"},
     "group_char": {"integer", "number"},
+    "bare_number": {"integer", "number"},
+    "prefix": {"number"},
+    "suffix": {"number"},
+    "exponent": {"number"},
+    "decimals": {"number", "datetime", "time"},
+    "unpadded": {"date", "datetime", "time"},
+    "offset": {"datetime"},
     "true_values": {"boolean"},
     "false_values": {"boolean"},
 }
 
 
 class SchemaField(BaseModel):
-    """A column. Properties outside of the standard (`example`, `unit`) are kept and have no effect."""
+    """A column. Properties that are not named here (`example`, `unit`) are kept.
+
+    decimals: digits after the decimal point, at least. prefix, suffix: signs around a number ("$", " %"). bare_number:
+    False if other text may surround the digits. unpadded: directives of the format that are written without a leading
+    zero ("dm"). offset: of the times in a download, for `%z`. missing_as: the missing value that a download has.
+    near_type: the type that most values of an inferred text column have.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -156,6 +186,15 @@ class SchemaField(BaseModel):
     missing_values: Annotated[list[str] | None, Field(alias="missingValues")] = None
     decimal_char: Annotated[str, Field(alias="decimalChar", min_length=1, max_length=1)] = "."
     group_char: Annotated[str | None, Field(alias="groupChar", min_length=1, max_length=1)] = None
+    bare_number: Annotated[bool, Field(alias="bareNumber")] = True
+    prefix: str = ""
+    suffix: str = ""
+    exponent: Exponent | None = None
+    decimals: Annotated[int, Field(ge=0, le=14)] = 0
+    unpadded: Annotated[str, Field(max_length=4)] = ""
+    offset: str | None = None
+    missing_as: Annotated[str | None, Field(alias="missingAs")] = None
+    near_type: Annotated[Type | None, Field(alias="nearType")] = None
     true_values: Annotated[list[str], Field(alias="trueValues", min_length=1)] = ["true", "True", "TRUE", "1"]
     false_values: Annotated[list[str], Field(alias="falseValues", min_length=1)] = ["false", "False", "FALSE", "0"]
 
@@ -188,18 +227,44 @@ class SchemaField(BaseModel):
             raise ValueError(f"trueValues and falseValues both contain “{sorted(both)[0]}”")
         if self.group_char is not None and self.group_char == self.decimal_char:
             raise ValueError("groupChar and decimalChar must differ")
+        self._check_spelling()
         return self
+
+    def _check_spelling(self) -> None:
+        """Raises ValueError if numbers or moments could not be read as they are written."""
+        for name, affix in [("prefix", self.prefix), ("suffix", self.suffix)]:
+            if re.search(r"[0-9+\-.,]", affix):
+                raise ValueError(f"{name} “{affix}” has a digit, a sign or a separator, which belong to the number")
+            if affix and self.bare_number:
+                raise ValueError(f"{name} needs bareNumber, which must be false")
+        if self.missing_as is not None and self.missing_as not in (self.missing_values or [self.missing_as]):
+            raise ValueError(f"missingAs “{self.missing_as}” is not one of missingValues")
+        directives = [] if self.format == "default" else format_directives(self.format)
+        if wrong := [letter for letter in self.unpadded if letter not in "dmHI" or letter not in directives]:
+            raise ValueError(f"unpadded has “{wrong[0]}”, which must be one of d, m, H and I, and in the format")
+        if self.offset is not None and (OFFSET.fullmatch(self.offset) is None or "z" not in directives):
+            raise ValueError(f"offset “{self.offset}” must be like +01:00, and needs %z in the format")
+        if self.type in ("datetime", "time") and self.decimals and ("f" not in directives or self.decimals > 6):
+            raise ValueError("decimals needs %f in the format, and at most 6 are possible")
 
     def _check_format(self) -> None:
         if self.format == "default":
             return
         if self.type not in ("date", "datetime", "time"):
             raise ValueError(f"format “{self.format}” is not supported for the type {self.type}; leave it out")
-        needed, possible = {"date": ("Ymd", "Ymd"), "datetime": ("YmdHM", "YmdHMS"), "time": ("HM", "HMS")}[self.type]
+        needed = {"date": "Ymd", "datetime": "YmdHM", "time": "HM"}[self.type]
+        possible = {"date": "Ymd", "datetime": "YmdHMSfz", "time": "HMSf"}[self.type]
         found = format_directives(self.format)
-        if foreign := [f"%{directive}" for directive in found if directive not in possible]:
+        # A month may have a name, and an hour two halves of a day.
+        usual = {"b": "m", "B": "m", "I": "H"}
+        read = [usual.get(each, each) for each in found if each != "p" or "I" not in found]
+        if foreign := [f"%{each}" for each in read if each not in possible]:
             raise ValueError(f"format “{self.format}” has {foreign[0]}, which does not apply to the type {self.type}")
-        missing = [f"%{directive}" for directive in needed if directive not in found]
+        if len(set(read)) < len(read):
+            raise ValueError(f"format “{self.format}” has the month or the hour twice")
+        missing = [f"%{directive}" for directive in needed if directive not in read]
+        if "I" in found and "p" not in found:
+            missing.append("%p")
         if missing:
             raise ValueError(f"format “{self.format}” lacks {' and '.join(missing)}")
 
@@ -226,6 +291,11 @@ class SchemaField(BaseModel):
     @property
     def is_required(self) -> bool:
         return self.constraints.required
+
+    @property
+    def is_in_utc(self) -> bool:
+        """Whether a datetime has a time zone, so that it is stored in UTC."""
+        return self.format.endswith(("Z", "%z")) or self.format == "default"
 
 
 class TableSchema(BaseModel):

@@ -165,6 +165,12 @@ class Upload:
         return self.stored_as != ""
 
     @property
+    def notes_shown(self) -> list[str]:
+        """The notes for people, with one about blank lines if there are any."""
+        which = "1 blank line was" if self.lines_blank == 1 else f"{self.lines_blank:,} blank lines were"
+        return notes_excerpt([*self.notes, *([f"{which} skipped."] if self.lines_blank else [])])
+
+    @property
     def progress(self) -> int:
         """Percent of rows that are processed, or of bytes if the rows were not counted; 100 only when completed."""
         if self.status is Status.COMPLETED:
@@ -286,10 +292,11 @@ def begin(
     parent: int | None,
     notes: list[str],
     warnings: Iterable[UploadWarning] = (),
+    blank: int = 0,
 ) -> Upload:
     """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
-    rows_total: None if the rows were not counted.
+    rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
     return _change_claimed(
@@ -306,6 +313,7 @@ def begin(
         parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
         notes=notes_excerpt(notes),
         warnings=kept(warnings),
+        lines_blank=blank,
         counting_since=utc_now(),
     )
 

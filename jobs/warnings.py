@@ -105,7 +105,8 @@ def merged(before: Sequence[UploadWarning], found: Iterable[UploadWarning]) -> l
             by_code[new["code"]] = surplus_cells(old["rows"] + new["rows"])
         else:
             by_code[new["code"]] = lines_skipped(old["lines"] + new["lines"], min(old["first"], new["first"]))
-    return kept([*rest, *by_code.values()])
+    tallies = [by_code[code] for code in sorted(by_code)]  # in the same order whatever the chunk size
+    return [*rest[: MAX_WARNINGS - len(tallies)], *tallies]
 
 
 def _listing(code: str, detail: str, name: str, entries: Sequence[Any]) -> UploadWarning:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.excerpt import excerpt, notes_excerpt
+from jobs.excerpt import excerpt
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.queue import QueueStatus
 from jobs.uploads import Status, Upload
@@ -56,7 +56,7 @@ class UploadView:
 
     @property
     def notes(self) -> list[str]:
-        return notes_excerpt(self._upload.notes)
+        return self._upload.notes_shown
 
     @property
     def is_large(self) -> bool:
@@ -127,6 +127,7 @@ class FailedRowView:
 
     def __init__(self, upload: Upload, row: FailedRowExcerpt) -> None:
         self.row_number = row.row_number
+        self.line = row.row_number if row.line is None else row.line
         self.url = f"/uploads/{upload.id}/failed-rows/{row.row_number}"
         self.reasons = excerpt(row.sentence, REASONS_LENGTH)
         self.more_reasons = _more(row.more_reasons, 0)

@@ -20,7 +20,7 @@ from jobs.tables import failed_rows, failure_counts
 
 @dataclass(frozen=True)
 class PackedFailedRows:
-    """columns: row numbers, cells and reasons, as stored. counts: number of rows by (column or "", rule)."""
+    """columns: row numbers, lines, cells and reasons, as stored. counts: number of rows by (column or "", rule)."""
 
     columns: pa.RecordBatch
     counts: Counter[tuple[str, str]]
@@ -34,6 +34,7 @@ class PackedFailedRows:
         batch = pa.RecordBatch.from_pydict(
             {
                 "row_number": pa.array([row.row_number for row in failed], pa.int64()),
+                "line": pa.array([row.line for row in failed], pa.int64()),
                 "cells": pa.array([json.dumps(row.cells) for row in failed], pa.string()),
                 "reasons": pa.array([json.dumps(row.reasons) for row in failed], pa.string()),
             }

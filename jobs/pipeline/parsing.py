@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.schema import DIRECTIVES, SchemaField
+from jobs.schema import DIRECTIVES, MONTHS, SchemaField
+from jobs.spelling import spelled, spelled_number
 
 Mask = npt.NDArray[np.bool_]
 #: Text → typed values, null where a value is invalid.
@@ -84,7 +85,7 @@ def _string(_field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 def _integer(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     """An optional sign and digits, within 64 bits. Leading zeros are ignored."""
-    text = _ungrouped(field, present)
+    text = _ungrouped(field, _bare(field, present))
 
     def exact(odd: pa.Array) -> pa.Array:
         return _cast(pc.utf8_ltrim(_matching(odd, _INTEGER), "+"), pa.int64())
@@ -95,13 +96,19 @@ def _integer(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
 
 def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     """A decimal number with an optional exponent. The standard also allows NaN and INF; they are invalid here."""
-    text = _ungrouped(field, present)
+    text = _ungrouped(field, _bare(field, present))
     if field.decimal_char != ".":
         text = pc.if_else(pc.match_substring(text, "."), pa.scalar(None, pa.string()), text)
         text = pc.replace_substring(text, field.decimal_char, ".")
     odd = _other_bytes(text, b"0123456789.") | (_lengths(text) > SIGNIFICANT_DIGITS)
     values = _in_two_ways(text, odd, partial(_cast, kind=pa.float64()), _exact_number)
-    return values, f"is not a number of at most {SIGNIFICANT_DIGITS} digits"
+    return values, _not_a_number(field)
+
+
+def _not_a_number(field: SchemaField) -> str:
+    if not (field.prefix or field.suffix or field.decimal_char != "." or field.group_char):
+        return "is not a number"
+    return f"is not a number like {spelled_number(field, 1234.5)}"
 
 
 def _exact_number(text: pa.Array) -> pa.Array:
@@ -118,12 +125,32 @@ def _exact_number(text: pa.Array) -> pa.Array:
     return values
 
 
+#: White space, and the spaces that do not break a line.
+_SPACES = r"[\s\x{a0}\x{202f}]*"
+
+
+def _bare(field: SchemaField, text: pa.Array) -> pa.Array:
+    """Without the signs around a number. A percent sign must be there: without it, 5 could be 500 %."""
+    if field.bare_number:
+        return text
+    if not (field.prefix or field.suffix):
+        return pc.replace_substring_regex(text, r"^([+-]?)[^0-9+\-.,]*([+-]?[0-9.,](?:.*[0-9.,])?)[^0-9+\-]*$", r"\1\2")
+    prefix, suffix = re.escape(field.prefix.strip()), re.escape(field.suffix.strip())
+    if any(sign in field.prefix + field.suffix for sign in "%‰"):
+        text = _matching(text, f"^[+-]?{_SPACES}{prefix}.*{suffix}$")
+    without = (
+        pc.replace_substring_regex(text, f"^([+-]?){_SPACES}{prefix}{_SPACES}([+-]?)", r"\1\2") if prefix else text
+    )
+    return pc.replace_substring_regex(without, f"{_SPACES}{suffix}$", "") if suffix else without
+
+
 def _ungrouped(field: SchemaField, text: pa.Array) -> pa.Array:
-    """Without the characters that group digits; each must be between two digits."""
+    """Without the characters that group digits. Three digits follow the last of them: 1,5 is not 15."""
     if field.group_char is None:
         return text
     group = re.escape(field.group_char)
-    misplaced = pc.match_substring_regex(text, f"(^|[^0-9]){group}|{group}([^0-9]|$)")
+    grouped = rf"^[+-]?[0-9]{{1,3}}({group}[0-9]{{2,3}})*{group}[0-9]{{3}}([^0-9{group}][^{group}]*)?$"
+    misplaced = pc.and_(pc.match_substring(text, field.group_char), pc.invert(pc.match_substring_regex(text, grouped)))
     return pc.replace_substring(pc.if_else(misplaced, pa.scalar(None, pa.string()), text), field.group_char, "")
 
 
@@ -142,16 +169,16 @@ def _boolean(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     true = pc.is_in(present, value_set=pa.array(field.true_values))
     false = pc.is_in(present, value_set=pa.array(field.false_values))
     values = pc.if_else(true, True, pc.if_else(false, pa.scalar(False), pa.scalar(None, pa.bool_())))
-    words = ", ".join([*field.true_values, *field.false_values])
-    return values, f"is not one of {words}"
+    words = [*field.true_values, *field.false_values]
+    return values, f"is not one of {', '.join(words)}" if len(words) > 2 else f"is not {' or '.join(words)}"
 
 
 def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     """Dates, times and datetimes as ISO text. Values with a custom format are converted to ISO order first."""
     text = _days(field, present) if field.type == "date" else _moment_of(field, present)
     words = {"date": "a date", "time": "a time", "datetime": "a date and time"}[field.type]
-    own = field.format != "default"
-    return text, f"is not {words} like {example_of(field.format) if own else _EXAMPLES[field.type]}"
+    example = _EXAMPLES[field.type] if field.format == "default" else example_of(field)
+    return text, f"is not {words} like {example}"
 
 
 def _days(field: SchemaField, present: pa.Array) -> pa.Array:
@@ -163,35 +190,84 @@ def _days(field: SchemaField, present: pa.Array) -> pa.Array:
 
 def _moment_of(field: SchemaField, present: pa.Array) -> pa.Array:
     own = field.format != "default"
-    text = _matching(_iso_order(present, field.format) if own else present, _ISO[field.type])
+    text = _matching(_iso_order(present, field) if own else present, _ISO[field.type])
     if field.type != "time":
         text = _with_existing_days(text)
     if field.type == "datetime":
-        text = _canonical(text, "T.{8}Z?$", _whole) if own else _canonical(text, "T.{8}Z$", in_utc)
+        text = _canonical(text, "T.{8}Z$", in_utc) if field.is_in_utc else _canonical(text, "T.{8}$", _whole)
     if field.type == "time":
         text = _canonical(text, "^.{8}$", lambda value: time.fromisoformat(value).isoformat())
     return text
 
 
-def example_of(format_: str) -> str:
-    """31 January 2026, 09:00, in this format."""
-    return datetime(2026, 1, 31, 9, 0, 0).strftime(format_)
+def example_of(field: SchemaField) -> str:
+    """31 January 2026, 09:00, in the format of the field."""
+    return spelled(field, datetime(2026, 1, 31, 9, 0, 0, tzinfo=UTC if "%z" in field.format else None))
 
 
-def _iso_order(text: pa.Array, format_: str) -> pa.Array:
+def _iso_order(text: pa.Array, field: SchemaField) -> pa.Array:
     """Each value as ISO, null where it does not match the format. Single digits are padded ("5/1/2026")."""
-    padded = pc.replace_substring_regex(text, r"\b([0-9])\b", r"0\1")
+    pattern, captures = format_pattern(field.format)
+    month = next((captures[each] for each in "mbB" if each in captures), "")
+    hour = next((captures[each] for each in "HI" if each in captures), "")
+    day = f"{captures['Y']}-{month}-{captures['d']}" if "Y" in captures else ""
+    parts = [part for part in (hour, captures.get("M"), captures.get("S")) if part]
+    clock = ":".join(parts)
+    iso = "T".join(part for part in (day, clock) if part) + captures.get("f", "")
+    if clock and day and field.format.endswith("Z"):
+        iso += "Z"
+    iso += captures.get("z", "") + captures.get("p", "")
+    found = pc.replace_substring_regex(_matching(text, f"^{pattern}$"), f"^{pattern}$", iso)
+    if "b" in captures or "B" in captures:
+        for number, name in enumerate(MONTHS, start=1):
+            found = pc.replace_substring_regex(found, f"(?i)-{name[:3]}[a-z]*-", f"-{number:02}-")
+    padded = (["2026-01-31"] if day else []) + ([":".join(["00"] * len(parts))] if parts else [])
+    shortest = pc.min(pc.binary_length(found)).as_py()
+    if shortest is not None and (shortest < len("T".join(padded)) or captures.keys() & set("fpz")):
+        for _ in range(2):  # two single digits share what is between them
+            found = pc.replace_substring_regex(found, r"(^|[-T:])([0-9])([-T:.ZAaPp+]|$)", r"\10\2\3")
+    if "p" in captures:
+        found = _of_24_hours(found)
+    return _with_colon(found) if "z" in captures else found
+
+
+def format_pattern(format_: str) -> tuple[str, dict[str, str]]:
+    """A regular expression for a format, and the reference to the group of each directive."""
     pattern, captures = "", dict[str, str]()
-    for literal, directive in re.findall(r"([^%]+)|%(.)", format_):
+    pieces = re.findall(r"(\.%f)|([^%.]+|\.)|%(.)", format_)
+    for place, (fraction, literal, directive) in enumerate(pieces):
         if literal:
             pattern += re.escape(literal)
+            continue
+        name = "f" if fraction else directive
+        alone = not any(pieces[near][2] for near in (place - 1, place + 1) if 0 <= near < len(pieces))
+        if fraction:  # it is left out where it is zero
+            group = r"(\.[0-9]{1,6})?"
+        elif name in "mdHIMS" and alone:
+            group = "([0-9]{1,2})"
         else:
-            pattern += f"({DIRECTIVES[directive]})"
-            captures[directive] = rf"\{len(captures) + 1}"
-    day = "-".join(captures[each] for each in "Ymd" if each in captures)
-    clock = ":".join(captures[each] for each in "HMS" if each in captures)
-    iso = "T".join(part for part in (day, clock) if part) + ("Z" if clock and day and format_.endswith("Z") else "")
-    return pc.replace_substring_regex(_matching(padded, f"^{pattern}$"), f"^{pattern}$", iso)
+            group = f"({DIRECTIVES[name]})"
+        pattern += group
+        captures[name] = rf"\{len(captures) + 1}"
+        if name == "f" and not fraction:
+            captures[name] = "." + captures[name]
+    return pattern, captures
+
+
+def _of_24_hours(text: pa.Array) -> pa.Array:
+    """12:30:00PM, at the end of a text, as 12:30:00. Null for the hours 0 and 13."""
+    parts = pc.extract_regex(text, r"^(?P<before>(?:.*T)?)(?P<hour>0[1-9]|1[0-2])(?P<rest>:.*?)(?P<half>[aApP])[mM]$")
+    before, hour, rest, half = (pc.struct_field(parts, name) for name in ("before", "hour", "rest", "half"))
+    hours = pc.cast(hour, pa.int64())
+    hours = pc.if_else(pc.equal(hours, 12), 0, hours)
+    hours = pc.if_else(pc.is_in(half, pa.array(["p", "P"])), pc.add(hours, 12), hours)
+    return pc.binary_join_element_wise(before, pc.utf8_lpad(pc.cast(hours, pa.string()), 2, "0"), rest, "")
+
+
+def _with_colon(text: pa.Array) -> pa.Array:
+    """A time zone as ISO has it: +01:00 for +0100 and +01."""
+    text = pc.replace_substring_regex(text, r"(:[0-9.]+)([+-][0-9]{2})$", r"\1\2:00")
+    return pc.replace_substring_regex(text, r"([+-][0-9]{2})([0-9]{2})$", r"\1:\2")
 
 
 def _canonical(text: pa.Array, pattern: str, rewrite: Callable[[str], str | None]) -> pa.Array:
@@ -217,7 +293,7 @@ def in_utc(value: str) -> str | None:
 
 def _whole(value: str) -> str:
     """An ISO datetime with seconds."""
-    return datetime.fromisoformat(value).isoformat().replace("+00:00", "Z")
+    return datetime.fromisoformat(value).isoformat()
 
 
 def _with_existing_days(text: pa.Array) -> pa.Array:

@@ -23,8 +23,12 @@ class PreparedTable:
     the header. notes: sentences for people about what was detected. warnings: what they may not expect
     (warnings.py). tracking_columns: how many columns at the end
     identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
-    problems: cells that are known to be wrong; their rows must fail. has_header: whether `names` are from the file.
-    other: the same file as it would be read if the header had been judged otherwise, where that was a judgement.
+    problems: cells that are known to be wrong; their rows must fail. has_header: whether `names` are
+    from the file. other: the same file as it would be read if the header had been judged otherwise, where that was a
+    judgement. header: the cells of the header; empty: no record
+    repeats it. surplus: how many empty cells more than the header nearly every record has; empty: they have none.
+    sheet_rows: the worksheet's rows (see line_numbers.SheetRows); empty: the table is a text.
+    blank: its empty rows, which the text does not have.
     """
 
     path: Path
@@ -36,12 +40,16 @@ class PreparedTable:
     tracking_columns: int = 0
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    header: list[str] = field(default_factory=list)
+    surplus: range = range(0)
+    sheet_rows: list[tuple[int, int]] = field(default_factory=list)
+    blank: int = 0
     has_header: bool = True
     other: "PreparedTable | None" = None
 
     @property
     def width(self) -> int:
-        """Cells in a record."""
+        """Cells of the header."""
         return len(self.names) + self.tracking_columns
 
     def for_dataset(self, schema: TableSchema) -> "PreparedTable":
@@ -75,6 +83,11 @@ class PreparedTable:
             names.append(free)
             taken.add(free.casefold())
         return replace(self, names=names)
+
+    @property
+    def usual_width(self) -> int:
+        """Cells that a record is expected to have."""
+        return self.width + self.surplus.start
 
     @property
     def bytes_total(self) -> int:

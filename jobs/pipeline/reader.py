@@ -9,22 +9,22 @@ import csv
 import gc
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from jobs import corrections, warnings
 from jobs.dialect import detect_delimiter
 from jobs.errors import UnreadableFileError
-from jobs.failed_rows import FailedRow, Reason
+from jobs.failed_rows import FailedRow
 from jobs.file_kinds import EXPECTED
 from jobs.header import (
     SAMPLE_RECORDS,
@@ -36,7 +36,9 @@ from jobs.header import (
     without_header,
 )
 from jobs.pipeline import records
-from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
+from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
+from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, line_ends
+from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
@@ -48,42 +50,11 @@ HEAD_BYTES = 1 << 20
 MAX_CHUNK_LINES = 100_000
 #: Rows of a wrong width in a chunk that Arrow reports one by one. If there are more, the exact path is as fast.
 MAX_RAGGED_ROWS = 10_000
+#: Bytes that are read at once of the blank lines above a record at which reading continues.
+BLANK_BYTES = 1 << 16
 
 UTF8_BOM = b"\xef\xbb\xbf"
-_QUOTE, _LF, _CR = b'"\n\r'
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A run of rows.
-
-    rows: one text column for each column of the file, empty cells are "", index = row number (1 is the first below the
-    header). failed: rows that could not be read. count: all rows, without blank lines. next_byte: offset of the byte
-    after the chunk.
-    """
-
-    rows: pd.DataFrame
-    failed: list[FailedRow]
-    count: int
-    next_byte: int
-
-    def cells(self, numbers: Sequence[int]) -> list[list[str]]:
-        """The original values of some rows."""
-        found: list[list[str]] = self.rows.loc[list(numbers)].to_numpy(dtype=object).tolist()
-        return found
-
-    def without(self, problems: KnownProblems) -> "Chunk":
-        """The chunk with the rows that have known problems among the failed ones."""
-        numbers = [number for number in self.rows.index if number in problems]
-        if not numbers:
-            return self
-        names = list(self.rows.columns)
-        found = [
-            FailedRow(number, cells, [Reason(names[position], rule) for position, rule in problems[number]])
-            for number, cells in zip(numbers, self.cells(numbers), strict=True)
-        ]
-        failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
-        return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
+(QUOTE,) = b'"'
 
 
 def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
@@ -139,6 +110,7 @@ class _Inspected:
         names, notes = _unique_names(corrections.without_tracking_columns(header.names))
         first = next((record.cells for record in sample[header.end :] if record.cells), [])
         above = [record.cells for record in sample[: header.position]]
+        below = [record.cells for record in sample[header.end :] if not record.problem]
         skipped = [skipped_note(above, header.position)] if any(map(any, above)) else []
         columns = _columns_note(self.delimiter, names, text.separated_by)
         return PreparedTable(
@@ -152,6 +124,10 @@ class _Inspected:
             parent=corrections.parent_of(first) if tracking_columns else None,
             problems={row + 1 - header.rows: found for row, found in text.problems.items() if row >= header.rows},
             has_header=bool(header.rows),
+            header=header.names if header.rows == 1 else [],
+            surplus=usual_surplus(below, len(header.names)),
+            sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
+            blank=text.blank,
         )
 
     def judged_otherwise(self, header: Header) -> PreparedTable | None:
@@ -190,23 +166,49 @@ def chunks(
 
     tick: called for each chunk, and more often where records are read one by one.
     """
+    counter = LineCounter(table.path, tick)
     with table.path.open("rb") as file:
         exact = Records(file, table.delimiter, tick)
-        size = chunk_bytes
+        size, blank = chunk_bytes, _blank_above(file, start, table.first_byte)
         while True:
-            file.seek(start)
-            data = file.read(size)
+            data = _read(file, start, size)
             if not data:
                 return
             tick()
             used = _beginning(data)
             final = len(used) == len(data) < size
             with _collector_paused():
-                chunk = _fast(used, final, table, start, row) or _exact(exact, table, start, row, len(used))
+                parsed = _fast(used, final, table, start) or _exact(exact, table, start, len(used))
+                chunk = assembled(table, parsed, counter, row, blank)
             tick()
             size = min(chunk_bytes, 2 * len(used))  # not much more than a chunk of MAX_CHUNK_LINES needs
             start, row = chunk.next_byte, row + chunk.count
+            blank = parsed.blank_below + (0 if parsed.count else blank)
             yield chunk.without(table.problems) if table.problems else chunk
+
+
+def _read(file: BinaryIO, start: int, size: int) -> bytes:
+    """The bytes from an offset on; one more if they would end between CR and LF."""
+    file.seek(start)
+    data = file.read(size)
+    return data + b"\n" if data.endswith(b"\r") and file.read(1) == b"\n" else data
+
+
+def _blank_above(file: BinaryIO, start: int, first: int) -> int:
+    """The number of blank lines between a record and the one above it. first: where the first record may begin."""
+    stop, ends = start, 0
+    while stop > first:
+        place = max(first, stop - BLANK_BYTES)
+        file.seek(place)
+        piece = file.read(stop - place)
+        if place > first and piece.startswith(b"\n"):  # its CR may be above it
+            place, piece = place + 1, piece[1:]
+        lines = piece[len(piece.rstrip(b"\r\n")) :]
+        ends += int(np.count_nonzero(line_ends(lines)))
+        if len(lines) < len(piece):
+            return max(0, ends - 1)  # one of them ends the record above
+        stop = place
+    return ends
 
 
 @contextmanager
@@ -226,10 +228,13 @@ def _collector_paused() -> Iterator[None]:
 
 def _beginning(data: bytes) -> bytes:
     """At most MAX_CHUNK_LINES lines."""
-    line_end = max((_LF, _CR), key=data.count)
-    if data.count(line_end) <= MAX_CHUNK_LINES:
+    characters = np.frombuffer(data, dtype=np.uint8)
+    line_end = max((LF, CR), key=lambda each: np.count_nonzero(characters == each) if each in data else 0)
+    ends = _positions(data, line_end)
+    if len(ends) <= MAX_CHUNK_LINES:
         return data
-    return data[: _positions(data, line_end)[MAX_CHUNK_LINES - 1] + 1]
+    end = int(ends[MAX_CHUNK_LINES - 1]) + 1
+    return data[: end + (data[end - 1 : end + 1] == b"\r\n")]
 
 
 def _sample(head: bytes, start: int, delimiter: str, tick: Tick) -> list[Record]:
@@ -280,7 +285,7 @@ def _columns_note(delimiter: str, names: list[str], separated_by: str | None) ->
     return f"{len(names):,} columns{', separated by ' if called else ''}{called}."
 
 
-def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) -> Chunk | None:
+def _fast(data: bytes, final: bool, table: PreparedTable, start: int) -> Parsed | None:
     """Parse the complete records with Arrow. None: the result could be inexact, or Arrow would be slow."""
     end = _end_of_records(data, final, table.delimiter)
     # Arrow would remove a byte order mark that is part of the first cell.
@@ -292,7 +297,7 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) 
         ragged.append((invalid.number, invalid.text))
         return "skip" if len(ragged) <= MAX_RAGGED_ROWS else "error"
 
-    width = table.width
+    width = table.usual_width
     try:
         # Check UTF-8 first: for invalid bytes, Arrow's handler of invalid rows would print an error of its own.
         pa.array([data[:end]], pa.binary()).cast(pa.string())
@@ -311,10 +316,40 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, row: int) 
     except pa.ArrowInvalid:
         return None
     count = parsed.num_rows + len(ragged)
-    numbers = np.setdiff1d(np.arange(1, count + 1), [number for number, _ in ragged], assume_unique=True)
+    places = np.setdiff1d(np.arange(count), [number - 1 for number, _ in ragged], assume_unique=True)
     cells = csv.reader((text for _, text in ragged), delimiter=table.delimiter)
-    odd = [(row - 1 + number, found) for (number, _), found in zip(ragged, cells, strict=True)]
-    return _chunk(table, parsed, numbers + (row - 1), odd, [], count, start + end)
+    odd = [(number - 1, found) for (number, _), found in zip(ragged, cells, strict=True)]
+    above, below = _blank_lines(data[:end], count)
+    offsets = partial(_offsets, table.path, start, end)
+    return Parsed(parsed, places, odd, [], count, start + end, offsets, above, below)
+
+
+def _blank_lines(text: bytes, count: int) -> tuple[int, int]:
+    """The number of blank lines above and below the last record. text: complete records. count: how many."""
+    lines = np.count_nonzero(line_ends(text)) + (text[-1] not in b"\r\n")
+    if lines == count:
+        return 0, 0
+    _, is_blank = _starts(text)
+    last = int(np.flatnonzero(~is_blank)[-1]) + 1 if count else 0
+    return last - count, len(is_blank) - last
+
+
+def _offsets(path: Path, start: int, size: int) -> Offsets:
+    """The offset of each record in a part of a file that the fast path has read."""
+    with path.open("rb") as file:
+        file.seek(start)
+        starts, is_blank = _starts(file.read(size))
+    found: Offsets = starts[~is_blank] + start
+    return found
+
+
+def _starts(text: bytes) -> tuple[Offsets, npt.NDArray[np.bool_]]:
+    """Where records and blank lines begin, and which are blank. text: with regular quotes."""
+    ends = np.flatnonzero(line_ends(text)) + 1
+    ends = ends[np.searchsorted(_positions(text, QUOTE), ends) % 2 == 0]
+    starts = np.concatenate([[0], ends[ends < len(text)]])
+    first = np.frombuffer(text, dtype=np.uint8)[starts]
+    return starts, (first == LF) | (first == CR)
 
 
 def _end_of_records(data: bytes, final: bool, delimiter: str) -> int:
@@ -322,8 +357,8 @@ def _end_of_records(data: bytes, final: bool, delimiter: str) -> int:
 
     0: there is none, a quote is where it is not allowed, or a record has more than MAX_RECORD_BYTES.
     """
-    line_end = _LF if b"\n" in data else _CR
-    quotes = _positions(data, _QUOTE)
+    line_end = LF if b"\n" in data else CR
+    quotes = _positions(data, QUOTE)
     if final and len(quotes) % 2:
         return 0
     end = len(data) if final else _last_end(data, line_end, quotes, 0, len(data))
@@ -362,7 +397,7 @@ def _regular(data: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool
     if not len(quotes):
         return True
     allowed = np.zeros(256, dtype=np.bool_)
-    allowed[[_QUOTE, _LF, _CR, ord(delimiter)]] = True
+    allowed[[QUOTE, LF, CR, ord(delimiter)]] = True
     # The data begins and ends with a record, so a quote may also be its first or its last byte.
     before_opening = quotes[int(quotes[0] == 0) * 2 :: 2] - 1
     after_closing = quotes[1::2][: -1 if quotes[-1] == len(data) - 1 else None] + 1
@@ -370,37 +405,38 @@ def _regular(data: bytes, quotes: npt.NDArray[np.int64], delimiter: str) -> bool
     return bool(allowed[around[before_opening]].all() and allowed[around[after_closing]].all())
 
 
-def _exact(exact: Records, table: PreparedTable, start: int, row: int, size: int) -> Chunk:
+def _exact(exact: Records, table: PreparedTable, start: int, size: int) -> Parsed:
     """Read records one by one, until they have at least `size` bytes or about MAX_CHUNK_LINES records."""
-    good: list[list[str]] = []
-    numbers: list[int] = []
+    usual: list[list[str]] = []
+    places: list[int] = []
     odd: list[tuple[int, list[str]]] = []
     failed: list[FailedRow] = []
-    number, end, width = row, start, table.width
-    seen = 0
+    offsets: list[int] = []
+    end, width = start, table.usual_width
+    seen = blank = blank_below = 0
     for batch in exact.batches(start, size):
         for position, cells in enumerate(batch.cells):
+            begin, end, place = end, batch.ends[position], len(offsets)
+            if not cells:
+                blank_below += 1
+                continue
             if position in batch.problems:
-                failed.append(FailedRow(number, [_shown(cell) for cell in cells], [batch.problems[position]]))
+                failed.append(FailedRow(place, [_shown(cell) for cell in cells], [batch.problems[position]]))
             elif len(cells) == width:
-                good.append(cells)
-                numbers.append(number)
-            elif cells:
-                odd.append((number, cells))
-            number += bool(cells)
-        end, seen = batch.ends[-1], seen + len(batch.ends)
+                usual.append(cells)
+                places.append(place)
+            else:
+                odd.append((place, cells))
+            offsets.append(begin)
+            blank, blank_below = blank + blank_below, 0
+        seen += len(batch.ends)
         if seen >= MAX_CHUNK_LINES:
             break
-    columns = zip(*good, strict=True) if good else ([] for _ in range(width))
+    columns = zip(*usual, strict=True) if usual else ([] for _ in range(width))
     parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(width)])
-    return _chunk(table, parsed, np.array(numbers, dtype=np.int64), odd, failed, number - row, end)
-
-
-def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of a file of corrected rows without the apostrophes that escape formulas."""
-    for pattern, replacement in corrections.UNESCAPES:
-        column = pc.replace_substring_regex(column, pattern, replacement)
-    return column
+    found = np.array(offsets, dtype=np.int64)
+    numbers = np.array(places, dtype=np.int64)
+    return Parsed(parsed, numbers, odd, failed, len(offsets), end, lambda: found, blank, blank_below)
 
 
 def _shown(cell: str) -> str:
@@ -408,36 +444,3 @@ def _shown(cell: str) -> str:
     if cell.isascii() and "\0" not in cell:
         return cell
     return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
-
-
-def _chunk(
-    table: PreparedTable,
-    parsed: pa.Table,
-    numbers: npt.NDArray[np.int64],
-    odd: Iterable[tuple[int, list[str]]],
-    failed: list[FailedRow],
-    count: int,
-    next_byte: int,
-) -> Chunk:
-    """odd: rows whose number of cells differs from the header's; surplus empty cells at the end are dropped."""
-    width, trimmed = table.width, []
-    for number, cells in odd:
-        if len(cells) > width and not any(cells[width:]):
-            trimmed.append((number, cells[:width]))
-        else:
-            failed.append(FailedRow(number, cells, [_wrong_width(len(cells), width)]))
-    if trimmed:
-        extra = [pa.array(column, pa.string()) for column in zip(*(cells for _, cells in trimmed), strict=True)]
-        parsed = pa.concat_tables([parsed, pa.table(extra, parsed.column_names)])
-        numbers = np.concatenate([numbers, [number for number, _ in trimmed]])
-    if table.tracking_columns:
-        parsed = pa.table([_unescaped(column) for column in parsed.columns[: len(table.names)]], table.names)
-        failed = [row._replace(cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in failed]
-    rows = parsed.rename_columns(table.names).to_pandas(types_mapper=pd.ArrowDtype)
-    rows.index = pd.Index(numbers, name="_row_number")
-    return Chunk(rows, sorted(failed, key=lambda each: each.row_number), count, next_byte)
-
-
-@lru_cache(1000)  # thousands of rows have the same
-def _wrong_width(cells: int, width: int) -> Reason:
-    return Reason(None, f"has {cells:,} {'cell' if cells == 1 else 'cells'}, expected {width:,}")

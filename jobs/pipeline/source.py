@@ -25,16 +25,18 @@ from uuid import uuid4
 from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import UnreadableFileError
 from jobs.file_kinds import ARCHIVES, EXPECTED, GZIP, OLE, ZIPS, other_kind
-from jobs.header import SAMPLE_RECORDS, find_header, shortened, skipped_note
+from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, rewriting, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
+from jobs.pipeline.xlsx.sheet_choice import Fits
 from jobs.tokenizer import Dialect
-from jobs.warnings import UploadWarning
+from jobs.warnings import UploadWarning, lines_skipped
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
@@ -43,7 +45,7 @@ NAMED_MEMBERS = 5
 #: Bytes at the beginning of a text that its dialect is detected from.
 DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 4
+SPOOL_VERSION = 6
 
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
@@ -77,7 +79,8 @@ class TextFile:
     not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them; header row 0: the
     first row is data. problems: cells that are known to be wrong; their rows must fail. begins_with_table: whether
     nothing is above the header, or above the first row if there is none. separated_by: what separates the columns of
-    the upload, for a note, if it is not the delimiter of this text; "" for a workbook.
+    the upload, for a note, if it is not the delimiter of this text; "" for a workbook. sheet_rows: the
+    worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
     """
 
     path: Path
@@ -86,19 +89,30 @@ class TextFile:
     delimiter: str | None = None
     header_row: int | None = None
     problems: KnownProblems = field(default_factory=dict)
+    sheet_rows: list[tuple[int, int]] = field(default_factory=list)
+    blank: int = 0
     begins_with_table: bool = False
     separated_by: str | None = None
 
 
-def prepare(path: Path, filename: str, options: ImportOptions, *, limits: Limits, tick: Tick) -> TextFile:
+def prepare(
+    path: Path,
+    filename: str,
+    options: ImportOptions,
+    *,
+    limits: Limits,
+    tick: Tick,
+    fits: Fits = lambda _: 0,
+) -> TextFile:
     """Prepare an uploaded file, or use the spool that an earlier attempt made with the same import options.
 
-    filename: the name on the sender's computer. tick: see Tick; if it raises, no incomplete spool remains. Raises
-    UnreadableFileError, whose text says what is wrong and what to do.
+    filename: the name on the sender's computer. tick: see Tick; if it raises, no incomplete spool remains. fits: how
+    many fields of the wanted dataset some names fill. Raises UnreadableFileError, whose text says what is wrong and
+    what to do.
     """
     spool = _Spool(path, options)
     try:
-        return spool.load() or _Preparation(path, filename, options, limits, tick, spool).table()
+        return spool.load() or _Preparation(path, filename, options, limits, tick, spool, fits).table()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -116,7 +130,7 @@ def check_is_text(head: bytes) -> None:
 
 
 #: What the description of a spool has of its text as it is.
-_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by")
+_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank")
 
 
 class _Spool:
@@ -139,11 +153,13 @@ class _Spool:
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
         named = {name: found[name] for name in _DESCRIBED}
-        return TextFile(self.path, problems=problems, **named)
+        sheet_rows = [(number, row) for number, row in found["sheet_rows"]]
+        return TextFile(self.path, problems=problems, sheet_rows=sheet_rows, **named)
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
         description = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "problems": text.problems}
+        description |= {"sheet_rows": text.sheet_rows}
         description |= {name: getattr(text, name) for name in _DESCRIBED}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
@@ -191,6 +207,7 @@ class _Preparation:
     limits: Limits
     tick: Tick
     spool: _Spool
+    fits: Fits
 
     def table(self) -> TextFile:
         """The kind of file is detected from its first bytes, not from its name."""
@@ -238,15 +255,27 @@ class _Preparation:
 
     def _from_workbook(self) -> TextFile:
         """One worksheet of a workbook, from its header row on."""
-        with Workbook(self.path, sheet=self.options.sheet, tick=self.tick) as book:
-            above, notes = _above_header(book, self.options.header_row)
+        sheet, header_row = self.options.sheet, self.options.header_row
+        with Workbook(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
+            above, notes, has_header = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
                 rows = book.rows(above=above, timed=shape.timed)
-                problems = _write(part.file, rows, shape, lambda size: self._check_expansion(size, "workbook"))
+                table = _SheetTable(shape, has_header)
+                table.write(part.file, rows, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        chosen = self.options.header_row and 1  # the row above which nothing was written, or 0
-        found = TextFile(self.spool.path, [*book.notes, *notes], [], ",", chosen, problems, True, separated_by="")
+        found = TextFile(
+            self.spool.path,
+            [*book.notes, *notes],
+            [*book.warnings, *table.warnings],
+            ",",
+            self.options.header_row and 1,  # the row above which nothing was written, or 0
+            table.problems,
+            table.sheet_rows,
+            table.blank,
+            begins_with_table=True,
+            separated_by="",
+        )
         return self.spool.save(found)
 
     def _from_other_encoding(self, path: Path, part: _Part, found: encoding.Encoding, *notes: str) -> TextFile:
@@ -388,24 +417,26 @@ def _about_ole(path: Path, filename: str) -> str:
     return f"“{filename}” is an old Office document, not a table. {EXPECTED}"
 
 
-def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
-    """The number of the row above the header row, and notes about it. wanted: the chosen header row."""
+def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str], bool]:
+    """The number of the row above the header row, notes about it, and whether there is one. wanted: the chosen row."""
     if wanted:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
             raise UnreadableFileError(
                 f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
-        return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
+        return wanted - 1, [f"The header row is row {wanted:,}, as chosen."], True
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
         raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
-    header = 0 if wanted == 0 else find_header([row.cells if row else [] for row in rows])
-    found = rows[header] or sample[0]
+    records = [row.cells if row else [] for row in rows]
+    header = without_header(records) if wanted == 0 else detect_header(records)
+    found = rows[header.position] or sample[0]
     above = [row.cells for row in sample if row.number < found.number]
-    return found.number - 1, [skipped_note(above, found.number - sample[0].number, "row")] if above else []
+    notes = [skipped_note(above, found.number - sample[0].number, "row")] if above else []
+    return found.number - 1, notes, header.rows > 0
 
 
 def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
@@ -419,24 +450,65 @@ def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
         last = row.number
 
 
-def _write(file: BinaryIO, rows: Iterable[Row], shape: Shape, check: Callable[[int], None]) -> KnownProblems:
-    """Write a table as CSV. rows: the header row first. Returns the known problems of its cells.
+class _SheetTable:
+    """The table of a worksheet, written as CSV without blank rows and repeated headers.
 
-    check: called with the bytes written so far: many cells may refer to one long text.
+    problems: the known problems of its cells. sheet_rows: see line_numbers.SheetRows. blank: how many rows without a
+    value were left out between the others.
     """
-    problems: KnownProblems = {}
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
-    width = found = 0
-    for number, row in enumerate(rows):
-        cells = row.cells[shape.first :]
-        width = width or max(len(cells), shape.width - shape.first)
-        writer.writerow(cells + [""] * (width - len(cells)))
-        if number and row.problems:
-            problems[number] = [(column - shape.first, each.reason) for column, each in sorted(row.problems.items())]
-            found += len(row.problems)
-            if found > MAX_PROBLEMS:
+
+    def __init__(self, shape: Shape, has_header: bool) -> None:
+        self.problems: KnownProblems = {}
+        self.sheet_rows: list[tuple[int, int]] = []
+        self.blank = 0
+        self._shape = shape
+        self._has_header = has_header
+        self._header: list[str] = []
+        self._width = 0
+        self._repeated: list[int] = []
+        self._count = self._found = 0
+
+    @property
+    def warnings(self) -> list[UploadWarning]:
+        return [lines_skipped(len(self._repeated), self._repeated[0])] if self._repeated else []
+
+    def write(self, file: BinaryIO, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+        """rows: the header row first, if there is one.
+
+        check: called with the bytes written so far: many cells may refer to one long text.
+        """
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
+        last = 0
+        for row in rows:
+            cells = row.cells[self._shape.first :]
+            width = self._width = self._width or max(len(cells), self._shape.width - self._shape.first)
+            cells += [""] * (width - len(cells))
+            if last and is_blank(cells, width):
+                continue
+            self.blank += row.number - last - 1 if last else 0
+            if not last:
+                self._header = cells if self._has_header else []
+                self.sheet_rows.append((0, row.number))
+            if not last or self._is_row(row, cells):
+                writer.writerow(cells)
+            last = row.number
+            check(file.tell())
+        text.detach()
+
+    def _is_row(self, row: Row, cells: list[str]) -> bool:
+        """Whether a row is one of the table. Notes what it is."""
+        if repeats(cells, self._header):
+            self._repeated.append(row.number)
+            return False
+        self._count += 1
+        number, start = self.sheet_rows[-1]
+        if row.number - start != self._count - number:
+            self.sheet_rows.append((self._count, row.number))
+        if row.problems:
+            found = sorted(row.problems.items())
+            self.problems[self._count] = [(column - self._shape.first, each.reason) for column, each in found]
+            self._found += len(found)
+            if self._found > MAX_PROBLEMS:
                 raise too_many_problems()
-        check(file.tell())
-    text.detach()
-    return problems
+        return True

@@ -15,7 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.failed_rows import FailedRow, Reason
+from jobs.excerpt import excerpt
+from jobs.failed_rows import QUOTED, FailedRow, Reason
+from jobs.pipeline.explaining import explain
 from jobs.pipeline.parsing import Mask, in_utc, parse
 from jobs.schema import SchemaField, TableSchema
 
@@ -53,12 +55,22 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Violation:
-    """rows: mask of those that break a rule. column: None for several together. quotes: the reason has the value."""
+    """rows: mask of those that break a rule. column: None for several together. quotes: the reason has the value.
+
+    field: of values that do not have its type; what is wrong with each of them is explained.
+    """
 
     rows: Mask
     column: str | None
     rule: str
     quotes: bool = True
+    field: SchemaField | None = None
+
+    def reason(self, value: str | None) -> Reason:
+        if self.field is None or value is None:
+            return Reason(self.column, self.rule, value)
+        rule, detail = explain(self.field, self.rule, value)
+        return Reason(self.column, rule, value, detail)
 
 
 class Validator:
@@ -98,6 +110,12 @@ class Validator:
         if source is None:
             values, rule = parse(field, text)
             return _Column(values, np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), rule)
+        column = self._parsed(field, text)
+        if field.type != "string" and column.invalid.any() and (trimmed := _trimmed(text, column.invalid)) is not None:
+            column = self._parsed(field, trimmed)
+        return column
+
+    def _parsed(self, field: SchemaField, text: pa.Array) -> _Column:
         missing = _is_missing(text, self._schema.missing_values_of(field))
         present = pc.if_else(missing, pa.scalar(None, pa.string()), text) if pc.any(missing).as_py() else text
         values, rule = parse(field, present)
@@ -108,7 +126,7 @@ class Validator:
     def _violations(self, field: SchemaField, column: _Column) -> Iterator[_Violation]:
         """The rules that a column breaks. A value of the wrong type gets no further reason."""
         if column.invalid.any():
-            yield _Violation(column.invalid, field.name, column.rule)
+            yield _Violation(column.invalid, field.name, column.rule, field=field)
         if self._schema.is_required(field) and column.missing.any():
             yield _Violation(column.missing, field.name, "is required", quotes=False)
         for violates, rule in _constraints(field, column.values):
@@ -152,7 +170,7 @@ class Validator:
             source = place_of.get(self._sources.get(violation.column or "", "")) if violation.quotes else None
             for position in np.flatnonzero(violation.rows[places]):
                 value = None if source is None else cells[position][source]
-                reasons[position].append(Reason(violation.column, violation.rule, value))
+                reasons[position].append(violation.reason(value))
         numbers = rows.index.to_numpy()[places].tolist()
         return [FailedRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
 
@@ -176,6 +194,12 @@ def _mask(values: pa.Array) -> Mask:
 
 def _any(masks: list[Mask], length: int) -> Mask:
     return np.logical_or.reduce(masks) if masks else np.zeros(length, dtype=bool)
+
+
+def _trimmed(text: pa.Array, invalid: Mask) -> pa.Array | None:
+    """The invalid values without the spaces around them; None if no value has any. Spaces do not change a number."""
+    without = pc.utf8_trim_whitespace(text.filter(pa.array(invalid)))
+    return None if without.equals(text.filter(pa.array(invalid))) else pc.replace_with_mask(text, invalid, without)
 
 
 def _is_missing(text: pa.Array, missing_values: list[str]) -> pa.Array:
@@ -216,12 +240,22 @@ def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Arra
         yield pc.greater(pc.utf8_length(values), longest), f"is longer than {longest} characters"
     if rules.pattern is not None:
         matches = pc.match_substring_regex(values, f"^(?:{rules.pattern})$")
-        yield pc.invert(matches), f"does not match the pattern {rules.pattern}"
+        yield pc.invert(matches), _pattern_rule(field, rules.pattern)
     if rules.enum is not None:
         allowed = pa.array([_bound(field, each) for each in rules.enum], values.type)
         outside = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(_comparable(field, values), value_set=allowed)))
         words = ", ".join(str(each) for each in rules.enum[:10]) + (" …" if len(rules.enum) > 10 else "")
         yield outside, f"is not one of {words}"
+
+
+def _pattern_rule(field: SchemaField, pattern: str) -> str:
+    """The field's example says more to people than a regular expression."""
+    example = (field.model_extra or {}).get("example")
+    if isinstance(example, str) and example:
+        return f"does not look like {excerpt(example, QUOTED)}"
+    if field.title and field.title != field.name:
+        return f"is not a valid {excerpt(field.title, QUOTED)}"
+    return f"does not match the pattern {pattern}"
 
 
 def _bound(field: SchemaField, value: str | float | bool) -> str | float | bool:
@@ -233,7 +267,7 @@ def _bound(field: SchemaField, value: str | float | bool) -> str | float | bool:
         return time.fromisoformat(text).replace(tzinfo=None).isoformat()
     if field.type != "datetime":
         return value
-    if field.format == "default" or field.format.endswith("Z"):
+    if field.is_in_utc:
         return (in_utc(text) or text).removesuffix("Z")
     return datetime.fromisoformat(text).replace(tzinfo=None).isoformat()
 

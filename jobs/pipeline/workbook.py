@@ -27,8 +27,10 @@ from jobs.pipeline.long_call import run_with_ticks, seconds_for
 from jobs.pipeline.xlsx.package import MAIN_PART, MAX_STYLES_BYTES, Package, Sheet
 from jobs.pipeline.xlsx.problem import MAX_COLUMNS, Problem, damaged
 from jobs.pipeline.xlsx.row_stream import RowStream, SheetRow, Value
+from jobs.pipeline.xlsx.sheet_choice import Fits, choose
 from jobs.pipeline.xlsx.sheet_copy import SheetCopy
 from jobs.pipeline.xlsx.survey import Survey
+from jobs.warnings import UploadWarning, sheets_ignored
 
 __all__ = ["MAIN_PART", "Problem", "Row", "Shape", "Workbook"]
 
@@ -90,16 +92,26 @@ class _Source(Protocol):
 class Workbook:
     """One worksheet of a workbook, as a context manager.
 
-    notes: sentences for people about the worksheet and how it was read. others: the names of the other worksheets, for
-    a sentence.
+    notes: sentences for people about the worksheet and how it was read. warnings: about the other worksheets. others:
+    their names, for a sentence.
     """
 
-    def __init__(self, path: Path, *, sheet: str | None, tick: Tick) -> None:
-        """path: a complete archive. sheet: the name of a worksheet; None: the first. Raises UnreadableFileError."""
+    def __init__(
+        self, path: Path, *, sheet: str | None, tick: Tick, header_row: int | None = None, fits: Fits = lambda _: 0
+    ) -> None:
+        """path: a complete archive. sheet: the name of a worksheet; None: see sheet_choice.choose, also for header_row
+        and fits. Raises UnreadableFileError.
+        """
         self._tick = tick
         with ExitStack() as stack:
             package = Package(stack.enter_context(_opened(path)), tick)
-            self.sheet = _choose(package.sheets, sheet)
+            self.warnings: list[UploadWarning] = []
+            if sheet is None and len(package.sheets) > 1:
+                choice = choose(package, header_row=header_row, fits=fits)
+                self.sheet = choice.sheet
+                self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
+            else:
+                self.sheet = _named(package.sheets, sheet)
             self.notes = [_sheet_note(package.sheets, self.sheet)]
             self.others = _listed([each for each in package.sheets if each is not self.sheet])
             part = self.sheet.part
@@ -161,7 +173,8 @@ def _opened(path: Path) -> ZipArchive:
         raise damaged(error) from error
 
 
-def _choose(found: list[Sheet], wanted: str | None) -> Sheet:
+def _named(found: list[Sheet], wanted: str | None) -> Sheet:
+    """wanted: None if there is only one."""
     if not found:
         raise UnreadableFileError("The workbook has no worksheet.")
     if wanted is None:

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import bulk_upload, datasets, failed_rows, files, shutdown, uploads
+from jobs import bulk_upload, datasets, failed_rows, files, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -384,6 +384,65 @@ def test_an_import_may_raise_in_every_other_chunk(settings: Settings, database: 
 
     assert 4 < upload.attempt == attempts
     check_whole(database, upload)
+
+
+#: Rows with a surplus cell, blank lines, repeated headers and rows that fail, in a dozen chunks.
+POLLUTED = "id,name\n" + "".join(
+    {0: ",,\n", 13: "id,name\n", 37: "\n\n", 41: f"{n}\n", 55: f'{n},"x\ny",\n'}.get(n % 60, f"{n},name {n},\n")
+    for n in range(200)
+)
+
+
+def check_tallies(database: Database, upload: Upload) -> None:
+    assert (upload.status, upload.rows_success, upload.rows_failed) == (Status.COMPLETED, 186, 3)
+    assert (upload.lines_blank, upload.warnings) == (
+        10,
+        [warnings.lines_skipped(4, 15), warnings.surplus_cells(186)],
+    )
+    with database.reading() as connection:
+        found = failed_rows.rows(connection, upload.id, limit=9)
+    lines = POLLUTED.split("\n")
+    assert [row.line for row in found] == [1 + lines.index(row.cells[0]) for row in found]
+
+
+def test_blank_lines_and_warnings_are_counted_once_however_often_an_import_is_resumed(
+    settings: Settings, database: Database, breaking: Breaking
+) -> None:
+    upload = recorded(settings, database, POLLUTED)
+    breaking(2)
+    while (upload := broken_or_whole(database, upload)).is_active:
+        breaking(2)
+
+    assert upload.attempt > 4
+    check_tallies(database, upload)
+
+
+def test_blank_lines_and_warnings_are_counted_anew_if_a_retry_begins_at_the_beginning(
+    settings: Settings, database: Database, between_chunks: Between
+) -> None:
+    def cancel(upload: Upload) -> None:
+        with database.transaction() as connection:
+            uploads.cancel(connection, upload.id)
+
+    between_chunks(cancel)
+    upload = imported(settings, database, POLLUTED)
+    with database.transaction() as connection:
+        upload = uploads.retry(connection, upload.id)
+
+    check_tallies(database, run(database, upload))
+
+
+def test_every_failed_row_has_the_line_where_it_begins(settings: Settings, database: Database) -> None:
+    """A row that is too short, one with a value of the wrong type, and one whose key is taken."""
+    schema = {"fields": [{"name": "id", "type": "integer"}, {"name": "name"}], "primaryKey": "id"}
+    with database.transaction() as connection:
+        datasets.declare(connection, "people", TableSchema.parse(schema), Mode.INSERT)
+    for content in ("id,name\n5,x\n", 'id,name\n\n1,"a\nb"\n' + "2\n\nx,y\n5,z\n" + "6,y\n" * 100 + "5,again\n"):
+        upload = run(database, recorded(settings, database, content, dataset="people"))
+    with database.reading() as connection:
+        found = failed_rows.rows(connection, upload.id, limit=4)
+
+    assert [row.line for row in found] == [5, 7, 8, 10]
 
 
 def broken_or_whole(database: Database, upload: Upload) -> Upload:

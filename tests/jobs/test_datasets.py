@@ -473,10 +473,20 @@ def test_cells_are_returned_as_they_were_uploaded(imported: Importing, database:
     assert rows == [tuple(cells) for cells in cells_of(database, dataset)]
 
 
-def test_a_number_keeps_its_value_but_not_its_formatting(imported: Importing, database: Database) -> None:
+def test_a_number_of_mixed_decimals_keeps_its_value_but_not_its_zeros(imported: Importing, database: Database) -> None:
     dataset = imported("n\n1.50\n100000000000000\n2\n0.5\n")
 
     assert cells_of(database, dataset) == [["1.5"], ["100000000000000"], ["2"], ["0.5"]]
+
+
+def test_uniform_decimals_currencies_words_and_days_come_back_as_they_were(
+    imported: Importing, database: Database
+) -> None:
+    rows = [["1.10", "$1,234.50", "5/19/2006 0:00", "ja", "7"], ["2.00", "$2.00", "1/2/2006 10:05", "nein", "n/a"]]
+    dataset = imported("a;b;c;d;e\n" + "".join(";".join(row) + "\n" for row in rows))
+
+    assert [field.type for field in dataset.schema.fields] == ["number", "number", "datetime", "boolean", "integer"]
+    assert cells_of(database, dataset) == rows
 
 
 def test_rows_are_paged_forwards_and_backwards(imported: Importing, database: Database) -> None:

@@ -61,3 +61,45 @@ def test_an_encoding_has_many_names(name: str, codec: str) -> None:
 def test_an_unknown_encoding_is_rejected(name: str) -> None:
     with pytest.raises(InvalidImportOptionError, match="Unknown encoding"):
         codec_of(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ('{"price": "number"}', {"price": "number"}),
+        (' {"sold": "date:%d/%m/%Y", "at": "time"}', {"sold": "date:%d/%m/%Y", "at": "time"}),
+        ("{}", {}),
+        ("auto", "auto"),
+        ("text", "text"),
+    ],
+)
+def test_types_are_chosen_for_all_columns_or_for_some(text: str, types: Any) -> None:
+    options = ImportOptions.from_fields({"types": text})
+
+    assert options.types == types
+    assert options == ImportOptions.from_json(options.as_json())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "integer",
+            "types must be auto (infer them from the file), text (keep every column as text), or a JSON object",
+        ),
+        ('{"price": ', "types must be auto"),
+        ('{"price": 5}', "types must be auto"),
+        ("[" * 100_000, "types must be auto"),
+        ('{"a":' * 30_000, "types must be auto"),
+        ('{"price": "money"}', "types.price is “money”. Use one of string, integer, number,"),
+        ('{"sold": "date:%d"}', "types.sold has the format “%d”, which is not one of the type date."),
+        ('{"price": "number:%d"}', "types.price has the format “%d”"),
+        ('{"a": "' + "x" * 300_000 + '"}', "types has more than 200,000 characters."),
+        ("{" + ",".join(f'"{n}": "date"' for n in range(1501)) + "}", "types names 1,501 columns; at most 1,500"),
+    ],
+)
+def test_types_that_do_not_exist_are_rejected(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidImportOptionError) as refused:
+        ImportOptions.from_fields({"types": text})
+
+    assert str(refused.value).startswith(sentence)

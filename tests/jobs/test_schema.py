@@ -33,6 +33,10 @@ WHOLE: dict[str, Any] = {
         {"name": "pieces", "type": "integer", "groupChar": " ", "constraints": {"enum": [1, 2, 5]}},
         {"name": "paid", "type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]},
         {"name": "receipt", "constraints": {"unique": True}},
+        {"name": "fee", "type": "number", "prefix": "$", "bareNumber": False, "decimals": 2, "groupChar": ","},
+        {"name": "tiny", "type": "number", "exponent": "auto", "missingValues": ["", "NA"], "missingAs": "NA"},
+        {"name": "day", "type": "datetime", "format": "%m/%d/%Y %I:%M:%S.%f %p", "unpadded": "dmI", "decimals": 3},
+        {"name": "zone", "type": "datetime", "format": "%Y-%m-%dT%H:%M%z", "offset": "+01:00"},
     ],
     "primaryKey": ["sku", "sold"],
     "missingValues": ["", "NA"],
@@ -98,6 +102,10 @@ def test_constraints_are_described_in_words() -> None:
         ["one of 1, 2, 5"],
         [],
         ["unique"],
+        [],
+        [],
+        ["format %m/%d/%Y %I:%M:%S.%f %p"],
+        ["format %Y-%m-%dT%H:%M%z"],
     ]
     assert TableSchema.parse({**schema_with(), "primaryKey": "a"}).rules(
         schema.fields[2].model_copy(update={"name": "a"})
@@ -246,12 +254,37 @@ def test_constraints_are_described_in_words() -> None:
         (schema_with(type="datetime", format="%Y-%m-%d"), "fields[0]: format “%Y-%m-%d” lacks %H and %M"),
         (
             schema_with(type="date", format="%d.%m.%y"),
-            "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %M, %S",
+            "fields[0]: format “%d.%m.%y”: %y is not supported; use %Y, %m, %d, %H, %I, %M, %S, %f, %p, %b, %B, %z",
         ),
+        (schema_with(type="string", decimals=2), "fields[0]: decimals does not apply to the type string"),
+        (schema_with(type="number", decimals=20), "fields[0].decimals: Input should be less than or equal to 14"),
+        (schema_with(type="number", prefix="$"), "fields[0]: prefix needs bareNumber, which must be false"),
+        (
+            schema_with(type="number", suffix="-1", bareNumber=False),
+            "fields[0]: suffix “-1” has a digit, a sign or a separator, which belong to the number",
+        ),
+        (
+            schema_with(type="date", unpadded="d"),
+            "fields[0]: unpadded has “d”, which must be one of d, m, H and I, and in the format",
+        ),
+        (
+            schema_with(type="datetime", offset="+01:00"),
+            "fields[0]: offset “+01:00” must be like +01:00, and needs %z in the format",
+        ),
+        (
+            schema_with(type="time", format="%H:%M", decimals=3),
+            "fields[0]: decimals needs %f in the format, and at most 6 are possible",
+        ),
+        (schema_with(type="time", format="%I:%M"), "fields[0]: format “%I:%M” lacks %p"),
+        (
+            schema_with(type="date", format="%d %m %b %Y"),
+            "fields[0]: format “%d %m %b %Y” has the month or the hour twice",
+        ),
+        (schema_with(missingValues=["NA"], missingAs="-"), "fields[0]: missingAs “-” is not one of missingValues"),
         (schema_with(type="date", format="%d%d%m%Y"), "fields[0]: format “%d%d%m%Y” has %d twice"),
         (
             schema_with(type="date", format="%Y%m%d%"),
-            "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %M, %S",
+            "fields[0]: format “%Y%m%d%”: % is not supported; use %Y, %m, %d, %H, %I, %M, %S, %f, %p, %b, %B, %z",
         ),
         ({**schema_with(), "primaryKey": ["b"]}, "schema: primaryKey contains “b”, which is not a field"),
         ({**schema_with(), "primaryKey": ["a", "a"]}, "schema: primaryKey contains a field twice"),

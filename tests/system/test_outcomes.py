@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, failed_rows, uploads
+from jobs import bulk_upload, datasets, failed_rows, uploads, warnings
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
@@ -141,7 +141,7 @@ def test_a_file_with_nothing_in_it_fails(sent: Desk, content: bytes, filename: s
 
 
 def test_an_empty_sheet_fails(sent: Desk) -> None:
-    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx").refusal
+    refusal = sent(workbook(("June", []), ("July", [["id"], [1]])), "june.xlsx", sheet="June").refusal
 
     assert refusal == "The worksheet “June” is empty. Choose another worksheet: “July”."
 
@@ -198,10 +198,39 @@ def test_a_row_with_too_few_or_too_many_cells_fails(sent: Desk) -> None:
     assert outcome.rows == [list("12345678"), list("22345678")]
 
 
-def test_empty_cells_too_many_at_the_end_are_forgiven(sent: Desk) -> None:
-    outcome = sent("a,b\n1,x,\n2,y,,,\n3,z\n")
+def test_an_empty_cell_too_many_is_forgiven_where_every_row_has_it(sent: Desk) -> None:
+    outcome = sent("a,b\n1,x,\n2,y,\n3,z,\n")
 
     assert (outcome.rows, outcome.bad) == ([["1", "x"], ["2", "y"], ["3", "z"]], {})
+    assert outcome.upload.warnings == [warnings.surplus_cells(3)]
+
+
+def test_a_row_shifted_by_a_delimiter_too_many_fails_though_its_last_cell_is_empty(sent: Desk) -> None:
+    outcome = sent("id,price,code\n1,9.50,CC-1\n2,,9.50,\n3,8.50,CC-3\n")
+
+    assert outcome.rows == [["1", "9.5", "CC-1"], ["3", "8.5", "CC-3"]]
+    assert outcome.sentences == {2: "has 4 cells, expected 3"}
+
+
+def test_a_row_short_of_a_delimiter_fails_though_it_is_as_wide_as_the_header(sent: Desk) -> None:
+    outcome = sent("a,b\n" + "1,x,\n" * 40 + "12,\n")
+
+    assert (outcome.upload.rows_success, outcome.sentences) == (40, {41: "has 2 cells, expected 3"})
+
+
+def test_lines_of_delimiters_are_skipped_and_told(sent: Desk) -> None:
+    outcome = sent("a,b,c,d\n" + "1,x,y,z\n" * 5 + ",,,\n" * 93)
+
+    assert (outcome.upload.rows_total, outcome.upload.lines_blank, len(outcome.rows)) == (5, 93, 5)
+    assert outcome.upload.notes_shown[-1] == "93 blank lines were skipped."
+    assert outcome.upload.warnings == []
+
+
+def test_a_header_inside_of_the_file_is_no_row_and_told(sent: Desk) -> None:
+    outcome = sent("id,born\n1,1999\n2,2001\nid,born\n3,2004\n")
+
+    assert (outcome.rows, outcome.bad) == ([["1", "1999"], ["2", "2001"], ["3", "2004"]], {})
+    assert outcome.upload.warnings == [warnings.lines_skipped(1, 4)]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -408,6 +437,34 @@ def test_a_file_of_an_unusual_dialect_is_read_as_it_is_meant(sent: Desk, content
 # Workbooks
 
 
+def test_the_cover_sheet_of_a_workbook_is_not_the_table(sent: Desk) -> None:
+    cover: list[list[Any]] = [["Report", "Year"], ["Sales", 2026]]
+    sales: list[list[Any]] = [["id", "amount"], *([n, n / 2] for n in range(1, 301))]
+    outcome = sent(workbook(("Cover", cover), ("Sales", sales)), "june.xlsx")
+
+    assert len(outcome.rows) == 300
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Cover": 1}, "Sales")]
+
+
+def test_the_worksheet_that_fits_the_dataset_is_read(sent: Desk) -> None:
+    dataset = sent.declare("people", {"name": "name"}, {"name": "city"})
+    sheets = workbook(("Sales", [["id", "amount"], [1, 2], [3, 4]]), ("People", [["Name", "City"], ["Zoë", "Rome"]]))
+    outcome = sent(sheets, "june.xlsx", dataset=dataset)
+
+    assert outcome.rows == [["Zoë", "Rome"]]
+    assert outcome.upload.warnings == [warnings.sheets_ignored({"Sales": 2}, "People")]
+
+
+def test_failed_rows_of_a_workbook_name_the_worksheets_row(sent: Desk) -> None:
+    rows: list[list[Any]] = [["Report"], [], ["id", "born"], [1, 1999], [], [], [2, "#N/A"], [3, 2001]]
+    outcome = sent(workbook(("June", rows)), "june.xlsx")
+    with sent.database.reading() as connection:
+        found = failed_rows.rows(connection, outcome.upload.id, limit=9)
+
+    assert [(row.row_number, row.line) for row in found] == [(2, 7)]
+    assert outcome.upload.notes_shown[-1] == "2 blank lines were skipped."
+
+
 def test_phantom_rows_and_columns_of_a_workbook_are_ignored(sent: Desk) -> None:
     def far_away(book: openpyxl.Workbook) -> None:
         book["June"].cell(900, 40).number_format = "0.00"
@@ -453,11 +510,11 @@ def test_error_cells_of_a_workbook_fail_their_rows(sent: Desk) -> None:
 
     assert outcome.rows == [["1", "0.5", "x"]]
     assert outcome.bad == {
-        2: (["2", "#DIV/0!", "y"], "share: is the error #DIV/0! in the workbook (cell B3)"),
+        2: (["2", "#DIV/0!", "y"], "share: is an error in the workbook (#DIV/0!, cell B3)"),
         3: (
             ["3", "=B2/A9", "#N/A"],
-            "share: is a formula without a stored result in the workbook (cell B4): open it in Excel and save it"
-            " again; name: is the error #N/A in the workbook (cell C4)",
+            "share: is a formula without a stored result in the workbook: open it in Excel and save it again (cell"
+            " B4); name: is an error in the workbook (#N/A, cell C4)",
         ),
     }
 
@@ -595,11 +652,14 @@ def test_columns_match_regardless_of_case_and_spaces_and_by_alias(sent: Desk, he
     assert (outcome.rows, outcome.bad) == ([["A1", "7.5", "31/01/2026"]], {})
 
 
-def test_columns_in_another_order_unknown_ones_and_missing_ones_are_no_fault(sent: Desk) -> None:
+def test_columns_may_be_in_another_order_and_unknown_and_missing_ones_are_warnings(sent: Desk) -> None:
     outcome = sent("note,price,sku,who\nx,7,A1,Ann\n", dataset=sent.declare("others", *FIELDS))
 
     assert (outcome.rows, outcome.bad) == ([["A1", "7", ""]], {})
-    assert outcome.upload.notes[-1] == "Columns that are not in the dataset were ignored: “note”, “who”."
+    assert [(each["code"], each.get("columns") or each["fields"]) for each in outcome.upload.warnings] == [
+        ("columns_ignored", ["note", "who"]),
+        ("fields_empty", ["Sold On"]),
+    ]
     assert outcome.upload.header == ["note", "price", "sku", "who"]
 
 
@@ -611,8 +671,40 @@ def test_a_row_that_is_wrong_is_kept_as_it_came_with_every_reason(sent: Desk) ->
     assert outcome.bad == {
         1: (
             ["A1", "12,5x", "30/02/2026", "a"],
-            "unit_price: “12,5x” is not a number of at most 15 digits;"
-            " Sold On: “30/02/2026” is not a date like 31/01/2026",
+            "unit_price: “12,5x” is not a number;"
+            " Sold On: “30/02/2026” is not a date like 31/01/2026 (30 February does not exist)",
         ),
         2: (["", "7", "1/2/2026", "b"], "sku: is required"),
     }
+
+
+def test_words_for_no_value_are_missing_and_come_back(sent: Desk) -> None:
+    lines = [f"{n},{n}.50,{n % 28 + 1}/{n % 12 + 1}/2026 {n % 24}:05" for n in range(30)]
+    outcome = sent("\n".join(["id,price,at", *lines, "n/a,n/a,n/a", "n/a,-,n/a"]))
+
+    assert (outcome.upload.rows_success, outcome.bad) == (32, {})
+    assert outcome.rows == [*(line.split(",") for line in lines), ["n/a"] * 3, ["n/a"] * 3]
+    assert [(each["code"], each["column"], each["words"]) for each in outcome.upload.warnings] == [
+        ("values_as_missing", "id", {"n/a": 2}),
+        ("values_as_missing", "price", {"n/a": 1, "-": 1}),
+        ("values_as_missing", "at", {"n/a": 2}),
+    ]
+
+
+def test_values_that_do_not_have_the_chosen_type_fail(sent: Desk) -> None:
+    outcome = sent("id,price\n1,1.50\n2,twelve\n3,n/a\n", types={"price": "number"})
+
+    assert outcome.rows == [["1", "1.50"], ["3", "n/a"]]
+    assert outcome.sentences == {2: "price: “twelve” is not a number"}
+    assert [each["code"] for each in outcome.upload.warnings] == ["values_as_missing"]
+
+
+def test_moments_of_every_spelling_come_back(sent: Desk) -> None:
+    rows = [
+        ["2026-01-31T09:00:00.120+02:00", "5/19/2006 12:05:00 AM", "31 Dec 2026", "9:30", "1e-05", "-$1,234.50"],
+        ["2026-07-31T00:30:00.500+02:00", "12/1/2006 11:00:00 PM", "1 Jan 0999", "14:05", "0.25", "$0.50"],
+    ]
+    outcome = sent("a;b;c;d;e;f\n" + "".join(";".join(row) + "\n" for row in rows))
+
+    assert outcome.rows == rows
+    assert outcome.bad == {}

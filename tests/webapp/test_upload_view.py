@@ -231,3 +231,21 @@ def test_text_from_a_file_is_escaped(template: str) -> None:
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "alert('" not in html
+
+
+@pytest.mark.parametrize(("line", "shown"), [(1_204, "1,204"), (None, "7")])
+def test_failed_rows_are_shown_with_the_line_of_the_file(line: int | None, shown: str) -> None:
+    sample = [FailedRowExcerpt(7, ["x"], 0, [Reason("born", "is no date", "x")], 0, line)]
+    upload = replace(PENDING, status=Status.COMPLETED, rows_failed=1)
+    html = Templates().render("_upload_progress.html", {"upload": UploadView(upload, IDLE, sample, [])})
+
+    assert f'<td class="num">{shown}</td>' in html
+    assert '<th scope="col" class="num">Line</th>' in html
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"), [(1, "1 blank line was skipped."), (1_093, "1,093 blank lines were skipped.")]
+)
+def test_a_note_says_how_many_blank_lines_were_skipped(lines: int, note: str) -> None:
+    assert UploadView(replace(PENDING, lines_blank=lines, notes=["One column."]), IDLE).notes == ["One column.", note]
+    assert UploadView(replace(PENDING, notes=["One column."]), IDLE).notes == ["One column."]

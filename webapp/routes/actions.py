@@ -1,6 +1,7 @@
 """Actions on uploads that pages and API share: create, cancel, retry."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -8,12 +9,14 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from jobs import datasets, files, leftovers, uploads
-from jobs.errors import InvalidImportOptionError, RefusedError
+from jobs.errors import InvalidImportOptionError, NoFileError, RefusedError
+from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
+from webapp.database_access import read
 from webapp.routes import json_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
@@ -92,6 +95,40 @@ async def create_external(request: AppRequest) -> Upload:
         )
 
     return await _change(request.state, record)
+
+
+async def import_as_near_type(request: AppRequest) -> Upload:
+    """Import the file of an inferred dataset again, into a new one whose column has the type of most of its values.
+
+    The column is named in the query. Raises DatasetNotFoundError, RefusedError, NoFileError.
+    """
+    state, column = request.state, request.query_params.get("column", "")
+    name = request.path_params["name"]
+
+    def find(connection: sa.Connection) -> tuple[StoredFile, ImportOptions]:
+        dataset = datasets.get(connection, name)
+        near = {field.name: field.near_type for field in dataset.schema.fields}.get(column)
+        if near is None or dataset.upload_id is None:
+            raise RefusedError(f"The column “{excerpt(column)}” of “{name}” is not a column whose type can be changed.")
+        upload = uploads.get(connection, dataset.upload_id)
+        if not upload.has_file:
+            raise NoFileError(upload.id)
+        types = {**upload.options.types_of_columns, column: near}
+        file = StoredFile(upload.filename, upload.stored_as, upload.size, upload.sha256)
+        return file, replace(upload.options, types=types)
+
+    original, options = await read(state["database"], find)
+    folder = state["settings"].files
+    try:
+        file = await threads.files.run(partial(files.stored_again, folder, original))
+    except FileNotFoundError as error:
+        raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
+    try:
+        return await _change(state, lambda c: uploads.create(c, file, dataset_wanted=name, options=options))
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=True))
+        raise
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:

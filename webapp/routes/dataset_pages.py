@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from jobs import datasets, row_excerpts
@@ -17,7 +17,7 @@ from jobs.schema import SchemaField
 from webapp.cells import Cell
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
-from webapp.routes import row_position
+from webapp.routes import actions, row_position
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -145,6 +145,7 @@ def _context(
                 "title": field.title and excerpt(field.title),
                 "type": field.type,
                 "evidence": field.description and excerpt(field.description),
+                "near_type": field.near_type if dataset.upload_id is not None else None,
                 "rules": excerpt("; ".join(dataset.schema.rules(field))),
             }
             for field in fields
@@ -157,7 +158,14 @@ def _context(
     }
 
 
+async def change_type(request: AppRequest) -> Response:
+    """Import the file again, with a column as the type that most of its values have."""
+    upload = await actions.import_as_near_type(request)
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
+
+
 routes = [
     Route("/datasets", index),
+    Route("/datasets/{name}/change-type", change_type, methods=["POST"]),
     Route("/datasets/{name}", detail),
 ]

@@ -3,7 +3,6 @@
 from typing import Any
 
 from jobs.events import Event, timestamp
-from jobs.excerpt import notes_excerpt
 from jobs.uploads import Upload
 
 
@@ -34,6 +33,6 @@ def as_json(upload: Upload) -> dict[str, Any]:
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
         "duplicate_of": upload.duplicate_of,
         "parent": upload.parent,
-        "notes": notes_excerpt(upload.notes),
+        "notes": upload.notes_shown,
         "links": links,
     }

@@ -49,7 +49,9 @@ async def failed(request: AppRequest) -> Response:
         if row is None:
             raise RowNotFoundError
         reasons = "\n".join(reason.sentence for reason in row.reasons)
-        return f"Failed row {row.row_number:,} of upload #{upload_id}\n{reasons}", upload.header or [], row.cells
+        where = f"Failed row {row.row_number:,} of upload #{upload_id}"
+        where += "" if row.line is None else f", line {row.line:,}"
+        return f"{where}\n{reasons}", upload.header or [], row.cells
 
     return _respond(request, *await read(request.state["database"], query))
 

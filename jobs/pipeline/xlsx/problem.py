@@ -14,7 +14,8 @@ MAX_CHARACTERS = 8_192
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell without a value. text: shown instead of the value. reason: the end of a sentence for people."""
+    """A cell without a value. text: shown instead of the value. reason: the end of a sentence for people, the same for
+    all such cells but for what is in parentheses at its end."""
 
     text: str
     reason: str
@@ -23,14 +24,14 @@ class Problem:
 def error_cell(text: str, place: str) -> Problem:
     """A cell whose formula failed. text: what Excel shows, such as #REF!."""
     text = text[:MAX_CHARACTERS] or "#ERROR"
-    return Problem(text, f"is the error {text} in the workbook (cell {place})")
+    return Problem(text, f"is an error in the workbook ({text}, cell {place})")
 
 
 def unresolved_cell(formula: str, place: str) -> Problem:
     """A formula without a stored result."""
     return Problem(
         f"={formula[:MAX_CHARACTERS]}",
-        f"is a formula without a stored result in the workbook (cell {place}): open it in Excel and save it again",
+        f"is a formula without a stored result in the workbook: open it in Excel and save it again (cell {place})",
     )
 
 

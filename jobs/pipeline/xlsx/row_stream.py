@@ -4,7 +4,7 @@ It reads any worksheet: those that are too large for calamine, those that calami
 cannot be foreseen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time, timedelta
 
 from jobs.errors import UnreadableFileError
@@ -46,16 +46,28 @@ class _Shared(int):
 class RowStream:
     """The rows of a worksheet. Raises UnreadableFileError."""
 
-    def __init__(self, package: Package, part: str) -> None:
+    def __init__(
+        self,
+        package: Package,
+        part: str,
+        *,
+        strings: SharedStrings | None = None,
+        formats: DateFormats | None = None,
+    ) -> None:
+        """strings, formats: those of the workbook, if they are known."""
         self._package = package
         self._part = part
-        self._strings = SharedStrings.from_package(package)
-        self._formats = DateFormats.from_package(package)
+        self._strings = SharedStrings.from_package(package) if strings is None else strings
+        self._formats = formats or DateFormats.from_package(package)
 
     def rows(self) -> Iterator[SheetRow]:
         """The rows that have cells."""
+        return self.rows_of(self._package.pieces(self._part))
+
+    def rows_of(self, pieces: Iterable[bytes]) -> Iterator[SheetRow]:
+        """The rows in some of the worksheet's XML. Raises UnreadableFileError at its end, if the rest is missing."""
         handler, empty = _Rows(self._strings, self._formats), 0
-        for _ in parse(self._package.pieces(self._part), handler):
+        for _ in parse(pieces, handler):
             found, handler.rows = handler.rows, []
             for number, values, problems in found:
                 width = max(values) + 1

@@ -2,6 +2,7 @@
 
 import re
 from array import array
+from collections.abc import Iterable
 
 from jobs.pipeline.xlsx.package import MAX_STRINGS_BYTES, Package
 from jobs.pipeline.xlsx.xml_part import Handler, local, parse
@@ -21,9 +22,13 @@ class SharedStrings:
     def from_package(cls, package: Package) -> "SharedStrings":
         strings = cls()
         if package.strings is not None:
-            for _ in parse(package.pieces(package.strings, MAX_STRINGS_BYTES), _Strings(strings)):
-                pass
+            strings.load(package.pieces(package.strings, MAX_STRINGS_BYTES))
         return strings
+
+    def load(self, pieces: Iterable[bytes]) -> None:
+        """Add the strings of a part."""
+        for _ in parse(pieces, _Strings(self)):
+            pass
 
     def append(self, text: str) -> None:
         self._text += text.encode("utf-8", "surrogatepass")
@@ -41,6 +46,11 @@ class SharedStrings:
     def __getitem__(self, number: int) -> str:
         """number: of a string that exists."""
         return self._text[self._ends[number] : self._ends[number + 1]].decode("utf-8", "surrogatepass")
+
+    def beginning(self, number: int, size: int) -> str:
+        """At most this many bytes of a string that exists."""
+        start = self._ends[number]
+        return self._text[start : min(self._ends[number + 1], start + size)].decode("utf-8", "ignore")
 
 
 class StringHandler(Handler):

@@ -62,4 +62,6 @@ def test_a_moment_is_brought_to_utc_unless_its_year_does_not_exist_there(value: 
 
 
 def test_the_example_of_a_format_is_the_last_day_of_january() -> None:
-    assert parsing.example_of("%d/%m/%Y %H:%M") == "31/01/2026 09:00"
+    field = SchemaField.model_validate({"name": "a", "type": "datetime", "format": "%d/%m/%Y %H:%M"})
+
+    assert parsing.example_of(field) == "31/01/2026 09:00"

@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import Buffer
 
+from jobs import warnings
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
 from jobs.file_kinds import EXPECTED
-from jobs.pipeline import reader, records
+from jobs.pipeline import line_numbers, reader, records
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.source import TextFile
 from jobs.schema import MAX_NAME_BYTES
+from jobs.warnings import UploadWarning, merged
 from tests.support.csv_texts import TEXTS
 from tests.support.files import written, zipped
 
@@ -31,11 +34,14 @@ CHUNK_SIZES = (256, 257, 1000, 4096, 1 << 20)
 
 @dataclass
 class Read:
-    """rows: number → cells. failed: number → (cells, reason). checkpoints: (next byte, next row)."""
+    """rows: number → cells. failed: number → (cells, reason). checkpoints: (next byte, next row). lines: by number."""
 
     rows: dict[int, list[str]] = field(default_factory=dict)
     failed: dict[int, tuple[list[str], str]] = field(default_factory=dict)
     count: int = 0
+    blank: int = 0
+    warnings: list[UploadWarning] = field(default_factory=list)
+    lines: dict[int, int] = field(default_factory=dict)
     checkpoints: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
@@ -47,6 +53,10 @@ class Read:
             assert chunk.count == len(chunk.rows) + len(chunk.failed)
             read.rows.update(zip(chunk.rows.index.tolist(), chunk.rows.to_numpy().tolist(), strict=True))
             read.failed.update({row.row_number: (row.cells, row.sentence) for row in chunk.failed})
+            numbers = range(row + read.count, row + read.count + chunk.count)
+            read.lines.update(zip(numbers, chunk.lines.of(numbers), strict=True))
+            read.blank += chunk.blank
+            read.warnings = merged(read.warnings, chunk.warnings)
             read.count += chunk.count
             read.checkpoints.append((chunk.next_byte, row + read.count))
         assert list(range(row, row + read.count)) == sorted([*read.rows, *read.failed])
@@ -56,6 +66,11 @@ class Read:
     def outcome(self) -> tuple[dict[int, list[str]], dict[int, tuple[list[str], str]], int]:
         """Everything except the checkpoints, which depend on the chunk size."""
         return self.rows, self.failed, self.count
+
+    @property
+    def everything(self) -> tuple[object, ...]:
+        """The outcome, with lines, blank lines and warnings."""
+        return *self.outcome, self.lines, self.blank, self.warnings
 
 
 @pytest.fixture(params=CHUNK_SIZES)
@@ -87,7 +102,7 @@ Inspecting = Callable[[str | bytes], PreparedTable]
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_usual_delimiters_and_line_ends_are_read(tmp_path: Path, delimiter: str, called: str, newline: str) -> None:
-    lines = [["id", "name"], ["1", "Zoë"], ["2", "a b"], ["", ""]]
+    lines = [["id", "name"], ["1", "Zoë"], ["2", "a b"], ["", "x"]]
     path = written(tmp_path, newline.join(delimiter.join(cells) for cells in lines) + newline)
     table = reader.inspect(TextFile(path))
 
@@ -128,9 +143,9 @@ def test_the_last_line_needs_no_line_end(read: Reader, chunk_bytes: int) -> None
 
 
 def test_a_quoted_cell_keeps_its_delimiters_quotes_and_lines(read: Reader) -> None:
-    found = read('a,b\n"1,5","say ""hi"""\n"two\nlines","two\r\nmore"\n"",""\n')
+    found = read('a,b\n"1,5","say ""hi"""\n"two\nlines","two\r\nmore"\n"",x\n')
 
-    assert found.rows == {1: ["1,5", 'say "hi"'], 2: ["two\nlines", "two\r\nmore"], 3: ["", ""]}
+    assert found.rows == {1: ["1,5", 'say "hi"'], 2: ["two\nlines", "two\r\nmore"], 3: ["", "x"]}
 
 
 def test_a_quoted_cell_may_cross_any_number_of_chunks(read: Reader, chunk_bytes: int) -> None:
@@ -157,7 +172,7 @@ def test_a_header_alone_is_a_table_without_rows(read: Reader, content: str) -> N
 
 
 def test_a_row_with_too_few_or_too_many_cells_fails(read: Reader, chunk_bytes: int) -> None:
-    found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10""",\n11,"12\n",x,\n13,14\n', chunk_bytes)
+    found = read('a,b\n1,2\n3\n\n4,5,6\n"7\n8","9, ""10"""\n11,"12\n",x,\n13,14\n', chunk_bytes)
 
     assert found.rows == {1: ["1", "2"], 4: ["7\n8", '9, "10"'], 6: ["13", "14"]}
     assert found.failed == {
@@ -173,15 +188,174 @@ def test_the_reason_has_the_number_of_cells(read: Reader) -> None:
     assert found.failed == {1: (["1", "2", "3", "4", "5", "6", "7"], "has 7 cells, expected 8")}
 
 
-def test_surplus_empty_cells_at_the_end_are_ignored(read: Reader, chunk_bytes: int) -> None:
-    found = read('a,b\n1,2,\n3,4,,,\n5,6,""\n7,8\n9,,\n,,,\n', chunk_bytes)
+def surplus(rows: int) -> UploadWarning:
+    return warnings.surplus_cells(rows)
+
+
+def test_a_surplus_empty_cell_that_every_row_has_is_ignored_with_a_warning(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "1,2,\n3,,\n" * 50, chunk_bytes)
 
     assert found.failed == {}
-    assert found.rows == {1: ["1", "2"], 2: ["3", "4"], 3: ["5", "6"], 4: ["7", "8"], 5: ["9", ""], 6: ["", ""]}
+    assert {n: ["1", "2"] if n % 2 else ["3", ""] for n in range(1, 101)} == found.rows
+    assert found.warnings == [surplus(100)]
 
 
-def test_a_line_of_spaces_is_a_row(read: Reader) -> None:
-    assert read("a,b\n  \n1,2\n").failed == {1: (["  "], "has 1 cell, expected 2")}
+def test_a_surplus_empty_cell_of_one_row_is_a_sign_that_it_is_shifted(read: Reader, chunk_bytes: int) -> None:
+    found = read("id,price,code\n" + "1,9.5,CC-1\n" * 30 + "2,,9.5,\n" + "3,9.5,CC-3\n", chunk_bytes)
+
+    assert found.failed == {31: (["2", "", "9.5", ""], "has 4 cells, expected 3")}
+    assert (found.count, found.warnings) == (32, [])
+
+
+def test_nearly_every_row_is_enough_for_a_surplus_cell_to_be_ignored(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "1,2,\n" * 99 + "3,4\n", chunk_bytes)
+
+    assert (found.failed, found.count, found.warnings) == ({}, 100, [surplus(99)])
+
+
+def test_too_few_rows_with_a_surplus_cell_fail(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "1,2,\n" * 8 + "3,4\n" * 2, chunk_bytes)
+
+    assert set(found.failed) == set(range(1, 9))
+    assert found.warnings == []
+
+
+def test_where_every_row_has_a_surplus_cell_a_row_that_is_shifted_fails(read: Reader, chunk_bytes: int) -> None:
+    odd = {21: ["12", ""], 22: ["1", "", "2", ""], 23: ["1", "", "2"], 24: ["1", "2", "", ""], 25: ["1"]}
+    found = read("a,b\n" + "1,2,\n" * 100 + "".join(f"{','.join(cells)}\n" for cells in odd.values()), chunk_bytes)
+
+    assert [cells for cells, _ in found.failed.values()] == list(odd.values())
+    assert {reason for _, reason in found.failed.values()} == {
+        f"has {n} cell{'s' if n > 1 else ''}, expected 3" for n in (1, 2, 3, 4)
+    }
+    assert found.warnings == [surplus(100)]
+
+
+def test_where_every_row_has_a_surplus_cell_a_row_without_it_may_end_with_a_value(read: Reader) -> None:
+    found = read("a,b\n" + "1,2,\n" * 100 + "3,4\n")
+
+    assert (found.failed, found.rows[101], found.warnings) == ({}, ["3", "4"], [surplus(100)])
+
+
+@pytest.mark.parametrize("cell", [" ", '"\n"', '" \r\n"', "\t"])
+def test_a_surplus_cell_of_white_space_counts_as_empty(read: Reader, chunk_bytes: int, cell: str) -> None:
+    found = read("a,b\n" + f"1,2,{cell}\n" * 100, chunk_bytes)
+
+    assert (found.failed, found.count, found.warnings) == ({}, 100, [surplus(100)])
+    assert found.lines[100] == 2 + 99 * (1 + cell.count("\n"))
+
+
+def test_rows_may_have_several_surplus_cells(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "1,2,,,\n" * 100, chunk_bytes)
+
+    assert (found.failed, found.rows[100], found.warnings) == ({}, ["1", "2"], [surplus(100)])
+
+
+def test_every_row_may_have_another_number_of_surplus_cells(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b\n" + "1,2,\n1,2,,\n1,,,,\n" * 30, chunk_bytes)
+
+    assert (found.failed, found.count, found.warnings) == ({}, 90, [surplus(90)])
+
+
+@pytest.mark.parametrize("line", [",,,", ",", '"","",""', " , , ", '"",,', "  ", ",,,,,,", "\t,\t,"])
+def test_a_line_of_delimiters_is_blank(read: Reader, chunk_bytes: int, line: str) -> None:
+    found = read("a,b,c\n" + f"1,2,3\n{line}\n" * 50 + f"{line}\n" * 43 + "4,,6\n", chunk_bytes)
+
+    assert found.outcome == ({**{n: ["1", "2", "3"] for n in range(1, 51)}, 51: ["4", "", "6"]}, {}, 51)
+    assert (found.blank, found.warnings) == (93, [])
+
+
+def test_lines_of_delimiters_at_the_end_of_a_file_are_blank(read: Reader, chunk_bytes: int) -> None:
+    found = read("a,b,c\n" + "1,2,3\n" * 5 + ",,\n" * 93, chunk_bytes)
+
+    assert (found.count, found.blank) == (5, 93)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_blank_lines_below_the_last_row_are_nothing_to_tell(read: Reader, chunk_bytes: int, newline: str) -> None:
+    assert read(newline.join(["a,b", "", "1,2", "", "", "3,4", *[""] * 500]), chunk_bytes).blank == 3
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_blank_lines_are_counted_across_resumptions(tmp_path: Path, newline: str) -> None:
+    path = written(tmp_path, newline.join(["a,b", *[""] * 300, "1,2", *[""] * 300, '3,"4\n\n5"', "", "6,7", ""]))
+    table = reader.inspect(TextFile(path))
+    for chunk_bytes in CHUNK_SIZES:
+        read = Read.from_table(table, chunk_bytes)
+        rests = [Read.from_table(table, start=start, row=row) for start, row in read.checkpoints]
+
+        assert read.blank == 601
+        assert all(rest.blank <= 601 for rest in rests)
+        assert rests[-1].blank == 0
+        for start, row in read.checkpoints:
+            begun = Read()
+            for chunk in reader.chunks(table, start=table.first_byte, row=1, chunk_bytes=chunk_bytes):
+                begun.blank += chunk.blank
+                if chunk.next_byte == start:
+                    break
+            assert begun.blank + Read.from_table(table, start=start, row=row).blank == 601
+
+
+def test_a_header_that_is_repeated_is_no_row(read: Reader, chunk_bytes: int) -> None:
+    found = read("id,Full name\n" + ("1,Zoë\n" * 20 + "id, Full name \n") * 3 + '2,"x"\n', chunk_bytes)
+
+    assert (found.count, found.failed, found.blank) == (61, {}, 0)
+    assert found.warnings == [warnings.lines_skipped(3, 22)]
+    assert found.lines[61] == 65
+
+
+def test_a_repeated_header_is_found_among_rows_with_a_surplus_cell(read: Reader, chunk_bytes: int) -> None:
+    found = read("id,name\n" + ("1,x,\n" * 50 + "id,name\n") * 2, chunk_bytes)
+
+    assert (found.count, found.failed) == (100, {})
+    assert sorted(each["code"] for each in found.warnings) == ["lines_skipped", "surplus_cells"]
+
+
+@pytest.mark.parametrize("content", ["name\nx\nname\n", "1,2\n1,2\n", "id,name\nid,Name\nid,\n", "a,b\na,b,c\n"])
+def test_a_row_that_only_resembles_the_header_is_a_row(read: Reader, content: str) -> None:
+    found = read(content)
+
+    assert found.count == content.count("\n") - 1
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_rows_know_the_line_at_which_they_begin(read: Reader, chunk_bytes: int, newline: str, start: str) -> None:
+    lines = [
+        "a title",
+        "",
+        "a,b",
+        "1,2",
+        "",
+        '"x',
+        '",3',
+        "4",
+        ",",
+        '5,"u',
+        "",
+        'v"',
+        'stray"6,7',
+        *["8,9"] * 100,
+        "10,",
+    ]
+    found = read(start + newline.join(lines) + newline, chunk_bytes)
+
+    assert list(found.lines.values()) == [4, 6, 8, 10, 13, *range(14, 114), 114]
+
+
+def test_lines_of_any_length_are_counted_in_bounded_pieces(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr(line_numbers, "PIECE_BYTES", size)
+
+        assert list(read('a,b\r\n1,2\r\n\r\n3,"\r\n\r\n"\r4,5\n').lines.values()) == [2, 4, 7]
+
+
+def test_a_file_may_end_between_chunks_in_cr_and_lf(read: Reader) -> None:
+    for size in range(256, 300):
+        found = read("a,b\r\n" + "1,2\r\n" * 200, size)
+
+        assert (found.count, found.blank, found.lines[200]) == (200, 0, 201)
 
 
 def test_a_stray_quote_is_text(read: Reader, chunk_bytes: int) -> None:
@@ -469,6 +643,9 @@ class Table:
     content: bytes
     rows: dict[int, list[str]]
     failed: dict[int, tuple[list[str], str]]
+    lines: dict[int, int] = field(default_factory=dict)
+    blank: int = 0
+    warnings: list[UploadWarning] = field(default_factory=list)
 
     @classmethod
     def random(cls, seed: int) -> Self:
@@ -480,21 +657,40 @@ class Table:
         always = choice.random() < 0.3
         header = (start + delimiter.join(names) + newline).encode()
         table = cls(delimiter, names, len(header), header, {}, {})
-        for number in range(1, ROWS + 1):
+        headers, blank = [], 0
+        while len(table.lines) < ROWS:
+            line = len(re.findall(rb"\r\n|\r|\n", table.content)) + 1
             cells = ["".join(choice.choices(PIECES, WEIGHTS, k=choice.randint(0, 6))) for _ in range(width)]
             found = width if choice.random() < 0.9 else choice.randint(1, width + 2)
             cells = [*cells, "", choice.choice(["", "more"])][:found]
+            cells = choice.choices([cells, [""] * found, names], [20, 1, 1])[0]
+            found, between = len(cells), choice.choice([0, 0, 0, 1])
             record = delimiter.join(quoted(cell, always or found == 1, delimiter) for cell in cells)
-            table.content += (record + newline + choice.choice(["", "", "", newline])).encode()
-            if found == width or (found > width and not any(cells[width:])):
-                table.rows[number] = cells[:width]
+            table.content += (record + newline * (1 + between)).encode()
+            if max(found, width) > 1 and not "".join(cells).strip():
+                blank += 1
+            elif cells == names and width > 1:
+                headers.append(line)
             else:
-                table.failed[number] = cells, f"has {found} {'cell' if found == 1 else 'cells'}, expected {width}"
+                number = len(table.lines) + 1
+                table.lines[number] = line
+                if found == width:
+                    table.rows[number] = cells
+                else:
+                    table.failed[number] = cells, f"has {found} {'cell' if found == 1 else 'cells'}, expected {width}"
+                table.blank, blank = table.blank + blank, 0
+            blank += between
+        table.warnings = [warnings.lines_skipped(len(headers), headers[0])] if headers else []
         return table
+
+    @property
+    def everything(self) -> tuple[object, ...]:
+        return self.rows, self.failed, ROWS, self.lines, self.blank, self.warnings
 
     def prepared(self, folder: Path) -> PreparedTable:
         """Write the file to a folder."""
-        return PreparedTable(written(folder, self.content), self.delimiter, self.names, self.first_byte)
+        path = written(folder, self.content)
+        return PreparedTable(path, self.delimiter, self.names, self.first_byte, header=self.names)
 
 
 #: The content of cells, with weights.
@@ -513,7 +709,7 @@ def test_rows_and_numbers_do_not_depend_on_the_chunk_size(tmp_path: Path, seed: 
     table = Table.random(seed)
     found = Read.from_table(table.prepared(tmp_path), chunk_bytes)
 
-    assert (table.rows, table.failed, ROWS) == found.outcome
+    assert table.everything == found.everything
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -525,7 +721,7 @@ def test_the_exact_path_reads_the_same_as_the_fast_path(
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
     found = Read.from_table(table.prepared(tmp_path), 1000)
 
-    assert (table.rows, table.failed, ROWS) == found.outcome
+    assert table.everything == found.everything
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -539,7 +735,17 @@ def test_the_fast_path_reads_every_short_text_exactly(
     def read(text: str) -> list[tuple[object, ...]]:
         path.write_text(f"h,k\n{text}", "utf-8")
         chunks = reader.chunks(PreparedTable(path, ",", ["h", "k"], 4), start=4, row=1, chunk_bytes=4096)
-        return [(chunk.rows.values.tolist(), chunk.failed, chunk.count, chunk.next_byte) for chunk in chunks]
+        return [
+            (
+                chunk.rows.values.tolist(),
+                chunk.located(chunk.failed),
+                chunk.count,
+                chunk.next_byte,
+                chunk.blank,
+                chunk.lines.of(range(1, chunk.count + 1)),
+            )
+            for chunk in chunks
+        ]
 
     fast = {text: read(text) for text in texts}
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
@@ -572,10 +778,10 @@ def test_a_broken_file_is_read_the_same_with_any_chunk_size(
     weights = [choice.random() ** 2 for _ in SOUP]
     path = written(tmp_path, b"a,b\n" + b"".join(choice.choices(SOUP, weights, k=1500)))
     table = PreparedTable(path, ",", ["a", "b"], 4)
-    found = [Read.from_table(table, chunk_bytes).outcome for chunk_bytes in CHUNK_SIZES]
+    found = [Read.from_table(table, chunk_bytes).everything for chunk_bytes in CHUNK_SIZES]
     monkeypatch.setattr(reader, "_fast", lambda *_: None)
 
-    assert [Read.from_table(table).outcome] * len(CHUNK_SIZES) == found
+    assert [Read.from_table(table).everything] * len(CHUNK_SIZES) == found
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -628,13 +834,15 @@ class Reads:
     ragged=st.sampled_from([0, 2, 10_000]),
     sizes=st.lists(st.integers(1, 400), min_size=2, max_size=2),
     delimiter=st.sampled_from(DELIMITERS),
+    surplus=st.sampled_from([range(0), range(1, 2), range(1, 4)]),
 )
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_read_the_same_with_any_limits_of_a_chunk(
-    tmp_path: Path, text: bytes, limit: int, lines: int, ragged: int, sizes: list[int], delimiter: str
+    tmp_path: Path, text: bytes, limit: int, lines: int, ragged: int, sizes: list[int], delimiter: str, surplus: range
 ) -> None:
     text = text.replace(b",", delimiter.encode())
-    table = PreparedTable(written(tmp_path, text), delimiter, ["a", "b"], 0)
+    path = written(tmp_path, text)
+    table = PreparedTable(path, delimiter, ["a", "b"], 0, header=["a", "12"], surplus=surplus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "MAX_RECORD_BYTES", limit)
         whole = Read.from_table(table)
@@ -643,10 +851,11 @@ def test_any_text_is_read_the_same_with_any_limits_of_a_chunk(
         for size in sizes:
             parts = Read.from_table(table, size)
 
-            assert whole.outcome == parts.outcome
+            assert whole.everything == parts.everything
             for start, row in parts.checkpoints[:-1][:3]:
                 rest = Read.from_table(table, start=start, row=row)
                 assert whole.count == rest.count + row - 1
+                assert rest.lines.items() <= whole.lines.items()
                 assert rest.rows.items() <= whole.rows.items()
                 assert rest.failed.items() <= whole.failed.items()
 

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 import openpyxl
 import pytest
 
+from jobs import warnings
 from jobs.errors import UnreadableFileError
 from jobs.import_options import ImportOptions
-from jobs.pipeline import encoding, source
+from jobs.pipeline import encoding, reader, source
 from jobs.pipeline.source import Limits, TextFile, check_is_text, prepare
 from tests.support.files import nothing, zipped
 
@@ -312,7 +313,12 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Bob", "", "2", ""],
     ]
     assert result == TextFile(
-        tmp_path / "upload.table", ["Read the worksheet “June”."], [], ",", begins_with_table=True, separated_by=""
+        tmp_path / "upload.table",
+        ["Read the worksheet “June”."],
+        delimiter=",",
+        sheet_rows=[(0, 1)],
+        begins_with_table=True,
+        separated_by="",
     )
 
 
@@ -338,9 +344,9 @@ def test_error_cells_are_problems_of_their_rows_in_the_table(tmp_path: Path) -> 
     assert table(result) == [["name", "amount"], ["Ann", "1"], ["#REF!", "=1+1"], ["Bob", "#N/A"]]
     assert result.notes[1] == "Skipped 2 rows above the header: “Report”."
     assert list(result.problems) == [2, 3]
-    assert result.problems[3] == [(1, "is the error #N/A in the workbook (cell C7)")]
+    assert result.problems[3] == [(1, "is an error in the workbook (#N/A, cell C7)")]
     assert [(place, reason[:28]) for place, reason in result.problems[2]] == [
-        (0, "is the error #REF! in the wo"),
+        (0, "is an error in the workbook "),
         (1, "is a formula without a store"),
     ]
 
@@ -370,7 +376,46 @@ def test_an_empty_row_cannot_be_the_header_row(tmp_path: Path) -> None:
 def test_the_refusal_of_an_empty_worksheet_names_the_others(tmp_path: Path) -> None:
     expected = "The worksheet “June” is empty. Choose another worksheet: “July”."
 
-    assert expected == refusal(tmp_path, workbook([], July=[["a"]]))
+    assert expected == refusal(tmp_path, workbook([], July=[["a"]]), ImportOptions(sheet="June"))
+
+
+def test_an_empty_worksheet_is_passed_over(tmp_path: Path) -> None:
+    assert table(prepared(tmp_path, workbook([], July=[["a"], [1]]))) == [["a"], ["1"]]
+
+
+def test_the_warning_names_other_worksheets_with_data_unless_one_was_named(tmp_path: Path) -> None:
+    content = workbook([["a", "b"], [1, 2], [3, 4]], July=[["c"], [1]], August=[])
+
+    assert prepared(tmp_path, content).warnings == [warnings.sheets_ignored({"July": 1}, "June")]
+    assert prepared(tmp_path, content, ImportOptions(sheet="June")).warnings == []
+
+
+def test_rows_without_values_and_repeated_headers_are_left_out_of_a_worksheets_table(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [
+        ["Report"],
+        [],
+        ["id", "name"],
+        [1, "x"],
+        [" ", "\n"],
+        [],
+        [],
+        ["id", "name "],
+        [2, "#N/A"],
+        [3, "y"],
+        [],
+        [4, "z"],
+        [" ", None],
+        [],
+    ]
+    result = prepared(tmp_path, workbook(rows))
+    read = reader.inspect(result)
+    (chunk,) = reader.chunks(read, start=read.first_byte, row=1, chunk_bytes=4096)
+
+    assert table(result) == [["id", "name"], ["1", "x"], ["2", "#N/A"], ["3", "y"], ["4", "z"]]
+    assert (result.blank, result.warnings) == (4, [warnings.lines_skipped(1, 8)])
+    assert list(result.problems) == [2]
+    assert chunk.lines.of(range(1, 5)) == [4, 9, 10, 12]
+    assert [row.row_number for row in chunk.failed] == [2]
 
 
 def test_rows_of_odd_lengths_keep_their_cells(tmp_path: Path) -> None:

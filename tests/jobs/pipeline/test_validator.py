@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.failed_rows import Reason
+from jobs.pipeline.explaining import OUT_OF_RANGE, TOO_LARGE, TOO_MANY_DIGITS
 from jobs.pipeline.validator import Validated, Validator
 from jobs.schema import SchemaField, TableSchema
 
@@ -54,7 +55,12 @@ YES_OR_NO = {"trueValues": ["yes", "y"], "falseValues": ["no"]}
     [
         ({"type": "integer"}, ["1", "", "-9223372036854775808"], pa.int64(), [1, None, -(2**63)]),
         ({"type": "integer"}, ["+5", "007", "-0"], pa.int64(), [5, 7, 0]),
-        ({"type": "integer", "groupChar": ","}, ["1,234,567", "12", "-1,0"], pa.int64(), [1234567, 12, -10]),
+        (
+            {"type": "integer", "groupChar": ","},
+            ["1,234,567", "-1,000", "1,00,000"],
+            pa.int64(),
+            [1234567, -1000, 100000],
+        ),
         ({"type": "number"}, ["0.1", "", "2"], pa.float64(), [0.1, None, 2.0]),
         ({"type": "number"}, [".5", "5.", "-1e3", "+2E-2", "007.50"], pa.float64(), [0.5, 5.0, -1000.0, 0.02, 7.5]),
         ({"type": "number", "decimalChar": ","}, ["0,1", "-2"], pa.float64(), [0.1, -2.0]),
@@ -115,25 +121,27 @@ WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"type": "integer"},
         "is not a whole number",
-        ["7a", "1.0", "1e3", "--1", "+-1", " 7", "7 ", "7\n", "½", "٣", "0x1F", "1_000", "1,000", "NA", "-", "+",
-         "9223372036854775808", "-9223372036854775809", "9" * 40],
+        ["7a", "1.0", "1e3", "--1", "+-1", "7 7", "½", "٣", "0x1F", "1_000", "1,000", "NA", "-", "+"],
     ),
-    ({"type": "integer", "groupChar": ","}, "is not a whole number", [",1", "1,", "1,,0", "-,1", ",", "1.0"]),
+    (
+        {"type": "integer", "groupChar": ","},
+        "is not a whole number",
+        [",1", "1,", "1,,0", "-,1", ",", "1.0", "1,0", "1,0000"],
+    ),
     (
         {"type": "number"},
-        "is not a number of at most 15 digits",
-        ["0,5", ".", "", "1.2.3", "1e", "e3", "inf", "NaN", "-INF", "0x1F", "1 000", "1e400", "-1e400", "1e-400",
-         "1.5e-310", "1234567890.1234567", "0.1234567890123456", "1234567890123456", "$5", "5%", "1e1000"],
+        "is not a number",
+        ["0,5", ".", "", "1.2.3", "1e", "e3", "inf", "NaN", "-INF", "0x1F", "1 000", "$5", "5%", "1e1000"],
     ),
-    ({"type": "number", "decimalChar": ","}, "is not a number of at most 15 digits", ["1.5", "1,5,5", ","]),
-    ({"type": "number", "groupChar": ","}, "is not a number of at most 15 digits", ["1.5,", "1,.5", ",5"]),
-    ({"type": "boolean"}, "is not one of true, True, TRUE, 1, false, False, FALSE, 0", ["yes", "tRue", "2", " true"]),
+    ({"type": "number", "decimalChar": ","}, "is not a number like 1234,5", ["1.5", "1,5,5", ","]),
+    ({"type": "number", "groupChar": ","}, "is not a number like 1,234.5", ["1.5,", "1,.5", ",5", "1,5"]),
+    ({"type": "boolean"}, "is not one of true, True, TRUE, 1, false, False, FALSE, 0", ["yes", "tRue", "2"]),
     ({"type": "boolean", **YES_OR_NO}, "is not one of yes, y, no", ["true", "1", "YES"]),
     (
         {"type": "date"},
         "is not a date like 2026-01-31",
         ["2023-02-29", "2023-13-01", "2023-00-10", "2023-01-00", "0000-01-01", "2023-1-5", "20230105", "05/01/2023",
-         "2023-01-05T00:00", " 2023-01-05", "12023-01-05", "2023-01-05\n"],
+         "2023-01-05T00:00", "12023-01-05"],
     ),
     (
         {"type": "date", "format": "%d/%m/%Y"},
@@ -168,10 +176,108 @@ WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
 def test_a_cell_of_the_wrong_type_fails_only_its_row(field: dict[str, Any], rule: str, cell: str) -> None:
     found = validated(schema_of({}, field), ["x", "y", "z"], ["", cell, ""])
 
-    assert [reason for row in found.failed for reason in row.reasons] == [Reason("b", rule, cell)]
+    assert [reason[:3] for row in found.failed for reason in row.reasons] == [("b", rule, cell)]
     assert [row.row_number for row in found.failed] == [2]
     assert found.failed[0].cells == ["y", cell]
     assert values_of(found.good) == ["x", "z"]
+
+
+DAY = {"type": "date", "format": "%d/%m/%Y"}
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "sentence"),
+    [
+        ({"type": "number"}, "twelve", "“twelve” is not a number"),
+        ({"type": "integer"}, "twelve", "“twelve” is not a whole number"),
+        ({"type": "number"}, "1234567890.1234567",
+         "“1234567890.1234567” has more digits than a number can keep (17 digits, at most 15 are kept)"),
+        ({"type": "number"}, "0.1234567890123456",
+         "“0.1234567890123456” has more digits than a number can keep (16 digits, at most 15 are kept)"),
+        ({"type": "number"}, "1e400", "“1e400” is too large or too small for a number"),
+        ({"type": "number"}, "1.5e-310", "“1.5e-310” is too large or too small for a number"),
+        ({"type": "integer"}, "9223372036854775808", "“9223372036854775808” is too large for a whole number"),
+        ({"type": "date"}, "2026-02-31", "“2026-02-31” is not a date like 2026-01-31 (31 February does not exist)"),
+        (DAY, "31/02/2026", "“31/02/2026” is not a date like 31/01/2026 (31 February does not exist)"),
+        (DAY, "31/4/2026", "“31/4/2026” is not a date like 31/01/2026 (31 April does not exist)"),
+        (DAY, "29/02/2023", "“29/02/2023” is not a date like 31/01/2026 (29 February 2023 does not exist)"),
+        (DAY, "01/13/2026", "“01/13/2026” is not a date like 31/01/2026 (month 13 does not exist)"),
+        (DAY, "soon", "“soon” is not a date like 31/01/2026"),
+        ({"type": "datetime"}, "2026-02-30T09:00:00Z",
+         "“2026-02-30T09:00:00Z” is not a date and time like 2026-01-31T09:00:00Z (30 February does not exist)"),
+        ({"type": "time"}, "24:00", "“24:00” is not a time like 09:00:00 (hour 24 does not exist)"),
+        ({"type": "date", "format": "%d %b %Y"}, "31 feb 2026",
+         "“31 feb 2026” is not a date like 31 Jan 2026 (31 February does not exist)"),
+        ({"type": "number", "prefix": "$", "bareNumber": False, "groupChar": ","}, "1,5",
+         "“1,5” is not a number like $1,234.5"),
+        ({"constraints": {"pattern": "[A-Z]{2}"}, "example": "AB"}, "x", "“x” does not look like AB"),
+        ({"constraints": {"pattern": "[A-Z]{2}"}, "title": "Country code"}, "x", "“x” is not a valid Country code"),
+        ({"constraints": {"pattern": "[A-Z]{2}"}}, "x", "“x” does not match the pattern [A-Z]{2}"),
+    ],
+)  # fmt: skip
+def test_the_reason_says_what_is_wrong_with_the_value(field: dict[str, Any], cell: str, sentence: str) -> None:
+    assert sentences(validated(schema_of({}, field), ["x"], [cell])) == {1: [f"b: {sentence}"]}
+
+
+@pytest.mark.parametrize(
+    ("field", "cells", "values"),
+    [
+        ({"type": "integer"}, [" 7", "7 ", "7\n", "  ", "\xa07"], [7, 7, 7, None, 7]),
+        ({"type": "number"}, [" 7.5", "7.5\t"], [7.5, 7.5]),
+        ({"type": "boolean"}, [" true", "false "], [True, False]),
+        ({"type": "date"}, [" 2023-01-05", "2023-01-05\n"], ["2023-01-05", "2023-01-05"]),
+        ({"type": "integer", "missingValues": ["", "NA"]}, [" NA ", "1"], [None, 1]),
+        ({}, [" x ", " "], [" x ", " "]),
+    ],
+)
+def test_spaces_around_values_are_ignored_but_in_texts(
+    field: dict[str, Any], cells: list[str], values: list[Any]
+) -> None:
+    found = validated(schema_of(field), cells)
+
+    assert (values, []) == (values_of(found.good), found.failed)
+
+
+@pytest.mark.parametrize(
+    ("field", "cells", "values"),
+    [
+        ({"prefix": "$", "groupChar": ","}, ["$1,234.50", "-$5", "$-5", "7"], [1234.5, -5.0, -5.0, 7.0]),
+        ({"suffix": " €", "decimalChar": ","}, ["1,5 €", "1,5€", "-2"], [1.5, 1.5, -2.0]),
+        ({"suffix": "%"}, ["12%", "3.5 %"], [12.0, 3.5]),
+        ({}, ["€12", "12 apples", "-5%"], [12.0, 12.0, -5.0]),
+    ],
+)
+def test_signs_around_a_number_are_read(field: dict[str, Any], cells: list[str], values: list[float]) -> None:
+    found = validated(schema_of({"type": "number", "bareNumber": False, **field}), cells)
+
+    assert (values, []) == (values_of(found.good), found.failed)
+
+
+def test_a_number_without_its_percent_sign_fails() -> None:
+    found = validated(schema_of({"type": "number", "bareNumber": False, "suffix": "%"}), ["5%", "0.05"])
+
+    assert [row.row_number for row in found.failed] == [2]
+
+
+@pytest.mark.parametrize(
+    ("format_", "cells", "iso"),
+    [
+        ("%m/%d/%Y %I:%M %p", ["1/31/2026 12:05 AM", "01/31/2026 1:05 pm"],
+         ["2026-01-31T00:05:00", "2026-01-31T13:05:00"]),
+        ("%d-%b-%Y %H:%M", ["31-Jan-2026 9:05"], ["2026-01-31T09:05:00"]),
+        ("%B %d, %Y %H:%M", ["January 5, 2026 09:05"], ["2026-01-05T09:05:00"]),
+        ("%Y-%m-%d %H:%M:%S.%f", ["2026-01-31 09:05:00.5", "2026-01-31 09:05:00"],
+         ["2026-01-31T09:05:00.500000", "2026-01-31T09:05:00"]),
+        ("%Y-%m-%dT%H:%M:%S%z", ["2026-01-31T09:05:00+0100", "2026-01-31T09:05:00Z", "2026-01-31T09:05:00+01"],
+         ["2026-01-31T08:05:00Z", "2026-01-31T09:05:00Z", "2026-01-31T08:05:00Z"]),
+    ],
+)  # fmt: skip
+def test_formats_may_have_names_of_months_halves_of_days_fractions_and_zones(
+    format_: str, cells: list[str], iso: list[str]
+) -> None:
+    found = validated(schema_of({"type": "datetime", "format": format_}), cells)
+
+    assert (iso, []) == (values_of(found.good), found.failed)
 
 
 @pytest.mark.parametrize(
@@ -539,7 +645,7 @@ class Reference:
 
 RULES = {
     "integer": "is not a whole number",
-    "number": "is not a number of at most 15 digits",
+    "number": "is not a number like 1234,5",
     "boolean": "is not one of true, True, TRUE, 1, false, False, FALSE, 0",
     "date": "is not a date like 31/01/2026",
     "time": "is not a time like 09:00:00",
@@ -582,6 +688,12 @@ def parsed(each: SchemaField, cell: str) -> Any:
     except (ValueError, OverflowError):
         return None
     return cell
+
+
+def plain(reason: Reason) -> Reason:
+    """The reason as the reference gives it, which explains nothing."""
+    usual = {TOO_MANY_DIGITS: RULES["number"], TOO_LARGE: RULES["number"], OUT_OF_RANGE: RULES["integer"]}
+    return reason._replace(rule=usual.get(reason.rule, reason.rule), detail=None)
 
 
 def violated(each: SchemaField, value: Any) -> Iterator[str]:
@@ -656,7 +768,7 @@ def test_random_rows_match_the_reference_implementation(seed: int) -> None:
     found = Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(frame)
 
     assert sorted(reference.failed) == [row.row_number for row in found.failed]
-    assert reference.failed == {row.row_number: row.reasons for row in found.failed}
+    assert reference.failed == {row.row_number: [plain(reason) for reason in row.reasons] for row in found.failed}
     assert all(rows[row.row_number] == row.cells for row in found.failed)
     assert list(reference.good) == found.good.index.tolist()
     columns = [values_of(found.to_write, name) for name in schema.names]

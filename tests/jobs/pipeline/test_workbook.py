@@ -119,8 +119,8 @@ def test_error_cells_are_problems_but_similar_text_is_not(tmp_path: Path) -> Non
 
     expected = [
         Row(1, ["a", "b"], {}),
-        Row(2, ["#N/A", "1"], {0: Problem("#N/A", "is the error #N/A in the workbook (cell A2)")}),
-        Row(3, ["2", "#DIV/0!"], {1: Problem("#DIV/0!", "is the error #DIV/0! in the workbook (cell B3)")}),
+        Row(2, ["#N/A", "1"], {0: Problem("#N/A", "is an error in the workbook (#N/A, cell A2)")}),
+        Row(3, ["2", "#DIV/0!"], {1: Problem("#DIV/0!", "is an error in the workbook (#DIV/0!, cell B3)")}),
         Row(4, ["#REF!", "y"], {}),
     ]
     assert expected == rows_of(path)
@@ -150,7 +150,7 @@ def test_a_formula_without_a_stored_result_is_a_problem(tmp_path: Path) -> None:
         {
             1: Problem(
                 "=A2*2",
-                "is a formula without a stored result in the workbook (cell B2): open it in Excel and save it again",
+                "is a formula without a stored result in the workbook: open it in Excel and save it again (cell B2)",
             )
         },
     )
@@ -258,7 +258,7 @@ def test_cells_without_references_follow_one_another(tmp_path: Path) -> None:
 
     expected = [
         Row(1, ["1", "2"], {}),
-        Row(2, ["#N/A", "4"], {0: Problem("#N/A", "is the error #N/A in the workbook (cell A2)")}),
+        Row(2, ["#N/A", "4"], {0: Problem("#N/A", "is an error in the workbook (#N/A, cell A2)")}),
     ]
     assert expected == rows_of(handmade(tmp_path, rows))
 

@@ -224,6 +224,7 @@ READ = [
     ({"header_row": "999999"}, {"header_row": 999_999}),
     ({"sheet": "Größe 2"}, {"sheet": "Größe 2"}),
     ({"types": "text"}, {"types": "text"}),
+    ({"types": '{"a": "number"}'}, {"types": {"a": "number"}}),
     (
         {"encoding": "utf-8", "delimiter": "pipe", "header_row": "3", "sheet": "Data", "types": "text"},
         {"encoding": "utf-8", "delimiter": "|", "header_row": 3, "sheet": "Data", "types": "text"},
@@ -252,7 +253,10 @@ UNREADABLE = [
     ({"header_row": "first"}, "header_row must be the line number"),
     ({"header_row": "²"}, "header_row must be the line number"),
     ({"header_row": "9" * 5000}, "header_row must be the line number"),
-    ({"types": "integer"}, "types must be auto (infer them from the file) or text (keep every column as text)."),
+    (
+        {"types": "integer"},
+        "types must be auto (infer them from the file), text (keep every column as text), or a JSON object",
+    ),
 ]
 
 
@@ -396,3 +400,34 @@ def test_a_cancelled_upload_keeps_no_spool(served: Served, send: Any) -> None:
     served.client.post(f"/api/v1/uploads/{upload.id}/cancel")
 
     assert [path.name for path in served.stored] == [upload.stored_as]
+
+
+@ONE_DATABASE
+def test_a_column_that_is_nearly_a_number_is_imported_as_one_on_request(served: Served) -> None:
+    content = "id,price\n" + "".join(f"{n},{price}\n" for n, price in enumerate(["1.50", "2.00", "n/a", "twelve"]))
+    with Worker(served.settings):
+        by_page(served, content.encode(), "sales.csv")
+        first = served.finished()
+        page = served.page("/datasets/sales")
+        answer = served.client.post("/datasets/sales/change-type?column=price", follow_redirects=False)
+        second = served.finished()
+
+    assert "text: 2 of 4 are numbers; not: `n/a` (1), `twelve` (1)" in page
+    assert "Import again with price as number" in page
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/uploads/{second.id}")
+    assert (second.dataset, second.rows_success, second.rows_failed) == ("sales_2", 3, 1)
+    assert (second.stored_as != first.stored_as, second.sha256) == (True, first.sha256)
+    assert served.client.get("/datasets/sales_2/rows.csv").text == "id,price\r\n0,1.50\r\n1,2.00\r\n2,n/a\r\n"
+    refused = served.client.post("/datasets/sales/change-type?column=id")
+    assert (refused.status_code, "cannot be changed" in refused.text or "can be changed" in refused.text) == (422, True)
+
+
+@ONE_DATABASE
+def test_types_of_columns_that_the_file_does_not_have_are_named(served: Served) -> None:
+    with Worker(served.settings):
+        by_page(served, b"id,price\n1,2\n", "sales.csv", types='{"prise": "number"}')
+        upload = served.finished()
+
+    assert upload.error == (
+        "types names the column “prise”, which the file does not have. Its columns are: “id”, “price”."
+    )

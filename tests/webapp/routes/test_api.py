@@ -77,6 +77,7 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "duplicate_of": None,
         "parent": None,
         "notes": [],
+        "warnings": [],
         "links": {
             "self": f"/api/v1/uploads/{upload.id}",
             "events": f"/api/v1/uploads/{upload.id}/events",

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from jobs.events import Event
 from webapp.live.delivery.batch import Batch
 
-#: Uploads whose newest state a feed keeps for late subscribers. The stream of a subscriber that is later than that
-#: ends; its client reconnects and gets a snapshot.
-MAX_STATES = 5_000
+#: Uploads whose newest state a feed keeps for late subscribers: it takes about 3 KB. The stream of a subscriber that is
+#: later than that ends; its client reconnects and gets a snapshot.
+MAX_STATES = 2_000
 #: Final states that a feed keeps of one upload although a newer attempt replaced them: clients announce each of them.
 MAX_FINAL_STATES = 10
 

@@ -1,0 +1,110 @@
+"""The lines at which rows begin, counted only for rows that somebody asks about."""
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+#: A progress callback. It may raise an exception to stop the work.
+Tick = Callable[[], None]
+Offsets = npt.NDArray[np.int64]
+
+#: Bytes that are counted at once.
+PIECE_BYTES = 1 << 20
+LF, CR = b"\n\r"
+
+
+def line_ends(text: bytes) -> npt.NDArray[np.bool_]:
+    """Which bytes are the last one of a line end: LF, or CR without a LF behind it."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    found: npt.NDArray[np.bool_] = characters == LF
+    if b"\r" in text:
+        alone = characters == CR
+        alone[:-1] &= ~found[1:]
+        found |= alone
+    return found
+
+
+class LineCounter:
+    """Counts the lines of a file up to an offset, from the nearest one below that is known. Any thread may ask."""
+
+    def __init__(self, path: Path, tick: Tick = lambda: None) -> None:
+        """tick: called for each PIECE_BYTES."""
+        self._path = path
+        self._tick = tick
+        self._lock = Lock()
+        self._known = [(0, 1)]
+
+    def at(self, offsets: Offsets) -> list[int]:
+        """The line of each offset, from 1. offsets: where lines begin, in ascending order."""
+        if not len(offsets):
+            return []
+        with self._lock:
+            nearest = bisect.bisect(self._known, int(offsets[0]), key=lambda known: known[0]) - 1
+            lines = self._counted(offsets, *self._known[nearest])
+            bisect.insort(self._known, (int(offsets[-1]), lines[-1]))
+        return lines
+
+    def _counted(self, offsets: Offsets, start: int, line: int) -> list[int]:
+        """start: an offset at which a line begins, below all others. line: its number."""
+        lines: list[int] = []
+        with self._path.open("rb") as file:
+            file.seek(start)
+            rest = file.read(1)
+            while len(lines) < len(offsets):
+                # The byte behind the piece tells whether a CR at its end is half of a line end.
+                data = rest + file.read(PIECE_BYTES)
+                ends = np.flatnonzero(line_ends(data)[:PIECE_BYTES])
+                stop = start + PIECE_BYTES
+                within = offsets[len(lines) : np.searchsorted(offsets, stop)]
+                lines += (np.searchsorted(ends, within - start) + line).tolist()
+                start, line, rest = stop, line + len(ends), data[PIECE_BYTES:]
+                self._tick()
+        return lines
+
+
+class Lines(Protocol):
+    """Where rows begin."""
+
+    def of(self, numbers: Sequence[int]) -> list[int]:
+        """The lines of rows. numbers: of the rows, in ascending order."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextLines:
+    """The lines of the rows of a chunk.
+
+    first: the number of its first row. offsets: of all its records, found when they are needed. skipped: the places of
+    the records that are no rows.
+    """
+
+    counter: LineCounter
+    first: int
+    offsets: Callable[[], Offsets]
+    skipped: Offsets
+
+    def of(self, numbers: Sequence[int]) -> list[int]:
+        offsets = np.delete(self.offsets(), self.skipped)
+        return self.counter.at(offsets[np.array(numbers, dtype=np.int64) - self.first])
+
+    def of_record(self, place: int) -> int:
+        """place: of a record in the chunk."""
+        (line,) = self.counter.at(self.offsets()[place : place + 1])
+        return line
+
+
+@dataclass(frozen=True)
+class SheetRows:
+    """The worksheet's rows. jumps: the number of a row and the worksheet's row, for each that follows a gap."""
+
+    jumps: Sequence[tuple[int, int]]
+
+    def of(self, numbers: Sequence[int]) -> list[int]:
+        found = (self.jumps[bisect.bisect(self.jumps, number, key=lambda jump: jump[0]) - 1] for number in numbers)
+        return [row + number - start for number, (start, row) in zip(numbers, found, strict=True)]
