@@ -153,7 +153,10 @@ class _Attempt:
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
         parent = self._parent(table)
-        dataset = self._dataset(table, parent)
+        existing = self._existing(parent)
+        if existing is not None:
+            table = table.for_dataset(existing.schema)
+        dataset = self._dataset(table, existing, parent)
         sources = datasets.match(dataset.schema, table.names).sources
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id, sources.keys())
         check = _Check(Validator(dataset.schema, sources), sources, rows)
@@ -188,16 +191,17 @@ class _Attempt:
             raise UnreadableFileError(corrections.wrong_dataset(parent.id, parent.dataset, chosen))
         return parent
 
-    def _dataset(self, table: PreparedTable, parent: Upload | None) -> Dataset:
-        """The dataset of an earlier attempt, the chosen one, that of the corrected rows, or a new one with types
-        inferred from the whole file."""
-        existing = self._upload.dataset or (parent.dataset if parent else None)
+    def _existing(self, parent: Upload | None) -> Dataset | None:
+        """The dataset of an earlier attempt, the chosen one, or that of the corrected rows."""
+        name = self._upload.dataset or (parent.dataset if parent else None)
+        return None if name is None else self._read(lambda connection: datasets.get(connection, name))
+
+    def _dataset(self, table: PreparedTable, existing: Dataset | None, parent: Upload | None) -> Dataset:
+        """The existing dataset, or a new one with types inferred from the whole file."""
         if existing is not None:
-            with self._database.reading() as connection:
-                dataset = datasets.get(connection, existing)
             if self._upload.bytes_total is None:
-                self._begin(table, lambda _: dataset, parent=parent, found=_about_columns(dataset, table))
-            return dataset
+                self._begin(table, lambda _: existing, parent=parent, found=_about_columns(existing, table))
+            return existing
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id

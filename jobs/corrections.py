@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from jobs.dialect import DELIMITERS, SAMPLE_RECORDS
+from jobs.dialect import DELIMITERS
 from jobs.failed_rows import FailedRow
+from jobs.header import SAMPLE_RECORDS
 
 #: The columns that follow those of the uploaded file.
 TRACKING_COLUMNS = ("_upload_id", "_row_number", "_error")

@@ -1,23 +1,62 @@
-"""Detects the dialect of a text from its first lines: the delimiter and the header row. No I/O."""
+"""Detects the dialect of a text from its first lines. No I/O.
+
+Most files are as RFC 4180 has them, with one of four delimiters. Another dialect needs proof: without each of its
+features, the table would be less regular. Of two that are equally good, the usual one is taken.
+"""
 
 import csv
 import io
+import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-#: Possible delimiters, the most likely first.
+from jobs.header import (
+    REGULAR,
+    SAMPLE_RECORDS,
+    are_values,
+    count_evidence,
+    detect_header,
+    find_header,
+    share_like,
+    trimmed,
+)
+from jobs.tokenizer import Dialect, Tokenizer, Tokens
+
+#: Usual delimiters, the most likely first.
 DELIMITERS = (",", ";", "\t", "|")
-#: Records that delimiter and header row are detected from.
-SAMPLE_RECORDS = 100
-#: Share of a sample's records that must fit the header; a few odd ones must not matter.
-REGULAR = 0.8
-#: Lines above the header that a note quotes, and characters of each.
-NAMED_LINES, NAMED_CHARACTERS = 3, 60
+#: Delimiters that a sender may choose.
+CHOICES = (*DELIMITERS, " ")
+#: Delimiters that are tried where no usual one makes a table.
+UNUSUAL_DELIMITERS = ("~", "^")
+#: Characters of a sample in which unusual dialects are looked for.
+UNUSUAL_SAMPLE = 1 << 17
+#: Share of the records that must fit the header if spaces are delimiters: prose is regular here and there, too.
+VERY_REGULAR = 0.95
 
 _NUMBER = re.compile(r"[-+(]?[$€£¥]? ?\d[\d.,' \xa0\u202f]*[)%$€£¥]?")
-_VALUE = re.compile(r"[\W_]*\d[\W\d_]*|\d{4}-\d\d-\d\d[T ].*")
-_YEAR = re.compile(r"(19|20)\d\d")
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n|\Z)")
+_APOSTROPHE = re.compile(r"(?:^|[,;\t| ])'", re.MULTILINE)
+_ESCAPE = re.compile(r"""\\["',;\t|\\]""")
+_SPACE = re.compile(r"[,;\t|] ")
+
+
+def is_usual(dialect: Dialect) -> bool:
+    """Whether a dialect is that of RFC 4180 with a usual delimiter."""
+    return dialect == Dialect(dialect.delimiter) and dialect.delimiter in DELIMITERS
+
+
+def detect_dialect(sample: str, delimiter: str | None = None) -> Dialect:
+    """The dialect of a text. sample: whole lines from its beginning. delimiter: the one that was chosen."""
+    lines = sample[:UNUSUAL_SAMPLE]
+    if len(sample) > UNUSUAL_SAMPLE:
+        lines = lines[: max(lines.rfind("\n"), lines.rfind("\r")) + 1] or lines
+    found = _with_features(lines, Dialect(delimiter or detect_delimiter(sample)), delimiter)
+    if delimiter == " ":
+        found = _spaced(lines) or found
+    elif delimiter is None and not _makes_table(lines, found):
+        found = _spaced(lines) or _with_unusual_delimiter(lines) or found
+    return _with_comments(lines, found)
 
 
 def detect_delimiter(sample: str) -> str:
@@ -36,58 +75,221 @@ def detect_delimiter(sample: str) -> str:
     return min(DELIMITERS, key=sample.count)
 
 
-def find_header(records: Sequence[Sequence[str]]) -> int:
-    """The position of the header row in the first records of a file. Records above it are titles or comments.
-
-    records: the cells of each; empty for a blank line. The header is the first record that is not blank, unless it is
-    narrower than the table below it, does not look like column names, and the table is regular.
-    """
-    filled = [number for number, record in enumerate(records) if any(cell.strip() for cell in record)]
-    if not filled:
-        return 0
-    while len(filled) > 1 and records[filled[0]][0].lower().startswith("sep="):
-        del filled[0]
-    first = filled[0]
-    widths = Counter(len(_trimmed(records[number])) for number in filled)
-    usual = max(widths, key=lambda width: (width > 1, widths[width], width))
-    header = next((number for number in filled if not _is_title(records[number], usual)), first)
-    above = records[first:header]
-    below = [records[number] for number in filled if number > header]
-    names = _trimmed(_trimmed(records[header])[::-1])  # the first columns may have no name
-    regular = _are_names(names[::-1]) and _share_like(records[header], below) >= REGULAR
-    return header if regular and _are_separate(above, below) else first
-
-
-def skipped_note(above: Iterable[Sequence[str]], count: int, what: str = "line") -> str:
-    """A sentence about the records above the header. count: how many lines of a text, or rows of a worksheet."""
-    texts = [" ".join(cell.strip() for cell in record if cell.strip()) for record in above]
-    shown = [f"“{shortened(text)}”" for text in texts if text]
-    more = " …" if len(shown) > NAMED_LINES else ""
-    called = f"{count:,} {what}{'' if count == 1 else 's'}"
-    return f"Skipped {called} above the header: {', '.join(shown[:NAMED_LINES])}{more}."
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= NAMED_CHARACTERS else f"{text[: NAMED_CHARACTERS - 1].rstrip()}…"
-
-
-def _table(sample: str, delimiter: str) -> tuple[float, bool, float, int] | None:
+def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int] | None:
     """A score for a delimiter, greater is better; None: it makes a single column.
 
-    Compared in this order: the share of records that fit the header; whether nothing is above the header; the share of
-    cells without another delimiter ("1,5;2,5" split at the semicolon leaves two decimals, at the comma a "5;2"); the
-    number of columns.
+    Compared in this order: whether quotes begin and end cells; the share of records that fit the header; whether
+    nothing is above the header; the share of cells without another delimiter ("1,5;2,5" split at the semicolon leaves
+    two decimals, at the comma a "5;2"); the number of columns.
     """
     records = _records(sample, delimiter)
     header = find_header(records)
     if not records or len(records[header]) < 2:
         return None
     below = [record for record in records[header + 1 :] if record]
-    share = _share_like(records[header], below) if below else 1.0
+    share = share_like(records[header], below) if below else 1.0
     others = set(DELIMITERS) - {delimiter}
     cells = [cell for record in below or records for cell in record if cell]
     whole = sum(others.isdisjoint(cell) or bool(_NUMBER.fullmatch(cell)) for cell in cells) / (len(cells) or 1)
-    return min(share, REGULAR), not any(records[:header]), round(whole, 1), len(_trimmed(records[header]))
+    columns = len(trimmed(records[header]))
+    return _quote_fit(sample, delimiter), min(share, REGULAR), not any(records[:header]), round(whole, 1), columns
+
+
+def _quote_fit(sample: str, delimiter: str) -> float:
+    """The share of cells with quotes that the quotes enclose; in one decimal, as a few odd ones must not matter."""
+    if '"' not in sample:
+        return 1.0
+    records = _tokens(sample, Dialect(delimiter))
+    quoted, odd = sum(record.quoted for record in records), sum(record.odd for record in records)
+    return round((quoted + 1) / (quoted + odd + 1), 1)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A sample split in a dialect, with what tells how regular it is. columns: of the header, 0 if there is none."""
+
+    dialect: Dialect
+    records: list[Tokens]
+
+    @cached_property
+    def cells(self) -> list[list[str]]:
+        return [record.cells for record in self.records]
+
+    @cached_property
+    def position(self) -> int:
+        return find_header(self.cells)
+
+    @cached_property
+    def below(self) -> list[list[str]]:
+        return [cells for cells in self.cells[self.position + 1 :] if any(cells)]
+
+    @cached_property
+    def columns(self) -> int:
+        return len(trimmed(self.cells[self.position])) if self.records else 0
+
+    @cached_property
+    def share(self) -> float:
+        return share_like(self.cells[self.position], self.below) if self.below else float(self.columns > 0)
+
+    @cached_property
+    def quoted(self) -> int:
+        return sum(record.quoted for record in self.records)
+
+    @cached_property
+    def odd(self) -> int:
+        return sum(record.odd for record in self.records)
+
+    @cached_property
+    def cost(self) -> float:
+        """Records that do not fit the header, and cells with stray quotes; of equal ones, what is above the header."""
+        return self.misfits + self.odd + self.position / 1000
+
+    @cached_property
+    def misfits(self) -> int:
+        """Records that do not fit the header."""
+        return round((1 - self.share) * len(self.below))
+
+
+def _tokens(sample: str, dialect: Dialect) -> list[Tokens]:
+    lines = (line[0] for line in _LINE.finditer(sample) if line[0])
+    return list(itertools.islice(Tokenizer(dialect).records(lines), SAMPLE_RECORDS))
+
+
+def _trial(sample: str, dialect: Dialect) -> _Trial:
+    return _Trial(dialect, _tokens(sample, dialect))
+
+
+def _makes_table(sample: str, dialect: Dialect) -> bool:
+    trial = _trial(sample, dialect)
+    return trial.columns > 1 and trial.share >= REGULAR
+
+
+def _with_features(sample: str, usual: Dialect, delimiter: str | None) -> Dialect:
+    """The dialect with the features that make the table more regular. delimiter: the one that was chosen."""
+    quotes = ('"', "'") if _APOSTROPHE.search(sample) else ('"',)
+    escapes = (False, True) if _ESCAPE.search(sample) else (False,)
+    spaces = (False, True) if _SPACE.search(sample) else (False,)
+    combinations = list(itertools.product(quotes, escapes, spaces))
+    if len(combinations) == 1:
+        return usual
+    delimiters = dict.fromkeys([usual.delimiter] if delimiter else [usual.delimiter, *DELIMITERS])
+    trials = [
+        _trial(sample, Dialect(each, *features)) for each in delimiters for features in combinations if each in sample
+    ]
+    base = next((trial for trial in trials if trial.dialect == usual), None)
+    is_chosen = delimiter is not None
+    proven = [trial for trial in trials if trial is base or _is_proven(sample, trial, base, is_chosen)]
+    best = min(proven, key=lambda trial: (trial.columns < 2, trial.cost, -_features(trial.dialect)), default=base)
+    return usual if best is None else best.dialect
+
+
+def _features(dialect: Dialect) -> int:
+    return (dialect.quote != '"') + dialect.escapes + dialect.skips_spaces
+
+
+def _is_proven(sample: str, trial: _Trial, base: _Trial | None, is_chosen: bool) -> bool:
+    """Whether a dialect makes a regular table, more so than without any of its features.
+
+    is_chosen: whether somebody chose the delimiter, and so means each other character as it is unless it makes rows
+    irregular.
+    """
+    dialect = trial.dialect
+    if trial.columns < 2 or trial.share < REGULAR or not _features(dialect):
+        return False
+    if base is not None and base.columns > 1:
+        is_other = dialect.delimiter != base.dialect.delimiter
+        if trial.cost > base.cost or (is_other and trial.cost == base.cost):
+            return False
+    if dialect.quote == "'" and not (
+        _is_cheaper(sample, trial, quote='"') or (not is_chosen and _are_quotes(sample, trial))
+    ):
+        return False
+    if dialect.escapes and not _is_cheaper(sample, trial, escapes=False):
+        return False
+    if not dialect.skips_spaces or _is_cheaper(sample, trial, skips_spaces=False):
+        return True
+    return not is_chosen and _all_spaced(sample, dialect)
+
+
+def _is_cheaper(sample: str, trial: _Trial, **without: object) -> bool:
+    plain = _trial(sample, replace(trial.dialect, **without))  # type: ignore[arg-type]  # the fields of a dialect
+    if "quote" in without:  # stray quotes say nothing for apostrophes, and enclosing ones say that these are text
+        return not plain.quoted and trial.quoted > 0 and (plain.columns < 2 or trial.misfits < plain.misfits)
+    return plain.columns < 2 or trial.cost < plain.cost
+
+
+def _are_quotes(sample: str, trial: _Trial) -> bool:
+    """Whether apostrophes enclose every text of some columns, in several rows, and no cell has a stray one."""
+    plain = _trial(sample, replace(trial.dialect, quote='"'))
+    if trial.odd or plain.quoted or len(plain.below) < 2 or plain.columns != trial.columns:
+        return False
+    columns = [[cell.strip() for cell in column if cell.strip()] for column in zip(*plain.below, strict=False)]
+    enclosed = [[len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in column] for column in columns]
+    some = [column for column in enclosed if any(column)]
+    return bool(some) and all(all(column) and len(column) > 1 for column in some)
+
+
+def _all_spaced(sample: str, dialect: Dialect) -> bool:
+    """Whether a space follows every delimiter of a table."""
+    rows = [row for row in _trial(sample, replace(dialect, skips_spaces=False)).cells if len(row) > 1]
+    cells = [cell for row in rows for cell in row[1:] if cell]
+    return len(rows) > 1 and len(cells) > 3 and all(cell.startswith(" ") for cell in cells)
+
+
+def _spaced(sample: str) -> Dialect | None:
+    """The dialect of a table whose columns are separated by spaces, if it is one beyond doubt."""
+    if " " not in sample:
+        return None
+    best: Dialect | None = None
+    quotes = ('"', "'") if '"' in sample else ("'", '"')
+    for least, quote in itertools.product((2, 1, 0), quotes if _APOSTROPHE.search(sample) else '"'):
+        dialect = Dialect(" ", quote, least_spaces=least)
+        trial = _trial(sample, dialect)
+        needed = VERY_REGULAR if least == 2 or trial.columns < 4 else REGULAR
+        if trial.columns < 2 or not trial.below or trial.share < needed or trial.odd * 10 > len(trial.records):
+            continue
+        if least == 2:
+            if len(trial.below) > 1 and all(len(row) > 1 for row in trial.below):
+                return dialect
+        elif _are_columns(trial):
+            best = best or dialect
+    if best and best.least_spaces == 1 and not re.search(r"\S {2,}\S|^ ", sample, re.MULTILINE):
+        return replace(best, least_spaces=0)
+    return best
+
+
+def _are_columns(trial: _Trial) -> bool:
+    """Whether cells between spaces are more than the words of a text."""
+    rows = trial.cells
+    quoted = any(record.quoted and any(" " in cell for cell in record.cells) for record in trial.records)
+    if quoted:
+        return True
+    header, below = rows[trial.position], trial.below
+    found = count_evidence(header, below)
+    if trial.columns < 3:
+        return found.data == len(header) and all("." in cell for cell in header)
+    return found.header >= 2 or (found.data >= 3 and are_values(header) and "." in "".join(header))
+
+
+def _with_unusual_delimiter(sample: str) -> Dialect | None:
+    for delimiter in UNUSUAL_DELIMITERS:
+        trial = _trial(sample, Dialect(delimiter))
+        if trial.columns > 1 and len(trial.below) > 1 and trial.share >= VERY_REGULAR and not trial.odd:
+            return trial.dialect
+    return None
+
+
+def _with_comments(sample: str, dialect: Dialect) -> Dialect:
+    """The dialect with comments among its rows, if no line that begins with # has as many cells as the header."""
+    if "#" not in sample:
+        return dialect
+    trial = _trial(sample, dialect)
+    width = trial.columns
+    marked = [row for row in trial.below if row[0].lstrip().startswith("#")]
+    rows = len(trial.below) - len(marked)
+    if width < 2 or not marked or rows < len(marked) or any(len(row) == width for row in marked):
+        return dialect
+    return replace(dialect, comments=width)
 
 
 def _records(sample: str, delimiter: str) -> list[list[str]]:
@@ -102,52 +304,11 @@ def _records(sample: str, delimiter: str) -> list[list[str]]:
     return found
 
 
-def _trimmed(record: Sequence[str]) -> Sequence[str]:
-    """The record without empty cells at its end."""
-    width = len(record)
-    while width and not record[width - 1].strip():
-        width -= 1
-    return record[:width]
-
-
-def _is_title(record: Sequence[str], usual: int) -> bool:
-    """Whether a record is too short for a table with this many columns, or does not look like column names."""
-    cells = [cell for cell in record if cell.strip()]
-    too_few = len(cells) == 1 or len(cells) * 2 < usual
-    return len(_trimmed(record)) < usual and (too_few or not _are_names(cells))
-
-
-def _are_names(cells: Sequence[str]) -> bool:
-    """Whether cells are distinct, not empty and not values. Years may be names, but not of the first column."""
-    names = [cell.strip().casefold() for cell in cells]
-    values = [name for name in names if _VALUE.fullmatch(name)]
-    years = not values or (names[0] not in values and all(_YEAR.fullmatch(value) for value in values))
-    labels = any(name.endswith(":") for name in names)
-    return bool(names) and all(names) and years and not labels and len(set(names)) == len(names)
-
-
-def _share_like(header: Sequence[str], records: Sequence[Sequence[str]]) -> float:
-    """The share of records with as many cells as the header, ignoring empty cells at the end."""
-    least, most = len(_trimmed(header)), len(header)
-    fitting = sum(len(record) >= least and len(_trimmed(record)) <= most for record in records)
-    return fitting / len(records) if records else 0.0
-
-
-def _are_separate(above: Sequence[Sequence[str]], below: Sequence[Sequence[str]]) -> bool:
-    """Whether the records above a header are certainly not a header, as "comment" above "x, y" might be.
-
-    They are not if they read like a sentence, if a blank line follows, or if the table has a column of values.
-    """
-    if any(re.search(r"[\s:\d]", cell.strip()) for record in above for cell in record):
-        return True
-    if not all(any(cell.strip() for cell in record) for record in above):
-        return True
-    values = Counter(place for record in below for place, cell in enumerate(record) if _VALUE.fullmatch(cell))
-    return any(2 * count > len(below) for count in values.values())
-
-
 def header_of(sample: str) -> list[str]:
-    """The column names of a text. sample: its beginning; it may end in the middle of a line."""
+    """The column names of a text; none if its first row is data. sample: its beginning, which may be cut anywhere."""
     lines = sample.rpartition("\n")[0] or sample
-    records = _records(lines, detect_delimiter(lines))
-    return [" ".join(cell.split()) for cell in records[find_header(records)]] if records else []
+    dialect = detect_dialect(lines)
+    usual = is_usual(dialect)
+    records = _records(lines, dialect.delimiter) if usual else [each.cells for each in _tokens(lines, dialect)]
+    header = detect_header(records)
+    return [" ".join(name.split()) for name in header.names] if header.rows else []

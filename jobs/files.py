@@ -20,11 +20,13 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from jobs import disk
+from jobs import disk, file_kinds
 from jobs.errors import DiskFullError, RefusedError, TooLargeError
 
-#: File extensions that can be imported.
+#: Extensions of files that are stored unseen. Files with any other are stored if their first bytes may be a table.
 SUPPORTED = (".csv", ".tsv", ".tab", ".txt", ".gz", ".zip", ".xlsx", ".xlsm")
+#: Extensions of files that are no tables, whatever their first bytes are.
+NEVER_TABLES = (".pdf", ".png", ".jpg", ".jpeg", ".gif", ".doc", ".exe")
 #: Characters of the longest name that is stored; a longer one keeps its extension.
 LONGEST_NAME = 200
 #: Seconds that a work horse waits until nobody removes the spools of its file, which takes milliseconds.
@@ -65,7 +67,10 @@ class Arrival:
     def __init__(self, folder: Path, filename: str, *, limit: int) -> None:
         """filename: as sent by the client, possibly with a path. limit: bytes. Raises RefusedError."""
         self.filename = display_name(filename)
-        check_kind(self.filename)
+        if not self.filename:
+            raise RefusedError("No file was sent. Choose a CSV file and try again.")
+        #: The first bytes, until they tell whether the file can be a table.
+        self._head: bytes | None = None if self.filename.lower().endswith(SUPPORTED) else b""
         self._folder = folder
         self._limit = limit
         self._hash = hashlib.sha256()
@@ -77,10 +82,14 @@ class Arrival:
         self._name = self._part.name.partition(".")[0]
 
     def write(self, data: bytes | memoryview) -> None:
-        """Raises TooLargeError or DiskFullError."""
+        """Raises RefusedError, TooLargeError or DiskFullError."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLargeError(too_large(self._limit))
+        if self._head is not None:
+            self._head += data[: file_kinds.HEAD_BYTES - len(self._head)]
+            if len(self._head) == file_kinds.HEAD_BYTES:
+                self._check_kind(self._head)
         with _full_disk_reported():
             view = memoryview(data)
             while view:
@@ -90,12 +99,14 @@ class Arrival:
     def keep(self) -> StoredFile:
         """Store the file durably: fsync it, rename it, fsync the folder.
 
-        Raises RefusedError if it is empty, or DiskFullError.
+        Raises RefusedError if it is empty or no table, or DiskFullError.
         """
         if not self._size:
             raise RefusedError(
                 f"“{self.filename}” is empty. Choose a file with a header row and at least one row of data."
             )
+        if self._head is not None:
+            self._check_kind(self._head)
         with _full_disk_reported():
             os.fsync(self._file.fileno())
             os.utime(self._file.fileno())  # the upload is recorded next; leftovers.py goes by this time
@@ -104,6 +115,19 @@ class Arrival:
             _sync_folder(self._folder)
         self._is_kept = True
         return StoredFile(self.filename, self._name, self._size, self._hash.hexdigest())
+
+    def _check_kind(self, head: bytes) -> None:
+        """Raises RefusedError for a file that cannot be imported. head: its first bytes."""
+        self._head = None
+        is_container = file_kinds.is_container(head)
+        if not is_container and (sentence := file_kinds.other_kind(head)):
+            raise RefusedError(sentence)
+        may_be_table = is_container or file_kinds.is_text(head)
+        if not may_be_table or self.filename.lower().endswith(NEVER_TABLES):
+            raise RefusedError(
+                f"The file type of “{self.filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx)"
+                f" and upload that. Supported extensions: {', '.join(SUPPORTED)}."
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -175,17 +199,6 @@ def display_name(filename: str) -> str:
     name = "".join(character for character in name if character.isprintable()).strip()
     stem, dot, ending = name.rpartition(".")
     return f"{stem[: LONGEST_NAME - len(ending) - 1]}.{ending}" if dot and len(ending) < 20 else name[:LONGEST_NAME]
-
-
-def check_kind(filename: str) -> None:
-    """Raises RefusedError for a file type that cannot be imported."""
-    if not filename:
-        raise RefusedError("No file was sent. Choose a CSV file and try again.")
-    if not filename.lower().endswith(SUPPORTED):
-        raise RefusedError(
-            f"The file type of “{filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx) and"
-            f" upload that. Supported extensions: {', '.join(SUPPORTED)}."
-        )
 
 
 def path_of(folder: Path, stored_as: str) -> Path:

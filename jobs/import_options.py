@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from jobs.dialect import DELIMITERS
+from jobs.dialect import CHOICES
 from jobs.errors import InvalidImportOptionError
 from jobs.excerpt import excerpt
 from jobs.schema import MAX_COLUMNS, SchemaField, Type
@@ -15,7 +15,7 @@ UTF_8 = "utf-8"
 #: Python codecs that decode bytes into text but are not encodings of files.
 _NOT_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 #: Names for delimiters that are awkward to type into a form or a query.
-_DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+_DELIMITER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 #: Characters of the JSON object of types; 1,500 columns with short names have 50,000.
 _MAX_TYPES_LENGTH = 200_000
 _TYPES = "types must be auto (infer them from the file), text (keep every column as text), or a JSON object such as"
@@ -41,9 +41,9 @@ def codec_of(name: str) -> str:
 class ImportOptions:
     """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
-    encoding: a name that Python knows. header_row: line number of the header, from 1. types: how
-    a new dataset gets its types: inferred from the file ("auto"), text for every column, or those of some columns; the
-    others are inferred. A type may have a format: "date:%d/%m/%Y".
+    encoding: a name that Python knows. header_row: line number of the header, from 1; 0: the first row is data. types:
+    how a new dataset gets its types: inferred from the file ("auto"), text for every column, or those of some columns;
+    the others are inferred. A type may have a format: "date:%d/%m/%Y".
     """
 
     encoding: str | None = None
@@ -55,10 +55,14 @@ class ImportOptions:
     def __post_init__(self) -> None:
         if self.encoding is not None:
             codec_of(self.encoding)
-        if self.delimiter is not None and self.delimiter not in DELIMITERS:
-            raise InvalidImportOptionError(f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab.")
-        if self.header_row is not None and self.header_row < 1:
-            raise InvalidImportOptionError(f"header_row cannot be {self.header_row}: the first line is 1.")
+        if self.delimiter is not None and self.delimiter not in CHOICES:
+            raise InvalidImportOptionError(
+                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab or a space."
+            )
+        if self.header_row is not None and self.header_row < 0:
+            raise InvalidImportOptionError(
+                f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header."
+            )
         if isinstance(self.types, Mapping):
             _check_types(self.types)
         elif self.types not in ("auto", "text"):
@@ -70,7 +74,9 @@ class ImportOptions:
         chosen: dict[str, Any] = {name: value for name in cls.names() if (value := given.get(name, ""))}
         if (row := chosen.get("header_row")) is not None:
             if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
-                raise InvalidImportOptionError("header_row must be the line number of the header: 1 or more.")
+                raise InvalidImportOptionError(
+                    "header_row must be the line number of the header: 1 or more, or 0 if the first row is data."
+                )
             chosen["header_row"] = int(row)
         if "delimiter" in chosen:
             chosen["delimiter"] = _DELIMITER_NAMES.get(chosen["delimiter"], chosen["delimiter"])

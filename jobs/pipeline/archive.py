@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from jobs.dialect import shortened
 from jobs.errors import UnreadableFileError
+from jobs.header import shortened
 
 #: Bytes that a piece may have.
 PIECE_BYTES = 1 << 20

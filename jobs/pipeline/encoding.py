@@ -401,12 +401,19 @@ def _other_than_utf8(sample: bytes, because: str) -> Encoding:
             f" with non-ASCII letters look right, for example “{latin.example}”.",
         )
     other = charset_normalizer.from_bytes(sample, cp_isolation=list(_OTHERS)).best()
-    if other is not None:
+    if other is not None and not _mixes_letters(sample, codec_of(other.encoding)):
         codec = codec_of(other.encoding)
         return Encoding(
             codec, f"Read as {display_name(codec)}: {because}, and this encoding fits its letters best. {_DOUBT}"
         )
     return Encoding(latin.codec, f"Read as {display_name(latin.codec)}: {because}, and no encoding fits well. {_DOUBT}")
+
+
+def _mixes_letters(sample: bytes, codec: str) -> bool:
+    """Whether most words with letters of another script have ASCII letters, too: English with a few damaged bytes."""
+    found = _WORD.findall(sample.decode(codec, "replace"))
+    words = list(itertools.islice(dict.fromkeys(word for word in found if not word.isascii()), MAX_WORDS))
+    return sum(any(letter.isascii() for letter in word) for word in words) * 2 > len(words)
 
 
 _DOUBT = "If letters look wrong, upload the file again and choose its encoding."

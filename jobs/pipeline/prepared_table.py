@@ -1,9 +1,14 @@
 """A file made ready to read: the path of its text, its dialect and its column names."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
+from jobs import datasets
 from jobs.corrections import Marks
+from jobs.errors import MissingColumnsError
+from jobs.schema import TableSchema
 from jobs.warnings import UploadWarning
 
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
@@ -21,7 +26,9 @@ class PreparedTable:
     the corrected rows come from, as the file says. problems: cells that are known to be wrong; their rows must fail.
     header: the cells of the header; empty: no record repeats it. surplus: how many empty cells more than the header
     nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
-    empty: the table is a text. blank: its empty rows, which the text does not have.
+    empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
+    from the file. other: the same file as it would be read if the header had been judged otherwise, where that was a
+    judgement.
     """
 
     path: Path
@@ -37,6 +44,8 @@ class PreparedTable:
     surplus: range = range(0)
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
     blank: int = 0
+    has_header: bool = True
+    other: "PreparedTable | None" = None
 
     @property
     def tracking_columns(self) -> int:
@@ -48,6 +57,38 @@ class PreparedTable:
         """Cells of the header."""
         return len(self.names) + self.tracking_columns
 
+    def for_dataset(self, schema: TableSchema) -> "PreparedTable":
+        """The table as it goes into an existing dataset, whose names tell better than the cells what is a header."""
+        other = self.other
+        if other is None or other.has_header == self.has_header:
+            better = other is not None and _matches(schema, other) > _matches(schema, self)
+            return (other if other and better else self)._with_names_of(schema.names)
+        named, unnamed = (self, other) if self.has_header else (other, self)
+        matches = _matches(schema, named)
+        if matches and 2 * matches >= min(len(named.names), len(schema.names)):
+            return named.without_warning("header_guessed")
+        if not self.has_header or (not matches and len(unnamed.names) == len(schema.names)):
+            return unnamed._with_names_of(schema.names)
+        return named
+
+    def without_warning(self, code: str) -> Self:
+        return replace(self, warnings=[each for each in self.warnings if each["code"] != code])
+
+    def _with_names_of(self, fields: Sequence[str]) -> Self:
+        """The table with the names of a dataset's fields for its columns, by position, if it has no header."""
+        if self.has_header:
+            return self
+        names = [*fields[: len(self.names)]]
+        taken = {name.casefold() for name in fields}
+        for name in self.names[len(names) :]:
+            number = 2
+            free = name
+            while free.casefold() in taken:
+                free, number = f"{name}_{number}", number + 1
+            names.append(free)
+            taken.add(free.casefold())
+        return replace(self, names=names)
+
     @property
     def usual_width(self) -> int:
         """Cells that a record is expected to have."""
@@ -57,3 +98,11 @@ class PreparedTable:
     def bytes_total(self) -> int:
         """Size of the text in bytes."""
         return self.path.stat().st_size
+
+
+def _matches(schema: TableSchema, table: PreparedTable) -> int:
+    """How many fields a column names."""
+    try:
+        return len(datasets.match(schema, table.names).sources)
+    except MissingColumnsError:
+        return 0

@@ -11,6 +11,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -20,18 +21,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from jobs import corrections
+from jobs import corrections, warnings
 from jobs.corrections import CorrectionsHead, Marks
-from jobs.dialect import SAMPLE_RECORDS, detect_delimiter, find_header, shortened, skipped_note
-from jobs.errors import MisreadFileError
+from jobs.dialect import detect_delimiter
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.failed_rows import FailedRow
+from jobs.file_kinds import EXPECTED
+from jobs.header import (
+    SAMPLE_RECORDS,
+    Header,
+    detect_header,
+    header_at,
+    shortened,
+    skipped_note,
+    without_header,
+)
 from jobs.pipeline import records
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
 from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, line_ends
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
-from jobs.pipeline.source import EXPECTED, TextFile, Tick, check_is_text
+from jobs.pipeline.source import TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
+from jobs.warnings import UploadWarning
 
 #: Bytes at the beginning of a file that dialect and header row are detected from.
 HEAD_BYTES = 1 << 20
@@ -59,43 +71,94 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
         delimiter = corrected.delimiter if corrected else detect_delimiter(beginning)
         tick()
     sample = _sample(head, start, delimiter, tick)
-    position = text.header_row - 1 if text.header_row is not None else _header_position(sample)
-    if position >= len(sample) or not any(sample[position].cells):
+    header = _header(text, [record.cells for record in sample])
+    inspected = _Inspected(text, delimiter, start, sample)
+    table = inspected.table(header)
+    return table if text.header_row is not None else replace(table, other=inspected.judged_otherwise(header))
+
+
+def _header(text: TextFile, records: list[list[str]]) -> Header:
+    """The header that was chosen, or else detected. Raises UnreadableFileError."""
+    if text.header_row == 0:
+        header = without_header(records)
+    elif text.header_row is not None:
+        chosen = text.header_row - 1
+        header = header_at(records, chosen) if chosen < len(records) else Header(chosen, 1)
+    elif (marked := next((place for place, cells in enumerate(records) if Marks.find(cells)), None)) is not None:
+        header = header_at(records, marked)  # certainly, whatever its names and the rows below look like
+    elif text.begins_with_table:
+        header = detect_header(records, above=False)
+    else:
+        header = detect_header(records)
+    if header.position >= len(records) or not any(records[header.position]):
         raise MisreadFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
-    header = sample[position]
-    if header.problem:
-        raise MisreadFileError(f"The header row is unreadable, it {header.problem.sentence}. {EXPECTED}")
-    below = [record.cells for record in sample[position + 1 :]]
-    marks = Marks.find(header.cells, below)
-    own = marks.data_places(len(header.cells)) if marks else []
-    names, notes = _unique_names(
-        [corrections.unescape_formula(header.cells[place]) for place in own] if marks else header.cells
-    )
-    above = [record.cells for record in sample[:position]]
-    readable = [record.cells for record in sample[position + 1 :] if not record.problem]
-    skipped_lines = [skipped_note(above, position)] if any(map(any, above)) else []
-    return PreparedTable(
-        path=text.path,
-        delimiter=delimiter,
-        names=names,
-        first_byte=header.end,
-        notes=[*text.notes, *skipped_lines, _columns_note(None if text.of_workbook else delimiter, names), *notes],
-        warnings=text.warnings,
-        marks=marks,
-        parent=marks.parent(below) if marks else None,
-        problems=_renumbered(text.problems, own) if marks else text.problems,
-        header=header.cells,
-        surplus=usual_surplus(readable, len(header.cells)),
-        sheet_rows=text.sheet_rows,
-        blank=text.blank,
-    )
+    return header
 
 
-def _header_position(sample: list[Record]) -> int:
-    """Where the header is: certainly where the tracking columns of corrections are."""
-    marked = (position for position, record in enumerate(sample) if Marks.find(record.cells))
-    found = next(marked, None)
-    return find_header([record.cells for record in sample]) if found is None else found
+@dataclass(frozen=True)
+class _Inspected:
+    """The beginning of a text. start: the offset of its first record. sample: its first records."""
+
+    text: TextFile
+    delimiter: str
+    start: int
+    sample: list[Record]
+
+    def table(self, header: Header) -> PreparedTable:
+        """The text with a header. Raises UnreadableFileError."""
+        text, sample = self.text, self.sample
+        if problem := next((each.problem for each in sample[header.position : header.end] if each.problem), None):
+            raise MisreadFileError(f"The header row is unreadable, it {problem.sentence}. {EXPECTED}")
+        found = [record.cells for record in sample[header.end :]]
+        cells = sample[header.position].cells if header.rows == 1 else []
+        marks = Marks.find(cells, found)
+        own = marks.data_places(len(cells)) if marks else []
+        names, notes = _unique_names([corrections.unescape_formula(cells[place]) for place in own] or header.names)
+        problems = {row + 1 - header.rows: known for row, known in text.problems.items() if row >= header.rows}
+        above = [record.cells for record in sample[: header.position]]
+        below = [record.cells for record in sample[header.end :] if not record.problem]
+        skipped = [skipped_note(above, header.position)] if any(map(any, above)) else []
+        columns = _columns_note(self.delimiter, names, text.separated_by)
+        return PreparedTable(
+            path=text.path,
+            delimiter=self.delimiter,
+            names=names,
+            first_byte=sample[header.end - 1].end if header.end else self.start,
+            notes=[*text.notes, *skipped, columns, *_header_notes(header, text, notes)],
+            warnings=[*text.warnings, *_header_warnings(header, text, names)],
+            marks=marks,
+            parent=marks.parent(found) if marks else None,
+            problems=_renumbered(problems, own) if marks else problems,
+            has_header=bool(header.rows),
+            header=cells if marks else header.names if header.rows == 1 else [],
+            surplus=usual_surplus(below, len(cells) if marks else len(header.names)),
+            sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
+            blank=text.blank,
+        )
+
+    def judged_otherwise(self, header: Header) -> PreparedTable | None:
+        """The text with the first row as its header, or as data, where the opposite was detected."""
+        records = [record.cells for record in self.sample]
+        try:
+            if header.rows != 1:
+                return self.table(header_at(records, header.position))
+            return self.table(without_header(records, header.position)) if header.is_guessed else None
+        except UnreadableFileError:  # it cannot be read so
+            return None
+
+
+def _header_notes(header: Header, text: TextFile, renamed: list[str]) -> list[str]:
+    """Sentences about the header. renamed: those about names that differ from the file's."""
+    if header.rows == 0:
+        return ["The first row is data, as chosen."] if text.header_row == 0 else []
+    joined = [f"The header has {header.rows} rows, which were joined."] if header.rows > 1 else []
+    return [*joined, *renamed]
+
+
+def _header_warnings(header: Header, text: TextFile, names: list[str]) -> list[UploadWarning]:
+    if header.rows == 0:
+        return [] if text.header_row == 0 else [warnings.no_header()]
+    return [warnings.header_guessed(names)] if header.is_guessed else []
 
 
 def _renumbered(problems: KnownProblems, places: list[int]) -> KnownProblems:
@@ -229,14 +292,13 @@ def _shortened(name: str, spare: int = 0) -> str:
     return name.encode()[: MAX_NAME_BYTES - spare].decode(errors="ignore").rstrip()
 
 
-def _columns_note(delimiter: str | None, names: list[str]) -> str:
-    """delimiter: of the file; None for a workbook."""
+def _columns_note(delimiter: str, names: list[str], separated_by: str | None) -> str:
+    """separated_by: what separates the columns of the file, if not the delimiter of the text."""
     if len(names) == 1:
         return "One column."
-    if delimiter is None:
-        return f"{len(names):,} columns."
-    called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}[delimiter]
-    return f"{len(names):,} columns, separated by {called}."
+    called = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "spaces"}[delimiter]
+    called = called if separated_by is None else separated_by
+    return f"{len(names):,} columns{', separated by ' if called else ''}{called}."
 
 
 def _fast(data: bytes, final: bool, table: PreparedTable, start: int) -> Parsed | None:

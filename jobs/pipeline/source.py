@@ -5,6 +5,7 @@ to a spool beside the file. The spool is complete before the import begins, so a
 byte offset into the spool is a checkpoint like one into a file.
 """
 
+import codecs
 import csv
 import errno
 import hashlib
@@ -21,10 +22,12 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from uuid import uuid4
 
-from jobs.dialect import SAMPLE_RECORDS, find_header, shortened, skipped_note
+from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import MisreadFileError, UnreadableFileError
+from jobs.file_kinds import ARCHIVES, EXPECTED, GZIP, OLE, ZIPS, other_kind
+from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
-from jobs.pipeline import encoding, workbook
+from jobs.pipeline import encoding, rewriting, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
 from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.long_call import run_with_ticks
@@ -32,42 +35,20 @@ from jobs.pipeline.prepared_table import KnownProblems
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
 from jobs.pipeline.xlsx.sheet_choice import Fits
+from jobs.tokenizer import Dialect
 from jobs.warnings import UploadWarning, lines_skipped
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.
 SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
+#: Bytes at the beginning of a text that its dialect is detected from.
+DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 4
+SPOOL_VERSION = 6
 
-EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
-
-_ZIPS, _GZIP, _OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b\x08", b"\xd0\xcf\x11\xe0"
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
-#: First bytes of files that are not tables, and what these are.
-_SIGNATURES = (
-    (b"%PDF", "a PDF document"),
-    (_OLE, "an old Excel or Word document"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"PAR1\x15", "a Parquet file"),
-    (b"ARROW1\0", "an Arrow file"),
-    (b"{\\rtf", "a text document (RTF)"),
-)
-_ARCHIVES = (
-    *((signature, "a ZIP archive or a workbook") for signature in _ZIPS),
-    (_GZIP, "a gzip archive"),
-    *((b"BZh%d1AY" % level, "a bzip2 archive") for level in range(1, 10)),
-    (b"\xfd7zXZ\0", "an xz archive"),
-    (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
-    (b"Rar!\x1a", "a RAR archive"),
-    (b"(\xb5/\xfd", "a Zstandard archive"),
-)
-_MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<table", b"<meta")
 #: Members that archivers add.
 _IGNORED_MEMBERS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)|/$")
 #: Members that identify archives that are documents, and what to tell people.
@@ -95,10 +76,11 @@ class TextFile:
     """A table of UTF-8 text, with or without a byte order mark, for the reader to inspect.
 
     path: the upload itself, or a spool. notes: sentences for people about what was detected. warnings: what they may
-    not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them. problems: cells
-    that are known to be wrong; their rows must fail. sheet_rows: the worksheet's rows (line_numbers.SheetRows).
-    blank: its empty rows between the others. of_workbook: whether it was written from a worksheet, so that its
-    delimiter is not the file's.
+    not expect (warnings.py). delimiter, header_row: known or chosen; None: the reader detects them; header row 0: the
+    first row is data. problems: cells that are known to be wrong; their rows must fail. begins_with_table: whether
+    nothing is above the header, or above the first row if there is none. separated_by: what separates the columns of
+    the upload, for a note, if it is not the delimiter of this text; "" for a workbook. sheet_rows: the
+    worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
     """
 
     path: Path
@@ -109,7 +91,8 @@ class TextFile:
     problems: KnownProblems = field(default_factory=dict)
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
     blank: int = 0
-    of_workbook: bool = False
+    begins_with_table: bool = False
+    separated_by: str | None = None
 
 
 def prepare(
@@ -142,14 +125,12 @@ def check_is_text(head: bytes) -> None:
     """Raises UnreadableFileError if a file is certainly not a table of text. head: its beginning."""
     if not head:
         raise UnreadableFileError(f"The file is empty. {EXPECTED}")
-    for signature, what in (*_SIGNATURES, *_ARCHIVES):
-        if head.startswith(signature):
-            raise UnreadableFileError(f"This looks like {what}, not a table. {EXPECTED}")
-    beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if beginning.startswith(_MARKUP):
-        raise UnreadableFileError(f"This looks like a web page or an XML document, not a table. {EXPECTED}")
-    if beginning.startswith((b'{"', b"[{")):
-        raise UnreadableFileError(f"This looks like JSON, not a table. {EXPECTED}")
+    if sentence := other_kind(head):
+        raise UnreadableFileError(sentence)
+
+
+#: What the description of a spool has of its text as it is.
+_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank")
 
 
 class _Spool:
@@ -171,29 +152,15 @@ class _Spool:
         except (FileNotFoundError, ValueError):
             return None
         problems = {int(row): [(place, reason) for place, reason in cells] for row, cells in found["problems"].items()}
-        return TextFile(
-            self.path,
-            found["notes"],
-            found["warnings"],
-            found["delimiter"],
-            found["header_row"],
-            problems,
-            [(number, row) for number, row in found["sheet_rows"]],
-            found["blank"],
-            found["of_workbook"],
-        )
+        named = {name: found[name] for name in _DESCRIBED}
+        sheet_rows = [(number, row) for number, row in found["sheet_rows"]]
+        return TextFile(self.path, problems=problems, sheet_rows=sheet_rows, **named)
 
     def save(self, text: TextFile) -> TextFile:
         """Write the description of the complete table."""
-        description = {
-            "version": SPOOL_VERSION,
-            "bytes": self.path.stat().st_size,
-            "notes": text.notes,
-            "warnings": text.warnings,
-            "of_workbook": text.of_workbook,
-        }
-        description |= {"delimiter": text.delimiter, "header_row": text.header_row, "problems": text.problems}
-        description |= {"sheet_rows": text.sheet_rows, "blank": text.blank}
+        description = {"version": SPOOL_VERSION, "bytes": self.path.stat().st_size, "problems": text.problems}
+        description |= {"sheet_rows": text.sheet_rows}
+        description |= {name: getattr(text, name) for name in _DESCRIBED}
         with _Part(self._description) as part:
             part.file.write(json.dumps(description).encode())
             part.commit()
@@ -246,20 +213,22 @@ class _Preparation:
         """The kind of file is detected from its first bytes, not from its name."""
         with self.path.open("rb") as file:
             head = file.read(encoding.HEAD_BYTES)
-        if head.startswith(_OLE):
+        if head.startswith(OLE):
             raise UnreadableFileError(_about_ole(self.path, self.filename))
-        if head.startswith(_ZIPS):
+        if head.startswith(ZIPS):
             return self._from_zip()
-        if head.startswith(_GZIP):
+        if head.startswith(GZIP):
             return self._from_archive(gunzip(self.path), "Unpacked from gzip.")
         return self._from_text()
 
     def _from_text(self) -> TextFile:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
+            if dialect := self._unusual_dialect(self.path):
+                return self._rewritten(self.path, dialect, [found.note])
             return TextFile(self.path, [found.note], [], self.options.delimiter, self.options.header_row)
-        self._transcode(self.path, found.codec)
-        return self._spooled([found.note])
+        with _Part(self.spool.path, self.tick) as part:
+            return self._from_other_encoding(self.path, part, found)
 
     def _from_zip(self) -> TextFile:
         """A workbook, or the single text file in an archive."""
@@ -280,39 +249,67 @@ class _Preparation:
             expanded.file.flush()
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
-                expanded.commit()
-            else:
-                self._transcode(expanded.path, found.codec)
-        return self._spooled([note, found.note])
+                return self._spooled(expanded, [note, found.note])
+            with _Part(self.spool.path, self.tick) as part:
+                return self._from_other_encoding(expanded.path, part, found, note)
 
     def _from_workbook(self) -> TextFile:
         """One worksheet of a workbook, from its header row on."""
         sheet, header_row = self.options.sheet, self.options.header_row
         with Workbook(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
-            above, notes = _above_header(book, self.options.header_row)
+            above, notes, has_header = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
                 rows = book.rows(above=above, timed=shape.timed)
-                table = _SheetTable(shape)
+                table = _SheetTable(shape, has_header)
                 table.write(part.file, rows, lambda size: self._check_expansion(size, "workbook"))
                 part.commit()
-        return self.spool.save(
-            TextFile(
-                self.spool.path,
-                [*book.notes, *notes],
-                [*book.warnings, *table.warnings],
-                ",",
-                1,
-                table.problems,
-                table.sheet_rows,
-                table.blank,
-                of_workbook=True,
-            )
+        found = TextFile(
+            self.spool.path,
+            [*book.notes, *notes],
+            [*book.warnings, *table.warnings],
+            ",",
+            self.options.header_row and 1,  # the row above which nothing was written, or 0
+            table.problems,
+            table.sheet_rows,
+            table.blank,
+            begins_with_table=True,
+            separated_by="",
         )
+        return self.spool.save(found)
 
-    def _spooled(self, notes: list[str]) -> TextFile:
-        """The spool as a text, whose dialect the reader detects."""
+    def _from_other_encoding(self, path: Path, part: _Part, found: encoding.Encoding, *notes: str) -> TextFile:
+        with path.open("rb") as source:
+            encoding.transcode(source, part.file, found.codec, self.tick)
+        part.file.flush()
+        return self._spooled(part, [*notes, found.note])
+
+    def _spooled(self, part: _Part, notes: list[str]) -> TextFile:
+        """A part with all of the text as the spool, whose delimiter and header the reader detects."""
+        if dialect := self._unusual_dialect(part.path):
+            return self._rewritten(part.path, dialect, notes)
+        part.commit()
         return self.spool.save(TextFile(self.spool.path, notes, [], self.options.delimiter, self.options.header_row))
+
+    def _unusual_dialect(self, path: Path) -> Dialect | None:
+        """The dialect of a text of UTF-8, if the reader does not know it."""
+        with path.open("rb") as file:
+            head = file.read(DIALECT_BYTES)
+        sample = head if len(head) < DIALECT_BYTES else head[: head.rfind(b"\n") + 1] or head
+        text = sample.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+        dialect = detect_dialect(text, self.options.delimiter)
+        return None if is_usual(dialect) else dialect
+
+    def _rewritten(self, path: Path, dialect: Dialect, notes: list[str]) -> TextFile:
+        with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:
+            if source.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                source.seek(0)
+            comments = rewriting.rewrite(source, part.file, dialect, self.tick)
+            part.commit()
+        notes = [*notes, *rewriting.notes_about(dialect, comments)]
+        chosen = rewriting.delimiter_of(dialect), self.options.header_row
+        called = rewriting.DISPLAY_NAMES.get(dialect.delimiter)
+        return self.spool.save(TextFile(self.spool.path, notes, [], *chosen, separated_by=called))
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         with path.open("rb") as file:
@@ -321,11 +318,6 @@ class _Preparation:
         if self.options.encoding is not None:
             return encoding.chosen(self.options.encoding, head)
         return encoding.detect(path, self.tick)
-
-    def _transcode(self, path: Path, codec: str) -> None:
-        with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:
-            encoding.transcode(source, part.file, codec, self.tick)
-            part.commit()
 
     def _expand(self, pieces: Iterator[bytes], target: BinaryIO) -> None:
         """pieces: may be empty, as an archive may be long and expand to nothing."""
@@ -375,8 +367,8 @@ def _without_archive_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _check_not_nested(head: bytes) -> None:
-    nested = any(head.startswith(signature) for signature, _ in _ARCHIVES) or head[257:262] == b"ustar"
-    if nested or head.startswith(_OLE):
+    nested = any(head.startswith(signature) for signature, _ in ARCHIVES) or head[257:262] == b"ustar"
+    if nested or head.startswith(OLE):
         raise UnreadableFileError(
             "The archive contains another archive or a workbook. Unpack it, then upload the file inside."
         )
@@ -425,24 +417,26 @@ def _about_ole(path: Path, filename: str) -> str:
     return f"“{filename}” is an old Office document, not a table. {EXPECTED}"
 
 
-def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str]]:
-    """The number of the row above the header row, and notes about it. wanted: the chosen header row."""
-    if wanted is not None:
+def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str], bool]:
+    """The number of the row above the header row, notes about it, and whether there is one. wanted: the chosen row."""
+    if wanted:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
             raise MisreadFileError(
                 f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
-        return wanted - 1, [f"The header row is row {wanted:,}, as chosen."]
+        return wanted - 1, [f"The header row is row {wanted:,}, as chosen."], True
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
         raise MisreadFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
-    header = find_header([row.cells if row else [] for row in rows])
-    found = rows[header] or sample[0]
+    records = [row.cells if row else [] for row in rows]
+    header = without_header(records) if wanted == 0 else detect_header(records)
+    found = rows[header.position] or sample[0]
     above = [row.cells for row in sample if row.number < found.number]
-    return found.number - 1, [skipped_note(above, found.number - sample[0].number, "row")] if above else []
+    notes = [skipped_note(above, found.number - sample[0].number, "row")] if above else []
+    return found.number - 1, notes, header.rows > 0
 
 
 def _with_gaps(rows: list[Row]) -> Iterator[Row | None]:
@@ -463,12 +457,14 @@ class _SheetTable:
     value were left out between the others.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, has_header: bool) -> None:
         self.problems: KnownProblems = {}
         self.sheet_rows: list[tuple[int, int]] = []
         self.blank = 0
         self._shape = shape
+        self._has_header = has_header
         self._header: list[str] = []
+        self._width = 0
         self._repeated: list[int] = []
         self._count = self._found = 0
 
@@ -477,21 +473,23 @@ class _SheetTable:
         return [lines_skipped(len(self._repeated), self._repeated[0])] if self._repeated else []
 
     def write(self, file: BinaryIO, rows: Iterable[Row], check: Callable[[int], None]) -> None:
-        """rows: the header row first. check: called with the bytes written so far: many cells may refer to one long
-        text.
+        """rows: the header row first, if there is one.
+
+        check: called with the bytes written so far: many cells may refer to one long text.
         """
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\r\n")  # with "\n" alone, it does not quote a cell that contains a CR
         last = 0
         for row in rows:
             cells = row.cells[self._shape.first :]
-            width = len(self._header) or max(len(cells), self._shape.width - self._shape.first)
+            width = self._width = self._width or max(len(cells), self._shape.width - self._shape.first)
             cells += [""] * (width - len(cells))
             if last and is_blank(cells, width):
                 continue
             self.blank += row.number - last - 1 if last else 0
             if not last:
-                self._header = cells
+                self._header = cells if self._has_header else []
+                self.sheet_rows.append((0, row.number))
             if not last or self._is_row(row, cells):
                 writer.writerow(cells)
             last = row.number
@@ -504,7 +502,7 @@ class _SheetTable:
             self._repeated.append(row.number)
             return False
         self._count += 1
-        number, start = self.sheet_rows[-1] if self.sheet_rows else (0, -1)
+        number, start = self.sheet_rows[-1]
         if row.number - start != self._count - number:
             self.sheet_rows.append((self._count, row.number))
         if row.problems:

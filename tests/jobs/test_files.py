@@ -120,16 +120,62 @@ def test_a_long_name_is_shortened_and_keeps_its_extension(tmp_path: Path, ending
     assert "é" * (LONGEST_NAME - len(ending)) + ending == stored.filename
 
 
-@pytest.mark.parametrize("filename", ["book.xls", "photo.jpg", "june.csv.exe", "csv", "june.csv.", "x" * 300])
-def test_an_unsupported_file_type_is_rejected_with_what_to_do(tmp_path: Path, filename: str) -> None:
+@pytest.mark.parametrize(
+    ("filename", "content"),
+    [("photo.jpg", b"a\n"), ("june.csv.exe", b"a\n"), ("june.csv.", b"\1\2\3\4"), ("x" * 300, b"\1" * 5000)],
+)
+def test_an_unsupported_file_type_is_rejected_with_what_to_do(tmp_path: Path, filename: str, content: bytes) -> None:
     with pytest.raises(RefusedError) as refused:
-        Arrival(tmp_path / "files", filename, limit=100)
+        arrived(tmp_path, content, filename=filename, limit=10_000)
 
     assert str(refused.value) == (
         f"The file type of “{filename[:LONGEST_NAME]}” is not supported. Save it as CSV or as an Excel"
         " workbook (.xlsx) and upload that. Supported extensions: .csv, .tsv, .tab, .txt, .gz, .zip, .xlsx, .xlsm."
     )
-    assert not (tmp_path / "files").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("filename", ["june.psv", "june.dat", "june.ssv", "june", "june.2026", "june.xls", "june.csv."])
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", "é;ö\n1;2\n".encode("cp1252"), "a\tb\n".encode("utf-16"), b"PK\3\4" + b"\0" * 40]
+)
+def test_a_file_with_another_extension_is_judged_by_its_content(tmp_path: Path, filename: str, content: bytes) -> None:
+    assert arrived(tmp_path, content, filename=filename).size == len(content)
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "sentence"),
+    [
+        ("june.parquet", b"PAR1\x15\4\x15", "This looks like a Parquet file, not a table."),
+        ("june.feather", b"ARROW1\0\0", "This looks like an Arrow or Feather file, not a table."),
+        ("june.sav", b"$FL2@(#) SPSS", "This looks like an SPSS file (.sav), not a table. Export it as CSV"),
+        ("june.dta", b"<stata_dta><header>", "This looks like a Stata file (.dta), not a table. Export it as CSV"),
+        ("june.dta", b"\x72\2\1\0\5\0", "This looks like a Stata file (.dta), not a table. Export it as CSV"),
+        ("june.jsonl", b'{ "a": 1}\n{"a": 2}\n', "This looks like JSON, not a table."),
+        ("june.json", b'[\n  {"a": 1}]', "This looks like JSON, not a table."),
+        ("june.html", b"<!-- June --><html>", "This looks like a web page or an XML document, not a table."),
+        ("june.xls", b"<html><table>", "This looks like a web page or an XML document, not a table."),
+        (
+            "june.ods",
+            b"PK\3\4" + b"\0" * 26 + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "This is an OpenDocument file. Save it as .xlsx or CSV",
+        ),
+        ("june.png", b"\x89PNG\r\n\x1a\n", "This looks like a PNG image, not a table."),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_file_that_is_no_table_is_called_by_its_name(
+    tmp_path: Path, filename: str, content: bytes, sentence: str, parts: int
+) -> None:
+    content += b"\0" * 2000
+    size = len(content) // parts + 1
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+    with pytest.raises(RefusedError) as refused:
+        arrived(tmp_path, *pieces, filename=filename, limit=10_000)
+
+    assert str(refused.value).startswith(sentence)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("filename", ["", "  ", "folder/", "\x00"])

@@ -14,10 +14,9 @@ from jobs.import_options import ImportOptions, codec_of
     [
         ({"encoding": "klingon"}, "Unknown encoding “klingon”."),
         ({"encoding": ""}, "Unknown encoding “”."),
-        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; | or a tab."),
+        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; | or a tab or a space."),
         ({"delimiter": ""}, "Unsupported delimiter “”."),
-        ({"header_row": 0}, "header_row cannot be 0: the first line is 1."),
-        ({"header_row": -3}, "header_row cannot be -3: the first line is 1."),
+        ({"header_row": -3}, "header_row cannot be -3: the first line is 1, and 0 means that there is no header."),
     ],
 )
 def test_an_invalid_import_option_is_rejected(options: dict[str, Any], sentence: str) -> None:

@@ -347,6 +347,93 @@ def test_a_header_said_to_be_where_none_is_fails(sent: Desk) -> None:
     assert sent("a,b\n\n1,2\n", header_row=2).refusal == f"The file has no header row at line 2. {EXPECTED}"
 
 
+# Without a header
+
+
+def codes(outcome: Outcome) -> list[str]:
+    return [each["code"] for each in outcome.upload.warnings]
+
+
+def test_the_first_row_of_a_file_without_a_header_is_not_lost(sent: Desk) -> None:
+    outcome = sent("12,Ann,2020-01-01\n13,Bob,2020-02-02\n")
+
+    assert sent.columns(outcome.upload) == ["column_1", "column_2", "column_3"]
+    assert outcome.rows == [["12", "Ann", "2020-01-01"], ["13", "Bob", "2020-02-02"]]
+    assert codes(outcome) == ["no_header"]
+
+
+def test_it_can_be_said_that_the_first_row_is_data(sent: Desk) -> None:
+    outcome = sent("Ann,Rome\nBob,Oslo\n", header_row=0)
+
+    assert outcome.rows == [["Ann", "Rome"], ["Bob", "Oslo"]]
+    assert (codes(outcome), outcome.upload.notes[-1]) == ([], "The first row is data, as chosen.")
+
+
+def test_it_can_be_said_that_the_first_row_is_the_header(sent: Desk) -> None:
+    outcome = sent("1,2\n3,4\n", header_row=1)
+
+    assert (sent.columns(outcome.upload), outcome.rows, codes(outcome)) == (["1", "2"], [["3", "4"]], [])
+
+
+def test_the_first_row_of_a_worksheet_can_be_data(sent: Desk) -> None:
+    found = sent(workbook(("June", [[5, "x"], [6, "y"]])), "june.xlsx")
+    said = sent(workbook(("June", [["Ann", "x"], ["Bob", "y"]])), "june.xlsx", header_row=0)
+
+    assert (found.rows, codes(found)) == ([["5", "x"], ["6", "y"]], ["no_header"])
+    assert (said.rows, codes(said)) == ([["Ann", "x"], ["Bob", "y"]], [])
+
+
+@pytest.mark.parametrize("header_row", [None, 0])
+def test_columns_without_names_go_into_the_fields_by_position(sent: Desk, header_row: int | None) -> None:
+    suffix = "said" if header_row == 0 else "found"
+    name = sent.declare(f"people_{suffix}", {"name": "id", "type": "integer"}, {"name": "who"}, primaryKey="id")
+    outcome = sent("12,Ann\n13,Bob\n", dataset=name, header_row=header_row)
+
+    assert (outcome.rows, outcome.bad) == ([["12", "Ann"], ["13", "Bob"]], {})
+    assert (outcome.upload.header, codes(outcome)) == (["id", "who"], [] if header_row == 0 else ["no_header"])
+
+
+def test_names_that_the_dataset_has_are_a_header_whatever_they_look_like(sent: Desk) -> None:
+    name = sent.declare("months", {"name": "1", "type": "integer"}, {"name": "2", "type": "integer"})
+    outcome = sent("1,2\n3,4\n", dataset=name)
+
+    assert (outcome.rows, codes(outcome)) == ([["3", "4"]], [])
+
+
+def test_a_header_of_several_rows_is_joined_and_reported(sent: Desk) -> None:
+    outcome = sent("Land,People,,Area,\n,male,female,land,water\nA,1,2,3,4\nB,5,6,7,8\n")
+
+    assert sent.columns(outcome.upload) == ["Land", "People male", "People female", "Area land", "Area water"]
+    assert len(outcome.rows) == 2
+    assert "The header has 2 rows, which were joined." in outcome.upload.notes
+    assert codes(outcome) == []
+
+
+# Unusual dialects
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("id,name,n\n1,'Ann, Lee',5\n2,Bob,6\n", "Cells are quoted with apostrophes."),
+        ('id,name,n\n1,"Ann, Lee",5\n2,"say \\"hi\\"",6\n', "Backslashes escape characters."),
+        ('id, name, n\n1, "Ann, Lee", 5\n2, Bob, 6\n', "Spaces after the delimiters were ignored."),
+        ('id name n\n1 "Ann, Lee" 5\n2 Bob 6\n', "3 columns, separated by spaces."),
+        ("id    name      n\n1     Ann, Lee  5\n2     Bob       6\n", "3 columns, separated by spaces."),
+        ('id,name,n\n1,"Ann, Lee",5\n# Bob is new\n2,Bob,6\n', "1 comment line was skipped."),
+    ],
+)
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_an_unusual_dialect_is_read_as_it_is_meant(sent: Desk, content: str, note: str, codec: str) -> None:
+    outcome = sent(content.encode(codec))
+
+    assert (sent.columns(outcome.upload), outcome.bad) == (["id", "name", "n"], {})
+    assert outcome.rows[0] == ["1", "Ann, Lee", "5"]
+    assert outcome.rows[1][0] == "2"
+    assert len(outcome.rows) == 2
+    assert note in outcome.upload.notes
+
+
 # Workbooks
 
 

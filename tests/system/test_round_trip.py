@@ -140,7 +140,7 @@ def test_any_table_read_as_text_comes_out_as_it_went_in(
     desk: Desk, table: list[list[str]], delimiter: str, quoting: int, newline: str
 ) -> None:
     content = written(table, delimiter, quoting, newline)
-    upload = desk.send(content, types="text", delimiter=delimiter)
+    upload = desk.send(content, types="text", delimiter=delimiter, header_row=1)
 
     assert (upload.status, upload.error, upload.rows_failed) == (Status.COMPLETED, None, 0)
     assert upload.header == table[0]

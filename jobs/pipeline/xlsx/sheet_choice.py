@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from jobs.dialect import SAMPLE_RECORDS, find_header
 from jobs.errors import UnreadableFileError
+from jobs.header import SAMPLE_RECORDS, find_header
 from jobs.pipeline.xlsx.date_formats import DateFormats
 from jobs.pipeline.xlsx.package import MAX_STRINGS_BYTES, Package, Sheet
 from jobs.pipeline.xlsx.row_stream import RowStream, SheetRow, Value
@@ -134,6 +134,8 @@ class _Sampler:
 
     def _header(self, rows: list[SheetRow]) -> int | None:
         """The position of the header row."""
+        if self._header_row == 0:
+            return 0
         if self._header_row is not None:
             return next((place for place, row in enumerate(rows) if row[0] == self._header_row), None)
         width = max(len(values) for _, values, _ in rows)

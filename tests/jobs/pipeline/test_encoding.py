@@ -101,6 +101,14 @@ def test_a_single_non_ascii_character_is_windows_1252(tmp_path: Path, content: s
     assert detected(tmp_path, content.encode("cp1252")).codec == "cp1252"
 
 
+@pytest.mark.parametrize("damaged", [b"don\xcdt", b"it\xd5s", b"caf\x8e\x8fs", b"we\xcdre here"])
+def test_english_with_a_few_damaged_bytes_is_not_another_script(tmp_path: Path, damaged: bytes) -> None:
+    content = b"id,text\n" + b"1,I think that this is fine\n" * 200 + b"2,I " + damaged + b" know\n"
+    codec = detected(tmp_path, content).codec
+
+    assert codec in ("cp1252", "mac-roman", "cp850")
+
+
 def test_the_note_has_the_evidence(tmp_path: Path) -> None:
     expected = (
         "Read as Windows-1252: it is not valid UTF-8, and 8 of 8 distinct words with non-ASCII letters look right,"

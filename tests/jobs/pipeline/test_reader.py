@@ -19,9 +19,10 @@ from typing_extensions import Buffer
 from jobs import warnings
 from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
+from jobs.file_kinds import EXPECTED
 from jobs.pipeline import line_numbers, reader, records
 from jobs.pipeline.prepared_table import PreparedTable
-from jobs.pipeline.source import EXPECTED, TextFile
+from jobs.pipeline.source import TextFile
 from jobs.schema import MAX_NAME_BYTES
 from jobs.warnings import UploadWarning, merged
 from tests.support.csv_texts import TEXTS
@@ -111,7 +112,7 @@ def test_usual_delimiters_and_line_ends_are_read(tmp_path: Path, delimiter: str,
 
 
 def test_the_columns_of_a_workbook_are_separated_by_nothing(tmp_path: Path) -> None:
-    table = reader.inspect(TextFile(written(tmp_path, "id,name\n1,Zoë\n"), of_workbook=True))
+    table = reader.inspect(TextFile(written(tmp_path, "id,name\n1,Zoë\n"), separated_by=""))
 
     assert table.notes == ["2 columns."]
 
@@ -569,6 +570,13 @@ def test_the_first_corrected_row_names_the_upload_it_corrects(
     table = inspected(content)
 
     assert (table.tracking_columns, table.parent) == (3, parent)
+
+
+def test_a_file_of_corrected_rows_has_a_header_whatever_its_names_are(inspected: Inspecting) -> None:
+    names = [str(n * n) for n in range(20)]
+    table = inspected(",".join([*names, "_upload_id,_row_number,_error"]) + ("\n" + "5," * 20 + "7,1,why") * 3)
+
+    assert (table.names, table.has_header, table.warnings, table.parent) == (names, True, [], 7)
 
 
 @pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id", "id,_error"])

@@ -312,8 +312,14 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         ["Müller, Ann", "2026-01-31", "1.5", 'said "x"'],
         ["Bob", "", "2", ""],
     ]
-    known: tuple[Any, ...] = ([], ",", 1, {}, [(1, 2)], 0, True)
-    assert result == TextFile(tmp_path / "upload.table", ["Read the worksheet “June”."], *known)
+    assert result == TextFile(
+        tmp_path / "upload.table",
+        ["Read the worksheet “June”."],
+        delimiter=",",
+        sheet_rows=[(0, 1)],
+        begins_with_table=True,
+        separated_by="",
+    )
 
 
 def test_line_ends_within_a_cell_are_quoted(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ REFUSED = {
     "no file chosen": (form(a_file(b"", "")), "No file was sent."),
     "an empty file": (form(a_file(b"")), "“june.csv” is empty."),
     "another kind": (form(a_file(b"a", "june.pdf")), "The file type of “june.pdf” is not supported."),
-    "no ending": (form(a_file(b"a", "june")), "The file type of “june” is not supported."),
+    "no ending": (form(a_file(b"\1", "june")), "The file type of “june” is not supported."),
     "two files": (form(a_file(b"a\n1\n"), a_file(b"a\n1\n", "july.csv")), "Send one file at a time."),
     "no end": (a_file(b"a\n1\n"), "The form ended before it was complete."),
     "an end within the file": (a_file(b"a\n1\n")[:-5], "The form ended before it was complete."),

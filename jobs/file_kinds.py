@@ -1,0 +1,86 @@
+"""What a file that is not a table is, judged by its first bytes. No I/O."""
+
+import re
+
+#: Bytes at the beginning of a file that tell its kind.
+HEAD_BYTES = 1024
+
+EXPECTED = "Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
+_EXPORT = "Export it as CSV, then upload that file."
+
+ZIPS, GZIP, OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b\x08", b"\xd0\xcf\x11\xe0"
+#: First bytes of files that are not tables, what these are, and what to do.
+_SIGNATURES = (
+    (b"%PDF", "a PDF document", EXPECTED),
+    (OLE, "an old Excel or Word document", EXPECTED),
+    (b"\x89PNG", "a PNG image", EXPECTED),
+    (b"\xff\xd8\xff", "a JPEG image", EXPECTED),
+    (b"GIF8", "a GIF image", EXPECTED),
+    (b"SQLite format 3\0", "an SQLite database", EXPECTED),
+    (b"PAR1\x15", "a Parquet file", EXPECTED),
+    (b"ARROW1\0", "an Arrow or Feather file", EXPECTED),
+    (b"FEA1", "a Feather file", EXPECTED),
+    (b"ORC\x0a", "an ORC file", EXPECTED),
+    (b"Obj\x01", "an Avro file", EXPECTED),
+    (b"$FL2@(#)", "an SPSS file (.sav)", _EXPORT),
+    (b"$FL3@(#)", "an SPSS file (.zsav)", _EXPORT),
+    (b"<stata_dta>", "a Stata file (.dta)", _EXPORT),
+    (b"HEADER RECORD*******LIBRARY", "a SAS transport file (.xpt)", _EXPORT),
+    (b"\0" * 12 + b"\xc2\xea\x81\x60", "a SAS file (.sas7bdat)", _EXPORT),
+    (b"\x89HDF\r\n", "an HDF5 file", _EXPORT),
+    (b"RDX2\n", "an R workspace", _EXPORT),
+    (b"RDX3\n", "an R workspace", _EXPORT),
+    (b"X\n\0\0\0", "an R data file (.rds)", _EXPORT),
+    (b"\x93NUMPY", "a NumPy array", _EXPORT),
+    (b"\0\1\0\0Standard ", "an Access database", _EXPORT),
+    (b"{\\rtf", "a text document (RTF)", EXPECTED),
+    (b"-- MySQL dump", "an SQL script", _EXPORT),
+    (b"--\n-- PostgreSQL database dump", "an SQL script", _EXPORT),
+)
+ARCHIVES = (
+    *((signature, "a ZIP archive or a workbook") for signature in ZIPS),
+    (GZIP, "a gzip archive"),
+    *((b"BZh%d1AY" % level, "a bzip2 archive") for level in range(1, 10)),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a", "a RAR archive"),
+    (b"(\xb5/\xfd", "a Zstandard archive"),
+)
+#: Versions 5 to 12 of Stata: the version, the byte order, the kind of file and a zero.
+_STATA = re.compile(rb"[\x69\x6c-\x73][\x01\x02]\x01\x00")
+_MARKUP = re.compile(
+    rb"<!--|<(?:!doctype|\?xml|html|head|body|table|meta|svg|script|style|div|rss|feed|kml|gpx)\b", re.IGNORECASE
+)
+_JSON = re.compile(rb'\{\s*"|\[\s*\{')
+_OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL)
+
+
+def other_kind(head: bytes) -> str | None:
+    """A sentence that says what a file is, if it is certainly not a table. None: it may be one. head: its beginning."""
+    if _OPEN_DOCUMENT.match(head):
+        return "This is an OpenDocument file. Save it as .xlsx or CSV, then upload that file."
+    for signature, what, advice in _SIGNATURES:
+        if head.startswith(signature):
+            return f"This looks like {what}, not a table. {advice}"
+    for signature, what in ARCHIVES:
+        if head.startswith(signature):
+            return f"This looks like {what}, not a table. {EXPECTED}"
+    if _STATA.match(head):
+        return f"This looks like a Stata file (.dta), not a table. {_EXPORT}"
+    beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _MARKUP.match(beginning):
+        return f"This looks like a web page or an XML document, not a table. {EXPECTED}"
+    if _JSON.match(beginning):
+        return f"This looks like JSON, not a table. {EXPECTED}"
+    return None
+
+
+def is_container(head: bytes) -> bool:
+    """Whether a file is an archive, a workbook or an old Office document, whose content tells what it is."""
+    return head.startswith((*ZIPS, GZIP, OLE)) and not _OPEN_DOCUMENT.match(head)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file seems to be text: it has no control characters, or is UTF-16."""
+    controls = len(head) - len(head.translate(None, bytes({*range(32)} - {*b"\t\n\v\f\r"})))
+    return controls * 50 <= len(head) or head[0::2].count(0) * 4 > len(head) or head[1::2].count(0) * 4 > len(head)
