@@ -24,6 +24,8 @@ MAX_RECORD_BYTES = 1 << 20
 BATCH_RECORDS, BATCH_BYTES = 1_000, 1 << 16
 
 UNCLOSED = Reason(None, "has a quote that is never closed")
+#: As in `9.50"software, licences"`: a delimiter is missing before the quote, and the one inside of it took its place.
+SHIFTED = Reason(None, "has a quote inside of a cell that seems to enclose a delimiter, so its cells are uncertain")
 
 #: NUL, and what a byte that is not UTF-8 is decoded to.
 _INVALID = re.compile("[\0\udc80-\udcff]")
@@ -84,6 +86,16 @@ def patterns(delimiter: str) -> Patterns:
     line = rf'(?:"{in_line}(?:"(?:([^{d}\r\n]){rest})?+|())|[^{d}"\r\n]{rest}|{d})*+{end}'
     line_end, quoted, unquoted = rf"[^\r\n]*+{end}", rf"{in_lines}(?:{closing}{cells}|())", rf"{rest}{cells}"
     return Patterns(*(re.compile(pattern.encode()) for pattern in (line, line_end, quoted, unquoted)))
+
+
+@cache
+def enclosing(delimiter: str) -> re.Pattern[str]:
+    """Matches a record whose first irregular cell has a quote inside, or text behind its closing quote, and in which a
+    delimiter follows before the quote that ends a later cell. No part of it can match in two ways."""
+    d = re.escape(delimiter)
+    quoted = '"(?:[^"]++|"")*+'
+    regular = rf'(?:(?:{quoted}"|[^{d}"\r\n]*+){d})*+'
+    return re.compile(rf'{regular}(?:[^{d}"\r\n]++|{quoted})"[^{d}"\r\n]++{d}[^"\r\n]*+"(?=[{d}\r\n]|\Z)')
 
 
 def _matched(pattern: Pattern, text: bytes, start: int) -> re.Match[bytes]:
@@ -169,6 +181,9 @@ class Records:
         problems = {position: reason for position, (_, reason) in unreadable.items()}
         for position, (text, _) in unreadable.items():
             cells[position] = [text]
+        for position, text in enumerate(texts):
+            if '"' in text and enclosing(self._delimiter).match(text) is not None:
+                problems[position] = SHIFTED
         if _is_odd("".join(texts)):
             odd = (position for position, text in enumerate(texts) if _is_odd(text))
             problems |= {position: _problem(cells[position]) for position in odd}

@@ -217,3 +217,23 @@ def test_a_tick_comes_for_each_megabyte_and_each_thousand_records() -> None:
     assert ticked(b"x" * (10 << 20)) >= 9
     assert ticked(b'a","\n' * 100_000) >= 100
     assert ticked(b"\n" * 100_000) >= 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['a,9.50"software, licences",b', 'a,"9.50,"software, licences",b', 'a,x"y,z"'],
+)
+def test_a_quote_inside_of_a_cell_that_encloses_a_delimiter_makes_the_cells_uncertain(line: str) -> None:
+    [record] = read(line.encode())
+
+    assert record.problem == records.SHIFTED
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['5" pipe,10" pipe,x', '5",10",x', '5" pipe,"a, b",x', '"say ""a, b"" c",d', '"a,""b,c",d,e', 'a"b"c,d,e'],
+)
+def test_a_stray_quote_alone_leaves_the_cells_as_they_are(line: str) -> None:
+    [record] = read(line.encode())
+
+    assert record.problem is None
