@@ -116,9 +116,10 @@ class UploadView:
 
     @property
     def can_change_options(self) -> bool:
-        """Whether the file may be read in another way: nothing of it is in the dataset yet."""
+        """Whether the file may be read in another way: nothing of it is in the dataset yet. Corrections that fail again
+        were read right."""
         upload = self._upload
-        if upload.is_external or upload.rows_success or self.is_held:
+        if upload.is_external or upload.rows_success or self.is_held or upload.parent is not None:
             return False
         return upload.status is Status.CANCELLED or (upload.status is Status.FAILED and upload.remedy is Remedy.OPTIONS)
 

@@ -496,6 +496,10 @@ def test_only_what_can_help_is_offered(served: Served) -> None:
         (records.fail(records.processing()), ["upload-retry"]),
         (records.fail(records.processing(), remedy=Remedy.FILE), ["upload-another"]),
         (records.fail(records.advance(records.processing(), 0, bad), remedy=Remedy.OPTIONS), ["upload-options"]),
+        (
+            records.fail(records.advance(records.processing(parent=1), 0, bad), remedy=Remedy.OPTIONS),
+            ["upload-another"],
+        ),
         (records.cancel(records.processing()), ["upload-retry", "upload-options"]),
         (records.cancel(records.advance(records.processing(), 10)), ["upload-retry"]),
         (records.report(records.external(), "error", error="No disk."), ["upload-retry"]),
