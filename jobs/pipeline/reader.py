@@ -87,7 +87,7 @@ def _header(text: TextFile, records: list[list[str]]) -> Header:
         header = detect_header(records)
     if text.header_row is None and any(map(corrections.count_tracking_columns, records[header.position :][:1])):
         header = header_at(records, header.position)  # whatever its names and the rows below look like
-    if header.position >= len(records) or not any(records[header.position]):
+    if header.position >= len(records) or not any(cell.strip() for cell in records[header.position]):
         raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     return header
 
