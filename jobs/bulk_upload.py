@@ -9,33 +9,44 @@ import logging
 import os
 import socket
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 
-from jobs import datasets, disk, failed_rows, files, horse_state, shutdown, uploads, warnings
+from jobs import corrections, datasets, disk, failed_rows, files, horse_state, lineage, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
-from jobs.datasets import Dataset, Mode
-from jobs.errors import ClaimLostError, DatasetNotFoundError, MissingColumnsError, UnreadableFileError
+from jobs.datasets import Dataset
+from jobs.errors import (
+    ClaimLostError,
+    DatasetNotFoundError,
+    MisreadFileError,
+    MissingColumnsError,
+    UnreadableFileError,
+)
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
-from jobs.pipeline import failed_rows_writer, reader, source, writer
+from jobs.pipeline import conflicts, failed_rows_writer, reader, source, writer
 from jobs.pipeline.chunk import Chunk
-from jobs.pipeline.columns import Packed
+from jobs.pipeline.conflicts import Collisions
+from jobs.pipeline.corrector import Corrector
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
-from jobs.pipeline.writer import Collisions, Writer
+from jobs.pipeline.writer import PackedRows, Writer
 from jobs.settings import Settings
-from jobs.uploads import Claim, CutReason, Upload
+from jobs.uploads import Claim, CutReason, Remedy, Upload
 from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
@@ -116,14 +127,14 @@ class _Attempt:
             if isinstance(error.__cause__, OSError) and not disk.has_room(self._path.parent):
                 self._hand_back_when_there_is_room()
             else:
-                self._fail(str(error))
+                self._fail(str(error), _remedy(error))
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             log.warning("Upload %d: attempt %d got no more memory.", self._claim.upload_id, self._claim.attempt)
             self._end(lambda connection: uploads.cut(connection, self._claim, CutReason.MEMORY))
         except BaseException as error:
             if isinstance(error, FileNotFoundError) and not self._path.exists():
-                self._fail("The uploaded file is no longer stored on the server. Upload it again.")
+                self._fail("The uploaded file is no longer stored on the server. Upload it again.", Remedy.FILE)
                 return
             if disk.is_full(error):
                 self._hand_back_when_there_is_room()
@@ -141,13 +152,17 @@ class _Attempt:
             fits=self._fits(),
         )
         table = reader.inspect(text, tick=horse_state.state.progress)
-        if self._upload.dataset is not None:
-            with self._database.reading() as connection:
-                table = table.for_dataset(datasets.get(connection, self._upload.dataset).schema)
-        dataset = self._dataset(table)
-        rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id)
-        for chunk in prefetch(self._validated(table, dataset, rows)):
-            self._commit(rows, chunk)
+        parent = self._parent(table)
+        existing = self._existing(parent)
+        if existing is not None:
+            table = table.for_dataset(existing.schema)
+        dataset = self._dataset(table, existing, parent)
+        sources = datasets.match(dataset.schema, table.names).sources
+        rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id, sources.keys())
+        check = _Check(Validator(dataset.schema, sources), sources, rows)
+        chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
+        for commit in self._commits(chunks, check, Corrector(parent, table.names) if parent else None):
+            self._upload = commit()
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
@@ -167,25 +182,38 @@ class _Attempt:
 
         return fits
 
-    def _dataset(self, table: PreparedTable) -> Dataset:
-        """The dataset of an earlier attempt, the chosen one, or a new one with types inferred from the whole file."""
-        if self._upload.dataset is not None:
-            with self._database.reading() as connection:
-                dataset = datasets.get(connection, self._upload.dataset)
+    def _parent(self, table: PreparedTable) -> Upload | None:
+        """The upload that the file corrects. Raises UnreadableFileError if the file was sent into another dataset."""
+        with self._database.reading() as connection:
+            parent = lineage.find_parent(connection, table.parent, table.names)
+        chosen = self._upload.dataset or self._upload.dataset_wanted
+        if parent and parent.dataset and chosen not in ("", parent.dataset):
+            raise UnreadableFileError(corrections.wrong_dataset(parent.id, parent.dataset, chosen))
+        return parent
+
+    def _existing(self, parent: Upload | None) -> Dataset | None:
+        """The dataset of an earlier attempt, the chosen one, or that of the corrected rows."""
+        name = self._upload.dataset or (parent.dataset if parent else None)
+        return None if name is None else self._read(lambda connection: datasets.get(connection, name))
+
+    def _dataset(self, table: PreparedTable, existing: Dataset | None, parent: Upload | None) -> Dataset:
+        """The existing dataset, or a new one with types inferred from the whole file."""
+        if existing is not None:
             if self._upload.bytes_total is None:
-                self._begin(table, lambda _: dataset, found=_about_columns(dataset, table))
-            return dataset
+                self._begin(table, lambda _: existing, parent=parent, found=_about_columns(existing, table))
+            return existing
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
         words = profile.warnings()
-        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows, words)
+        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows, found=words)
 
     def _begin(
         self,
         table: PreparedTable,
         dataset_of: Callable[[sa.Connection], Dataset],
         rows_total: int | None = None,
+        parent: Upload | None = None,
         found: Sequence[UploadWarning] = (),
     ) -> Dataset:
         """Record how the file is read and which dataset receives its rows."""
@@ -203,7 +231,7 @@ class _Attempt:
                 next_byte=table.first_byte,
                 bytes_total=table.bytes_total,
                 header=table.names,
-                parent=table.parent,
+                parent=parent.id if parent else None,
                 notes=table.notes,
                 warnings=[*table.warnings, *found],
                 blank=table.blank,
@@ -224,40 +252,73 @@ class _Attempt:
         chunk_bytes, progress = self._settings.chunk_bytes, horse_state.state.progress
         return reader.chunks(table, start=start, row=row, chunk_bytes=chunk_bytes, tick=progress)
 
-    def _validated(self, table: PreparedTable, dataset: Dataset, rows: Writer) -> Iterator["ValidatedChunk"]:
-        sources = datasets.match(dataset.schema, table.names).sources
-        validator = Validator(dataset.schema, sources, upsert=dataset.mode is Mode.UPSERT)
-        start = max(self._upload.next_byte, table.first_byte)
-        for chunk in self._chunks(table, start, self._upload.rows_processed + 1):
-            validated = validator.validate(chunk.rows)
-            horse_state.state.progress()
-            failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
-            horse_state.state.progress()
-            yield ValidatedChunk(chunk, validated, rows.pack(validated.to_write), failed)
+    def _commits(
+        self, chunks: Iterator[Chunk], check: "_Check", corrector: Corrector | None
+    ) -> Iterator[Callable[[], Upload]]:
+        """For each chunk, what commits it. Corrections are checked in their transaction, all others before."""
+        if corrector is not None:
+            root = self._read(lambda connection: lineage.eldest(connection, self._upload))
+            for chunk in chunks:
+                yield partial(self._commit_corrections, check, corrector, root, chunk)
+            return
+        for checked in prefetch(map(check, chunks)):
+            yield partial(self._commit, check.rows, checked)
 
-    def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> None:
+    def _commit(self, rows: Writer, chunk: "ValidatedChunk") -> Upload:
         """Commit everything that a chunk changes in one transaction, which first checks and renews the claim."""
 
         def write(connection: sa.Connection) -> Upload:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
-            collisions = rows.write(connection, chunk.to_write)
-            failed = chunk.failed_with(collisions)
-            upload = uploads.advance(
-                connection,
-                self._claim,
-                lease=self._settings.lease,
-                good=len(chunk.validated.good) - len(collisions),
-                bad=len(failed),
-                next_byte=chunk.source.next_byte,
-                blank=chunk.source.blank,
-                before=self._upload.warnings,
-                warnings=chunk.source.warnings,
-            )
-            room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
-            failed_rows_writer.record(connection, upload.id, failed, room=room)
+            upload, _ = self._write(connection, rows, chunk)
             return upload
 
-        self._upload = self._changes.progress(write)
+        return self._changes.progress(write)
+
+    def _commit_corrections(self, check: "_Check", corrector: Corrector, root: int, chunk: Chunk) -> Upload:
+        """As `_commit`, together with what became of the failed rows. root: the eldest upload of the family, whose lock
+        keeps the others from correcting the same rows meanwhile."""
+
+        def write(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
+            uploads.lock(connection, [root])
+            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            judged = corrector.judge(connection, chunk)
+            checked = check(judged.chunk)
+            single = judged.without_repeated(checked.validated.good.index.tolist())
+            checked = checked if single is judged else check(single.chunk)
+            upload, landed = self._write(connection, check.rows, checked)
+            changed = lineage.note(
+                connection,
+                upload.id,
+                corrected={before.root for number, before in judged.before.items() if number in landed},
+                failed_again={number: before for number, before in judged.before.items() if number not in landed},
+            )
+            newest = {each.id: each for each in (upload, *changed)}
+            return newest.pop(upload.id), list(newest.values())
+
+        return self._changes.progress_with_others(write)
+
+    def _write(self, connection: sa.Connection, rows: Writer, chunk: "ValidatedChunk") -> tuple[Upload, set[int]]:
+        """Write the rows of a chunk and count them. Returns the upload, and the numbers of the rows that landed."""
+        collisions = rows.write(connection, chunk.to_write)
+        failed = chunk.failed_with(collisions)
+        upload = uploads.advance(
+            connection,
+            self._claim,
+            lease=self._settings.lease,
+            good=len(chunk.validated.good) - len(collisions),
+            bad=len(failed),
+            next_byte=chunk.source.next_byte,
+            blank=chunk.source.blank,
+            before=self._upload.warnings,
+            warnings=chunk.source.warnings,
+        )
+        room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
+        failed_rows_writer.record(connection, upload.id, failed, room=room)
+        return upload, set(chunk.validated.good.index.tolist()) - collisions.keys()
+
+    def _read(self, query: Callable[[sa.Connection], T]) -> T:
+        with self._database.reading() as connection:
+            return query(connection)
 
     def _keep_claim(self) -> None:
         """Tell of progress and renew the claim during long work, and stop if the worker shuts down."""
@@ -275,21 +336,21 @@ class _Attempt:
         return Limits(ratio=self._settings.max_expansion_ratio, total=self._settings.max_expanded_bytes)
 
     def _stop_if_all_failed(self, *, at_least: int) -> None:
-        """Raises UnreadableFileError if at least so many rows have failed and none has succeeded."""
+        """Raises MisreadFileError if at least so many rows have failed and none has succeeded."""
         if self._upload.rows_success or self._upload.rows_failed < at_least:
             return
         with self._database.reading() as connection:
             first = failed_rows.counts(connection, self._upload.id, limit=1)
         which = f"The first {self._upload.rows_failed:,} rows" if at_least > 1 else "All rows"
         why = "".join(f" The most frequent reason: {Reason(count.column, count.rule).sentence}." for count in first)
-        raise UnreadableFileError(f"{which} failed, so nothing was imported.{why}")
+        raise MisreadFileError(f"{which} failed, so nothing was imported.{why}")
 
     def _stop_if_requested(self) -> None:
         if shutdown.requested.is_set():
             raise StopRequestedError
 
-    def _fail(self, error: str) -> None:
-        self._end(lambda connection: uploads.fail(connection, self._claim, error))
+    def _fail(self, error: str, remedy: Remedy) -> None:
+        self._end(lambda connection: uploads.fail(connection, self._claim, error, remedy))
 
     def _hand_back_when_there_is_room(self) -> None:
         """Hand back, which a full disk prevents too. The attempt does not count as one without progress."""
@@ -322,23 +383,60 @@ class _Attempt:
             horse_state.state.end()
 
 
+class _Check:
+    """Validates chunks and packs them for the database."""
+
+    def __init__(self, validator: Validator, sources: Mapping[str, str], rows: Writer) -> None:
+        """sources: field → the file's column. rows: their writer."""
+        self._validator = validator
+        self._sources = sources
+        self.rows = rows
+
+    def __call__(self, chunk: Chunk) -> "ValidatedChunk":
+        validated = self._validator.validate(chunk.rows)
+        horse_state.state.progress()
+        failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
+        horse_state.state.progress()
+        return ValidatedChunk(chunk, self._sources, validated, self.rows.pack(validated.good), failed)
+
+
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """A chunk with its validated rows. to_write, failed: packed for the database."""
+    """A chunk with its validated rows.
+
+    sources: field → the file's column. to_write, failed: packed for the database.
+    """
 
     source: Chunk
+    sources: Mapping[str, str]
     validated: Validated
-    to_write: Packed
+    to_write: PackedRows
     failed: PackedFailedRows
 
     def failed_with(self, collisions: Collisions) -> PackedFailedRows:
-        """All failed rows, including those whose keys are already in the database."""
+        """All failed rows, including those whose keys or unique values other rows have."""
         if not collisions:
             return self.failed
         cells = self.source.cells(list(collisions))
-        collided = [FailedRow(*row) for row in zip(collisions, cells, collisions.values(), strict=True)]
+        place_of = {name: place for place, name in enumerate(self.source.rows.columns)}
+        places = {field: place_of[column] for field, column in self.sources.items()}
+        collided = [
+            FailedRow(number, row, [conflicts.quoted(reason, row, places) for reason in reasons])
+            for (number, reasons), row in zip(collisions.items(), cells, strict=True)
+        ]
         failed = _in_order(self.source.failed, self.validated.failed, collided)
         return PackedFailedRows.pack(self.source.located(failed))
+
+
+def _remedy(error: Exception) -> Remedy:
+    """What may help after this error."""
+    match error:
+        case MisreadFileError():
+            return Remedy.OPTIONS
+        case UnreadableFileError() if error.__cause__ is None or not disk.is_full(error.__cause__):
+            return Remedy.FILE
+        case _:
+            return Remedy.RETRY
 
 
 def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:

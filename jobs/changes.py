@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Changes:
-    """Commits and announces changes of uploads. Thread-safe, except for `progress`."""
+    """Commits and announces changes of uploads. Thread-safe, except for both kinds of `progress`."""
 
     def __init__(self, database: Database, publisher: Publisher, queue: UploadQueue, files: Path) -> None:
         """files: the folder of the uploaded files."""
@@ -38,6 +38,7 @@ class Changes:
         self.queue = queue
         self._publisher = publisher
         self._progress = Ticker(publisher.publish)
+        self._others: dict[int, Ticker[Upload]] = {}
 
     @classmethod
     @contextmanager
@@ -61,6 +62,8 @@ class Changes:
         """
         with self.database.transaction() as connection:
             upload = change(connection)
+        for other in self._others.values():
+            other.flush()
         if upload is not None:
             self._announce(upload)
         return upload
@@ -78,6 +81,15 @@ class Changes:
         with self.database.transaction() as connection:
             upload = change(connection)
         self._progress.tick(upload)
+        return upload
+
+    def progress_with_others(self, change: Callable[[sa.Connection], tuple[Upload, Sequence[Upload]]]) -> Upload:
+        """As `progress`. change: also returns other uploads that it changed, whose states are published as often."""
+        with self.database.transaction() as connection:
+            upload, others = change(connection)
+        self._progress.tick(upload)
+        for other in others:
+            self._others.setdefault(other.id, Ticker(self._publisher.publish)).tick(other)
         return upload
 
     def remove_spools(self, upload_id: int) -> None:

@@ -3,12 +3,21 @@
 It has the columns of the uploaded file, then three tracking columns that identify the format: the upload in which the
 row failed, the row's number there, and the reasons. An apostrophe escapes each place of a cell that a spreadsheet would
 run as a formula (CWE-1236); reading removes it.
+
+People and spreadsheets change such a file: they move columns, write numbers as 12.0 or 1,234, save with another
+delimiter and encoding. It is recognised as long as all three tracking columns are somewhere in the header.
 """
 
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
+from jobs.dialect import DELIMITERS
 from jobs.failed_rows import FailedRow
+from jobs.header import SAMPLE_RECORDS
 
 #: The columns that follow those of the uploaded file.
 TRACKING_COLUMNS = ("_upload_id", "_row_number", "_error")
@@ -50,22 +59,115 @@ def record(row: FailedRow, upload_id: int, width: int, *, raw: bool = False) -> 
     return cells if raw else [escape_formula(cell) for cell in cells]
 
 
-def count_tracking_columns(header: Sequence[str]) -> int:
-    """How many tracking columns a header ends with: all of them, or 0 if the file is not a failed-rows.csv."""
-    count = len(TRACKING_COLUMNS)
-    return count if len(header) > count and tuple(header[-count:]) == TRACKING_COLUMNS else 0
+@dataclass(frozen=True)
+class Marks:
+    """The places of the tracking columns in a header, from 0. unnamed: empty columns at its end, which a spreadsheet
+    adds."""
+
+    upload_id: int
+    row_number: int
+    error: int
+    unnamed: tuple[int, ...] = ()
+
+    @classmethod
+    def find(cls, header: Sequence[str], records: Iterable[Sequence[str]] = ()) -> Self | None:
+        """None: the header is not that of a file of corrections. records: the first ones below the header."""
+        last = {_normalized(name): place for place, name in enumerate(header)}
+        if not all(name in last for name in TRACKING_COLUMNS) or len(header) <= len(TRACKING_COLUMNS):
+            return None
+        named = max(place for place, name in enumerate(header) if name.strip())
+        filled = {place for record in records for place, cell in enumerate(record) if cell.strip()}
+        unnamed = tuple(place for place in range(named + 1, len(header)) if place not in filled)
+        upload_id, row_number, error = (last[name] for name in TRACKING_COLUMNS)
+        return cls(upload_id, row_number, error, unnamed)
+
+    @property
+    def places(self) -> frozenset[int]:
+        """The columns that hold no data."""
+        return frozenset({self.upload_id, self.row_number, self.error, *self.unnamed})
+
+    def data_places(self, width: int) -> list[int]:
+        """The columns that hold data. width: of the header."""
+        return [place for place in range(width) if place not in self.places]
+
+    def parent(self, records: Iterable[Sequence[str]]) -> int | None:
+        """The upload that the first record names whose mark is readable."""
+        found = (number_of(record[self.upload_id]) for record in records if len(record) > self.upload_id)
+        return next((number for number in found if number is not None), None)
+
+
+def _normalized(name: str) -> str:
+    """A column name as the tracking columns are spelled."""
+    return re.sub(r"\s+", "_", name.strip(" \t\r\n'\"\ufeff").casefold())
 
 
 def without_tracking_columns(header: Sequence[str]) -> list[str]:
     """The columns of the uploaded file; those of any other file as they are."""
-    count = count_tracking_columns(header)
-    return [unescape_formula(name) for name in header[: len(header) - count]] if count else list(header)
+    marks = Marks.find(header)
+    return list(header) if marks is None else [unescape_formula(header[n]) for n in marks.data_places(len(header))]
 
 
-def parent_of(record: Sequence[str]) -> int | None:
-    """The upload that a record of failed-rows.csv names, or None if a person changed that cell."""
-    upload_id = record[-len(TRACKING_COLUMNS)] if len(record) >= len(TRACKING_COLUMNS) else ""
-    return int(upload_id) if upload_id.isdecimal() and len(upload_id) <= _MAX_ID_DIGITS else None
+@dataclass(frozen=True)
+class CorrectionsHead:
+    """What the beginning of a file of corrections tells. names: of the columns that hold data. parent: the upload whose
+    failed rows it corrects, as the file says."""
+
+    delimiter: str
+    names: list[str]
+    parent: int | None
+
+    @classmethod
+    def find(cls, sample: str) -> Self | None:
+        """None: the text is not a file of corrections. sample: its beginning."""
+        if TRACKING_COLUMNS[0] not in sample.casefold():
+            return None
+        for delimiter in DELIMITERS:
+            records = _records(sample, delimiter)
+            for place, record in enumerate(records):
+                if marks := Marks.find(record):
+                    parent = marks.parent(records[place + 1 :])
+                    return cls(delimiter, without_tracking_columns(record), parent)
+        return None
+
+    @classmethod
+    def read(cls, head: bytes) -> Self | None:
+        """As `find`, from the first bytes of a file. The names of the tracking columns are ASCII."""
+        wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+        return cls.find(head.decode("utf-16" if wide else "utf-8-sig", "replace"))
+
+
+def _records(sample: str, delimiter: str) -> list[list[str]]:
+    found: list[list[str]] = []
+    try:
+        for record in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
+            found.append(record)
+            if len(found) == SAMPLE_RECORDS:
+                break
+    except csv.Error:  # a field that is too long: the records before it are enough
+        pass
+    return found
+
+
+#: A whole number with groups of three digits, or with decimals that are zero.
+_GROUPED = re.compile(r"\d{1,3}([.,' \xa0\u202f\u2019]\d{3})+")
+_ZERO_DECIMALS = re.compile(r"[.,]0{1,2}$")
+
+
+def number_of(cell: str) -> int | None:
+    """The id or the row number in a tracking column, as a spreadsheet may have written it: 12, 12.0, 1,234, '12."""
+    text = _ZERO_DECIMALS.sub("", cell.strip().lstrip("'#").strip())
+    if _GROUPED.fullmatch(text):
+        text = re.sub(r"\D", "", text)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None
+
+
+def wrong_dataset(parent: int, dataset: str, wanted: str) -> str:
+    """The sentence for a file of corrections that was sent into another dataset than its parent's."""
+    return (
+        f"This file has corrected rows of upload #{parent}, which belong in the dataset “{dataset}”, not in “{wanted}”."
+        f" Choose “{dataset}” or no dataset. To import the file elsewhere, delete the columns"
+        f" {', '.join(TRACKING_COLUMNS[:-1])} and {TRACKING_COLUMNS[-1]}."
+    )
 
 
 def escape_formula(cell: str) -> str:

@@ -24,6 +24,7 @@ from jobs.errors import (
     MissingColumnsError,
     SchemaError,
 )
+from jobs.excerpt import excerpt
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL, format_value
 from jobs.sql_table import SqlTable, run
@@ -32,6 +33,8 @@ from jobs.tables import datasets, uploads
 #: Characters of the longest name; with "data_" and a number it stays below PostgreSQL's limit of 63 bytes.
 LONGEST_NAME = 48
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: Datasets that are offered for a file.
+MAX_MATCHING = 10
 
 
 class Mode(StrEnum):
@@ -92,24 +95,48 @@ def column_type(field: SchemaField) -> sa.types.TypeEngine[Any]:
 
 
 def checked_name(name: str) -> str:
-    """The name without surrounding spaces; "" to name the dataset after its file. Raises InvalidDatasetNameError."""
+    """The name of a dataset as a person wrote it, normalised; "" to name the dataset after its file.
+
+    "Sales 2024 Q1, Zürich" → "sales_2024_q1_zurich". Two names that a person would call different never become the
+    same: one that is too long, or has letters that are not Latin, is refused. Raises InvalidDatasetNameError.
+    """
     name = name.strip()
-    if name in ("", "auto"):
-        return ""
-    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
-        raise InvalidDatasetNameError(
-            f"“{name[:80]}” is not a valid dataset name. Use up to {LONGEST_NAME} lowercase letters, digits and"
-            " underscores, starting with a letter, or leave it empty to name the dataset after the file."
-        )
-    return name
+    found = name if _NAME.fullmatch(name) else _joined(_plain(name[:_LONGEST_TYPED]))
+    if found[:1].isdecimal():
+        found = f"dataset_{found}"
+    if name and not (_NAME.fullmatch(found) and len(found) <= LONGEST_NAME and len(name) <= _LONGEST_TYPED):
+        raise InvalidDatasetNameError(f"“{excerpt(name, 80)}” cannot be the name of a dataset. {_VALID_NAME}")
+    return "" if found == "auto" else found
+
+
+#: Characters of the longest name that is normalised.
+_LONGEST_TYPED = 200
+_VALID_NAME = (
+    f"Use at most {LONGEST_NAME} Latin letters, digits, spaces and underscores, or leave it empty to name the dataset"
+    " after the file."
+)
+#: Latin letters that are not a letter with an accent.
+_LATIN = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i", "ħ": "h"}
+)
+
+
+def _plain(text: str) -> str:
+    """The text in lowercase letters without accents; those of other scripts stay."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_LATIN))
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def _joined(text: str) -> str:
+    """The text's letters and digits, with an underscore for everything between them."""
+    return re.sub(r"[\W_]+", "_", text).strip("_")
 
 
 def name_from_filename(filename: str) -> str:
     """A valid dataset name from a file name: "Sales June.csv.gz" → "sales_june"."""
     stem = re.sub(r"\.(gz|zip)$", "", filename, flags=re.IGNORECASE)
     stem = stem.rsplit(".", 1)[0] if "." in stem else stem
-    plain = unicodedata.normalize("NFKD", stem.casefold()).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_NAME].rstrip("_")
+    name = _joined(_plain(stem).encode("ascii", "ignore").decode())[:LONGEST_NAME].rstrip("_")
     return name if _NAME.fullmatch(name) else f"file_{name}"[:LONGEST_NAME].rstrip("_")
 
 
@@ -179,12 +206,14 @@ def all_with_row_counts(
     return [(dataset, row_count(connection, dataset)) for dataset in found]
 
 
-def row_count(connection: sa.Connection, dataset: Dataset) -> int:
-    """The number of rows. Inserts are the sum over the uploads; after upserts the rows must be counted."""
+def row_count(connection: sa.Connection, dataset: Dataset, *, limit: int | None = None) -> int:
+    """The number of rows. Inserts are the sum over the uploads; after upserts the rows must be counted.
+
+    limit: of the rows to count; None for all.
+    """
     if dataset.mode is Mode.UPSERT:
-        return int(
-            connection.execute(sa.select(sa.func.count()).select_from(sa.table(dataset.table_name))).scalar_one()
-        )
+        rows = sa.select(sa.literal(1)).select_from(sa.table(dataset.table_name)).limit(limit).subquery()
+        return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
     total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == dataset.name)
     return int(connection.execute(total).scalar_one() or 0)
 
@@ -231,15 +260,32 @@ def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", "", unescape_formula(name).casefold())
 
 
-def matching(connection: sa.Connection, header: Sequence[str]) -> str | None:
-    """The name of the only dataset that has exactly these columns; None if there is none, or more than one."""
+def matching(connection: sa.Connection, header: Sequence[str]) -> list[str]:
+    """The names of the datasets that have exactly these columns: first the one into which a file was imported last.
+
+    A dataset without rows counts from its creation. At most MAX_MATCHING.
+    """
     wanted = sorted(_normalize(name) for name in header)
     found = [
         row.name
         for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema))
         if sorted(_normalize(field["name"]) for field in row.schema["fields"]) == wanted
     ]
-    return found[0] if len(found) == 1 else None
+    into_it = (uploads.c.dataset == datasets.c.name) & (uploads.c.rows_success > 0)
+    last = sa.func.max(uploads.c.created_at)
+    statement = sa.select(datasets.c.name).outerjoin(uploads, into_it).where(datasets.c.name.in_(found))
+    statement = statement.group_by(datasets.c.name, datasets.c.created_at)
+    order = (sa.func.coalesce(last, datasets.c.created_at).desc(), sa.func.max(uploads.c.id).desc(), datasets.c.name)
+    return list(connection.execute(statement.order_by(*order).limit(MAX_MATCHING)).scalars())
+
+
+def drop_unused(connection: sa.Connection, upload_id: int) -> None:
+    """Remove the datasets that an upload created, unless another upload names them. It must not name them itself."""
+    created = sa.select(datasets).where(datasets.c.upload_id == upload_id)
+    unused = created.where(~sa.exists().where(uploads.c.dataset == datasets.c.name))
+    for dataset in [_from_row(row) for row in connection.execute(unused)]:
+        connection.execute(sa.delete(datasets).where(datasets.c.name == dataset.name))
+        connection.execute(sa.schema.DropTable(sa.Table(dataset.table_name, sa.MetaData())))
 
 
 class Position(tuple[Any, ...]):

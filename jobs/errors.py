@@ -100,6 +100,16 @@ class TransitionError(BulkUploadError):
         self.status = status
 
 
+class OptionsFixedError(BulkUploadError):
+    """The import options can no longer be changed. The message says why, and what to do."""
+
+    def __init__(self, upload_id: int, reason: str) -> None:
+        super().__init__(
+            f"The import options of upload #{upload_id} cannot be changed: {reason} Upload the file again instead."
+        )
+        self.upload_id = upload_id
+
+
 class ReportError(BulkUploadError):
     """A report is rejected: its counts decrease or exceed the total, or it must not report on this upload."""
 
@@ -134,7 +144,11 @@ class UnreadableFileError(BulkUploadError):
     """The file cannot be imported. The message says why, and what is expected."""
 
 
-class MissingColumnsError(UnreadableFileError):
+class MisreadFileError(UnreadableFileError):
+    """The file cannot be imported as it was read. Other import options, or another dataset, may help."""
+
+
+class MissingColumnsError(MisreadFileError):
     """The file lacks columns that the dataset requires."""
 
     def __init__(self, missing: Sequence[str], found: Sequence[str]) -> None:

@@ -72,6 +72,8 @@ class Event:
     error: str | None
     timestamp: str
     warnings: list[UploadWarning] = field(default_factory=list)
+    rows_corrected: int = 0
+    rows_open: int = 0
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -91,6 +93,8 @@ class Event:
             error=upload.error,
             timestamp=timestamp(upload.updated_at),
             warnings=upload.warnings,
+            rows_corrected=upload.rows_corrected,
+            rows_open=upload.rows_open,
         )
 
     @classmethod

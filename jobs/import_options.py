@@ -3,7 +3,7 @@
 import codecs
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from jobs.dialect import CHOICES
@@ -83,6 +83,12 @@ class ImportOptions:
         if chosen.get("types", "").lstrip().startswith("{"):
             chosen["types"] = _types_of(chosen["types"])
         return cls(**chosen)
+
+    def changed(self, given: Mapping[str, str]) -> Self:
+        """With the fields that are given, as in `from_fields`; an empty one is detected again. Raises
+        InvalidImportOptionError."""
+        chosen = self.from_fields(given)
+        return replace(self, **{name: getattr(chosen, name) for name in self.names() if name in given})
 
     @classmethod
     def names(cls) -> list[str]:

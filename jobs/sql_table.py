@@ -5,7 +5,7 @@ inside of quoted names: it takes a column called `%(x)s` for a parameter, and bi
 these statements are written here, with positional parameters, and go to the driver as they are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -91,11 +91,28 @@ class SqlTable:
         """Deletes rows of one upload, on PostgreSQL. Parameter: the list of their row numbers, of any length."""
         return f'{self.emptying()} WHERE "_row_number" = ANY({self._parameter}::bigint[])'
 
-    def replacing(self, key: Sequence[str]) -> str:
-        """`on_conflict`: a new row replaces the stored one with the same key."""
-        others = [self._quoted(name) for name in self.columns if name not in key]
+    def replacing(self, key: Sequence[str], filled: Container[str]) -> str:
+        """`on_conflict`: a new row replaces the stored one with the same key. filled: the columns that it has values
+        for; all others keep theirs."""
+        others = [self._quoted(name) for name in self.columns if name not in key and name in filled]
         assignments = ", ".join(f"{name} = excluded.{name}" for name in others)
         return f" ON CONFLICT ({self._list(key)}) DO UPDATE SET {assignments}"
+
+    def releasing(self, names: Sequence[str], key: Sequence[str]) -> str:
+        """Empties some columns of the row with a certain key. Parameters: the key's values."""
+        where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in key)
+        return f"{self._emptied(names)} WHERE {where}"
+
+    def releasing_from(self, staged: "SqlTable", names: Sequence[str], key: Sequence[str]) -> str:
+        """As `releasing`, of the rows with the keys of some staged ones, on PostgreSQL. Parameter: the list of the
+        staged rows' numbers."""
+        table, other = self._quoted(self.name), self._quoted(staged.name)
+        equal = " AND ".join(f"{table}.{self._quoted(name)} = {other}.{self._quoted(name)}" for name in key)
+        chosen = f'{other}."_row_number" = ANY({self._parameter}::bigint[])'
+        return f"{self._emptied(names)} FROM {other} WHERE {equal} AND {chosen}"
+
+    def _emptied(self, names: Sequence[str]) -> str:
+        return f"UPDATE {self._quoted(self.name)} SET {', '.join(f'{self._quoted(name)} = NULL' for name in names)}"
 
     def copying(self, format_: str) -> str:
         """PostgreSQL's COPY. format_: "csv" or "binary". It has no parameters, so psycopg leaves each % as it is."""
@@ -138,20 +155,35 @@ class SqlTable:
         is_text = isinstance(self.columns[name], sa.Text)
         return f"substr({self._quoted(name)}, 1, {length:d})" if is_text else self._quoted(name)
 
-    def collisions(self, staged: "SqlTable", same: Sequence[str], *, upload_id: int, key: Sequence[str] = ()) -> str:
+    def collisions(self, staged: "SqlTable", same: Sequence[str], *, upload_id: int) -> str:
         """The rows of `staged` that have the same values as another row here: row number, and the other row's upload
-        and row number.
-
-        upload_id: of the staged rows. key: what tells rows apart; by default their upload and row number.
-        """
+        and row number. upload_id: of the staged rows."""
         equal = " AND ".join(f"stored.{self._quoted(name)} = staged.{self._quoted(name)}" for name in same)
         other = f'stored."_upload_id" <> {upload_id:d} OR stored."_row_number" <> staged."_row_number"'
-        if key:
-            other = " OR ".join(f"stored.{self._quoted(name)} <> staged.{self._quoted(name)}" for name in key)
         return (
             'SELECT staged."_row_number", stored."_upload_id", stored."_row_number"'
             f" FROM {self._quoted(staged.name)} AS staged JOIN {self._quoted(self.name)} AS stored"
             f" ON {equal} AND ({other})"
+        )
+
+    def competitions(self, staged: "SqlTable", same: str, *, key: Sequence[str]) -> str:
+        """The rows of `staged` that have the same value in one column as a row with another key here: row number, and
+        the other row's upload and row number."""
+        equal = f"stored.{self._quoted(same)} = staged.{self._quoted(same)}"
+        differs = " OR ".join(f"stored.{name} <> staged.{name}" for name in map(self._quoted, key))
+        return (
+            'SELECT staged."_row_number", stored."_upload_id", stored."_row_number"'
+            f" FROM {self._quoted(staged.name)} AS staged JOIN {self._quoted(self.name)} AS stored"
+            f" ON {equal} AND ({differs})"
+        )
+
+    def replaced(self, staged: "SqlTable", *, key: Sequence[str]) -> str:
+        """The rows here whose key `staged` has: upload and row number, and the number of a staged row with this key."""
+        equal = " AND ".join(f"stored.{name} = staged.{name}" for name in map(self._quoted, key))
+        return (
+            'SELECT stored."_upload_id", stored."_row_number", min(staged."_row_number")'
+            f" FROM {self._quoted(staged.name)} AS staged JOIN {self._quoted(self.name)} AS stored ON {equal}"
+            ' GROUP BY stored."_upload_id", stored."_row_number"'
         )
 
     def _quoted(self, name: str) -> str:

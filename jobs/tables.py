@@ -45,7 +45,7 @@ uploads = sa.Table(
     sa.Column("options", sa.JSON, nullable=False),
     #: The upload whose failed rows this one corrects.
     sa.Column("parent", sa.ForeignKey("uploads.id")),
-    #: An earlier upload of the same bytes into the same dataset.
+    #: The latest earlier upload of the same bytes that imported a row, into whichever dataset.
     sa.Column("duplicate_of", sa.ForeignKey("uploads.id")),
     #: The column names of the file, a list of text.
     sa.Column("header", sa.JSON),
@@ -60,7 +60,13 @@ uploads = sa.Table(
     sa.Column("rows_processed", sa.BigInteger, nullable=False),
     sa.Column("rows_success", sa.BigInteger, nullable=False),
     sa.Column("rows_failed", sa.BigInteger, nullable=False),
+    #: Of the failed rows: how many an upload of corrections brought into the dataset, and how many others failed again
+    #: in one.
+    sa.Column("rows_corrected", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rows_failed_again", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("error", sa.Text),
+    #: What helps after a failure (uploads.Remedy); null if it did not fail, or an earlier release recorded it.
+    sa.Column("remedy", sa.Text),
     #: Sentences for people about how the file was read.
     sa.Column("notes", sa.JSON, nullable=False),
     #: What a person may not expect of the import (warnings.py); null if a process of an earlier release created it.
@@ -90,6 +96,7 @@ uploads = sa.Table(
     sa.Index("uploads_dataset", "dataset"),
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
+    sa.Index("uploads_parent", "parent"),
     sqlite_autoincrement=True,
 )
 
@@ -116,6 +123,19 @@ failed_rows = sa.Table(
     sa.Column("cells", sa.JSON, nullable=False),
     #: A list of [column or null, rule, cell or null] (failed_rows.Reason).
     sa.Column("reasons", sa.JSON, nullable=False),
+    #: The upload of corrections that brought the row into the dataset, and the newest one in which it failed again.
+    sa.Column("corrected_by", sa.BigInteger),
+    sa.Column("failed_again_in", sa.BigInteger),
+    #: Of a row of corrections: the upload and the row in which it failed first.
+    sa.Column("root_upload_id", sa.BigInteger),
+    sa.Column("root_row_number", sa.BigInteger),
+    sa.Index(
+        "failed_rows_root",
+        "root_upload_id",
+        "root_row_number",
+        sqlite_where=sa.text("root_upload_id IS NOT NULL"),
+        postgresql_where=sa.text("root_upload_id IS NOT NULL"),
+    ),
 )
 
 #: How many rows failed for each reason, including rows that are not stored.

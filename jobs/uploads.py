@@ -6,7 +6,7 @@ claim matches no row, so it writes nothing even if it does not know yet.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from jobs import failed_rows
 from jobs.database import utc_now
-from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
-from jobs.tables import uploads
+from jobs.tables import datasets, uploads
 from jobs.warnings import UploadWarning, kept, merged
 
 #: Consecutive attempts that commit nothing before an upload fails.
@@ -27,6 +27,8 @@ MAX_ATTEMPTS_WITHOUT_PROGRESS = 5
 #: Times a worker may cut the import of a file before the upload fails: the first could be due to a busy machine.
 MAX_CUTS = 2
 
+#: By how much two times can differ that one statement writes: PostgreSQL's clock goes on in it.
+_SAME_MOMENT = timedelta(milliseconds=1)
 #: Characters of the longest error that is kept of an import: it may quote names from the file.
 LONGEST_ERROR = 4_000
 
@@ -51,6 +53,14 @@ class CutReason(StrEnum):
 
     TIME = "time"
     MEMORY = "memory"
+
+
+class Remedy(StrEnum):
+    """What may help after a failure."""
+
+    RETRY = "retry"  # the same again: the file is not the cause
+    OPTIONS = "options"  # to read the file in another way
+    FILE = "file"  # another file only
 
 
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
@@ -90,6 +100,7 @@ REPORT = {
     target: Transition(ACTIVE, target, "reported on", Processor.EXTERNAL)
     for target in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 }
+CORRECT = Transition(frozenset(Status), None, "corrected")  # an upload of corrections brings failed rows
 MARK_SILENT = Transition(ACTIVE, None, "marked as silent", Processor.EXTERNAL)  # no report for a while
 TIME_OUT = Transition(ACTIVE, Status.FAILED, "timed out", Processor.EXTERNAL)  # none for external_timeout
 
@@ -120,7 +131,10 @@ class Upload:
     rows_processed: int
     rows_success: int
     rows_failed: int
+    rows_corrected: int
+    rows_failed_again: int
     error: str | None
+    remedy: Remedy | None
     notes: list[str]
     warnings: list[UploadWarning]
     lines_blank: int
@@ -142,6 +156,7 @@ class Upload:
         values = row._asdict()
         values["status"] = Status(values["status"])
         values["processor"] = Processor(values["processor"])
+        values["remedy"] = values["remedy"] and Remedy(values["remedy"])
         values["warnings"] = values["warnings"] or []
         values["options"] = ImportOptions.from_json(values["options"])
         return cls(**values)
@@ -149,6 +164,21 @@ class Upload:
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def rows_open(self) -> int:
+        """Failed rows that nobody has corrected yet, without those that failed again in an upload of corrections."""
+        return self.rows_failed - self.rows_corrected - self.rows_failed_again
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its state cannot change any more: it is completed, and no failed row is left to be corrected."""
+        return self.status is Status.COMPLETED and (self.rows_corrected >= self.rows_failed or self.is_external)
+
+    @property
+    def changed_after_end(self) -> bool:
+        """Whether its failed rows were corrected since it ended."""
+        return self.finished_at is not None and self.updated_at - self.finished_at > _SAME_MOMENT
 
     @property
     def is_external(self) -> bool:
@@ -210,11 +240,12 @@ def create(
     options: ImportOptions | None = None,
     processor: Processor = Processor.WORKER,
     rows_total: int | None = None,
+    parent: int | None = None,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
-    file. rows_total: None if it is not known.
+    file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects.
     """
     statement = sa.insert(uploads).values(
         seq=1,
@@ -225,10 +256,11 @@ def create(
         dataset_wanted=dataset_wanted,
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
-        .where(_earlier.c.sha256 == file.sha256, _earlier.c.dataset == dataset, _earlier.c.rows_success > 0)
+        .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
         .where(_earlier.c.sha256 != "")
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
+        parent=parent,
         stored_as=file.stored_as,
         size=file.size,
         sha256=file.sha256,
@@ -251,9 +283,11 @@ def create(
 def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
     """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
     earlier = get(connection, upload.duplicate_of or upload.id)
+    into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
+    again = "a second time" if upload.dataset == earlier.dataset else into
     error = (
-        f"The same file was imported into “{upload.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        " was not imported again. To import it a second time, choose “Import anyway”."
+        f"The same file was imported into “{earlier.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
+        f" was not imported again. To import it {again}, choose “Import anyway”."
     )
     return _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
 
@@ -357,9 +391,9 @@ def complete(connection: sa.Connection, claim: Claim) -> Upload:
     return _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
 
 
-def fail(connection: sa.Connection, claim: Claim, error: str) -> Upload:
+def fail(connection: sa.Connection, claim: Claim, error: str, remedy: Remedy = Remedy.RETRY) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR))
+    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR), remedy=remedy)
 
 
 def hand_back(
@@ -410,17 +444,58 @@ def retry(connection: sa.Connection, upload_id: int) -> Upload:
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(
-        connection, RETRY, upload_id, error=None, finished_at=None, attempts_without_progress=0, cuts=0, **_UNCLAIMED
-    )
+    upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED)
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
+    return _restart(connection, upload_id)
+
+
+def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions) -> Upload:
+    """Begin a new run from the start, with other import options. A dataset that the upload created is no longer its.
+
+    Raises UploadNotFoundError, TransitionError, and OptionsFixedError if a row has been imported, or an external script
+    imports them.
+    """
+    nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
+    upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, options=options.as_json())
+    if upload is None:
+        upload = get(connection, upload_id)
+        if upload.status not in RETRY.sources:
+            raise TransitionError(upload_id, upload.status, RETRY.participle)
+        if upload.is_external:
+            raise OptionsFixedError(upload_id, "an external script reads the file.")
+        rows = "1 row was" if upload.rows_success == 1 else f"{upload.rows_success:,} rows were"
+        raise OptionsFixedError(upload_id, f"{rows} imported with the present ones.")
+    is_its_own = sa.exists().where(datasets.c.name == upload.dataset, datasets.c.upload_id == upload_id)
+    known: dict[str, Any] = {"rows_total": None, "header": None, "notes": []}
+    if connection.execute(sa.select(is_its_own)).scalar_one():
+        known |= {"dataset": None, "search_text": search_text(upload.filename, None)}
+    return _restart(connection, upload_id, **known)
+
+
+def _restart(connection: sa.Connection, upload_id: int, **more: Any) -> Upload:
+    """Forget what earlier attempts recorded."""
     failed_rows.delete_all(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
-    counts = ("next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank")
+    counts = ["next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank"]
+    counts += ["rows_corrected", "rows_failed_again"]
     values: dict[str, Any] = dict.fromkeys(counts, 0) | {"progress_reported": None}
-    values |= {"bytes_total": None, "warnings": []}  # so that how the file is read is recorded again
+    values |= {"bytes_total": None, "warnings": [], **more}  # so that how the file is read is recorded again
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
+
+
+def count_corrections(connection: sa.Connection, upload_id: int, *, corrected: int, failed_again: int) -> Upload:
+    """Count failed rows of an upload that an upload of corrections brought. corrected, failed_again: to be added.
+
+    Raises UploadNotFoundError.
+    """
+    return _change_or_raise(
+        connection,
+        CORRECT,
+        upload_id,
+        rows_corrected=uploads.c.rows_corrected + corrected,
+        rows_failed_again=uploads.c.rows_failed_again + failed_again,
+    )
 
 
 def lock(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, Upload]:
@@ -498,6 +573,9 @@ _earlier = uploads.alias("earlier")
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
+_RETRIED: Mapping[str, Any] = {
+    **_UNCLAIMED, "error": None, "remedy": None, "finished_at": None, "attempts_without_progress": 0, "cuts": 0
+}  # fmt: skip
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 
 
@@ -627,7 +705,9 @@ def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cur
 
 def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
     """The last uploads that ended after a moment, in the order in which they ended."""
-    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment)
+    statement = sa.select(uploads).where(
+        uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment, uploads.c.finished_at > moment
+    )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
 

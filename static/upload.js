@@ -12,9 +12,17 @@
   const dropPrompt = [...dropText.childNodes];
   const proposal = document.getElementById("upload-proposal");
   const match = document.getElementById("upload-match");
+  const others = document.getElementById("upload-others");
   const name = document.getElementById("upload-dataset");
+  const named = document.getElementById("upload-named");
+  // Pauses shorter than this are within a word.
+  const TYPING_MS = 250;
+  // The server counts no more rows than this.
+  const ROWS_COUNTED = 1_000_000;
   let request = null;
   let latestQuery = null;
+  let latestName = "";
+  let typing = 0;
   let acceptedName = "";
 
   const size = (bytes) => {
@@ -46,22 +54,63 @@
     propose(file);
   };
 
-  // Asks the server with the file's first 64 KiB which dataset has the same columns. Works for plain text files only.
+  // Asks the server with the file's first 64 KiB which datasets have the same columns. Works for plain text files only.
   const propose = async (file) => {
     proposal.hidden = true;
     if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
     const query = (latestQuery = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
     const answer = await query.catch(() => null);
     if (!answer?.ok || query !== latestQuery) return;
-    const { dataset } = await answer.json();
-    match.textContent = dataset ?? "";
-    proposal.hidden = !dataset || dataset === name.value;
+    const { datasets } = await answer.json();
+    const [best, ...more] = datasets;
+    match.textContent = best ?? "";
+    others.replaceChildren(...more.flatMap((each, number) => [number ? ", " : ", or to ", useButton(each)]));
+    proposal.hidden = !best || datasets.includes(name.value);
+  };
+
+  const useButton = (dataset) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "link";
+    button.textContent = dataset;
+    button.addEventListener("click", () => use(dataset));
+    return button;
+  };
+
+  const use = (dataset) => {
+    name.value = acceptedName = dataset;
+    proposal.hidden = true;
+    lookUp();
+    name.focus();
+  };
+
+  // Says whether the typed name is that of a new or of an existing dataset, and what it becomes.
+  const lookUp = async () => {
+    const typed = (latestName = name.value.trim());
+    if (!typed) {
+      named.hidden = true;
+      return;
+    }
+    const answer = await fetch(`/api/v1/dataset-name?${new URLSearchParams({ name: typed })}`).catch(() => null);
+    const found = await answer?.json().catch(() => null);
+    if (typed !== latestName) return;
+    named.textContent = sentence(answer, found);
+    named.hidden = !named.textContent;
+  };
+
+  const sentence = (answer, found) => {
+    if (answer?.status === 422) return found?.detail ?? "";
+    if (!answer?.ok || !found?.name) return "";
+    if (!found.exists) return `New dataset: ${found.name}`;
+    const rows = `${found.rows.toLocaleString("en")} ${found.rows === 1 ? "row" : "rows"}`;
+    return `Existing dataset: ${found.name}, ${rows}${found.rows === ROWS_COUNTED ? " or more" : ""}`;
   };
 
   // A dataset name accepted from a proposal belongs to the previous file.
   const changeFile = () => {
     if (name.value === acceptedName) name.value = "";
     acceptedName = "";
+    lookUp();
     refresh();
   };
 
@@ -116,9 +165,10 @@
     if (!request && input.files.length) send();
   });
   input.addEventListener("change", changeFile);
-  document.getElementById("upload-use").addEventListener("click", () => {
-    name.value = acceptedName = match.textContent;
-    proposal.hidden = true;
+  document.getElementById("upload-use").addEventListener("click", () => use(match.textContent));
+  name.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(lookUp, TYPING_MS);
   });
 
   // Accept files on the whole page: the browser would open a file that is dropped outside the drop zone.
@@ -144,5 +194,8 @@
     if (request) event.preventDefault();
   });
   // The Back button may restore the page with its old state.
-  window.addEventListener("pageshow", () => reset(null));
+  window.addEventListener("pageshow", () => {
+    reset(null);
+    lookUp();
+  });
 })();

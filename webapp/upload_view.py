@@ -1,21 +1,37 @@
 """An upload as pages show it: its record, with labels and derived numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.excerpt import excerpt
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.queue import QueueStatus
-from jobs.uploads import Status, Upload
+from jobs.uploads import Remedy, Status, Upload
+from jobs.warnings import UploadWarning
 from webapp.cells import Cell, fitting
 from webapp.templating import duration
 
-#: Characters of an error, and of the reasons of a failed row.
+#: Characters of an error, and of the reasons of a failed row or a warning.
 ERROR_LENGTH, REASONS_LENGTH = 2_000, 600
 #: Bytes of HTML for the cells of one failed row: 20 such rows take less than half of a megabyte.
 FAILED_ROW_BYTES = 20_000
 #: Bytes of HTML for cells above which a page is rendered in a thread: it takes more than a millisecond.
 LARGE_BYTES = 50_000
+
+#: Characters of an entry that a warning lists: it may have 20, and an upload 50 warnings.
+ENTRY_LENGTH = 60
+#: Entries that the sentence of a warning names itself (jobs/warnings.py).
+NAMED = 5
+#: Percent of a bar below which a part of it could not be seen.
+VISIBLE = 1.5
+
+#: What helps with a warning, if its own sentence does not say so.
+_HELP = {
+    "sheets_ignored": "To import another worksheet, upload the file again and name it in the import options.",
+    "lines_skipped": "To import a second table, save it as a file of its own and upload that.",
+    "fields_empty": "If the file has it under another name, rename that column and upload the file again.",
+}
 
 _LABELS = {
     Status.PENDING: ("Pending", "pending"),
@@ -24,6 +40,25 @@ _LABELS = {
     Status.FAILED: ("Failed", "bad"),
     Status.CANCELLED: ("Cancelled", "muted"),
 }
+
+
+#: Uploads of corrections that a page links to: the newest.
+LISTED_UPLOADS = 20
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Of the failed rows of an upload.
+
+    children: ids of the uploads that correct them. open_elsewhere: the id of an upload in which some of them failed
+    again and are open → how many.
+    """
+
+    children: Sequence[int] = ()
+    open_elsewhere: Mapping[int, int] = field(default_factory=dict)
+
+
+NO_CORRECTIONS = Corrections()
 
 
 class UploadView:
@@ -38,14 +73,16 @@ class UploadView:
         queue_status: QueueStatus,
         failed_sample: Sequence[FailedRowExcerpt] = (),
         failure_counts: Sequence[FailureCount] = (),
+        corrections: Corrections = NO_CORRECTIONS,
     ) -> None:
         self._upload = upload
+        self.children = corrections.children[-LISTED_UPLOADS:]
+        self.open_elsewhere = dict(list(corrections.open_elsewhere.items())[-LISTED_UPLOADS:])
         self.failure_counts = failure_counts
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
         self.failed_sample = [FailedRowView(upload, row) for row in failed_sample]
-        self.label, self.tone = _LABELS[upload.status]
-        if upload.status is Status.COMPLETED and upload.rows_failed:
-            self.label, self.tone = "Completed with failed rows", "warn"
+        self.label, self.tone = _label(upload)
+        self.warnings = [WarningView(each) for each in upload.warnings]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._upload, name)
@@ -73,7 +110,79 @@ class UploadView:
 
     @property
     def can_retry(self) -> bool:
-        return self._upload.status in (Status.FAILED, Status.CANCELLED)
+        """Whether the same again may end otherwise."""
+        failed_otherwise = self._upload.status is Status.FAILED and self._upload.remedy in (None, Remedy.RETRY)
+        return failed_otherwise or self._upload.status is Status.CANCELLED
+
+    @property
+    def can_change_options(self) -> bool:
+        """Whether the file may be read in another way: nothing of it is in the dataset yet."""
+        upload = self._upload
+        if upload.is_external or upload.rows_success or self.is_held:
+            return False
+        return upload.status is Status.CANCELLED or (upload.status is Status.FAILED and upload.remedy is Remedy.OPTIONS)
+
+    @property
+    def needs_another_file(self) -> bool:
+        return self._upload.status is Status.FAILED and not (self.can_retry or self.can_change_options)
+
+    @property
+    def retry_label(self) -> str:
+        if self.is_held:
+            return "Import anyway"
+        return "Continue import" if self._upload.rows_success and not self._upload.is_external else "Try again"
+
+    @property
+    def remaining_rows(self) -> str | None:
+        """What an import that did not reach its end leaves in the dataset, as a sentence."""
+        upload = self._upload
+        if upload.is_external or self.is_held or upload.status not in (Status.FAILED, Status.CANCELLED):
+            return None
+        if not upload.rows_success:
+            return "Nothing was imported." if upload.status is Status.CANCELLED else None
+        what = "1 row" if upload.rows_success == 1 else f"{upload.rows_success:,} rows"
+        event = "cancellation" if upload.status is Status.CANCELLED else "failure"
+        return f"{what} imported before the {event} {'stays' if upload.rows_success == 1 else 'stay'} in the dataset."
+
+    @property
+    def percent(self) -> str | None:
+        """Of the file while it is imported, of its rows at the end; None where a number would mislead."""
+        upload = self._upload
+        if upload.is_active:
+            return None if self.is_inferring else str(upload.progress)
+        if upload.status is not Status.COMPLETED:
+            return None
+        if not upload.rows_failed:
+            return "100"
+        share = upload.rows_success * 100 // (upload.rows_success + upload.rows_failed)
+        return "<1" if upload.rows_success and not share else str(share)
+
+    @property
+    def segments(self) -> list["Segment"]:
+        """The bar: the rows that are in the dataset, then the failed ones. The rest of it is what was not read."""
+        upload = self._upload
+        if not upload.rows_processed:
+            whole = Segment("in", 0, upload.progress)
+            return [whole] if upload.progress and (upload.is_active or upload.status is Status.COMPLETED) else []
+        failed = _at_least_visible(self._reached, upload.rows_failed, upload.rows_success)
+        found = [Segment("in", 0, self._reached - failed), Segment("failed", self._reached - failed, failed)]
+        return [segment for segment in found if segment.width]
+
+    @property
+    def _reached(self) -> float:
+        """Percent of the file."""
+        upload = self._upload
+        if upload.status is not Status.FAILED or upload.is_external or not upload.rows_total:
+            return upload.progress
+        return min(100, upload.rows_processed * 100 / upload.rows_total)
+
+    @property
+    def bar_text(self) -> str:
+        """The bar in words."""
+        upload = self._upload
+        of_all = f" of {upload.rows_total:,}" if upload.rows_total else ""
+        failed = f", {upload.rows_failed:,} failed" if upload.rows_failed else ""
+        return f"{upload.rows_success:,}{of_all} {'row' if upload.rows_success == 1 else 'rows'} imported{failed}"
 
     @property
     def is_inferring(self) -> bool:
@@ -120,6 +229,53 @@ class UploadView:
         if upload.started_at is None:
             return None
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a bar. kind: in, failed. start, width: percent of the bar."""
+
+    kind: str
+    start: float
+    width: float
+
+
+def _at_least_visible(reached: float, failed: int, succeeded: int) -> float:
+    """The width of the failed rows in a bar up to `reached` percent; what there is of each kind can be seen."""
+    width = reached * failed / (failed + succeeded)
+    if failed:
+        width = max(width, min(VISIBLE, reached))
+    return max(0.0, min(width, reached - VISIBLE)) if succeeded else width
+
+
+class WarningView:
+    """A warning of an upload. entries: what its sentence leaves out. help: what to do about it."""
+
+    def __init__(self, warning: UploadWarning) -> None:
+        self.detail = excerpt(str(warning["detail"]), REASONS_LENGTH)
+        entries = [excerpt(entry, ENTRY_LENGTH) for entry in _entries(warning)]
+        self.entries = entries if len(entries) > NAMED else []
+        self.more = int(warning.get("more", 0))
+        self.count = len(entries) + self.more
+        self.help = _HELP.get(warning["code"], "")
+
+
+def _entries(warning: UploadWarning) -> list[str]:
+    """What a warning lists, as text."""
+    if "sheets" in warning:
+        return [f"{each['name']} ({each['rows']:,})" for each in warning["sheets"]]
+    if "words" in warning:
+        return [f"{word} ({cells:,})" for word, cells in warning["words"].items()]
+    return list(warning.get("columns") or warning.get("fields") or [])
+
+
+def _label(upload: Upload) -> tuple[str, str]:
+    """The status in words, and its tone: that of the worst that is true."""
+    if upload.status is Status.COMPLETED and upload.rows_failed:
+        return "Completed with failed rows", "warn"
+    if upload.status is Status.COMPLETED and upload.warnings:
+        return "Completed with warnings", "warn"
+    return _LABELS[upload.status]
 
 
 class FailedRowView:

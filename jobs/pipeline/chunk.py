@@ -5,9 +5,10 @@ record is forgiven only if it is empty and nearly every record has it: elsewhere
 which shifted the cells before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, reduce
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import corrections, warnings
+from jobs.corrections import Marks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.line_numbers import LineCounter, Lines, Offsets, SheetRows, TextLines
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
@@ -45,6 +47,13 @@ class Parsed:
     blank_below: int
 
 
+class Origin(NamedTuple):
+    """The upload and the row that a corrected row names, as the file spells them."""
+
+    upload_id: str
+    row_number: str
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A run of rows.
@@ -52,7 +61,7 @@ class Chunk:
     rows: one text column for each column of the file, empty cells are "", index = row number (1 is the first below the
     header). failed: rows that could not be read. count: all rows, without blank ones and repeated headers. next_byte:
     offset of the byte after the chunk. lines: where the rows begin. blank: lines without any value. warnings: about the
-    chunk.
+    chunk. origins: of a file of corrections, by row number.
     """
 
     rows: pd.DataFrame
@@ -62,6 +71,7 @@ class Chunk:
     lines: Lines
     blank: int = 0
     warnings: list[UploadWarning] = field(default_factory=list)
+    origins: dict[int, Origin] = field(default_factory=dict)
 
     def cells(self, numbers: Sequence[int]) -> list[list[str]]:
         """The original values of some rows."""
@@ -75,18 +85,23 @@ class Chunk:
         lines = self.lines.of([row.row_number for row in failed])
         return [row._replace(line=line) for row, line in zip(failed, lines, strict=True)]
 
+    def failing(self, found: Mapping[int, list[Reason]]) -> "Chunk":
+        """The chunk with some of its rows among the failed ones, for these reasons."""
+        if not found:
+            return self
+        rows = zip(found, self.cells(list(found)), found.values(), strict=True)
+        failed = sorted([*self.failed, *(FailedRow(*row) for row in rows)], key=lambda row: row.row_number)
+        return replace(self, rows=self.rows.drop(index=list(found)), failed=failed)
+
     def without(self, problems: KnownProblems) -> "Chunk":
         """The chunk with the rows that have known problems among the failed ones."""
         numbers = [number for number in self.rows.index if number in problems]
         if not numbers:
             return self
         names = list(self.rows.columns)
-        found = [
-            FailedRow(number, cells, [_known(names[position], reason) for position, reason in problems[number]])
-            for number, cells in zip(numbers, self.cells(numbers), strict=True)
-        ]
-        failed = sorted([*self.failed, *found], key=lambda row: row.row_number)
-        return replace(self, rows=self.rows.drop(index=numbers), failed=failed)
+        return self.failing(
+            {number: [_known(names[place], reason) for place, reason in problems[number]] for number in numbers}
+        )
 
 
 def _known(column: str, text: str) -> Reason:
@@ -166,10 +181,11 @@ class _Assembly:
             ]
             usual = pa.concat_tables([usual, pa.table(extra, usual.column_names)])
             places = np.concatenate([places, [place for place, _ in self.trimmed]])
-        if self.table.tracking_columns:
-            usual = pa.table(
-                [_unescaped(column) for column in usual.columns[: len(self.table.names)]], self.table.names
-            )
+        origins: dict[int, Origin] = {}
+        if marks := self.table.marks:
+            origins = _origins(marks, self.table.width, usual, places, self.failed)
+            columns = [_unescaped(usual.column(place)) for place in marks.data_places(self.table.width)]
+            usual = pa.table(columns, self.table.names)
             self.failed = [
                 row._replace(cells=[corrections.unescape_formula(cell) for cell in row.cells]) for row in self.failed
             ]
@@ -186,6 +202,13 @@ class _Assembly:
             SheetRows(self.table.sheet_rows) if self.table.sheet_rows else lines,
             len(self.blank) + self.parsed.blank + (blank_above if self.parsed.count else 0),
             self._warnings(lines),
+            dict(
+                zip(
+                    _numbers(np.array([*origins], dtype=np.int64), skipped, first).tolist(),
+                    origins.values(),
+                    strict=True,
+                )
+            ),
         )
 
     def _usual(self) -> tuple[pa.Table, Offsets]:
@@ -296,6 +319,24 @@ def _matching(
         if not len(rows):
             break
     return _NONE if rows is None else rows
+
+
+def _origins(
+    marks: Marks, width: int, usual: pa.Table, places: Offsets, failed: Iterable[FailedRow]
+) -> dict[int, Origin]:
+    """What each row, by its place, says where it comes from; a row of a wrong width if its marks are where they would
+    be, counted from its beginning or from its end."""
+    columns = (usual.column(place).to_pylist() for place in (marks.upload_id, marks.row_number))
+    found = {place: Origin(*each) for place, *each in zip(places.tolist(), *columns, strict=True)}
+    for row in failed:
+        for shift in (0, len(row.cells) - width):
+            where = (marks.upload_id + shift, marks.row_number + shift)
+            if min(where) >= 0 and max(where) < len(row.cells):
+                origin = Origin(*(row.cells[place] for place in where))
+                if None not in map(corrections.number_of, origin):
+                    found[row.row_number] = origin
+                    break
+    return found
 
 
 def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -19,7 +19,7 @@ import charset_normalizer
 import numpy as np
 import pyarrow as pa
 
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.import_options import UTF_8, codec_of
 from jobs.pipeline.long_call import run_with_ticks, seconds_for
 
@@ -155,7 +155,7 @@ def chosen(name: str, head: bytes) -> Encoding:
         big = head[::width].count(0) > head[width - 1 :: width].count(0)
         codec = f"{codec}-{'be' if big else 'le'}"
     if not codec.startswith(marked or codec) or b"\0" not in head or not _reads_as_text(head, codec):
-        raise UnreadableFileError(
+        raise MisreadFileError(
             f"The file is not {display_name(codec_of(name))}, the encoding that was chosen. {_ANOTHER}"
         )
     return Encoding(codec, note)
@@ -194,7 +194,7 @@ def transcode(source: BinaryIO, target: BinaryIO, codec: str, tick: Tick) -> Non
             tick()
         target.write(_encoded(decoder.decode(b"", final=True)))
     except UnicodeError as error:  # not about a byte: those are handled
-        raise UnreadableFileError(f"The file cannot be read as {display_name(codec)} ({error}). {_ANOTHER}") from error
+        raise MisreadFileError(f"The file cannot be read as {display_name(codec)} ({error}). {_ANOTHER}") from error
 
 
 def _encoded(text: str) -> bytes:

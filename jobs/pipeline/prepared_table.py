@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from jobs import datasets
+from jobs.corrections import Marks
 from jobs.errors import MissingColumnsError
 from jobs.schema import TableSchema
 from jobs.warnings import UploadWarning
@@ -21,14 +22,13 @@ class PreparedTable:
 
     path: the upload itself, or a spool beside it. names: the column names. first_byte: offset of the first record below
     the header. notes: sentences for people about what was detected. warnings: what they may not expect
-    (warnings.py). tracking_columns: how many columns at the end
-    identify a file of corrected rows and hold no data. parent: the upload that the corrected rows come from.
-    problems: cells that are known to be wrong; their rows must fail. has_header: whether `names` are
+    (warnings.py). marks: the columns that identify a file of corrected rows and hold no data. parent: the upload that
+    the corrected rows come from, as the file says. problems: cells that are known to be wrong; their rows must fail.
+    header: the cells of the header; empty: no record repeats it. surplus: how many empty cells more than the header
+    nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
+    empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
     from the file. other: the same file as it would be read if the header had been judged otherwise, where that was a
-    judgement. header: the cells of the header; empty: no record
-    repeats it. surplus: how many empty cells more than the header nearly every record has; empty: they have none.
-    sheet_rows: the worksheet's rows (see line_numbers.SheetRows); empty: the table is a text.
-    blank: its empty rows, which the text does not have.
+    judgement.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class PreparedTable:
     first_byte: int
     notes: list[str] = field(default_factory=list)
     warnings: list[UploadWarning] = field(default_factory=list)
-    tracking_columns: int = 0
+    marks: Marks | None = None
     parent: int | None = None
     problems: KnownProblems = field(default_factory=dict)
     header: list[str] = field(default_factory=list)
@@ -46,6 +46,11 @@ class PreparedTable:
     blank: int = 0
     has_header: bool = True
     other: "PreparedTable | None" = None
+
+    @property
+    def tracking_columns(self) -> int:
+        """How many columns hold no data."""
+        return len(self.marks.places) if self.marks else 0
 
     @property
     def width(self) -> int:

@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from jobs import corrections, warnings
+from jobs.corrections import CorrectionsHead, Marks
 from jobs.dialect import detect_delimiter
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.failed_rows import FailedRow
 from jobs.file_kinds import EXPECTED
 from jobs.header import (
@@ -38,7 +39,7 @@ from jobs.header import (
 from jobs.pipeline import records
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
 from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, line_ends
-from jobs.pipeline.prepared_table import PreparedTable
+from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import TextFile, Tick, check_is_text
 from jobs.schema import MAX_COLUMNS, MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS
@@ -65,7 +66,9 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
     delimiter = text.delimiter
     if delimiter is None:
-        delimiter = detect_delimiter(head[start:].decode("utf-8", "replace"))
+        beginning = head[start:].decode("utf-8", "replace")
+        corrected = CorrectionsHead.find(beginning)
+        delimiter = corrected.delimiter if corrected else detect_delimiter(beginning)
         tick()
     sample = _sample(head, start, delimiter, tick)
     header = _header(text, [record.cells for record in sample])
@@ -81,14 +84,14 @@ def _header(text: TextFile, records: list[list[str]]) -> Header:
     elif text.header_row is not None:
         chosen = text.header_row - 1
         header = header_at(records, chosen) if chosen < len(records) else Header(chosen, 1)
+    elif (marked := next((place for place, cells in enumerate(records) if Marks.find(cells)), None)) is not None:
+        header = header_at(records, marked)  # certainly, whatever its names and the rows below look like
     elif text.begins_with_table:
         header = detect_header(records, above=False)
     else:
         header = detect_header(records)
-    if text.header_row is None and any(map(corrections.count_tracking_columns, records[header.position :][:1])):
-        header = header_at(records, header.position)  # whatever its names and the rows below look like
     if header.position >= len(records) or not any(cell.strip() for cell in records[header.position]):
-        raise UnreadableFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
+        raise MisreadFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     return header
 
 
@@ -105,10 +108,13 @@ class _Inspected:
         """The text with a header. Raises UnreadableFileError."""
         text, sample = self.text, self.sample
         if problem := next((each.problem for each in sample[header.position : header.end] if each.problem), None):
-            raise UnreadableFileError(f"The header row is unreadable, it {problem.sentence}. {EXPECTED}")
-        tracking_columns = corrections.count_tracking_columns(header.names)
-        names, notes = _unique_names(corrections.without_tracking_columns(header.names))
-        first = next((record.cells for record in sample[header.end :] if record.cells), [])
+            raise MisreadFileError(f"The header row is unreadable, it {problem.sentence}. {EXPECTED}")
+        found = [record.cells for record in sample[header.end :]]
+        cells = sample[header.position].cells if header.rows == 1 else []
+        marks = Marks.find(cells, found)
+        own = marks.data_places(len(cells)) if marks else []
+        names, notes = _unique_names([corrections.unescape_formula(cells[place]) for place in own] or header.names)
+        problems = {row + 1 - header.rows: known for row, known in text.problems.items() if row >= header.rows}
         above = [record.cells for record in sample[: header.position]]
         below = [record.cells for record in sample[header.end :] if not record.problem]
         skipped = [skipped_note(above, header.position)] if any(map(any, above)) else []
@@ -120,12 +126,12 @@ class _Inspected:
             first_byte=sample[header.end - 1].end if header.end else self.start,
             notes=[*text.notes, *skipped, columns, *_header_notes(header, text, notes)],
             warnings=[*text.warnings, *_header_warnings(header, text, names)],
-            tracking_columns=tracking_columns,
-            parent=corrections.parent_of(first) if tracking_columns else None,
-            problems={row + 1 - header.rows: found for row, found in text.problems.items() if row >= header.rows},
+            marks=marks,
+            parent=marks.parent(found) if marks else None,
+            problems=_renumbered(problems, own) if marks else problems,
             has_header=bool(header.rows),
-            header=header.names if header.rows == 1 else [],
-            surplus=usual_surplus(below, len(header.names)),
+            header=cells if marks else header.names if header.rows == 1 else [],
+            surplus=usual_surplus(below, len(cells) if marks else len(header.names)),
             sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
             blank=text.blank,
         )
@@ -153,6 +159,16 @@ def _header_warnings(header: Header, text: TextFile, names: list[str]) -> list[U
     if header.rows == 0:
         return [] if text.header_row == 0 else [warnings.no_header()]
     return [warnings.header_guessed(names)] if header.is_guessed else []
+
+
+def _renumbered(problems: KnownProblems, places: list[int]) -> KnownProblems:
+    """Known problems of the columns at some places, by their position among these."""
+    position_of = {place: position for position, place in enumerate(places)}
+    found = {
+        number: [(position_of[place], rule) for place, rule in cells if place in position_of]
+        for number, cells in problems.items()
+    }
+    return {number: cells for number, cells in found.items() if cells}
 
 
 def _where(header_row: int | None) -> str:
@@ -252,7 +268,7 @@ def _sample(head: bytes, start: int, delimiter: str, tick: Tick) -> list[Record]
 def _unique_names(cells: list[str]) -> tuple[list[str], list[str]]:
     """Valid and unique column names, and a sentence for each name that differs from the file's."""
     if len(cells) > MAX_COLUMNS:
-        raise UnreadableFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
+        raise MisreadFileError(f"The file has {len(cells):,} columns; at most {MAX_COLUMNS:,} can be imported.")
     taken = {name.casefold() for name in (*OWN_COLUMNS, *SYSTEM_COLUMNS)}
     copies: dict[str, int] = {}  # beginning of a name → the lowest number that may be free
     names, notes = [], []

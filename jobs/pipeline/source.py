@@ -23,7 +23,7 @@ from typing import BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.file_kinds import ARCHIVES, EXPECTED, GZIP, OLE, ZIPS, other_kind
 from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
@@ -422,14 +422,14 @@ def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str], b
     if wanted:
         row = next(book.rows(above=wanted - 1), None)
         if row is None or row.number != wanted:
-            raise UnreadableFileError(
+            raise MisreadFileError(
                 f"Row {wanted:,} of the worksheet “{shortened(book.sheet.name)}” is empty. Choose another header row."
             )
         return wanted - 1, [f"The header row is row {wanted:,}, as chosen."], True
     sample = list(itertools.islice(book.rows(), SAMPLE_RECORDS))
     if not sample:
         others = f" Choose another worksheet: {book.others}." if book.others else ""
-        raise UnreadableFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
+        raise MisreadFileError(f"The worksheet “{shortened(book.sheet.name)}” is empty.{others}")
     rows = list(_with_gaps(sample))
     records = [row.cells if row else [] for row in rows]
     header = without_header(records) if wanted == 0 else detect_header(records)

@@ -2,13 +2,13 @@
 
 Validation works on one column at a time, on Arrow arrays. Masks mark the failed rows; only those are handled one by
 one, to collect their reasons. parsing.py parses the types; the Table Schema standard defines the constraints (see
-schema.py).
+schema.py). Rows that repeat the key or a unique value of others are found when they are written (conflicts.py).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,17 +30,11 @@ class Validated:
     """A validated chunk.
 
     good: the valid rows, one typed column for each field, index = row number. failed: the other rows, with every
-    reason. superseded: rows of `good` that a later row with the same key replaces (mode upsert); they count as imported
-    and are not written.
+    reason.
     """
 
     good: pd.DataFrame
     failed: list[FailedRow]
-    superseded: Mask
-
-    @property
-    def to_write(self) -> pd.DataFrame:
-        return self.good[~self.superseded] if self.superseded.any() else self.good
 
 
 @dataclass(frozen=True)
@@ -76,11 +70,10 @@ class _Violation:
 class Validator:
     """Validates the chunks of one file for one dataset. It keeps no state between chunks."""
 
-    def __init__(self, schema: TableSchema, sources: Mapping[str, str], *, upsert: bool) -> None:
+    def __init__(self, schema: TableSchema, sources: Mapping[str, str]) -> None:
         """sources: field → the file's column. A field without a column is missing in every row."""
         self._schema = schema
         self._sources = sources
-        self._upsert = upsert
         self._unique = [[field.name] for field in schema.fields if field.constraints.unique]
 
     def validate(self, rows: pd.DataFrame) -> Validated:
@@ -93,8 +86,6 @@ class Validator:
         ]
         violations += self._too_long(columns)
         has_failed = _any([violation.rows for violation in violations], len(rows))
-        violations += self._repeated(columns, ~has_failed)
-        has_failed = _any([violation.rows for violation in violations], len(rows))
         failed = self._failed_rows(rows, has_failed, violations) if has_failed.any() else []
         typed = {
             field.name: pd.Series(pd.arrays.ArrowExtensionArray(column.values), rows.index)
@@ -102,7 +93,7 @@ class Validator:
         }
         good = pd.DataFrame(typed, copy=False)
         good = good[~has_failed] if has_failed.any() else good
-        return Validated(good, failed, self._superseded(good))
+        return Validated(good, failed)
 
     def _column(self, field: SchemaField, rows: pd.DataFrame) -> _Column:
         source = self._sources.get(field.name)
@@ -144,22 +135,6 @@ class Validator:
                 verb = "is" if column else f"has a key ({', '.join(names)}) that is"
                 yield _Violation(found, column, f"{verb} longer than {MAX_KEY_BYTES:,} bytes, the limit for keys")
 
-    def _repeated(self, columns: list[_Column], valid: Mask) -> list[_Violation]:
-        """Rows that repeat a unique value or key: only the first valid row is imported. An upsert may repeat keys."""
-        found: list[_Violation] = []
-        by_name = dict(zip(self._schema.names, columns, strict=True))
-        whole = [] if self._upsert or not self._schema.primary_key else [self._schema.primary_key]
-        keys = [*whole, *self._unique]
-        for names in keys:
-            candidates = valid & ~_any([by_name[name].missing for name in names], len(valid))
-            repeated = _duplicated([by_name[name].values for name in names], candidates, keep="first")
-            if repeated.any():
-                column = names[0] if len(names) == 1 else None
-                rule = "is in an earlier row" if column else f"has the same {', '.join(names)} as an earlier row"
-                found.append(_Violation(repeated, column, rule))
-                valid = valid & ~repeated
-        return found
-
     def _failed_rows(self, rows: pd.DataFrame, has_failed: Mask, violations: list[_Violation]) -> list[FailedRow]:
         """The failed rows with their original values and every reason."""
         places = np.flatnonzero(has_failed)
@@ -173,12 +148,6 @@ class Validator:
                 reasons[position].append(violation.reason(value))
         numbers = rows.index.to_numpy()[places].tolist()
         return [FailedRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
-
-    def _superseded(self, good: pd.DataFrame) -> Mask:
-        if not self._upsert:
-            return np.zeros(len(good), dtype=bool)
-        keys = [_array(good[name]) for name in self._schema.primary_key]
-        return _duplicated(keys, np.ones(len(good), dtype=bool), keep="last")
 
 
 def _array(column: "pd.Series[Any]") -> pa.Array:
@@ -206,21 +175,6 @@ def _is_missing(text: pa.Array, missing_values: list[str]) -> pa.Array:
     if len(missing_values) == 1:
         return pc.equal(text, missing_values[0])
     return pc.is_in(text, value_set=pa.array(missing_values, pa.string()))
-
-
-def _duplicated(keys: list[pa.Array], candidates: Mask, *, keep: Literal["first", "last"]) -> Mask:
-    """Which candidates have the same values as another one, which is kept."""
-    found = np.zeros(len(candidates), dtype=bool)
-    places = np.flatnonzero(candidates)
-    if len(keys) == 1:
-        kept = keys[0] if len(places) == len(candidates) else keys[0].filter(pa.array(candidates))
-        # Many files are sorted by their key; checking that is faster than counting distinct values.
-        if pc.all(pc.less(kept[:-1], kept[1:])).as_py() is not False or len(kept) == pc.count_distinct(kept).as_py():
-            return found
-    # Filter the candidates first: where a value is null, pandas converts whole numbers to doubles.
-    table = pd.DataFrame({str(n): key.filter(pa.array(candidates)).to_pandas() for n, key in enumerate(keys)})
-    found[places] = table.duplicated(keep=keep).to_numpy()
-    return found
 
 
 def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Array, str]]:

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 import python_calamine
 
-from jobs.errors import UnreadableFileError
+from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.header import shortened
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive
 from jobs.pipeline.long_call import run_with_ticks, seconds_for
@@ -184,7 +184,7 @@ def _named(found: list[Sheet], wanted: str | None) -> Sheet:
     sheet = folded.get(wanted) or folded.get(wanted.strip().casefold())
     if sheet is None:
         called = f"“{shortened(wanted)}”"
-        raise UnreadableFileError(f"The workbook has no worksheet {called}. Choose one of {_listed(found)}.")
+        raise MisreadFileError(f"The workbook has no worksheet {called}. Choose one of {_listed(found)}.")
     return sheet
 
 

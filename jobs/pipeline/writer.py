@@ -1,9 +1,12 @@
 """Writes valid rows into their dataset's table, in the caller's transaction, as columns (see columns.py).
 
-Unique indexes of the database enforce keys and unique values. If an earlier or a concurrent import has written a row's
-key, the writer returns this row with its reason and writes the others.
+Unique indexes of the database enforce keys and unique values. Rows end as if they were written one after another in the
+file's order, whatever the size of the chunks (conflicts.py). The writer returns the rows that cannot be written because
+of another row, with their reasons, and writes the others.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 import pandas as pd
@@ -13,15 +16,14 @@ import sqlalchemy as sa
 
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatabaseBusyError, UnreadableFileError
-from jobs.failed_rows import Reason
-from jobs.pipeline import columns
+from jobs.pipeline import columns, conflicts
 from jobs.pipeline.columns import Packed
+from jobs.pipeline.conflicts import Collisions, Competition, StoredRow, Upserted
+from jobs.pipeline.parsing import Mask
 from jobs.schema import OWN_COLUMNS
 from jobs.sql_table import IGNORING, SqlTable, run
 
 _, ROW_NUMBER = OWN_COLUMNS
-#: Row number → the reasons why the row was not written.
-Collisions = dict[int, list[Reason]]
 
 #: PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html): a key exists, two imports
 #: wait for each other, a row is too large. Not psycopg's exceptions, because psycopg is not always installed.
@@ -31,80 +33,123 @@ UNIQUE_VIOLATION, DEADLOCK_DETECTED, PROGRAM_LIMIT_EXCEEDED = "23505", "40P01", 
 ATTEMPTS = 10
 
 
+@dataclass(frozen=True)
+class PackedRows:
+    """A chunk's valid rows, ready to be written.
+
+    rows: one typed column for each field, index = row number. packed: the same rows for the driver; without those that
+    a later row certainly replaces. repeats: whether some of them have the same key or unique value.
+    """
+
+    rows: pd.DataFrame
+    packed: Packed
+    repeats: bool
+
+
 class Writer(Protocol):
     """Writes one upload into one dataset."""
 
-    def pack(self, rows: pd.DataFrame) -> Packed:
+    def pack(self, rows: pd.DataFrame) -> PackedRows:
         """Convert rows for the driver, in any thread. rows: one typed column for each field, index = row number."""
         ...
 
-    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
-        """Write the rows, except those whose key or unique value exists, which are returned."""
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+        """Write the rows, except those whose key or unique value another row has, which are returned."""
         ...
 
 
-def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> Writer:
+def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str] | None = None) -> Writer:
+    """filled: the fields that a column of the file fills; a row that is replaced keeps its values in all others. None:
+    all fields."""
     writer = SqliteWriter if dialect.name == "sqlite" else PostgresWriter
-    return writer(dialect, dataset, upload_id)
+    return writer(dialect, dataset, upload_id, dataset.schema.names if filled is None else filled)
 
 
 class _Keys:
     """The key of a dataset and its unique fields.
 
     upserted: the key, if rows replace others with the same key. guarded: keys and unique fields whose repetition fails
-    a row.
+    a row. released: the guarded fields that change when a row is replaced.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, filled: Collection[str]) -> None:
         schema = dataset.schema
-        unique = [[each.name] for each in schema.fields if each.constraints.unique]
+        unique = [[each.name] for each in schema.fields if each.constraints.unique and each.name in filled]
+        self._filled = {*filled, *OWN_COLUMNS}
         self.upserted = schema.primary_key if dataset.mode is Mode.UPSERT else []
         self.guarded = unique if self.upserted or not schema.primary_key else [schema.primary_key, *unique]
+        self.released = [name for (name,) in unique if name not in schema.primary_key] if self.upserted else []
         self.identify = bool(self.guarded or self.upserted)
+
+    @property
+    def compete(self) -> bool:
+        """Whether a row that would replace another can fail because of a third one."""
+        return bool(self.upserted and self.guarded)
+
+    def pack(self, table: SqlTable, upload_id: int, rows: pd.DataFrame) -> PackedRows:
+        written, repeats = rows, any(conflicts.repeated(rows, names).any() for names in self.guarded)
+        if self.upserted and not self.guarded:
+            superseded = conflicts.repeated(rows, self.upserted, keep="last")
+            written = rows[~superseded] if superseded.any() else rows
+        return PackedRows(rows, columns.pack(table, _batch(upload_id, written)), repeats)
 
     def collisions(self, connection: sa.Connection, table: SqlTable, staged: SqlTable, upload_id: int) -> Collisions:
         """Staged rows whose key or unique value another row of the table has, by row number."""
         found: Collisions = {}
         for names in self.guarded:
-            query = table.collisions(staged, names, upload_id=upload_id, key=self.upserted)
-            column = names[0] if len(names) == 1 else None
-            rule = "is already in the dataset" if column else f"has the same {', '.join(names)} as a row in the dataset"
-            for number, by_upload, by_row in map(tuple, run(connection, query)):
-                reason = Reason(column, rule, detail=f"upload #{by_upload}, row {by_row:,}")
-                found.setdefault(number, []).append(reason)
+            for number, *other in map(tuple, run(connection, table.collisions(staged, names, upload_id=upload_id))):
+                found.setdefault(number, []).append(conflicts.already_stored(names, StoredRow(*other)))
         return found
+
+    def upsert(self, connection: sa.Connection, table: SqlTable, staged: SqlTable, rows: pd.DataFrame) -> Upserted:
+        """What becomes of staged rows that replace others."""
+        unique = [name for (name,) in self.guarded]
+        found = [
+            (place, number, StoredRow(*holder))
+            for place, name in enumerate(unique)
+            for number, *holder in map(tuple, run(connection, table.competitions(staged, name, key=self.upserted)))
+        ]
+        replaced = run(connection, table.replaced(staged, key=self.upserted)) if found else ()
+        number_of = {StoredRow(*stored): number for *stored, number in map(tuple, replaced)}
+        competitions = [Competition(*each, number_of.get(each[-1])) for each in found]
+        return conflicts.upserted(rows, self.upserted, unique, competitions)
 
     def on_conflict(self, table: SqlTable) -> str:
         """What an INSERT does with a row whose key exists."""
         if self.upserted:
-            return table.replacing(self.upserted)
+            return table.replacing(self.upserted, self._filled)
         return IGNORING if self.guarded else ""
 
 
 class SqliteWriter:
     """SQLite has one writer at a time, so no key can appear between the check and the write."""
 
-    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
+    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str]) -> None:
         self._table = dataset.table(dialect)
-        self._keys = _Keys(dataset)
+        self._keys = _Keys(dataset, filled)
         self._upload_id = upload_id
         names = dict.fromkeys(name for each in [*self._keys.guarded, self._keys.upserted] for name in each)
         staged = {name: self._table.columns[name] for name in (ROW_NUMBER, *names)}
         self._staged = SqlTable(dialect, _staged_name(upload_id), staged)
         self._insertion = self._table.insertion(on_conflict=self._keys.on_conflict(self._table))
 
-    def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._table, _batch(self._upload_id, rows))
+    def pack(self, rows: pd.DataFrame) -> PackedRows:
+        return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
-        batch = rows.batch
-        if self._keys.upserted and self._keys.guarded:
-            collisions = self._find_collisions(connection, batch)
-            batch = _without(batch, collisions)
-            self._execute(connection, batch)
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+        batch = rows.packed.batch
+        if self._keys.compete:
+            self._stage(connection, batch)
+            end = self._keys.upsert(connection, self._table, self._staged, rows.rows)
+            self._release(connection, _only(batch, end.releasing))
+            self._execute(connection, batch if end.written.all() else batch.filter(pa.array(end.written)))
+            return end.collisions
+        if rows.repeats:
+            collisions = conflicts.inserted(rows.rows, self._keys.guarded, self._find_collisions(connection, batch))
+            self._execute(connection, _without(batch, collisions))
             return collisions
         inserted = self._execute(connection, batch)
-        return {} if inserted == batch.num_rows else self._find_collisions(connection, batch)
+        return self._find_collisions(connection, batch) if inserted < batch.num_rows else {}
 
     def _execute(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
         """Insert rows. Returns how many were inserted or updated."""
@@ -113,10 +158,19 @@ class SqliteWriter:
         after = connection.scalar(sa.select(sa.func.total_changes()))
         return int(after or 0) - int(before or 0)
 
-    def _find_collisions(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
+    def _release(self, connection: sa.Connection, batch: pa.RecordBatch) -> None:
+        """Empty the unique fields of rows that are about to be replaced: other rows take their values first."""
+        if batch.num_rows and self._keys.released:
+            statement = self._table.releasing(self._keys.released, self._keys.upserted)
+            columns.insert(connection, statement, batch.select(self._keys.upserted))
+
+    def _stage(self, connection: sa.Connection, batch: pa.RecordBatch) -> None:
         run(connection, self._staged.creation(temporary=True))
         run(connection, self._staged.emptying())
         columns.insert(connection, self._staged.insertion(), batch.select(list(self._staged.columns)))
+
+    def _find_collisions(self, connection: sa.Connection, batch: pa.RecordBatch) -> Collisions:
+        self._stage(connection, batch)
         return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
 
 
@@ -127,22 +181,22 @@ class PostgresWriter:
     key, so that waits go in one direction; the victim of a deadlock writes the rows of its chunk again.
     """
 
-    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int) -> None:
+    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str]) -> None:
         self._table = dataset.table(dialect)
-        self._keys = _Keys(dataset)
+        self._keys = _Keys(dataset, filled)
         self._upload_id = upload_id
         self._staged = SqlTable(dialect, _staged_name(upload_id), self._table.columns)
         self._insertion = self._table.insertion_from(self._staged, on_conflict=self._keys.on_conflict(self._table))
         self._through_staging = False
 
-    def pack(self, rows: pd.DataFrame) -> Packed:
-        return columns.pack(self._table, _batch(self._upload_id, rows))
+    def pack(self, rows: pd.DataFrame) -> PackedRows:
+        return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: Packed) -> Collisions:
-        if not self._through_staging:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+        if not self._through_staging and not rows.repeats:
             try:
                 with connection.begin_nested():
-                    columns.add(connection, self._table, rows)
+                    columns.add(connection, self._table, rows.packed)
                 return {}
             except Exception as error:
                 _check_is_collision(error, self._keys)
@@ -156,17 +210,36 @@ class PostgresWriter:
                 _check_is_collision(error, self._keys)
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
-    def _stage(self, connection: sa.Connection, rows: Packed) -> Collisions:
+    def _stage(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
         run(connection, self._staged.emptying())  # usually empty already: a commit deletes its rows
-        columns.add(connection, self._staged, rows)
+        columns.add(connection, self._staged, rows.packed)
+        if self._keys.compete:
+            end = self._keys.upsert(connection, self._table, self._staged, rows.rows)
+            self._keep(connection, rows.rows, end.written)
+            if end.releasing and self._keys.released:
+                releasing = self._table.releasing_from(self._staged, self._keys.released, self._keys.upserted)
+                run(connection, releasing, end.releasing)
+            run(connection, self._insertion)
+            return end.collisions
         collisions: Collisions = {}
-        if self._keys.upserted and self._keys.guarded:
-            collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
-            run(connection, self._staged.deletion(), list(collisions))
+        if rows.repeats:
+            collisions = conflicts.inserted(rows.rows, self._keys.guarded, self._collisions(connection))
+            self._delete(connection, list(collisions))
         inserted = run(connection, self._insertion).rowcount
-        if not self._keys.upserted and inserted < len(rows):
-            collisions = self._keys.collisions(connection, self._table, self._staged, self._upload_id)
+        if not self._keys.upserted and inserted < len(rows.packed) - len(collisions):
+            collisions |= self._collisions(connection)
         return collisions
+
+    def _collisions(self, connection: sa.Connection) -> Collisions:
+        return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
+
+    def _keep(self, connection: sa.Connection, rows: pd.DataFrame, written: Mask) -> None:
+        """Keep only some of the staged rows."""
+        self._delete(connection, rows.index.to_numpy()[~written].tolist())
+
+    def _delete(self, connection: sa.Connection, numbers: list[int]) -> None:
+        if numbers:
+            run(connection, self._staged.deletion(), numbers)
 
 
 def _check_is_collision(error: Exception, keys: _Keys) -> None:
@@ -198,6 +271,13 @@ def _batch(upload_id: int, rows: pd.DataFrame) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([ids, numbers, *flat], ["_upload_id", "_row_number", *rows.columns])
 
 
-def _without(batch: pa.RecordBatch, collisions: Collisions) -> pa.RecordBatch:
-    collided = pc.is_in(batch.column("_row_number"), value_set=pa.array(list(collisions), pa.int64()))
-    return batch.filter(pc.invert(collided)) if collisions else batch
+def _only(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.RecordBatch:
+    return batch.filter(_among(batch, numbers)) if numbers else batch.slice(0, 0)
+
+
+def _without(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.RecordBatch:
+    return batch.filter(pc.invert(_among(batch, numbers))) if numbers else batch
+
+
+def _among(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.Array:
+    return pc.is_in(batch.column(ROW_NUMBER), value_set=pa.array(list(numbers), pa.int64()))

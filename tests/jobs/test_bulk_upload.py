@@ -20,8 +20,8 @@ from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.pipeline import writer
-from jobs.pipeline.columns import Packed
-from jobs.pipeline.writer import Collisions
+from jobs.pipeline.conflicts import Collisions
+from jobs.pipeline.writer import PackedRows
 from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
@@ -340,7 +340,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
             def __init__(self, *words: Any) -> None:
                 self._writer = whole(*words)
 
-            def pack(self, rows: pd.DataFrame) -> Packed:
+            def pack(self, rows: pd.DataFrame) -> PackedRows:
                 return self._writer.pack(rows)
 
             def write(self, *words: Any) -> Collisions:
@@ -692,6 +692,28 @@ def test_an_upsert_replaces_rows_and_keeps_the_last_of_a_file(settings: Settings
     assert count == 150
     named = {n: f"name {n}" if n < 51 else "last" if n in (51, 150) else f"new {n}" for n in range(1, 151)}
     assert rows_of(database, "people") == [[str(n), name] for n, name in named.items()]
+
+
+def test_a_field_without_a_column_keeps_its_stored_value_in_an_upsert(settings: Settings, database: Database) -> None:
+    declared(database, Mode.UPSERT)
+    run(database, recorded(settings, database, people(range(1, 4)), dataset="people"))
+    upload = run(database, recorded(settings, database, "id\n2\n9\n", dataset="people"))
+
+    assert (upload.rows_success, [each["code"] for each in upload.warnings]) == (2, ["fields_empty"])
+    assert rows_of(database, "people") == [["1", "name 1"], ["2", "name 2"], ["3", "name 3"], ["9", ""]]
+
+
+@pytest.mark.parametrize("chunk_bytes", [256, 1 << 20])
+def test_a_row_that_replaces_itself_collides_with_nothing_in_chunks_of_any_size(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_CHUNK_BYTES", str(chunk_bytes))
+    declared(database, Mode.UPSERT, unique=True)
+    content = people([*range(1, 32), 1]) + "".join(f"{n},name {n - 100}\n" for n in (101, 102))
+    upload = run(database, recorded(settings, database, content, dataset="people"))
+
+    assert (upload.rows_success, upload.rows_failed) == (32, 2)
+    assert rows_of(database, "people") == [[str(n), f"name {n}"] for n in range(1, 32)]
 
 
 @pytest.mark.parametrize("mode", Mode)

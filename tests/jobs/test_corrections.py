@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import corrections
+from jobs.corrections import CorrectionsHead, Marks
 from jobs.failed_rows import FailedRow, Reason
 
 
@@ -91,10 +92,7 @@ def test_a_header_has_the_columns_of_the_file_and_the_tracking_columns() -> None
     header = corrections.header(["id", "name"])
 
     assert header == ["id", "name", "_upload_id", "_row_number", "_error"]
-    assert (corrections.count_tracking_columns(header), corrections.without_tracking_columns(header)) == (
-        3,
-        ["id", "name"],
-    )
+    assert (Marks.find(header), corrections.without_tracking_columns(header)) == (Marks(2, 3, 4), ["id", "name"])
 
 
 def test_the_columns_of_a_header_are_escaped_and_unescaped() -> None:
@@ -107,15 +105,25 @@ def test_the_columns_of_a_header_are_escaped_and_unescaped() -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "marks"),
     [
-        ["_upload_id", "_row_number", "_error"],
-        ["id", "_upload_id", "_row_number"],
-        ["id", "_upload_id", "_row_number", "_error", "more"],
+        (["_error", "id", "_row_number", "_upload_id", "more"], Marks(3, 2, 0)),
+        (["id", "_Upload_ID", " _ROW_NUMBER ", "'_error"], Marks(1, 2, 3)),
+        (["id", "_error", "_upload_id", "_row_number", "_error", "", ""], Marks(2, 3, 4, (5, 6))),
+        (["", "id", "_upload_id", "_row_number", "_error"], Marks(2, 3, 4)),
+        (["_upload_id", "_row_number", "_error"], None),
+        (["id", "_upload_id", "_row_number"], None),
+        (["id", "upload_id", "row_number", "error"], None),
     ],
 )
-def test_a_header_must_end_with_all_tracking_columns_to_be_recognised(header: list[str]) -> None:
-    assert (corrections.count_tracking_columns(header), corrections.without_tracking_columns(header)) == (0, header)
+def test_a_header_with_all_tracking_columns_anywhere_is_recognised(header: list[str], marks: Marks | None) -> None:
+    assert Marks.find(header) == marks
+
+
+def test_columns_without_a_name_are_kept_if_they_have_values() -> None:
+    header = ["id", *corrections.TRACKING_COLUMNS, "", ""]
+
+    assert Marks.find(header, [["1", "7", "1", "", " ", "x"]]) == Marks(1, 2, 3, (4,))
 
 
 def test_a_record_has_the_original_values_and_the_tracking_columns() -> None:
@@ -137,14 +145,41 @@ def test_surplus_cells_are_quoted_in_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "parent"),
+    ("cell", "number"),
     [
-        (["x", "7", "1", "why"], 7),
-        (["x", "", "1", "why"], None),
-        (["x", "seven", "1", "why"], None),
-        (["7", "1"], None),
-        (["x", "9" * 19, "1", "why"], None),
+        ("7", 7),
+        (" '12", 12),
+        ("12.0", 12),
+        ("12,00", 12),
+        ("1,234", 1234),
+        ("1.234.567", 1234567),
+        ("1\u202f234", 1234),
+        ("1,234.00", 1234),
+        ("#12", 12),
+        ("", None),
+        ("seven", None),
+        ("1.5", None),
+        ("1.5E+07", None),
+        ("-7", None),
+        ("9" * 19, None),
+        ("\u0663", None),
     ],
 )
-def test_the_parent_is_the_upload_that_a_record_names(record: list[str], parent: int | None) -> None:
-    assert corrections.parent_of(record) == parent
+def test_numbers_are_read_as_a_spreadsheet_writes_them(cell: str, number: int | None) -> None:
+    assert corrections.number_of(cell) == number
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_the_beginning_of_a_file_tells_whose_rows_it_corrects(delimiter: str, encoding: str) -> None:
+    lines = [["Naïve", "b", *corrections.TRACKING_COLUMNS], ["x;y,z", "", "", "", ""], ["1", "2", "77", "5", "why"]]
+    text = "".join(delimiter.join(f'"{cell}"' for cell in line) + "\r\n" for line in lines)
+    head = CorrectionsHead.read(text.encode(encoding))
+
+    assert head is not None
+    assert (head.delimiter, head.names[1:], head.parent) == (delimiter, ["b"], 77)
+
+
+def test_other_files_are_no_corrections() -> None:
+    assert CorrectionsHead.read(b"id,_upload_id,_row_number\n1,2,3\n") is None
+    assert CorrectionsHead.read(b"PK\x03\x04_upload_id") is None

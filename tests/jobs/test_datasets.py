@@ -70,15 +70,44 @@ def test_a_chosen_name_is_stripped_of_spaces(wish: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["Sales", "2026", "_sales", "sales june", "sales-june", "été", "x" * 49, 'a"b', "a\nb", "sales\x00", "x²"]
+    ("wish", "name"),
+    [
+        ("sales 2024 Q1", "sales_2024_q1"),
+        ("Sales 2024 Q1 \u2013 Zürich", "sales_2024_q1_zurich"),
+        ("Sales", "sales"),
+        ("Auto", ""),
+        ("2026", "dataset_2026"),
+        ("_sales", "sales"),
+        ("sales__june_", "sales__june_"),  # valid, so it stays
+        ("sales-june", "sales_june"),
+        ("  Sales / June!  ", "sales_june"),
+        ("été", "ete"),
+        ("Straße Łódź Ærø", "strasse_lodz_aero"),
+        ("İstanbul", "istanbul"),
+        ("e\u0301te\u0301", "ete"),
+        ("\uff26\uff35\uff2c\uff2c\u3000width", "full_width"),
+        ("€ prices", "prices"),
+        ('a"b', "a_b"),
+        ("a\nb", "a_b"),
+        ("sales\x00", "sales"),
+        ("x²", "x2"),
+    ],
 )
-def test_an_invalid_name_is_rejected_with_the_valid_characters(wish: str) -> None:
+def test_a_chosen_name_is_normalised(wish: str, name: str) -> None:
+    assert name == datasets.checked_name(wish)
+    assert name == datasets.checked_name(name)
+
+
+@pytest.mark.parametrize(
+    "wish", ["\u2013", "!?", "_", "🙂", "\u043f\u0440\u043e", "\u043f 2026", "売上", "a売上", "x" * 49, "é" * 49]
+)
+def test_a_name_that_cannot_be_normalised_is_refused_with_the_valid_characters(wish: str) -> None:
     with pytest.raises(InvalidDatasetNameError) as refused:
         datasets.checked_name(wish)
 
     assert str(refused.value) == (
-        f"“{wish}” is not a valid dataset name. Use up to 48 lowercase letters, digits and underscores, starting with"
-        " a letter, or leave it empty to name the dataset after the file."
+        f"“{wish}” cannot be the name of a dataset. Use at most 48 Latin letters, digits, spaces and underscores, or"
+        " leave it empty to name the dataset after the file."
     )
 
 
@@ -221,7 +250,7 @@ def test_a_dataset_cannot_be_declared_twice(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("", "Enter a name for the dataset."), ("No Name", "is not a valid dataset name")]
+    ("name", "sentence"), [("", "Enter a name for the dataset."), ("?", "cannot be the name of a dataset")]
 )
 def test_a_declared_dataset_needs_a_valid_name(database: Database, name: str, sentence: str) -> None:
     with database.transaction() as connection, pytest.raises(InvalidDatasetNameError, match=sentence):
@@ -299,16 +328,16 @@ def test_a_key_is_required_whatever_its_constraints_say() -> None:
 @pytest.mark.parametrize(
     ("header", "found"),
     [
-        (["id", "name"], "sales"),
-        (["NAME", "Id"], "sales"),
-        (["id"], None),
-        (["id", "name", "city"], None),
-        (["a", "b"], None),
-        (["k", "v"], None),
+        (["id", "name"], ["sales"]),
+        (["NAME", "Id"], ["sales"]),
+        (["id"], []),
+        (["id", "name", "city"], []),
+        (["a", "b"], ["b_a", "a_b"]),
+        (["k", "v"], []),
     ],
 )
-def test_the_matching_dataset_is_the_only_one_with_exactly_these_columns(
-    database: Database, header: list[str], found: str | None
+def test_the_matching_datasets_have_exactly_these_columns_the_newest_first(
+    database: Database, header: list[str], found: list[str]
 ) -> None:
     with database.transaction() as connection:
         declared(connection)
@@ -316,6 +345,29 @@ def test_the_matching_dataset_is_the_only_one_with_exactly_these_columns(
         declared(connection, "b_a", fields=[{"name": "b"}, {"name": "a"}])
     with database.reading() as connection:
         assert found == datasets.matching(connection, header)
+
+
+def test_the_dataset_into_which_a_file_was_imported_last_matches_first(settings: Settings, database: Database) -> None:
+    with database.transaction() as connection:
+        for name in ("early", "late", "never"):
+            declared(connection, name)
+    for name in ("late", "early"):
+        with database.transaction() as connection:
+            upload = uploads.create(connection, store(settings, "x"), dataset=name)
+            claimed = uploads.claim(connection, upload.id, worker="a test", lease=60)
+            assert claimed is not None
+            uploads.advance(connection, Claim(claimed.id, claimed.attempt), lease=60, good=1, bad=0, next_byte=1)
+    with database.reading() as connection:
+        assert datasets.matching(connection, ["id", "name"]) == ["early", "late", "never"]
+
+
+def test_rows_are_counted_up_to_a_limit(settings: Settings, database: Database) -> None:
+    with database.transaction() as connection:
+        dataset = declared(connection, mode=Mode.UPSERT, primaryKey=["id"])
+        upload = uploads.create(connection, store(settings, "x"))
+        insert_rows(connection, dataset, *({"id": n, "name": "x"} for n in range(5)), upload_id=upload.id)
+    with database.reading() as connection:
+        assert [datasets.row_count(connection, dataset, limit=limit) for limit in (3, 9, None)] == [3, 5, 5]
 
 
 @pytest.mark.parametrize("values", [(3, 17), (0, 0), ("Zoë", -7), ("a/b?c=d&e", 0.1), (True,), ("",)])

@@ -45,7 +45,10 @@ UPLOAD = Upload(
     rows_processed=100000,
     rows_success=99012,
     rows_failed=988,
+    rows_corrected=900,
+    rows_failed_again=80,
     error=None,
+    remedy=None,
     notes=[],
     warnings=[],
     lines_blank=0,
@@ -83,6 +86,8 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("error", None),
         ("timestamp", "2026-01-31T09:00:00.000000Z"),
         ("warnings", []),
+        ("rows_corrected", 900),
+        ("rows_open", 8),
     ]
 
 

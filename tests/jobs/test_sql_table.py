@@ -13,7 +13,7 @@ from jobs import datasets
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.pipeline import writer
-from jobs.pipeline.writer import Collisions
+from jobs.pipeline.conflicts import Collisions
 from jobs.schema import MAX_NAME_BYTES, OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.sql_table import quoted
 from tests.conftest import UndoneError

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import failed_rows, tables, uploads
-from jobs.errors import ClaimLostError, TransitionError, UploadNotFoundError
+from jobs import datasets, failed_rows, tables, uploads
+from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.failed_rows import FailedRow, Reason
 from jobs.files import StoredFile
 from jobs.history_query import HistoryQuery
 from jobs.import_options import ImportOptions
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.schema import TableSchema
 from jobs.uploads import (
     ACTIVE,
     LONGEST_ERROR,
@@ -26,6 +27,7 @@ from jobs.uploads import (
     Claim,
     CutReason,
     Processor,
+    Remedy,
     Status,
     Upload,
 )
@@ -239,23 +241,21 @@ def succeeded(connection: sa.Connection, **more: Any) -> Upload:
     return uploads.complete(connection, claim_of(upload))
 
 
-def test_an_upload_of_the_same_bytes_into_the_same_dataset_is_a_duplicate(connection: sa.Connection) -> None:
-    succeeded(connection, dataset="sales")
-    newest = succeeded(connection, dataset="sales")
-    succeeded(connection, dataset="weather")
-    succeeded(connection, dataset="sales", sha256="cafe")
-
-    assert newest.id == created(connection, "other.csv", dataset="sales").duplicate_of
-
-
-@pytest.mark.parametrize("otherwise", [{"dataset": "sales", "sha256": "cafe"}, {"dataset": "weather"}, {}])
-def test_other_bytes_or_another_dataset_are_not_a_duplicate(
-    connection: sa.Connection, otherwise: dict[str, str]
+@pytest.mark.parametrize("chosen", [{"dataset": "sales"}, {"dataset": "weather"}, {"dataset_wanted": "new"}, {}])
+def test_an_upload_of_the_same_bytes_is_a_duplicate_whichever_dataset_has_its_rows(
+    connection: sa.Connection, chosen: dict[str, str]
 ) -> None:
     succeeded(connection, dataset="sales")
-    succeeded(connection)
+    newest = succeeded(connection, dataset="planes")
+    succeeded(connection, dataset="sales", sha256="cafe")
 
-    assert created(connection, **otherwise).duplicate_of is None
+    assert newest.id == created(connection, "other.csv", **chosen).duplicate_of
+
+
+def test_other_bytes_are_not_a_duplicate(connection: sa.Connection) -> None:
+    succeeded(connection, dataset="sales")
+
+    assert created(connection, dataset="sales", sha256="cafe").duplicate_of is None
 
 
 def test_an_upload_of_a_file_that_failed_is_not_a_duplicate(connection: sa.Connection) -> None:
@@ -277,6 +277,25 @@ def test_a_duplicate_is_cancelled_until_it_is_retried(connection: sa.Connection)
         " was not imported again. To import it a second time, choose “Import anyway”."
     )
     assert (retried.status, retried.error) == (Status.PENDING, None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "again"),
+    [
+        ("sales", "To import it a second time, choose"),
+        ("planes", "To import it into “planes”, choose"),
+        (None, "To import it into a new dataset, choose"),
+    ],
+)
+def test_the_reason_of_a_held_duplicate_names_the_dataset_with_its_rows(
+    connection: sa.Connection, dataset: str | None, again: str
+) -> None:
+    succeeded(connection, dataset="sales")
+    held = uploads.cancel_as_duplicate(connection, created(connection, dataset=dataset))
+
+    assert held.error is not None
+    assert held.error.startswith("The same file was imported into “sales” on ")
+    assert again in held.error
 
 
 def test_the_fields_of_an_upload_are_the_columns_of_its_table() -> None:
@@ -469,6 +488,76 @@ def test_a_retry_starts_over_if_all_rows_failed(connection: sa.Connection) -> No
     assert failed.seq + 1 == upload.seq
     assert upload == uploads.get(connection, upload.id)
     assert failed_rows.rows(connection, upload.id, limit=9) == []
+
+
+def test_a_failure_is_recorded_with_what_may_help_until_the_retry(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    failed = uploads.fail(connection, claim, "The file has no header row.", Remedy.OPTIONS)
+
+    assert failed.remedy is Remedy.OPTIONS
+    assert uploads.retry(connection, failed.id).remedy is None
+
+
+def test_a_retry_with_other_options_reads_the_file_anew(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection, created(connection, dataset="sales")))
+    begun(connection, claim, dataset="sales", warnings=[{"code": "no_header", "detail": "It has none."}])
+    advanced(connection, claim, good=0, bad=2)
+    uploads.fail(connection, claim, "All rows failed.", Remedy.OPTIONS)
+    retried = uploads.retry_with(connection, claim.upload_id, ImportOptions(delimiter=";"))
+
+    assert (retried.status, retried.options, retried.dataset) == (
+        Status.PENDING, ImportOptions(delimiter=";"), "sales",
+    )  # fmt: skip
+    assert (retried.next_byte, retried.bytes_total, retried.rows_total, retried.rows_failed) == (0, None, None, 0)
+    assert (retried.header, retried.notes, retried.warnings, retried.error) == (None, [], [], None)
+    assert failed_rows.rows(connection, retried.id, limit=9) == []
+
+
+def test_a_retry_with_other_options_leaves_the_dataset_that_the_upload_created(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    schema = TableSchema.parse({"fields": [{"name": "a;b"}]})
+    datasets.create(connection, "june", schema, claim.upload_id)
+    begun(connection, claim)
+    advanced(connection, claim, good=0, bad=2)
+    uploads.fail(connection, claim, "All rows failed.", Remedy.OPTIONS)
+    retried = uploads.retry_with(connection, claim.upload_id, ImportOptions(delimiter=";"))
+    datasets.drop_unused(connection, claim.upload_id)
+
+    assert (retried.dataset, retried.search_text) == (None, "june.csv\n")
+    assert not datasets.exists(connection, "june")
+    assert datasets.create(connection, "june", schema, claim.upload_id).name == "june"
+
+
+def test_a_dataset_that_another_upload_names_is_not_removed(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    datasets.create(connection, "june", TableSchema.parse({"fields": [{"name": "a"}]}), claim.upload_id)
+    created(connection, dataset="june")
+    datasets.drop_unused(connection, claim.upload_id)
+
+    assert datasets.exists(connection, "june")
+
+
+def test_options_cannot_change_once_a_row_is_imported(connection: sa.Connection) -> None:
+    claim = claim_of(claimed(connection))
+    advanced(connection, claim, good=1200)
+    uploads.cancel(connection, claim.upload_id)
+    with pytest.raises(OptionsFixedError) as refused:
+        uploads.retry_with(connection, claim.upload_id, ImportOptions(delimiter=";"))
+
+    assert str(refused.value) == (
+        f"The import options of upload #{claim.upload_id} cannot be changed: 1,200 rows were imported with the present"
+        " ones. Upload the file again instead."
+    )
+    assert uploads.get(connection, claim.upload_id).status is Status.CANCELLED
+
+
+def test_options_of_an_external_or_active_upload_cannot_change(connection: sa.Connection) -> None:
+    external = brought_to(connection, Status.FAILED, Processor.EXTERNAL)
+    active = brought_to(connection, Status.PROCESSING)
+    with pytest.raises(OptionsFixedError, match="an external script reads the file"):
+        uploads.retry_with(connection, external.id, ImportOptions(delimiter=";"))
+    with pytest.raises(TransitionError):
+        uploads.retry_with(connection, active.id, ImportOptions(delimiter=";"))
 
 
 def test_a_retry_resets_the_count_of_attempts(connection: sa.Connection) -> None:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import uvicorn
 from httpx_sse import EventSource, ServerSentEvent
 
-from jobs import datasets, reports, uploads
+from jobs import datasets, reports, tables, uploads, warnings
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
@@ -30,7 +30,8 @@ from jobs.queue import UploadQueue
 from jobs.reports import Report
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Claim, Processor, Upload
+from jobs.uploads import Claim, Processor, Remedy, Upload
+from jobs.warnings import UploadWarning
 from tests import ROOT
 from tests.support.databases import insert_rows
 from tests.support.files import store
@@ -166,14 +167,23 @@ class Records:
 
         return self.tell(change)
 
+    def warn(self, upload: Upload, *found: UploadWarning) -> str:
+        """Give an upload these warnings, or one about a column. Returns the sentence of the first."""
+        wanted = list(found) or [warnings.columns_ignored(["Full name"])]
+        with self.database.transaction() as connection:
+            connection.execute(
+                sa.update(tables.uploads).where(tables.uploads.c.id == upload.id).values(warnings=wanted)
+            )
+        return str(wanted[0]["detail"])
+
     def complete(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.complete(connection, claim_of(upload)))
 
     def completed(self, filename: str = "june.csv") -> Upload:
         return self.complete(self.processing(filename))
 
-    def fail(self, upload: Upload, error: str = "The file cannot be read.") -> Upload:
-        return self.tell(lambda connection: uploads.fail(connection, claim_of(upload), error))
+    def fail(self, upload: Upload, error: str = "The file cannot be read.", remedy: Remedy = Remedy.RETRY) -> Upload:
+        return self.tell(lambda connection: uploads.fail(connection, claim_of(upload), error, remedy))
 
     def cancel(self, upload: Upload) -> Upload:
         return self.tell(lambda connection: uploads.cancel(connection, upload.id))

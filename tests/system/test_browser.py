@@ -194,6 +194,8 @@ def test_a_file_that_is_not_a_table_fails_with_a_readable_message(
     expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This looks like a PDF document")
     history.click(f"#upload-{upload_id} .file")
     expect(history.locator("#upload-problem")).to_contain_text("Upload a table: a CSV file (also as .gz or .zip)")
+    expect(history.get_by_role("link", name="Upload another file")).to_be_visible()
+    expect(history.locator("#upload-retry, #upload-options")).to_have_count(0)
     expect(history.locator("body")).not_to_contain_text("Traceback")
 
 
@@ -213,6 +215,9 @@ def test_cancel_stops_an_import_and_try_again_completes_it(
     state = upload_of(url, upload_id)
 
     assert 0 < int(str(state["rows_success"])) < WINTER
+    expect(page.locator("#upload-problem")).to_have_text(
+        f"{state['rows_success']:,} rows imported before the cancellation stay in the dataset."
+    )
 
     page.click("#upload-retry button")
     expect(page.locator("#upload .badge")).to_have_text("Completed", timeout=60_000)
@@ -355,6 +360,136 @@ def test_the_form_proposes_the_dataset_with_the_same_columns(
     expect(page.locator("#upload-dataset-link .name")).to_have_text("words")
 
     assert rows_in(url, "words") == 21
+
+
+def test_the_form_offers_all_datasets_with_the_same_columns_the_last_used_first(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    for name in ("first", "second"):
+        sent = send(url, a_file(tmp_path, f"{name}.csv", f"id,word\n1,{name}\n"))
+        until(lambda sent=sent: upload_of(url, sent)["status"] == "completed", "the import")  # type: ignore[misc]  # bound
+    page = open_live(context, f"{url}/uploads")
+    proposal = page.locator("#upload-proposal")
+
+    page.set_input_files("#upload-file", a_file(tmp_path, "more.csv", "Word,ID\nmore,99\n"))
+    expect(proposal).to_have_text("This file has the same columns as second. Add its rows there, or to first")
+    page.get_by_role("button", name="first", exact=True).click()
+    expect(page.locator("#upload-dataset")).to_have_value("first")
+    expect(proposal).to_be_hidden()
+    expect(page.locator("#upload-named")).to_have_text("Existing dataset: first, 1 row")
+
+
+def test_a_typed_name_shows_what_it_becomes_and_whether_it_exists(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    page = open_live(context, f"{url}/uploads")
+    named = page.locator("#upload-named")
+
+    expect(named).to_be_hidden()
+    for typed, expected in (
+        ("sales 2024 Q1", "New dataset: sales_2024_q1"),
+        ("Words", "Existing dataset: words, 20 rows"),
+        ("?!", "“?!” cannot be the name of a dataset. Use at most 48 Latin letters"),
+    ):
+        page.fill("#upload-dataset", typed)
+        expect(named).to_contain_text(expected)
+    page.fill("#upload-dataset", "")
+    expect(named).to_be_hidden()
+
+
+def test_a_misread_file_is_retried_with_other_options(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    history = open_live(context, f"{url}/uploads")
+    page = open_live(context, f"{url}/uploads")
+    page.set_input_files("#upload-file", a_file(tmp_path, "pairs.csv", "id;pair\n1;a,b\n2;c,d\n"))
+    page.click(".import-options summary")
+    page.select_option("#option-delimiter", "comma")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload .badge")).to_have_text("Failed")
+    expect(page.locator("#upload-problem")).to_contain_text("All rows failed, so nothing was imported.")
+    expect(page.locator("#upload-retry")).to_have_count(0)
+    expect(page.locator("#upload .big-percent")).to_have_text("")
+    expect(history.locator("#upload-1 .percent")).to_have_text("")
+    expect(page.locator("#retry-delimiter")).to_have_value("comma")
+
+    page.select_option("#retry-delimiter", "")
+    page.get_by_role("button", name="Retry with these options").click()
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(history.locator("#upload-1 .badge")).to_have_text("Completed")
+
+    assert rows_in(url, "pairs") == 2
+
+
+def test_open_details_and_entered_options_survive_a_new_connection(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start("--workers", "0").url
+    upload_id = send(url, small_file(tmp_path, "words.csv"))
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+    page.click("#upload-cancel button")
+    page.wait_for_load_state()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.click("#upload-options summary")
+    page.fill("#retry-header", "3")
+    page.check("#retry-headerless")
+
+    with page.expect_response(re.compile("/events")):
+        page.evaluate("document.dispatchEvent(new Event('reconnect', {cancelable: true}))")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.wait_for_timeout(500)
+
+    expect(page.locator("#retry-header")).to_be_visible()
+    expect(page.locator("#retry-header")).to_have_value("3")
+    expect(page.locator("#retry-headerless")).to_be_checked()
+
+
+def test_warnings_are_amber_on_the_page_in_the_history_and_in_the_toast(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start().url
+    first = send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
+    history = open_live(context, f"{url}/uploads")
+    page = open_live(context, f"{url}/uploads")
+    page.set_input_files("#upload-file", a_file(tmp_path, "people.csv", "id,a,b,c,d,e,f\n20,1,2,3,4,5,6\n"))
+    page.fill("#upload-dataset", "words")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+
+    expect(page.locator("#upload .badge")).to_have_text("Completed with warnings")
+    expect(page.locator("#upload-warnings")).to_contain_text("Column “word” of the dataset has no column in the file")
+    expect(page.locator("#upload-warnings li").first).to_be_hidden()
+    page.click("#upload-warnings summary")
+    expect(page.locator("#upload-warnings li")).to_have_text(list("abcdef"))
+    expect(history.locator("#upload-2 .badge")).to_have_text("Completed with warnings")
+    expect(history.locator("#toasts .toast-warn")).to_contain_text("people.csv completed with warnings: Columns “a”")
+
+
+def test_the_bar_shows_which_part_of_the_rows_failed_while_it_runs(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+) -> None:
+    url = start(**SMALL_CHUNKS).url
+    send(url, small_file(tmp_path, "words.csv"))
+    until(lambda: upload_of(url, 1)["status"] == "completed", "the first import")
+    rows = "".join(f"{'x' if n % 4 == 0 else n},word {n}\n" for n in range(100, 200_100))
+    path = a_file(tmp_path, "mixed.csv", f"id,word\n{rows}")
+    page = open_live(context, f"{url}/uploads")
+    page.set_input_files("#upload-file", path)
+    page.fill("#upload-dataset", "words")
+    page.click("#upload-submit")
+    page.wait_for_url(re.compile(r"/uploads/\d+$"))
+    expect(page.locator("#upload[data-status=processing] .part-failed")).to_have_count(1)
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
+    expect(page.locator("#upload .part-in")).to_have_attribute("width", "75.0")
+    expect(page.locator("#upload .part-failed")).to_have_attribute("width", "25.0")
+    expect(page.locator("#upload .big-percent")).to_have_text("75 % imported")
 
 
 def test_a_duplicate_file_is_imported_only_after_a_click(

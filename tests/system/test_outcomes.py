@@ -208,7 +208,7 @@ def test_an_empty_cell_too_many_is_forgiven_where_every_row_has_it(sent: Desk) -
 def test_a_row_shifted_by_a_delimiter_too_many_fails_though_its_last_cell_is_empty(sent: Desk) -> None:
     outcome = sent("id,price,code\n1,9.50,CC-1\n2,,9.50,\n3,8.50,CC-3\n")
 
-    assert outcome.rows == [["1", "9.5", "CC-1"], ["3", "8.5", "CC-3"]]
+    assert outcome.rows == [["1", "9.50", "CC-1"], ["3", "8.50", "CC-3"]]
     assert outcome.sentences == {2: "has 4 cells, expected 3"}
 
 

@@ -84,7 +84,13 @@ def test_an_existing_name_is_rejected() -> None:
     assert result.stderr == "A dataset named “sales” already exists. Choose another name.\n"
 
 
-@pytest.mark.parametrize("name", ["Sales June", "", "auto", "x" * 99])
+def test_a_name_is_normalised() -> None:
+    result = add("Sales June")
+
+    assert (result.exit_code, result.stdout) == (0, "Added the dataset “sales_june”: 2 columns, insert.\n")
+
+
+@pytest.mark.parametrize("name", ["?!", "", "auto", "x" * 99])
 def test_an_invalid_name_is_rejected(name: str) -> None:
     result = add(name)
 

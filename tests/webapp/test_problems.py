@@ -60,7 +60,7 @@ KNOWN: list[tuple[Exception, int, str]] = [
     (RefusedError("The file type of “june.png” is not supported."), 422, "Upload rejected"),
     (TooLargeError("The file is larger than 10 bytes."), 413, "File too large"),
     (InvalidImportOptionError("Unknown encoding “klingon”."), 422, "Invalid import option"),
-    (InvalidDatasetNameError("“Größe!” is not a valid dataset name."), 422, "Invalid dataset name"),
+    (InvalidDatasetNameError("“?!” cannot be the name of a dataset."), 422, "Invalid dataset name"),
     (UploadNotFoundError(7), 404, "Upload not found"),
     (DatasetNotFoundError("june"), 404, "Dataset not found"),
     (NoFileError(7), 404, "File not available"),

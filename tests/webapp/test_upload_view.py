@@ -22,8 +22,8 @@ PENDING = Upload(
     id=7, seq=1, attempt=0, attempts_without_progress=0, cuts=0, status=Status.PENDING, filename="june.csv",
     dataset_wanted="", dataset=None, options=ImportOptions(), parent=None, duplicate_of=None, header=None,
     stored_as="0" * 32, size=1234, sha256="ab" * 32, next_byte=0, bytes_total=None, rows_total=None, rows_processed=0,
-    rows_success=0, rows_failed=0,
-    error=None, notes=[], warnings=[], lines_blank=0,
+    rows_success=0, rows_failed=0, rows_corrected=0, rows_failed_again=0,
+    error=None, remedy=None, notes=[], warnings=[], lines_blank=0,
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
     silent_since=None, search_text="june.csv\n",
@@ -164,6 +164,46 @@ def test_duration_and_average_rate_stop_when_the_upload_ends(
     view = processing(**values)
 
     assert (view.elapsed, view.average_rate) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"rows_total": 1000, "rows_processed": 500, "rows_success": 500}, ("50", [("in", 0, 50)])),
+        (
+            {"rows_total": 1000, "rows_processed": 400, "rows_success": 300, "rows_failed": 100},
+            ("40", [("in", 0, 30), ("failed", 30, 10)]),
+        ),
+        (
+            {"status": Status.COMPLETED, "rows_processed": 1000, "rows_success": 850, "rows_failed": 150},
+            ("85", [("in", 0, 85), ("failed", 85, 15)]),
+        ),
+        (  # one row of a million can be seen, and is not rounded away
+            {"status": Status.COMPLETED, "rows_processed": 10**6, "rows_success": 10**6 - 1, "rows_failed": 1},
+            ("99", [("in", 0, 98.5), ("failed", 98.5, 1.5)]),
+        ),
+        (
+            {"status": Status.COMPLETED, "rows_processed": 10**6, "rows_success": 1, "rows_failed": 10**6 - 1},
+            ("<1", [("in", 0, 1.5), ("failed", 1.5, 98.5)]),
+        ),
+        (  # every row failed: nothing may suggest that it was nearly done
+            {"status": Status.FAILED, "rows_total": 1000, "rows_processed": 1000, "rows_failed": 1000},
+            (None, [("failed", 0, 100)]),
+        ),
+        ({"status": Status.FAILED}, (None, [])),
+        (
+            {"status": Status.CANCELLED, "rows_total": 10, "rows_processed": 5, "rows_success": 5},
+            (None, [("in", 0, 50)]),
+        ),
+        ({"status": Status.COMPLETED}, ("100", [("in", 0, 100)])),
+    ],
+)
+def test_the_bar_and_the_percentage_tell_what_became_of_the_rows(
+    values: dict[str, Any], expected: tuple[str | None, list[tuple[str, float, float]]]
+) -> None:
+    view = processing(**values)
+
+    assert (view.percent, [(part.kind, part.start, part.width) for part in view.segments]) == expected
 
 
 def test_a_failed_row_names_each_column_and_its_reason() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import click
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
@@ -22,7 +23,10 @@ FINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
 
 @dataclass(frozen=True)
 class State:
-    """The fields of a state that this client uses; others are ignored. progress: percent. error: a sentence."""
+    """The fields of a state that this client uses; others are ignored.
+
+    progress: percent. error: a sentence. warnings: what a person may not expect of the import, in sentences.
+    """
 
     file_id: int
     seq: int
@@ -34,15 +38,23 @@ class State:
     rows_failed: int
     error: str | None
     timestamp: str
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError if a field is missing."""
-        return cls(**{field.name: _one_line(data[field.name]) for field in fields(cls)})
+        warnings = tuple(_one_line(str(each.get("detail", ""))) for each in data.get("warnings", ()))
+        names = [field.name for field in fields(cls) if field.name != "warnings"]
+        return cls(**{name: _one_line(data[name]) for name in names}, warnings=warnings)
 
     @property
     def is_over(self) -> bool:
         return self.status in FINAL_STATUSES
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is completed, with every row imported and nothing that a person may not expect."""
+        return self.status == "completed" and not self.rows_failed and not self.warnings
 
 
 def _one_line(value: Any) -> Any:
@@ -53,14 +65,22 @@ def _one_line(value: Any) -> Any:
 
 
 def outcome(state: State, page: str) -> tuple[str, int]:
-    """How an import ended, and the exit status for it. page: address of the upload's page."""
+    """How an import ended, and the exit status for it, which warnings do not change. page: address of its page."""
     if state.status == "failed":
         return f"failed: {state.error}", 1
     if state.status == "cancelled":
         return f"cancelled after {rows(state.rows_processed)}, see {page}", 1
     if state.rows_failed:
         return f"completed with errors: {state.rows_failed:,} of {rows(state.rows_processed)} failed, see {page}", 1
+    if state.warnings:
+        return f"completed with warnings, {rows(state.rows_processed)}, see {page}", 0
     return f"completed, {rows(state.rows_processed)}", 0
+
+
+def print_warnings(state: State) -> None:
+    """The warnings of an import that ended, on stderr."""
+    for warning in state.warnings if state.status == "completed" else ():
+        click.echo(f"  {click.style('warning:', fg='yellow')} {warning}", err=True)
 
 
 def rows(count: int) -> str:

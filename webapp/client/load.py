@@ -8,7 +8,7 @@ from typing import Protocol
 import click
 import httpx
 
-from webapp.client.follower import Follower, State, outcome
+from webapp.client.follower import Follower, State, outcome, print_warnings
 from webapp.client.progress import ProgressBars, on_terminal
 from webapp.client.remote import Remote, RemoteError, ServerUnavailableError
 
@@ -51,7 +51,8 @@ def run(files: Sequence[Path], dataset: str, server: httpx.URL) -> int:
     """Load files one after the other, so that a dataset that the first creates exists for the next.
 
     dataset: the requested name, "" for the server's default. Returns the exit status: 0 if all rows of all files were
-    imported, 1 if something failed or was cancelled, 2 if a file could not be sent, 130 after Ctrl-C.
+    imported, with or without warnings, which go to stderr; 1 if something failed or was cancelled; 2 if a file could
+    not be sent; 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
@@ -89,9 +90,11 @@ class _Loading:
     def _load(self, path: Path) -> int:
         self._upload_id = None
         self._upload_id = self._send(path)
-        sentence, status = outcome(self._follow(self._upload_id), self._remote.page(self._upload_id))
+        state = self._follow(self._upload_id)
+        sentence, status = outcome(state, self._remote.page(self._upload_id))
         self._display.end()
         click.echo(f"{_name(path)}: {sentence}")
+        print_warnings(state)
         return status
 
     def _send(self, path: Path) -> int:

@@ -7,18 +7,18 @@ from datetime import datetime
 import click
 import httpx
 
-from webapp.client.follower import Follower, State, outcome, rows
+from webapp.client.follower import Follower, State, outcome, print_warnings, rows
 from webapp.client.progress import ProgressBars, on_terminal
 from webapp.client.remote import Remote, RemoteError
 
-_COLOURS = {"processing": "blue", "completed": "green", "failed": "red", "cancelled": "yellow"}
+_COLOURS = {"processing": "blue", "failed": "red", "cancelled": "yellow"}
 
 
 def run(upload_id: int | None, server: httpx.URL) -> int:
     """Watch one upload to its end, or all of them until Ctrl-C. Returns the exit status.
 
-    0 if all rows were imported, 1 if the upload failed, was cancelled or has failed rows, 2 if the server does not have
-    it, does not respond or is not Bulk Upload, 130 after Ctrl-C.
+    0 if all rows were imported, with or without warnings, which go to stderr; 1 if the upload failed, was cancelled or
+    has failed rows; 2 if the server does not have it, does not respond or is not Bulk Upload; 130 after Ctrl-C.
     """
     bars = on_terminal() if upload_id is not None and sys.stdout.isatty() else None
     with Remote(server) as remote, bars or nullcontext():
@@ -44,6 +44,7 @@ class _Watching:
         for state in self._follower.states():
             if self._bars is None:
                 click.echo(line(state, self._remote.page(state.file_id)))
+                print_warnings(state)
             elif last is None:
                 self._bars.follow(state)
             else:
@@ -54,6 +55,7 @@ class _Watching:
         if self._bars is not None:
             self._bars.end()
             click.echo(f"{last.filename}: {sentence}")
+            print_warnings(last)
         return status
 
     def _opened(self) -> None:
@@ -75,9 +77,15 @@ def line(state: State, page: str) -> str:
     what = outcome(state, page)[0] if state.is_over else _so_far(state)
     status, rest = what[: len(state.status)], what[len(state.status) :]
     return (
-        f"{moment:%Y-%m-%d %H:%M:%S}  #{state.file_id} {state.filename}: "
-        f"{click.style(status, fg=_COLOURS.get(state.status))}{rest}"
+        f"{moment:%Y-%m-%d %H:%M:%S}  #{state.file_id} {state.filename}: {click.style(status, fg=_colour(state))}{rest}"
     )
+
+
+def _colour(state: State) -> str | None:
+    """Green only if everything is as a person would expect."""
+    if state.status == "completed":
+        return "green" if state.is_clean else "yellow"
+    return _COLOURS.get(state.status)
 
 
 def _so_far(state: State) -> str:

@@ -14,7 +14,7 @@ from jobs.uploads import Page, Upload
 from webapp.history import HistoryView
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.templating import Templates
-from webapp.upload_view import UploadView
+from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,10 @@ class Renderer:
         upload: Upload,
         failed_sample: Sequence[FailedRowExcerpt] = (),
         failure_counts: Sequence[FailureCount] = (),
+        corrections: Corrections = NO_CORRECTIONS,
     ) -> UploadView:
         """The upload with everything that pages say about it."""
-        return UploadView(upload, self._queue_monitor.status, failed_sample, failure_counts)
+        return UploadView(upload, self._queue_monitor.status, failed_sample, failure_counts, corrections)
 
     def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:
         """The variables of `_uploads_table.html`."""
@@ -75,7 +76,7 @@ class Renderer:
         for upload in records:
             try:
                 rows.append(self.row(upload, insert=insert))
-                if upload.id in toasts and not upload.is_active:
+                if upload.id in toasts and not upload.is_active and not upload.changed_after_end:
                     announcements.append(self.toast(upload))
             except Exception:
                 log.exception("Cannot render the row of upload %d; open pages do not show its newest state.", upload.id)

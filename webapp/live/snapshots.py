@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from jobs import failed_rows, uploads
+from jobs import failed_rows, lineage, uploads
 from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
@@ -18,7 +18,7 @@ from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer, message
 from webapp.live.single_flight import SingleFlight
 from webapp.threads import in_thread
-from webapp.upload_view import UploadView
+from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
 
 #: Failed rows that an upload's page shows.
 FAILED_SAMPLE = 20
@@ -105,15 +105,20 @@ class Snapshots:
     async def detail(self, upload_id: int) -> tuple[Upload, UploadView]:
         """An upload, and everything that its page shows. Raises UploadNotFoundError. Not shared among callers."""
 
-        def query(connection: sa.Connection) -> tuple[Upload, list[FailedRowExcerpt], list[FailureCount]]:
+        def query(
+            connection: sa.Connection,
+        ) -> tuple[Upload, list[FailedRowExcerpt], list[FailureCount], Corrections]:
             upload = uploads.get(connection, upload_id)
             if not upload.rows_failed:
-                return upload, [], []
+                return upload, [], [], NO_CORRECTIONS
             sample = failed_rows.excerpts(connection, upload_id, limit=FAILED_SAMPLE)
-            return upload, sample, failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
+            counts = failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
+            children = lineage.children(connection, [upload_id])[upload_id]
+            elsewhere = lineage.open_elsewhere(connection, upload_id) if upload.rows_failed_again else {}
+            return upload, sample, counts, Corrections(children, elsewhere)
 
-        upload, sample, counts = await read(self._database, query)
-        return upload, self._renderer.view(upload, sample, counts)
+        upload, sample, counts, corrections = await read(self._database, query)
+        return upload, self._renderer.view(upload, sample, counts, corrections)
 
     async def states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
         """The states of these uploads. Raises UploadNotFoundError."""

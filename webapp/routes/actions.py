@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from jobs import datasets, files, leftovers, uploads
+from jobs import corrections, datasets, files, leftovers, lineage, uploads
+from jobs.corrections import CorrectionsHead
 from jobs.errors import InvalidImportOptionError, NoFileError, RefusedError
 from jobs.excerpt import excerpt
 from jobs.files import StoredFile
@@ -17,7 +19,7 @@ from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
-from webapp.routes import json_body
+from webapp.routes import json_body, options_body
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
@@ -27,12 +29,12 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
-    `duplicates=hold`: a file that was already imported into the same dataset is cancelled; a retry imports it.
+    `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
     file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
-
+    head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
     def record(connection: sa.Connection) -> Upload:
@@ -44,19 +46,49 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     def create(connection: sa.Connection) -> Upload:
         processor, options = _processor(fields), ImportOptions.from_fields(fields)
         chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
+        parent = _parent(connection, head, name) if processor is Processor.WORKER else None
         upload = uploads.create(
-            connection, file, dataset=chosen, dataset_wanted=name, options=options, processor=processor
+            connection,
+            file,
+            dataset=parent.dataset if parent else chosen,
+            dataset_wanted=name,
+            options=options,
+            processor=processor,
+            parent=parent.id if parent else None,
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
         return upload
 
     try:
+        head = await threads.files.run(partial(_head, state["settings"].files, file))
         return await _change(state, record)
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=is_made))
         raise
+
+
+#: Bytes at the beginning of a file in which the columns are that identify a file of corrections.
+_HEAD_BYTES = 1 << 16
+
+
+def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
+    """What the beginning of a file tells if it has corrected rows. None also for an archive and for a workbook: the
+    worker sees their columns."""
+    with files.path_of(folder, file.stored_as).open("rb") as content:
+        return CorrectionsHead.read(content.read(_HEAD_BYTES))
+
+
+def _parent(connection: sa.Connection, head: CorrectionsHead | None, wanted: str) -> Upload | None:
+    """The upload whose failed rows a file corrects. wanted: the requested dataset.
+
+    Raises RefusedError if the rows belong in another one.
+    """
+    parent = lineage.find_parent(connection, head.parent, head.names) if head else None
+    if parent and parent.dataset and wanted not in ("", parent.dataset):
+        raise RefusedError(corrections.wrong_dataset(parent.id, parent.dataset, wanted))
+    return parent
 
 
 class ExternalUpload(BaseModel):
@@ -159,9 +191,21 @@ async def cancel(request: AppRequest) -> Upload:
 
 
 async def retry(request: AppRequest) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
+    """Retry an upload, with the import options that the body changes, if it has any.
+
+    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
+    """
     upload_id = request.path_params["upload_id"]
-    return await _change(request.state, lambda connection: uploads.retry(connection, upload_id))
+    given = await options_body.read(request)
+
+    def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
+        present = uploads.get(connection, upload_id).options
+        options = present.changed(given)
+        upload, others = lineage.retry(connection, upload_id, options if options != present else None)
+        datasets.drop_unused(connection, upload_id)
+        return upload, [upload, *others]
+
+    return await threads.writes.run(lambda: request.state["changes"].make_several(change))
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:

@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import corrections, datasets, disk, row_excerpts, uploads
+from jobs import datasets, disk, lineage, row_excerpts, uploads
+from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import timestamp
+from jobs.uploads import Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
@@ -25,6 +27,8 @@ from webapp.state import AppRequest
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Rows of an upsert dataset that are counted while somebody types its name.
+ROWS_COUNTED = 1_000_000
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -45,8 +49,10 @@ async def index(request: AppRequest) -> Response:
 
     def page(connection: sa.Connection) -> Response:
         found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
+        children = lineage.children(connection, [upload.id for upload in found.items])
         following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
-        return _page([upload_json.as_json(upload) for upload in found.items], found.older, following)
+        items = [upload_json.as_json(upload, children[upload.id]) for upload in found.items]
+        return _page(items, found.older, following)
 
     return await read(request.state["database"], page)
 
@@ -54,15 +60,20 @@ async def index(request: AppRequest) -> Response:
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
-    return JSONResponse(upload_json.as_json(upload))
+    return await _with_children(request, upload)
 
 
 async def cancel(request: AppRequest) -> Response:
-    return JSONResponse(upload_json.as_json(await actions.cancel(request)))
+    return await _with_children(request, await actions.cancel(request))
 
 
 async def retry(request: AppRequest) -> Response:
-    return JSONResponse(upload_json.as_json(await actions.retry(request)))
+    return await _with_children(request, await actions.retry(request))
+
+
+async def _with_children(request: AppRequest, upload: Upload) -> Response:
+    children = await read(request.state["database"], lambda connection: lineage.children(connection, [upload.id]))
+    return JSONResponse(upload_json.as_json(upload, children[upload.id]))
 
 
 async def all_datasets(request: AppRequest) -> Response:
@@ -130,20 +141,40 @@ def _json(value: Any) -> bytes:
 
 
 async def match(request: AppRequest) -> Response:
-    """The dataset that has the columns of a file, null if none or several have. The body: the file's first lines.
+    """The datasets that have the columns of a file, the last used first. The body: the file's first lines.
 
-    The columns that mark a file of corrections are ignored.
+    Of a file of corrections it is the dataset in which its rows failed.
     """
     head = bytearray()
     async for data in request.stream():
         head += data
         if len(head) > HEAD_BYTES:
             break
-    text = head[:HEAD_BYTES].decode("utf-8-sig", "replace")
-    header = header_of(text)
-    names = corrections.without_tracking_columns(header)
-    found = await read(request.state["database"], lambda connection: datasets.matching(connection, names))
-    return JSONResponse({"dataset": found})
+    beginning = bytes(head[:HEAD_BYTES])
+    corrected = CorrectionsHead.read(beginning)
+    names = corrected.names if corrected else header_of(beginning.decode("utf-8-sig", "replace"))
+
+    def find(connection: sa.Connection) -> list[str]:
+        parent = lineage.find_parent(connection, corrected.parent, names) if corrected else None
+        return [parent.dataset] if parent and parent.dataset else datasets.matching(connection, names)
+
+    found = await read(request.state["database"], find)
+    return JSONResponse({"dataset": found[0] if found else None, "datasets": found})
+
+
+async def dataset_name(request: AppRequest) -> Response:
+    """What a name that somebody types stands for: the name that the dataset gets or has, and its rows."""
+    wanted = request.query_params.get("name", "")
+
+    def look(connection: sa.Connection) -> Response:
+        name = datasets.checked_name(wanted)
+        if not (name and datasets.exists(connection, name)):
+            return JSONResponse({"name": name, "exists": False, "rows": None})
+        found = datasets.get(connection, name)
+        rows = datasets.row_count(connection, found, limit=ROWS_COUNTED)
+        return JSONResponse({"name": name, "exists": True, "rows": rows})
+
+    return await read(request.state["database"], look)
 
 
 def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
@@ -217,6 +248,7 @@ routes = [
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
     Route("/api/v1/datasets", all_datasets),
     Route("/api/v1/datasets/match", match, methods=["POST"]),
+    Route("/api/v1/dataset-name", dataset_name),
     Route("/api/v1/datasets/{name}", dataset),
     Route("/api/v1/datasets/{name}/rows", rows),
 ]

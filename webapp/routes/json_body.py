@@ -19,11 +19,21 @@ T = TypeVar("T")
 
 async def read(request: Request[Any]) -> Any:
     """The body as JSON. Raises BodyTooLargeError, InvalidBodyError."""
+    return decode(await read_bytes(request))
+
+
+async def read_bytes(request: Request[Any]) -> bytes:
+    """The body as it is. Raises BodyTooLargeError, InvalidBodyError."""
     body = bytearray()
     try:
         await _fill(body, request)
     except ClientDisconnect as error:
         raise InvalidBodyError([("", "The connection broke before the whole body was sent.")]) from error
+    return bytes(body)
+
+
+def decode(body: bytes) -> Any:
+    """A body as JSON. Raises InvalidBodyError."""
     try:
         value = json.loads(body)
     except json.JSONDecodeError as error:

@@ -58,10 +58,9 @@ async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
     watermark = await state["snapshots"].watermark()
     upload, view = await state["snapshots"].detail(upload_id)
-    is_over = upload.status is uploads.Status.COMPLETED
     context = {
         "upload": view,
-        "events_url": None if is_over else f"/uploads/{upload_id}/events?since={watermark}",
+        "events_url": None if upload.is_settled else f"/uploads/{upload_id}/events?since={watermark}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)

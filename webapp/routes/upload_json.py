@@ -1,13 +1,17 @@
 """An upload → the JSON object of the API."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jobs.events import Event, timestamp
 from jobs.uploads import Upload
 
 
-def as_json(upload: Upload) -> dict[str, Any]:
-    """The upload as the API shows it. Absent values are null; links that do not apply are left out."""
+def as_json(upload: Upload, children: Sequence[int] = ()) -> dict[str, Any]:
+    """The upload as the API shows it. Absent values are null; links that do not apply are left out.
+
+    children: ids of the uploads that correct its failed rows.
+    """
 
     def moment(name: str) -> str | None:
         value = getattr(upload, name)
@@ -24,6 +28,8 @@ def as_json(upload: Upload) -> dict[str, Any]:
         links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
     if upload.dataset:
         links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
+    if upload.parent is not None:
+        links["parent"] = f"/api/v1/uploads/{upload.parent}"
     return {
         "id": upload.id,
         **vars(Event.from_upload(upload)),
@@ -33,6 +39,7 @@ def as_json(upload: Upload) -> dict[str, Any]:
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
         "duplicate_of": upload.duplicate_of,
         "parent": upload.parent,
+        "children": list(children),
         "notes": upload.notes_shown,
         "links": links,
     }

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from jobs.corrections import Marks
 from jobs.pipeline.prepared_table import PreparedTable
 from tests.support.files import written
 
 
 def test_a_record_has_a_cell_for_each_column_and_each_tracking_column() -> None:
     assert PreparedTable(Path("june.csv"), ",", ["a", "b"], 4).width == 2
-    assert PreparedTable(Path("failed-rows.csv"), ",", ["a", "b"], 4, tracking_columns=3).width == 5
+    assert PreparedTable(Path("failed-rows.csv"), ",", ["a", "b"], 4, marks=Marks(2, 3, 4)).width == 5
 
 
 def test_the_size_is_that_of_the_text_in_bytes(tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ def test_usual_delimiters_and_line_ends_are_read(tmp_path: Path, delimiter: str,
     assert dict(enumerate(lines[1:], start=1)) == Read.from_table(table).rows
 
 
+def test_the_columns_of_a_workbook_are_separated_by_nothing(tmp_path: Path) -> None:
+    table = reader.inspect(TextFile(written(tmp_path, "id,name\n1,Zoë\n"), separated_by=""))
+
+    assert table.notes == ["2 columns."]
+
+
 def test_a_comma_inside_numbers_does_not_make_commas_the_delimiter(inspected: Inspecting) -> None:
     assert inspected("id;net;gross\n1;1,50;1,79\n2;2,50;2,98\n").delimiter == ";"
 
@@ -573,7 +579,7 @@ def test_a_file_of_corrected_rows_has_a_header_whatever_its_names_are(inspected:
     assert (table.names, table.has_header, table.warnings, table.parent) == (names, True, [], 7)
 
 
-@pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id,_error", "id,_error"])
+@pytest.mark.parametrize("header", ["_upload_id,_row_number,_error", "id,_row_number,_upload_id", "id,_error"])
 def test_similar_columns_are_not_tracking_columns(inspected: Inspecting, header: str) -> None:
     assert (inspected(f"{header}\n").tracking_columns, inspected(f"{header}\n").parent) == (0, None)
 

@@ -31,7 +31,7 @@ def through(*chunks: list[str]) -> tuple[SchemaField, list[str]]:
     texts: list[str] = []
     for frame in frames:
         frame.index = pd.RangeIndex(1, 1 + len(frame))
-        validated = Validator(schema, {"a": "a"}, upsert=False).validate(frame)
+        validated = Validator(schema, {"a": "a"}).validate(frame)
         assert validated.failed == [], schema.fields[0]
         values = validated.good["a"].array.__arrow_array__().to_pylist()
         texts += [format_value(schema, schema.fields[0], value) for value in values]

@@ -32,9 +32,9 @@ def chunk(*columns: list[str], names: Sequence[str] = "abcdefgh", first: int = 1
     return rows
 
 
-def validated(schema: TableSchema, *columns: list[str], upsert: bool = False) -> Validated:
+def validated(schema: TableSchema, *columns: list[str]) -> Validated:
     """Validate a chunk whose columns have the names of the fields, in order."""
-    return Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(chunk(*columns))
+    return Validator(schema, {name: name for name in schema.names}).validate(chunk(*columns))
 
 
 def values_of(good: pd.DataFrame, name: str = "a") -> list[Any]:
@@ -452,51 +452,10 @@ def test_a_value_of_the_wrong_type_has_no_further_reason() -> None:
     assert sentences(found) == {1: ["a: “x” is not a whole number"], 2: ["a: “4” is less than 5"]}
 
 
-def test_the_first_of_repeated_unique_values_is_imported() -> None:
-    found = validated(schema_of({"constraints": {"unique": True}}, {}), ["x", "y", "x", "", "", "x"], list("123456"))
-
-    assert sentences(found) == {3: ["a: “x” is in an earlier row"], 6: ["a: “x” is in an earlier row"]}
-    assert found.good.index.tolist() == [1, 2, 4, 5]
-
-
-def test_uniqueness_compares_values_not_text() -> None:
-    schema = schema_of({"type": "integer"}, {"type": "datetime", "constraints": {"unique": True}}, primaryKey="a")
-    found = validated(
-        schema,
-        ["7", "007", "8"],
-        ["2026-01-31T09:00:00Z", "2026-01-31T11:00:00Z", "2026-01-31T10:00:00+01:00"],
-    )
-
-    assert sentences(found) == {
-        2: ["a: “007” is in an earlier row"],
-        3: ["b: “2026-01-31T10:00:00+01:00” is in an earlier row"],
-    }
-
-
-def test_a_key_of_several_columns_is_unique_as_a_whole() -> None:
-    schema = schema_of({}, {"type": "integer"}, {}, primaryKey=["a", "b"])
-    found = validated(schema, ["x", "x", "y", "x", "y"], ["1", "2", "1", "1", "1"], list("vwxyz"))
-
-    assert sentences(found) == {4: ["has the same a, b as an earlier row"], 5: ["has the same a, b as an earlier row"]}
-
-
 def test_every_field_of_a_key_is_required() -> None:
     found = validated(schema_of({}, {}, primaryKey=["a", "b"]), ["x", "", ""], ["", "1", ""])
 
     assert sentences(found) == {1: ["b: is required"], 2: ["a: is required"], 3: ["a: is required", "b: is required"]}
-
-
-def test_a_failed_row_does_not_use_up_its_key() -> None:
-    found = validated(schema_of({}, {"type": "integer"}, primaryKey="a"), ["x", "x", "x"], ["one", "1", "2"])
-
-    assert sentences(found) == {1: ["b: “one” is not a whole number"], 3: ["a: “x” is in an earlier row"]}
-
-
-def test_a_repeated_key_does_not_use_up_a_unique_value() -> None:
-    schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
-    found = validated(schema, ["x", "x", "y"], ["1", "2", "2"])
-
-    assert sentences(found) == {2: ["a: “x” is in an earlier row"]}
 
 
 def test_large_whole_numbers_differ_despite_empty_cells() -> None:
@@ -520,28 +479,10 @@ def test_a_key_too_long_for_an_index_fails_its_row(length: int) -> None:
     assert sentences(found) == ({2: reasons} if length > 2_000 else {})
 
 
-def test_an_upsert_writes_the_last_row_of_a_key_and_counts_all() -> None:
-    schema = schema_of({"type": "integer"}, {}, primaryKey="a")
-    found = validated(schema, ["1", "2", "1", "1"], list("wxyz"), upsert=True)
-
-    assert found.failed == []
-    assert found.superseded.tolist() == [True, False, True, False]
-    assert (found.good.index.tolist(), found.to_write.index.tolist()) == ([1, 2, 3, 4], [2, 4])
-    assert values_of(found.to_write, "b") == ["x", "z"]
-
-
-def test_an_upsert_still_enforces_unique_values() -> None:
-    schema = schema_of({}, {"constraints": {"unique": True}}, primaryKey="a")
-    found = validated(schema, ["k", "l", "k"], ["1", "1", "2"], upsert=True)
-
-    assert sentences(found) == {2: ["b: “1” is in an earlier row"]}
-    assert found.to_write.index.tolist() == [3]
-
-
 def test_rows_keep_their_numbers_and_columns_the_order_of_the_schema() -> None:
     rows = chunk(["x"] * 3, ["1", "b", "3"], names="ba", first=41)
     schema = schema_of({"type": "integer"}, {})
-    found = Validator(schema, {"a": "a", "b": "b"}, upsert=False).validate(rows)
+    found = Validator(schema, {"a": "a", "b": "b"}).validate(rows)
 
     assert list(found.good.columns) == ["a", "b"]
     assert found.good.index.tolist() == [41, 43]
@@ -551,7 +492,7 @@ def test_rows_keep_their_numbers_and_columns_the_order_of_the_schema() -> None:
 def test_a_field_is_read_from_its_matched_column() -> None:
     rows = chunk(["x", "y"], ["1", "no"], names="ba")
     schema = TableSchema.parse({"fields": [{"name": "amount", "type": "integer"}, {"name": "name"}, {"name": "note"}]})
-    found = Validator(schema, {"amount": "a", "name": "b"}, upsert=False).validate(rows)
+    found = Validator(schema, {"amount": "a", "name": "b"}).validate(rows)
 
     assert [values_of(found.good, name) for name in schema.names] == [[1], ["x"], [None]]
     assert found.failed[0].reasons == [Reason("amount", "is not a whole number", "no")]
@@ -573,7 +514,7 @@ def test_an_empty_chunk_has_typed_columns() -> None:
     assert [pa.int64(), pa.bool_(), pa.string(), pa.float64(), *[pa.string()] * 3] == [
         kind.pyarrow_dtype for kind in found.good.dtypes
     ]
-    assert (len(found.good), found.failed, len(found.superseded)) == (0, [], 0)
+    assert (len(found.good), found.failed) == (0, [])
 
 
 @pytest.mark.parametrize("type_", ["string", "integer", "number", "boolean", "date", "time", "datetime"])
@@ -591,7 +532,6 @@ class Reference:
     """The same rules, one cell at a time."""
 
     schema: TableSchema
-    upsert: bool
     good: dict[int, list[Any]] = field(default_factory=dict)
     failed: dict[int, list[Reason]] = field(default_factory=dict)
 
@@ -606,10 +546,6 @@ class Reference:
                 self.failed[number] = reasons
             else:
                 self.good[number] = values
-        unique = [[each.name] for each in self.schema.fields if each.constraints.unique]
-        whole = [] if self.upsert or not self.schema.primary_key else [self.schema.primary_key]
-        for names in [*whole, *unique]:
-            self.drop_repeated(names, rows)
 
     def validate_cell(self, each: SchemaField, cell: str) -> tuple[Any, list[Reason]]:
         if cell in self.schema.missing_values_of(each):
@@ -619,28 +555,6 @@ class Reference:
         if value is None:
             return None, [Reason(each.name, RULES[each.type], cell)]
         return value, [Reason(each.name, rule, cell) for rule in violated(each, value)]
-
-    def drop_repeated(self, names: list[str], rows: dict[int, list[str]]) -> None:
-        seen = set()
-        places = [self.schema.names.index(name) for name in names]
-        for number in list(self.good):
-            key = tuple(self.good[number][place] for place in places)
-            if None in key:
-                continue
-            if key in seen:
-                del self.good[number]
-                column = names[0] if len(names) == 1 else None
-                rule = "is in an earlier row" if column else f"has the same {', '.join(names)} as an earlier row"
-                self.failed[number] = [Reason(column, rule, rows[number][places[0]] if column else None)]
-            seen.add(key)
-
-    @property
-    def written(self) -> dict[int, list[Any]]:
-        if not self.upsert:
-            return self.good
-        places = [self.schema.names.index(name) for name in self.schema.primary_key]
-        last = {tuple(values[place] for place in places): number for number, values in self.good.items()}
-        return {number: self.good[number] for number in sorted(last.values())}
 
 
 RULES = {
@@ -758,20 +672,16 @@ def random_schema(choice: random.Random) -> TableSchema:
 def test_random_rows_match_the_reference_implementation(seed: int) -> None:
     choice = random.Random(seed)
     schema = random_schema(choice)
-    upsert = bool(schema.primary_key) and choice.random() < 0.4
-    # Few different cells, so that some rows are valid and some keys are repeated.
+    # Few different cells, so that some rows are valid.
     pools = [choice.sample(POOL[each.type], k=choice.randint(2, len(POOL[each.type]))) for each in schema.fields]
     rows = {number: [choice.choice(pool) for pool in pools] for number in range(7, 157)}
-    reference = Reference(schema, upsert)
+    reference = Reference(schema)
     reference.see(rows)
     frame = chunk(*map(list, zip(*rows.values(), strict=True)), names=schema.names, first=7)
-    found = Validator(schema, {name: name for name in schema.names}, upsert=upsert).validate(frame)
+    found = Validator(schema, {name: name for name in schema.names}).validate(frame)
 
     assert sorted(reference.failed) == [row.row_number for row in found.failed]
     assert reference.failed == {row.row_number: [plain(reason) for reason in row.reasons] for row in found.failed}
     assert all(rows[row.row_number] == row.cells for row in found.failed)
-    assert list(reference.good) == found.good.index.tolist()
-    columns = [values_of(found.to_write, name) for name in schema.names]
-    assert reference.written == dict(
-        zip(found.to_write.index.tolist(), map(list, zip(*columns, strict=True)), strict=True)
-    )
+    columns = [values_of(found.good, name) for name in schema.names]
+    assert reference.good == dict(zip(found.good.index.tolist(), map(list, zip(*columns, strict=True)), strict=True))

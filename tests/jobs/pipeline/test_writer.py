@@ -16,7 +16,8 @@ from jobs.datasets import Dataset, Mode
 from jobs.errors import UnreadableFileError
 from jobs.failed_rows import Reason
 from jobs.pipeline import writer
-from jobs.pipeline.writer import Collisions, Writer
+from jobs.pipeline.conflicts import Collisions
+from jobs.pipeline.writer import Writer
 from jobs.schema import TableSchema
 from tests.support.waiting import until
 

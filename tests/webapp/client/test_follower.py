@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import islice
 
 import httpx
@@ -31,12 +32,31 @@ def state(status: str = "processing", *, done: int = 0, failed: int = 0, total: 
             state("completed", done=1_234, failed=12),
             ("completed with errors: 12 of 1,234 rows failed, see http://host/uploads/7", 1),
         ),
+        (
+            replace(state("completed", done=9), warnings=("The columns “a” were not imported.",)),
+            ("completed with warnings, 9 rows, see http://host/uploads/7", 0),
+        ),
         (state("cancelled", done=9), ("cancelled after 9 rows, see http://host/uploads/7", 1)),
         (State(7, 1, "june.csv", "failed", 0, None, 0, 0, "It is a picture.", ""), ("failed: It is a picture.", 1)),
     ],
 )
 def test_an_outcome_is_a_sentence_and_a_status(of: State, expected: tuple[str, int]) -> None:
     assert expected == outcome(of, "http://host/uploads/7")
+
+
+def test_only_an_upload_without_failed_rows_and_warnings_is_clean() -> None:
+    warned = replace(state("completed", done=9), warnings=("It has no header.",))
+
+    assert [each.is_clean for each in (state("completed"), state("completed", failed=1), warned, state())] == [
+        True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_the_warnings_of_a_state_are_sentences_on_one_line() -> None:
+    data = json.loads(upload("completed", warnings=[{"code": "no_header", "detail": "It has\n\x1b[31mno header."}]))
+
+    assert State.from_json(data).warnings == ("It has [31mno header.",)
+    assert State.from_json({name: value for name, value in data.items() if name != "warnings"}).warnings == ()
 
 
 UNAVAILABLE = (503, "application/problem+json", "{}")

@@ -26,6 +26,22 @@ def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path:
     )
 
 
+def test_warnings_follow_the_outcome_on_stderr(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    files = [
+        written(tmp_path, "id,name\n1,Zoë\n", "june.csv"),
+        written(tmp_path, "id,Full name\n2,Ann\n", "july.csv"),
+    ]
+    status, out, err = run("load", *files, "--dataset", "Sales 2024 Q1", "--url", url)
+
+    assert (status, out) == (
+        0,
+        f"june.csv: completed, 1 row\njuly.csv: completed with warnings, 1 row, see {url}/uploads/2\n",
+    )
+    assert "  warning: Column “Full name” of the file is not in the dataset and was not imported.\n" in err
+    assert httpx.get(f"{url}/api/v1/uploads/2").json()["dataset"] == "sales_2024_q1"
+
+
 def test_without_a_url_the_address_comes_from_the_settings(start: Callable[..., Serve], tmp_path: Path) -> None:
     port = start().url.rpartition(":")[2]
     june = written(tmp_path, "id,name\n1,Zoë\n", "june [1].csv")

@@ -111,6 +111,34 @@ def test_the_exit_status_is_0_if_all_rows_were_imported(served: Served) -> None:
 
 
 @ONE_DATABASE
+def test_warnings_follow_the_outcome_on_stderr(served: Served) -> None:
+    upload = served.records.processing("june.csv", rows=10)
+    sentence = served.records.warn(upload)
+    served.records.complete(served.records.advance(upload, 10))
+    watcher = Watcher(upload.id, "--url", served.url)
+    watcher.warns(f"Watching {served.url}. Press Ctrl-C to stop.")
+    watcher.prints(f"#1 june.csv: completed with warnings, 10 rows, see {served.url}/uploads/1")
+    watcher.warns(f"  warning: {sentence}")
+
+    assert watcher.end() == 0
+
+
+@ONE_DATABASE
+def test_warnings_of_all_uploads_are_printed_too(served: Served) -> None:
+    upload = served.records.processing("june.csv", rows=10)
+    sentence = served.records.warn(upload)
+    watcher = Watcher("--url", served.url)
+    watcher.warns(f"Watching {served.url}. Press Ctrl-C to stop.")
+    watcher.prints("#1 june.csv: processing, 0 %, 0 rows of 10")
+    served.records.complete(upload)
+    watcher.prints(f"#1 june.csv: completed with warnings, 0 rows, see {served.url}/uploads/1")
+    watcher.warns(f"  warning: {sentence}")
+    watcher.process.send_signal(signal.SIGINT)
+
+    assert watcher.end() == 130
+
+
+@ONE_DATABASE
 def test_watch_reconnects_to_a_restarted_server_without_missing_a_state(settings: Settings) -> None:
     records = Records(settings)
     upload = records.processing("june.csv", rows=10)

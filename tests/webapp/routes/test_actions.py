@@ -16,7 +16,7 @@ from jobs.changes import Changes
 from jobs.database import Database, migrate
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
-from jobs.uploads import Status, Upload
+from jobs.uploads import Remedy, Status, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.disks import SmallDisk
 from tests.support.sending import CONTENT, by_body, by_form
@@ -132,34 +132,164 @@ def test_a_duplicate_is_otherwise_imported_and_marked(served: Served, send: Any)
         assert upload.id in ahead(served)
     html = served.page(f"/uploads/{upload.id}")
 
-    assert (
-        f'The same file was already imported into this dataset: <a href="/uploads/{earlier}">upload #{earlier}</a>.'
-        in html
-    )
+    assert f'The same file was already imported: <a href="/uploads/{earlier}">upload #{earlier}</a>.' in html
     assert "Import anyway" not in html
 
 
-def test_only_the_same_bytes_in_the_same_dataset_are_a_duplicate(served: Served) -> None:
+def test_the_same_bytes_are_a_duplicate_whichever_dataset_is_named(served: Served) -> None:
     records = served.records
     records.dataset("sales", [(1, "one", True)])
-    records.dataset("people", [(1, "one", True)])
-    for name in ("never", "failed", "cancelled"):
+    for name in ("never", "failed"):
         records.declare(name, {"name": "a"}, {"name": "b"})
     records.fail(records.processing(dataset="failed"))
-    records.cancel(records.processing(dataset="cancelled"))
     for content, dataset, expected in (
         (CONTENT, "sales", Status.CANCELLED),
-        (CONTENT, "people", Status.CANCELLED),
         (CONTENT + b"3,4\n", "sales", Status.PENDING),
-        (CONTENT, "never", Status.PENDING),
-        (CONTENT, "failed", Status.PENDING),
-        (CONTENT, "cancelled", Status.PENDING),
-        (CONTENT, "a_new_one", Status.PENDING),
-        (CONTENT, "", Status.PENDING),
+        (CONTENT, "never", Status.CANCELLED),
+        (CONTENT, "failed", Status.CANCELLED),
+        (CONTENT, "a_new_one", Status.CANCELLED),
+        (CONTENT, "", Status.CANCELLED),
     ):
         upload = sent(served, by_page(served, content, dataset=dataset, duplicates="hold"))
 
         assert (upload.status, upload.duplicate_of is not None) == (expected, expected is Status.CANCELLED), dataset
+
+
+def test_a_file_that_was_imported_is_held_without_the_name_of_its_dataset(served: Served) -> None:
+    planes = b"id,name\n1,one\n2,two\n"
+    with Worker(served.settings):
+        by_page(served, planes, "planes.csv", duplicates="hold")
+        first = served.finished()
+        by_page(served, planes, "planes.csv", duplicates="hold")
+        held = served.finished()
+
+        assert (held.status, held.duplicate_of, held.dataset) == (Status.CANCELLED, first.id, None)
+        assert held.error is not None
+        assert "The same file was imported into “planes” on" in held.error
+        assert served.client.get("/api/v1/datasets/planes_2").status_code == 404
+
+        served.client.post(f"/uploads/{held.id}/retry")
+        again = served.finished()
+
+    assert (again.status, again.dataset) == (Status.COMPLETED, "planes_2")
+
+
+@ALL_WAYS
+def test_the_name_of_a_dataset_is_normalised(served: Served, send: Any) -> None:
+    served.records.dataset("sales_2024_q1")
+    for name, expected in [
+        ("sales 2024 Q1", ("sales_2024_q1", "sales_2024_q1")),
+        ("Sales 2024 Q1 \u2013 Zürich", (None, "sales_2024_q1_zurich")),
+    ]:
+        upload = sent(served, send(served, dataset=name))
+
+        assert (upload.dataset, upload.dataset_wanted) == expected
+
+
+@ALL_WAYS
+def test_a_name_that_cannot_be_normalised_is_refused(served: Served, send: Any) -> None:
+    answer = send(served, dataset="\u2013 ?!")
+
+    assert (answer.status_code, answer.json()["title"]) == (422, "Invalid dataset name")
+    assert served.records.all() == []
+    assert served.stored == []
+
+
+# Change options and retry
+
+
+def misread(served: Served, content: bytes = b"id;name\n1;a,b\n2;c,d\n", **fields: str) -> Upload:
+    """A file of which no row is imported: with commas, each row is wider than the header."""
+    by_page(served, content, "misread.csv", delimiter="comma", **fields)
+    return served.finished()
+
+
+def by_form_on_page(served: Served, upload: Upload, **fields: str) -> httpx.Response:
+    return served.client.post(f"/uploads/{upload.id}/retry", data=fields)
+
+
+def by_json(served: Served, upload: Upload, **fields: str | None) -> httpx.Response:
+    return served.client.post(f"/api/v1/uploads/{upload.id}/retry", json=fields)
+
+
+@pytest.mark.parametrize("retry", [by_form_on_page, by_json])
+def test_a_misread_file_is_read_with_other_options(served: Served, retry: Any) -> None:
+    with Worker(served.settings):
+        failed = misread(served)
+
+        assert (failed.status, failed.remedy, failed.dataset) == (Status.FAILED, Remedy.OPTIONS, "misread")
+        assert (failed.rows_success, failed.rows_failed) == (0, 2)
+
+        answer = retry(served, failed, delimiter=";")
+        again = served.finished()
+
+    assert answer.status_code in (200, 303)
+    assert (again.id, again.status, again.dataset) == (failed.id, Status.COMPLETED, "misread")
+    assert (again.rows_success, again.rows_failed, again.header) == (2, 0, ["id", "name"])
+    assert served.client.get("/api/v1/datasets").json()["items"][0]["rows"] == 2
+    assert [each["name"] for each in served.client.get("/api/v1/datasets").json()["items"]] == ["misread"]
+
+
+@ONE_DATABASE
+def test_a_retry_changes_only_the_options_that_it_names(served: Served) -> None:
+    upload = sent(served, by_page(served, delimiter="comma", header_row="2", sheet="June", types="text"))
+    for body, expected in [
+        ({"header_row": 3}, {"delimiter": ",", "header_row": 3, "sheet": "June", "types": "text"}),
+        ({"header_row": None, "types": None}, {"delimiter": ",", "sheet": "June"}),
+        ({}, {"delimiter": ",", "sheet": "June"}),
+        ({"encoding": "cp1252", "delimiter": "tab"}, {"encoding": "cp1252", "delimiter": "\t", "sheet": "June"}),
+    ]:
+        served.client.post(f"/api/v1/uploads/{upload.id}/cancel")
+        answer = served.client.post(f"/api/v1/uploads/{upload.id}/retry", json=body)
+        changed = served.records.get(upload)
+
+        assert answer.status_code == 200
+        assert (changed.status, changed.options.as_json()) == (Status.PENDING, expected)
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("body", "title", "detail"),
+    [
+        ({"delimiter": "#"}, "Invalid import option", "Unsupported delimiter “#”."),
+        ({"header_row": "3"}, "Invalid request body", "header_row: input should be a valid integer"),
+        ({"header_row": -1}, "Invalid import option", "header_row must be"),
+        ({"colour": "red"}, "Invalid request body", "colour: is not a known field"),
+        ([], "Invalid request body", "must be an object"),
+    ],
+)
+def test_a_retry_with_invalid_options_changes_nothing(served: Served, body: Any, title: str, detail: str) -> None:
+    upload = sent(served, by_page(served))
+    served.client.post(f"/api/v1/uploads/{upload.id}/cancel")
+    answer = served.client.post(f"/api/v1/uploads/{upload.id}/retry", json=body)
+
+    assert (answer.status_code, answer.json()["title"]) == (422, title)
+    assert detail in answer.json()["detail"]
+    assert served.records.get(upload).status is Status.CANCELLED
+
+
+def test_options_stay_once_a_row_is_imported(served: Served) -> None:
+    upload = served.records.cancel(served.records.advance(served.records.processing(), 10))
+    refused = served.client.post(f"/api/v1/uploads/{upload.id}/retry", json={"delimiter": ";"})
+    page = served.client.post(f"/uploads/{upload.id}/retry", data={"delimiter": ";"})
+    sentence = f"The import options of upload #{upload.id} cannot be changed: 10 rows were imported"
+
+    assert (refused.status_code, page.status_code) == (409, 409)
+    assert sentence in refused.json()["detail"]
+    assert sentence in page.text
+    assert served.records.get(upload).status is Status.CANCELLED
+
+    same = served.client.post(f"/api/v1/uploads/{upload.id}/retry", json={"delimiter": None})
+
+    assert (same.status_code, same.json()["rows_success"]) == (200, 10)
+
+
+def test_a_file_that_is_no_table_needs_another_file(served: Served) -> None:
+    with Worker(served.settings):
+        by_page(served, b"%PDF-1.7 ...", "report.csv")
+        failed = served.finished()
+
+    assert (failed.status, failed.remedy) == (Status.FAILED, Remedy.FILE)
 
 
 @ONE_DATABASE

@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from jobs import datasets
 from jobs import failed_rows as failed_rows_of_jobs
+from jobs.corrections import wrong_dataset
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
@@ -168,14 +169,15 @@ NUMBERS: list[dict[str, Any]] = [
 FAULTY = [["id", "note"], ["1", "one"], ["two", "=2+2"], ["", "-3"], ["four", "@4"], ["5", "five"]]
 
 
-def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> None:
+def test_corrected_failed_rows_go_back_to_their_dataset_and_are_linked_with_their_parent(served: Served) -> None:
     served.records.declare("sums", *NUMBERS)
     with Worker(served.settings):
         served.post(as_csv(FAULTY), "sums.csv", dataset="sums")
         parent = served.finished()
         download = served.client.get(f"/uploads/{parent.id}/failed-rows.csv").content
         corrected = download.replace(b"\ntwo,", b"\n2,").replace(b"\n,", b"\n3,").replace(b"\nfour,", b"\n4,")
-        served.post(corrected, "corrected.csv", dataset="sums")
+        refused = served.post(corrected, "corrected.csv", dataset="others")
+        created = served.post(corrected, "corrected.csv")
         child = served.finished()
     rows = served.client.get("/datasets/sums/rows.csv?provenance=1&raw=1").text.splitlines()
 
@@ -191,7 +193,15 @@ def test_corrected_failed_rows_are_recognized_as_corrections(served: Served) -> 
             f"5,five,{parent.id},5",
         ]
     )
-    assert served.client.get(f"/api/v1/uploads/{child.id}").json()["parent"] == parent.id
+    assert (refused.status_code, refused.json()["detail"]) == (422, wrong_dataset(parent.id, "sums", "others"))
+    assert (created.json()["dataset"], created.json()["parent"]) == ("sums", parent.id)
+    assert served.client.post("/api/v1/datasets/match", content=corrected).json()["dataset"] == "sums"
+    found = {each["id"]: each for each in served.client.get("/api/v1/uploads").json()["items"]}
+    assert found[parent.id] == served.client.get(f"/api/v1/uploads/{parent.id}").json()
+    assert (found[parent.id]["children"], found[child.id]["parent"]) == ([child.id], parent.id)
+    assert (found[parent.id]["rows_corrected"], found[parent.id]["rows_open"]) == (3, 0)
+    page = " ".join(served.page(f"/uploads/{parent.id}").split())
+    assert f'3 of 3 corrected. Corrected in <a href="/uploads/{child.id}">upload #{child.id}</a>.' in page
     html = served.page(f"/uploads/{child.id}")
     assert f'Corrects</dt><dd><a href="/uploads/{parent.id}">upload #{parent.id}</a>' in html
 

@@ -147,7 +147,7 @@ def test_an_invalid_announcement_is_rejected_with_the_path(served: Served) -> No
 
         assert error["path"] == path
         assert error["detail"].startswith(what)
-    check_problem(announce(served, dataset="Größe!"), 422, "is not a valid dataset name")
+    check_problem(announce(served, dataset="?!"), 422, "cannot be the name of a dataset")
     check_problem(announce(served, dataset="sales"), 422, "There is no dataset called “sales”")
     check_problem(by_form(served, processor="external", dataset="sales"), 422, "There is no dataset called “sales”")
 

@@ -10,9 +10,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from jobs import warnings
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.tables import uploads as uploads_table
+from jobs.uploads import Remedy, Upload
+from jobs.warnings import UploadWarning
 from tests.support import serving
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, links
@@ -69,9 +72,9 @@ REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an empty file": ({"content": b""}, REJECTED, "“june.csv” is empty."),
     "an unsupported type": ({"filename": "june.png"}, REJECTED, "The file type of “june.png” is not supported."),
     "an invalid dataset name": (
-        {"data": {"dataset": "Größe!"}},
+        {"data": {"dataset": "?!"}},
         "Invalid dataset name",
-        "“Größe!” is not a valid dataset name.",
+        "“?!” cannot be the name of a dataset.",
     ),
     "an unknown encoding": ({"data": {"encoding": "klingon"}}, "Invalid import option", "Unknown encoding “klingon”."),
     "a raw body": (
@@ -284,7 +287,9 @@ def test_an_upload_shows_its_progress(served: Served) -> None:
     upload = served.records.advance(served.records.processing(rows=4000), 1000)
     html = served.page(f"/uploads/{upload.id}")
 
-    assert '<progress class="progress large" max="100" value="25"' in html
+    assert '<progress class="visually-hidden" max="100" value="25"' in html
+    assert 'aria-valuetext="1,000 of 4,000 rows imported"' in html
+    assert '<rect class="part-in" x="0" y="0" width="25' in html
     assert "of 4,000" in html
     assert "Processing" in html
     assert 'http-equiv="refresh"' in html
@@ -312,6 +317,9 @@ def test_an_upload_shows_its_failed_rows_with_their_reasons(served: Served) -> N
     assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
+    assert 'aria-label="0 of 100 rows imported, 30 failed"' in html
+    assert "big-percent" in html
+    assert " %" not in html
 
 
 def reasons(html: str) -> list[tuple[str, str, str]]:
@@ -394,6 +402,139 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
         progress = stream.next().data
 
     assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in served.page(f"/uploads/{upload.id}")
+
+
+# States: green means right
+
+
+def a_warned(served: Served, *found: UploadWarning) -> Upload:
+    upload = served.records.processing(rows=10)
+    served.records.warn(upload, *found)
+    return served.records.complete(served.records.advance(upload, 10))
+
+
+def test_an_upload_with_warnings_is_amber_and_says_so_above_the_numbers(served: Served) -> None:
+    upload = a_warned(served, warnings.columns_ignored([f"c{n}" for n in range(30)]), warnings.no_header())
+    html = unescape(served.page(f"/uploads/{upload.id}"))
+    history = served.page("/uploads")
+    notice = html.index('id="upload-warnings"')
+
+    assert 'class="upload tone-warn"' in html
+    assert '<span class="badge">Completed with warnings</span>' in html
+    assert notice < html.index("The file seems to have no header") < html.index('class="stats"')
+    assert notice < html.index("Columns “c0”, “c1”, “c2”, “c3”, “c4” and 25 more of the file") < html.index("stats")
+    assert "<summary>Show the first 20 of 30</summary>" in html
+    assert re.findall(r"<li>(c\d+)</li>", html) == [f"c{n}" for n in range(20)]
+    assert '<span class="badge">Completed with warnings</span>' in history
+    assert 'class="tone-warn"' in history
+    assert "tone-good" not in html + history
+
+
+@ONE_DATABASE
+def test_many_warnings_do_not_push_the_numbers_away(served: Served) -> None:
+    many = [warnings.values_as_missing(f"c{n}", {"n/a": n}) for n in range(1, 8)]
+    html = unescape(served.page(f"/uploads/{a_warned(served, *many).id}"))
+
+    assert html.index("In the column “c4”") < html.index("Show 3 more warnings") < html.index("In the column “c5”")
+
+
+@ONE_DATABASE
+def test_a_warning_is_told_by_the_toast_and_by_the_stream(served: Served) -> None:
+    with served.stream("/uploads/events") as stream:
+        stream.next()
+        a_warned(served)
+        told = stream.until_text('class="toast toast-warn')
+
+    assert "completed with warnings" in told
+    assert "Column “Full name” of the file is not in the dataset" in told
+
+
+@ONE_DATABASE
+def test_only_a_clean_upload_is_green(served: Served) -> None:
+    records = served.records
+    bad = [FailedRow(1, ["x"], [Reason("a", "is wrong")])]
+    uploads = [
+        (a_warned(served), False),
+        (records.complete(records.advance(records.processing(), 10, bad)), False),
+        (records.fail(records.advance(records.processing(), 10)), False),
+        (records.cancel(records.advance(records.processing(), 10)), False),
+        (records.advance(records.processing(), 10), False),
+        (records.complete(records.advance(records.processing(), 10)), True),
+    ]
+    for upload, is_green in uploads:
+        assert ("tone-good" in served.page(f"/uploads/{upload.id}")) is is_green
+
+
+@ONE_DATABASE
+def test_an_upload_with_failed_rows_and_warnings_shows_both(served: Served) -> None:
+    upload = served.records.processing(rows=10)
+    served.records.warn(upload)
+    served.records.complete(
+        served.records.advance(upload, 17, [FailedRow(n, ["x"], [Reason("a", "is wrong")]) for n in (1, 2, 3)])
+    )
+    history, html = served.page("/uploads"), served.page(f"/uploads/{upload.id}")
+
+    assert '<span class="badge">Completed with failed rows</span>' in history
+    assert '<span class="sub">and 1 warning</span>' in history
+    assert '<span class="percent">85 %</span>' in history
+    assert '<rect class="part-in" x="0" y="0" width="85.0" height="1"/><rect class="part-failed" x="85.0"' in history
+    assert 'aria-valuetext="17 of 20 rows imported, 3 failed"' in html
+    assert 'id="upload-warnings"' in html
+
+
+def actions(html: str) -> list[str]:
+    """What the page of an upload that ended offers to do next."""
+    ids = ("upload-retry", "upload-options", "upload-another")
+    return [name for name in ids if f'id="{name}"' in html]
+
+
+@ONE_DATABASE
+def test_only_what_can_help_is_offered(served: Served) -> None:
+    records = served.records
+    bad = [FailedRow(1, ["x"], [Reason("a", "is wrong")])]
+    ended = [
+        (records.fail(records.processing()), ["upload-retry"]),
+        (records.fail(records.processing(), remedy=Remedy.FILE), ["upload-another"]),
+        (records.fail(records.advance(records.processing(), 0, bad), remedy=Remedy.OPTIONS), ["upload-options"]),
+        (records.cancel(records.processing()), ["upload-retry", "upload-options"]),
+        (records.cancel(records.advance(records.processing(), 10)), ["upload-retry"]),
+        (records.report(records.external(), "error", error="No disk."), ["upload-retry"]),
+        (records.completed(), []),
+    ]
+    for upload, expected in ended:
+        assert actions(served.page(f"/uploads/{upload.id}")) == expected
+
+
+@ONE_DATABASE
+def test_the_retry_form_has_the_options_that_were_chosen(served: Served) -> None:
+    answer = submit(served, data={"delimiter": "semicolon", "header_row": "7", "sheet": "June", "types": "text"})
+    upload_id = int(answer.headers["location"].rpartition("/")[2])
+    served.client.post(f"/uploads/{upload_id}/cancel")
+    html = served.page(f"/uploads/{upload_id}")
+
+    for part in (
+        '<option value="semicolon" selected>',
+        'name="header_row" value="7"',
+        'name="sheet" value="June"',
+        '<option value="text" selected>',
+        'type="checkbox" name="header_row" value="0">',
+    ):
+        assert part in html
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (0, "Nothing was imported."),
+        (1, "1 row imported before the cancellation stays in the dataset."),
+        (1200, "1,200 rows imported before the cancellation stay in the dataset."),
+    ],
+)
+@ONE_DATABASE
+def test_a_cancelled_import_says_how_many_rows_stay(served: Served, rows: int, expected: str) -> None:
+    upload = served.records.cancel(served.records.advance(served.records.processing(), rows))
+
+    assert expected in served.page(f"/uploads/{upload.id}")
 
 
 # All pages

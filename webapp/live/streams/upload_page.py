@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jobs.events import timestamp
-from jobs.uploads import Status
+from jobs.uploads import Upload
 from webapp.live.delivery.batch import Batch
 from webapp.live.moments import EARLIEST
 from webapp.live.renderer import Renderer, message
@@ -15,8 +15,8 @@ REMOVE_CONNECTION = '<hx-partial hx-target="#live" hx-swap="delete"></hx-partial
 
 
 class UploadPageStream(Stream):
-    """The part of the page that changes, again after each change, until the upload is completed. A failed or cancelled
-    upload can be started again, so its stream goes on."""
+    """The part of the page that changes, again after each change, until nothing can change any more. A failed or
+    cancelled upload can be started again, and failed rows can be corrected, so their streams go on."""
 
     upload_id: int
 
@@ -46,9 +46,16 @@ class UploadPageStream(Stream):
         """The message, the seq of the state that it shows, and whether nothing can follow. toast_after: announce an end
         that is newer than this; None for no toast."""
         upload, html = await self._snapshots.progress(self.upload_id)
-        is_over = upload.status is Status.COMPLETED
-        if not upload.is_active and toast_after and upload.updated_at > toast_after:
+        is_over = upload.is_settled
+        if self._has_ended_since(upload, toast_after):
             html += self._renderer.toast(upload)
         if is_over:
             html += REMOVE_CONNECTION
         return message(html, timestamp(upload.updated_at)), upload.seq, is_over
+
+    @staticmethod
+    def _has_ended_since(upload: Upload, moment: datetime | None) -> bool:
+        """Whether its end needs a toast. Corrections of an upload that is over are not its end."""
+        if upload.is_active or moment is None or (moment == EARLIEST and upload.changed_after_end):
+            return False
+        return (upload.finished_at or upload.updated_at) > moment

@@ -1,6 +1,10 @@
 """The stream of an upload's page, on a real uvicorn."""
 
+import time
+
+from jobs import uploads
 from jobs.failed_rows import FailedRow, Reason
+from jobs.uploads import Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from tests.support.streams import page_of, shows, toast_of
@@ -18,7 +22,9 @@ def test_it_begins_with_the_progress(served: Served) -> None:
             assert progress.event == "message"
 
 
-def test_it_follows_the_upload_to_its_end_and_then_removes_the_connection(served: Served) -> None:
+def test_it_follows_the_upload_until_its_failed_rows_are_corrected_and_then_removes_the_connection(
+    served: Served,
+) -> None:
     upload = served.records.processing()
     with served.stream(page_of(upload)) as listener:
         listener.next()
@@ -29,11 +35,23 @@ def test_it_follows_the_upload_to_its_end_and_then_removes_the_connection(served
         assert REMOVE_CONNECTION not in text
 
         upload = served.records.complete(upload)
+        text = listener.until_text(shows(upload))
+
+        assert text.count(toast_of(upload)) == 1
+        assert REMOVE_CONNECTION not in text
+
+        upload = corrected(served, upload)
         rest = "".join(event.data for event in listener.rest())
 
-        assert rest.count(toast_of(upload)) == 1
+        assert toast_of(upload) not in rest
         assert rest.endswith('<hx-partial hx-target="#live" hx-swap="delete"></hx-partial>')
         assert rest.count(shows(upload)) == 1
+
+
+def corrected(served: Served, upload: Upload) -> Upload:
+    """The upload after its only failed row was corrected, a moment after its end."""
+    time.sleep(0.01)
+    return served.records.tell(lambda c: uploads.count_corrections(c, upload.id, corrected=1, failed_again=0))
 
 
 @ONE_DATABASE

@@ -1,0 +1,241 @@
+"""Which uploads correct the failed rows of which, and what became of each failed row.
+
+An upload of corrections is a child of the upload that its rows failed in. A row that fails in it again can be corrected
+in a child of the child, and so on. All failed rows that are the same row of a file share a root: the upload and the
+row in which it failed first. So when the row lands, or fails once more, all of them are updated, in the transaction of
+the chunk. The row is open in the newest upload only.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from jobs import uploads
+from jobs.errors import UploadNotFoundError
+from jobs.failed_rows import Reason
+from jobs.import_options import ImportOptions
+from jobs.tables import failed_rows
+from jobs.tables import uploads as records
+from jobs.uploads import Upload
+
+#: Rows that one statement names: SQLite has 32,766 parameters.
+_BATCH = 1_000
+
+
+class Root(NamedTuple):
+    """Where a row failed first."""
+
+    upload_id: int
+    row_number: int
+
+
+@dataclass(frozen=True)
+class FailedBefore:
+    """A failed row as an upload of corrections finds it."""
+
+    cells: list[str]
+    reasons: list[Reason]
+    corrected_by: int | None
+    failed_again_in: int | None
+    root: Root
+
+
+def find_parent(connection: sa.Connection, named: int | None, columns: Sequence[str]) -> Upload | None:
+    """The upload that a file of corrections names, if it has failed rows that the file can be from. columns: of the
+    file.
+
+    An upload of another server may have the same id: at least one of the columns must be the same.
+    """
+    if named is None:
+        return None
+    try:
+        upload = uploads.get(connection, named)
+    except UploadNotFoundError:
+        return None
+    known = {name.strip().casefold() for name in upload.header or []}
+    is_from_it = not known.isdisjoint(name.strip().casefold() for name in columns)
+    return upload if upload.rows_failed and upload.dataset and not upload.is_external and is_from_it else None
+
+
+def eldest(connection: sa.Connection, upload: Upload) -> int:
+    """The id of the upload at the beginning of the chain of corrections."""
+    while upload.parent is not None:
+        upload = uploads.get(connection, upload.parent)
+    return upload.id
+
+
+def failed_before(connection: sa.Connection, upload_id: int, row_numbers: Collection[int]) -> dict[int, FailedBefore]:
+    """The failed rows of an upload that have these numbers, as far as they are stored."""
+    columns = failed_rows.c
+    statement = sa.select(
+        columns.row_number, columns.cells, columns.reasons, columns.corrected_by, columns.failed_again_in,
+        columns.root_upload_id, columns.root_row_number,
+    ).where(columns.upload_id == upload_id)  # fmt: skip
+    found: dict[int, FailedBefore] = {}
+    for part in _batches(row_numbers):
+        for row in connection.execute(statement.where(columns.row_number.in_(part))):
+            root = Root(upload_id, row.row_number)
+            if row.root_upload_id is not None:
+                root = Root(row.root_upload_id, row.root_row_number)
+            reasons = [Reason(*reason) for reason in row.reasons]
+            found[row.row_number] = FailedBefore(row.cells, reasons, row.corrected_by, row.failed_again_in, root)
+    return found
+
+
+def note(
+    connection: sa.Connection,
+    upload_id: int,
+    *,
+    corrected: Collection[Root],
+    failed_again: Mapping[int, FailedBefore],
+) -> list[Upload]:
+    """Record what became of rows of an upload of corrections. Returns the uploads whose counts changed.
+
+    corrected: rows that landed. failed_again: rows that did not, by their number in this upload.
+    """
+    counts = _Counts()
+    columns = failed_rows.c
+    is_open = columns.corrected_by.is_(None)
+    for which in _having(corrected):
+        statement = sa.update(failed_rows).where(which, is_open).values(corrected_by=upload_id)
+        for row in connection.execute(statement.returning(columns.upload_id, columns.failed_again_in)):
+            counts.corrected[row.upload_id] += 1
+            counts.failed_again[row.upload_id] -= row.failed_again_in is not None
+    for which in _having({row.root for row in failed_again.values()}):
+        elsewhere = sa.update(failed_rows).where(which, is_open, columns.upload_id != upload_id)
+        older = elsewhere.where(columns.failed_again_in < upload_id)
+        first = elsewhere.where(columns.failed_again_in.is_(None))
+        connection.execute(older.values(failed_again_in=upload_id))
+        for row in connection.execute(first.values(failed_again_in=upload_id).returning(columns.upload_id)):
+            counts.failed_again[row.upload_id] += 1
+    landed = {row.root: upload_id for row in failed_again.values() if row.root in corrected}
+    _link(connection, upload_id, failed_again, landed, counts)
+    return counts.write(connection)
+
+
+def _link(
+    connection: sa.Connection,
+    upload_id: int,
+    failed_again: Mapping[int, FailedBefore],
+    landed: Mapping[Root, int],
+    counts: "_Counts",
+) -> None:
+    """Note the roots of rows that failed in this upload, and which of them landed otherwise, or failed in a newer
+    upload. landed: those of which another copy just landed."""
+    values = []
+    for number, before in failed_again.items():
+        corrected_by = before.corrected_by or landed.get(before.root)
+        newer = before.failed_again_in if (before.failed_again_in or 0) > upload_id else None
+        counts.corrected[upload_id] += corrected_by is not None
+        counts.failed_again[upload_id] += corrected_by is None and newer is not None
+        values.append(
+            {
+                "number": number,
+                "root_upload": before.root.upload_id,
+                "root_row": before.root.row_number,
+                "by": corrected_by,
+                "newer": newer,
+            }
+        )
+    if not values:
+        return
+    columns = failed_rows.c
+    statement = sa.update(failed_rows).where(
+        columns.upload_id == upload_id, columns.row_number == sa.bindparam("number", type_=sa.BigInteger)
+    )
+    connection.execute(
+        statement.values(
+            root_upload_id=sa.bindparam("root_upload", type_=sa.BigInteger),
+            root_row_number=sa.bindparam("root_row", type_=sa.BigInteger),
+            corrected_by=sa.bindparam("by", type_=sa.BigInteger),
+            failed_again_in=sa.bindparam("newer", type_=sa.BigInteger),
+        ),
+        values,
+    )
+
+
+class _Counts:
+    """What is to be added to the counts of uploads."""
+
+    def __init__(self) -> None:
+        self.corrected: Counter[int] = Counter()
+        self.failed_again: Counter[int] = Counter()
+
+    def write(self, connection: sa.Connection) -> list[Upload]:
+        """In the order of the ids, as every transaction does it, so that none waits for the other."""
+        return [
+            uploads.count_corrections(
+                connection, each, corrected=self.corrected[each], failed_again=self.failed_again[each]
+            )
+            for each in sorted({*self.corrected, *self.failed_again})
+            if self.corrected[each] or self.failed_again[each]
+        ]
+
+
+def _having(roots: Collection[Root]) -> Iterator[sa.ColumnElement[bool]]:
+    """Conditions for the failed rows with these roots."""
+    columns = failed_rows.c
+    for upload_id in sorted({root.upload_id for root in roots}):
+        for part in _batches(root.row_number for root in roots if root.upload_id == upload_id):
+            is_copy = (columns.root_upload_id == upload_id) & columns.root_row_number.in_(part)
+            yield is_copy | ((columns.upload_id == upload_id) & columns.row_number.in_(part))
+
+
+def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
+    ordered = sorted(numbers)
+    for start in range(0, len(ordered), _BATCH):
+        yield ordered[start : start + _BATCH]
+
+
+def retry(
+    connection: sa.Connection, upload_id: int, options: ImportOptions | None = None
+) -> tuple[Upload, list[Upload]]:
+    """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and the uploads
+    whose failed rows are open again because the failed rows of this one are dropped."""
+    if options is None:
+        upload = uploads.retry(connection, upload_id)
+    else:
+        upload = uploads.retry_with(connection, upload_id, options)
+    if upload.parent is None or upload.rows_processed:
+        return upload, []
+    counts = _Counts()
+    columns = failed_rows.c
+    failed = sa.update(failed_rows).where(
+        columns.upload_id.in_(_family(connection, upload)), columns.failed_again_in == upload_id
+    )
+    for row in connection.execute(
+        failed.values(failed_again_in=None).returning(columns.upload_id, columns.corrected_by)
+    ):
+        counts.failed_again[row.upload_id] -= row.corrected_by is None
+    return upload, counts.write(connection)
+
+
+def _family(connection: sa.Connection, upload: Upload) -> list[int]:
+    """The ids of the eldest upload, and of all that correct it or its children."""
+    generation = found = [eldest(connection, upload)]
+    while generation:
+        generation = [each for ids in children(connection, generation).values() for each in ids]
+        found = [*found, *generation]
+    return found
+
+
+def children(connection: sa.Connection, upload_ids: Collection[int]) -> dict[int, list[int]]:
+    """The ids of the uploads that correct each of these, oldest first."""
+    statement = sa.select(records.c.parent, records.c.id).where(records.c.parent.in_(list(upload_ids)))
+    found: dict[int, list[int]] = {each: [] for each in upload_ids}
+    for row in connection.execute(statement.order_by(records.c.id)):
+        found[row.parent].append(row.id)
+    return found
+
+
+def open_elsewhere(connection: sa.Connection, upload_id: int) -> dict[int, int]:
+    """Where failed rows of an upload are open that failed again: the id of the upload → how many."""
+    columns = failed_rows.c
+    statement = sa.select(columns.failed_again_in, sa.func.count()).where(
+        columns.upload_id == upload_id, columns.corrected_by.is_(None), columns.failed_again_in.is_not(None)
+    )
+    found = connection.execute(statement.group_by(columns.failed_again_in).order_by(columns.failed_again_in))
+    return {row[0]: row[1] for row in found}
