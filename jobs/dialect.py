@@ -28,7 +28,7 @@ DELIMITERS = (",", ";", "\t", "|")
 #: Delimiters that a sender may choose.
 CHOICES = (*DELIMITERS, " ")
 #: Delimiters that are tried where no usual one makes a table.
-UNUSUAL_DELIMITERS = ("~", "^")
+UNUSUAL_DELIMITERS = ("~", "^", ":")
 #: Characters of a sample in which unusual dialects are looked for.
 UNUSUAL_SAMPLE = 1 << 17
 #: Share of the records that must fit the header if spaces are delimiters: prose is regular here and there, too.
@@ -38,6 +38,8 @@ _NUMBER = re.compile(r"[-+(]?[$€£¥]? ?\d[\d.,' \xa0\u202f]*[)%$€£¥]?")
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n|\Z)")
 _APOSTROPHE = re.compile(r"(?:^|[,;\t| ])'", re.MULTILINE)
 _ESCAPE = re.compile(r"""\\["',;\t|\\]""")
+#: Spaces that are one delimiter, or none: several, or at the beginning or the end of a line.
+_RUN = re.compile(r"\S {2,}\S|^ | (?=[\r\n]|\Z)", re.MULTILINE)
 _SPACE = re.compile(r"[,;\t|] ")
 
 
@@ -253,7 +255,7 @@ def _spaced(sample: str) -> Dialect | None:
                 return dialect
         elif _are_columns(trial):
             best = best or dialect
-    if best and best.least_spaces == 1 and not re.search(r"\S {2,}\S|^ ", sample, re.MULTILINE):
+    if best and best.least_spaces == 1 and not _RUN.search(sample):
         return replace(best, least_spaces=0)
     return best
 
@@ -267,14 +269,17 @@ def _are_columns(trial: _Trial) -> bool:
     header, below = rows[trial.position], trial.below
     found = count_evidence(header, below)
     if trial.columns < 3:
-        return found.data == len(header) and all("." in cell for cell in header)
+        is_aligned = trial.dialect.least_spaces > 0 and any("  " in record.text.strip() for record in trial.records)
+        return found.data == len(header) and (is_aligned or all("." in cell for cell in header))
     return found.header >= 2 or (found.data >= 3 and are_values(header) and "." in "".join(header))
 
 
 def _with_unusual_delimiter(sample: str) -> Dialect | None:
     for delimiter in UNUSUAL_DELIMITERS:
         trial = _trial(sample, Dialect(delimiter))
-        if trial.columns > 1 and len(trial.below) > 1 and trial.share >= VERY_REGULAR and not trial.odd:
+        if trial.columns < 2 or len(trial.below) < 2 or trial.share < VERY_REGULAR or trial.odd:
+            continue
+        if delimiter != ":" or (trial.columns > 2 and not are_values(trial.cells[trial.position])):  # nor times
             return trial.dialect
     return None
 

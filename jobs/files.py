@@ -123,7 +123,8 @@ class Arrival:
         if not is_container and (sentence := file_kinds.other_kind(head)):
             raise RefusedError(sentence)
         may_be_table = is_container or file_kinds.is_text(head)
-        if not may_be_table or self.filename.lower().endswith(NEVER_TABLES):
+        is_other = not is_container and self.filename.lower().endswith(NEVER_TABLES)
+        if not may_be_table or is_other:
             raise RefusedError(
                 f"The file type of “{self.filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx)"
                 f" and upload that. Supported extensions: {', '.join(SUPPORTED)}."

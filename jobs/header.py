@@ -147,6 +147,8 @@ def _is_commented_header(records: Sequence[Sequence[str]], last: int, rest: Sequ
         return False
     if any(name.startswith(" ") for name in names) and not any(cell.startswith(" ") for row in rows for cell in row):
         return False  # prose with commas
+    if any(": " in name for name in names):
+        return False
     return not count_evidence(rows[0], rows[1:]).header
 
 
@@ -167,15 +169,24 @@ def _below_titles(records: Sequence[Sequence[str]], filled: Sequence[int]) -> in
     above = records[first:header]
     below = [records[number] for number in filled if number > header]
     names = trimmed(trimmed(records[header])[::-1])  # the first columns may have no name
-    regular = _are_names(names[::-1]) and share_like(records[header], below) >= REGULAR
+    is_like_rows = share_like(records[header], below) >= REGULAR
+    is_table = is_like_rows and count_evidence(records[header], below).header > 0
+    if header > first and is_table and _is_grouped(records, header):
+        return header - 1
+    regular = _are_names(names[::-1]) and is_like_rows
     if regular and header > first and _are_separate(above, [records[header], *below]):
         return header
     return _proven_by_kinds(records, filled)
 
 
+def _is_grouped(records: Sequence[Sequence[str]], header: int) -> bool:
+    """Whether the record above a header names groups of its columns."""
+    above, names = records[header - 1], records[header]
+    return _is_group_row(above, names) and _are_names(_joined([above, names]))
+
+
 def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) -> int:
     """The header below titles of any width: names above columns of numbers or dates. Else the first record."""
-    first = records[filled[0]]
     for place, number in enumerate(filled[1:MAX_TITLES], start=1):
         candidate = records[number]
         below = [records[each] for each in filled[place + 1 :]]
@@ -187,8 +198,8 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
         ):
             continue
         found = count_evidence(candidate, below)
-        if found.header and not found.data and not found.recurring and not _is_group_row(first, candidate):
-            return number
+        if found.header and not found.data and not found.recurring:
+            return number - 1 if _is_group_row(records[number - 1], candidate) else number
     return filled[0]
 
 
@@ -237,7 +248,8 @@ def count_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> Evid
             found.header += 1
             found.starts_with_name |= place == 0
     if _are_series(first, rows, numbers):
-        found.doubtful += not found.header and not all(_YEAR.fullmatch(first[place].strip()) for place in numbers)
+        are_years = all(_YEAR.fullmatch(first[place].strip()) for place in numbers)
+        found.doubtful += not found.header and not (are_years and len(numbers) < len(trimmed(first)))
     else:
         found.data += len(numbers)
     return found
@@ -245,9 +257,8 @@ def count_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> Evid
 
 def _repeats(record: Sequence[str], first: Sequence[str]) -> bool:
     """Whether a record is the first one again, perhaps with further cells."""
-    return all(
-        cell.strip() == name.strip() for cell, name in itertools.zip_longest(record[: len(first)], first, fillvalue="")
-    )
+    pairs = itertools.zip_longest(record[: len(first)], first, fillvalue="")
+    return all(cell.strip() == name.strip() for cell, name in pairs)
 
 
 def _are_series(first: Sequence[str], rows: Sequence[Sequence[str]], places: Sequence[int]) -> bool:
@@ -281,7 +292,7 @@ def _judged(first: Sequence[str], below: Sequence[Sequence[str]]) -> tuple[bool,
     if found.header:
         if against >= OUTVOTED * found.header and not found.starts_with_name:
             return False, False
-        return True, against > found.header
+        return True, found.data > (found.header if found.starts_with_name else 0)
     if found.data or (found.recurring >= 2 and found.recurring * 3 >= found.texts):
         return False, False
     names = [cell.strip() for cell in first if cell.strip()]
@@ -331,7 +342,15 @@ def _continues_header(records: Sequence[Sequence[str]], position: int, number: i
 
 def _is_group_row(upper: Sequence[str], lower: Sequence[str]) -> bool:
     """Whether a record names groups of columns: at least two names, all but the first above two or more names each."""
-    starts = [place for place, cell in enumerate(upper) if cell.strip() and _is_cell(lower, place)]
+    if len(upper) < len(trimmed(lower)):
+        return False
+    starts = [
+        place
+        for place, cell in enumerate(upper)
+        if cell.strip() and _is_cell(lower, place) and (place == 0 or cell != upper[place - 1])
+    ]
+    if not starts:
+        return False
     ends = [*starts[1:], len(trimmed(lower))]
     spans = [end - start for start, end in zip(starts, ends, strict=True)]
     alone = sum(1 for place, cell in enumerate(upper) if cell.strip() and not _is_cell(lower, place))

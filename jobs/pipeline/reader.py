@@ -90,7 +90,7 @@ def _header(text: TextFile, records: list[list[str]]) -> Header:
         header = detect_header(records, above=False)
     else:
         header = detect_header(records)
-    if header.position >= len(records) or not any(records[header.position]):
+    if header.position >= len(records) or not any(cell.strip() for cell in records[header.position]):
         raise MisreadFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
     return header
 

@@ -17,7 +17,7 @@ BLOCK_BYTES = 1 << 20
 _BYTES = "latin-1"
 _LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r(?=[^\n])|\Z)", re.DOTALL)
 #: What separates columns, for people, where the rewritten text has another delimiter.
-DISPLAY_NAMES = {" ": "spaces", "~": "tildes", "^": "carets"}
+DISPLAY_NAMES = {" ": "spaces", "~": "tildes", "^": "carets", ":": "colons"}
 
 #: A progress callback. It may raise an exception to stop the work.
 Tick = Callable[[], None]

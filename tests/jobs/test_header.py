@@ -139,6 +139,7 @@ def test_a_first_row_like_those_below_is_data(text: str) -> None:
         "name,name,age\nAnn,Bob,5\nEve,Joe,6\n",
         ",x,y\na,1,2\nb,3,4\n",
         "name,city\nAnn,Rome\nname,city\nBob,Oslo\n",
+        "n,Apples,Pears\n1,Apples,\n2,,Pears\n3,Apples,Pears\n",
         "id\n2019-01-01\n2019-01-02\n",
     ],
 )
@@ -156,6 +157,8 @@ def test_a_usual_header_is_not_doubted(text: str) -> None:
         "name,name\nAnn,Bob\n",
         "yes,name\nyes,Ann\nno,Bob\n",
         "id,101,205\n5,7,8\n6,1,2\n",
+        "150,4,setosa\n5.1,3.5,0\n4.9,3.0,1\n",
+        "2019,2020\n900,1500\n903,1505\n",
     ],
 )
 def test_a_header_that_could_as_well_be_data_is_a_guess(text: str) -> None:
@@ -174,6 +177,16 @@ def test_a_header_that_could_as_well_be_data_is_a_guess(text: str) -> None:
         ("Report,Report,Report\nid,name,amount\n1,x,2\n2,y,3\n", 1, ["id", "name", "amount"]),
         ("Report,,,June 2026\nid,name,amount,note\n1,x,2,z\n2,y,3,z\n", 1, ["id", "name", "amount", "note"]),
         ("Report\nname,city,land\nAnn,Rome,IT\nBob,Oslo,NO\n", 1, ["name", "city", "land"]),
+        (
+            "Created;2024-12-31\nLand;Saxony\n\nname;a;b;c\nx;1;2;3\ny;4;5;6\n".replace(";", ","),
+            3,
+            ["name", "a", "b", "c"],
+        ),
+        (
+            "People\n\n,2023,,2024,\nLand,m,f,m,f\nA,1,2,3,4\nB,5,6,7,8\n",
+            2,
+            ["Land", "2023 m", "2023 f", "2024 m", "2024 f"],
+        ),
         ("# made by X\n# in 2020\nid,name\n1,a\n2,b\n", 2, ["id", "name"]),
         ("# made by X\n#id,name\n1,a\n2,b\n", 1, ["id", "name"]),
         ("#id,name\n1,a\n2,b\n", 0, ["id", "name"]),
@@ -202,6 +215,7 @@ def test_names_are_read_below_titles_and_comments(text: str, position: int, name
             "Land,People,,Area,\n,male,female,land,water\nA,1,2,3,4\nB,5,6,7,8\n",
             ["Land", "People male", "People female", "Area land", "Area water"],
         ),
+        ("Land,2023,2023\n,male,female\nA,1,2\nB,3,4\n", ["Land", "2023 male", "2023 female"]),
         ("temp,wind\nC,m/s\n1,2\n3,4\n", ["temp C", "wind m/s"]),
     ],
 )
