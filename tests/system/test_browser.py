@@ -317,7 +317,7 @@ def test_a_pending_upload_shows_that_no_worker_is_running(
 def test_pending_uploads_show_their_positions_in_the_queue(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
-    url = start(**SMALL_CHUNKS).url
+    url = start(BULK_UPLOAD_CHUNK_BYTES="262144").url
     history = open_live(context, f"{url}/uploads")
     long = send(url, flights)
     until_processing(url, long)
