@@ -173,7 +173,7 @@ def _below_titles(records: Sequence[Sequence[str]], filled: Sequence[int]) -> in
     is_table = is_like_rows and count_evidence(records[header], below).header > 0
     if header > first and is_table and _is_grouped(records, header):
         return header - 1
-    regular = _are_names(names[::-1]) and is_like_rows
+    regular = are_names(names[::-1]) and is_like_rows
     if regular and header > first and _are_separate(above, [records[header], *below]):
         return header
     return _proven_by_kinds(records, filled)
@@ -182,7 +182,7 @@ def _below_titles(records: Sequence[Sequence[str]], filled: Sequence[int]) -> in
 def _is_grouped(records: Sequence[Sequence[str]], header: int) -> bool:
     """Whether the record above a header names groups of its columns."""
     above, names = records[header - 1], records[header]
-    return _is_group_row(above, names) and _are_names(_joined([above, names]))
+    return _is_group_row(above, names) and are_names(_joined([above, names]))
 
 
 def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) -> int:
@@ -191,7 +191,7 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
         candidate = records[number]
         below = [records[each] for each in filled[place + 1 :]]
         width = len(trimmed(candidate))
-        if width < 2 or len(below) < 2 or not _are_names(trimmed(candidate)):
+        if width < 2 or len(below) < 2 or not are_names(trimmed(candidate)):
             continue
         if share_like(candidate, below) < REGULAR or not all(
             _cannot_head(records[each], width) for each in filled[:place]
@@ -206,7 +206,7 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
 def _cannot_head(record: Sequence[str], width: int) -> bool:
     """Whether a record cannot be the header of a table with this many columns."""
     cells = [cell.strip() for cell in trimmed(record)]
-    return len(cells) != width or not _are_names(cells)
+    return len(cells) != width or not are_names(cells)
 
 
 @dataclass
@@ -418,10 +418,10 @@ def _is_title(record: Sequence[str], usual: int) -> bool:
     """Whether a record is too short for a table with this many columns, or does not look like column names."""
     cells = [cell for cell in record if cell.strip()]
     too_few = len(cells) == 1 or len(cells) * 2 < usual
-    return len(trimmed(record)) < usual and (too_few or not _are_names(cells))
+    return len(trimmed(record)) < usual and (too_few or not are_names(cells))
 
 
-def _are_names(cells: Sequence[str]) -> bool:
+def are_names(cells: Sequence[str]) -> bool:
     """Whether cells are distinct, not empty and not values. Years may be names, but not of the first column."""
     names = [cell.strip().casefold() for cell in cells]
     values = [name for name in names if _VALUE.fullmatch(name)]

@@ -50,6 +50,17 @@ class LineCounter:
             bisect.insort(self._known, (int(offsets[-1]), lines[-1]))
         return lines
 
+    def rest(self, offset: int) -> int:
+        """The number of lines from an offset on."""
+        lines, last = 0, b""
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            while piece := file.read(PIECE_BYTES):
+                lines += int(np.count_nonzero(line_ends(piece))) - (last == b"\r" and piece.startswith(b"\n"))
+                last = piece[-1:]
+                self._tick()
+        return lines + (last not in (b"", b"\r", b"\n"))
+
     def _counted(self, offsets: Offsets, start: int, line: int) -> list[int]:
         """start: an offset at which a line begins, below all others. line: its number."""
         lines: list[int] = []

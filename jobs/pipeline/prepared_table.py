@@ -27,8 +27,8 @@ class PreparedTable:
     header: the cells of the header; empty: no record repeats it. surplus: how many empty cells more than the header
     nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
     empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
-    from the file. other: the same file as it would be read if the header had been judged otherwise, where that was a
-    judgement.
+    from the file. end: offset of the byte after the table; None: the end of the file. other: the same file as it would
+    be read if the header had been judged otherwise, where that was a judgement.
     """
 
     path: Path
@@ -45,6 +45,7 @@ class PreparedTable:
     sheet_rows: list[tuple[int, int]] = field(default_factory=list)
     blank: int = 0
     has_header: bool = True
+    end: int | None = None
     other: "PreparedTable | None" = None
 
     @property
@@ -71,6 +72,11 @@ class PreparedTable:
             return unnamed._with_names_of(schema.names)
         return named
 
+    def ended(self, end: int, warning: UploadWarning) -> Self:
+        """The table up to an offset, with a warning about what follows."""
+        other = self.other and self.other.ended(end, warning)
+        return replace(self, end=end, warnings=[*self.warnings, warning], other=other)
+
     def without_warning(self, code: str) -> Self:
         return replace(self, warnings=[each for each in self.warnings if each["code"] != code])
 
@@ -96,8 +102,8 @@ class PreparedTable:
 
     @property
     def bytes_total(self) -> int:
-        """Size of the text in bytes."""
-        return self.path.stat().st_size
+        """Bytes of the text up to the end of the table."""
+        return self.path.stat().st_size if self.end is None else self.end
 
 
 def _matches(schema: TableSchema, table: PreparedTable) -> int:

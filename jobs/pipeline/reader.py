@@ -9,6 +9,7 @@ import csv
 import gc
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,9 +37,10 @@ from jobs.header import (
     skipped_note,
     without_header,
 )
-from jobs.pipeline import records
+from jobs.pipeline import records as record_limits
+from jobs.pipeline import second_table
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
-from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, line_ends
+from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, SheetRows, line_ends
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import TextFile, Tick, check_is_text
@@ -51,6 +53,8 @@ HEAD_BYTES = 1 << 20
 MAX_CHUNK_LINES = 100_000
 #: Rows of a wrong width in a chunk that Arrow reports one by one. If there are more, the exact path is as fast.
 MAX_RAGGED_ROWS = 10_000
+#: Records at the beginning of a file among which a second table is searched.
+SECOND_TABLE_RECORDS = 20_000
 #: Bytes that are read at once of the blank lines above a record at which reading continues.
 BLANK_BYTES = 1 << 16
 
@@ -74,7 +78,27 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     header = _header(text, [record.cells for record in sample])
     inspected = _Inspected(text, delimiter, start, sample)
     table = inspected.table(header)
-    return table if text.header_row is not None else replace(table, other=inspected.judged_otherwise(header))
+    if text.header_row is None:
+        table = replace(table, other=inspected.judged_otherwise(header))
+    return table if table.marks else _without_second_table(table, text, head, tick)
+
+
+def _without_second_table(table: PreparedTable, text: TextFile, head: bytes, tick: Tick) -> PreparedTable:
+    """The table up to where a second one begins, with a warning that tells how much was left out."""
+    gaps = {number - 1 for number, _ in table.sheet_rows if number > 1}
+    separator = re.escape(table.delimiter.encode())
+    blank_line = rb"\n[ \t%b]*\r?\n|\r[ \t%b]*\r" % (separator, separator)
+    if not gaps and re.search(blank_line, head.rstrip()) is None:
+        return table
+    batches = Records(io.BytesIO(head), table.delimiter, tick).batches(table.first_byte, len(head) - table.first_byte)
+    found = list(itertools.islice(itertools.chain.from_iterable(batches), SECOND_TABLE_RECORDS))
+    place = second_table.find([each.cells for each in found], gaps, len(table.names))
+    if not place:
+        return table
+    end, counter = found[place - 1].end, LineCounter(text.path, tick)
+    lines = sum(1 for each in found[place:] if any(each.cells)) + counter.rest(found[-1].end)
+    first = SheetRows(table.sheet_rows).of([place + 1]) if table.sheet_rows else counter.at(np.array([end]))
+    return table.ended(end, warnings.lines_skipped(lines, first[0]))
 
 
 def _header(text: TextFile, records: list[list[str]]) -> Header:
@@ -187,12 +211,13 @@ def chunks(
         exact = Records(file, table.delimiter, tick)
         size, blank = chunk_bytes, _blank_above(file, start, table.first_byte)
         while True:
-            data = _read(file, start, size)
+            left = table.bytes_total - start
+            data = _read(file, start, min(size, left)) if left > 0 else b""
             if not data:
                 return
             tick()
             used = _beginning(data)
-            final = len(used) == len(data) < size
+            final = len(used) == len(data) and (len(data) < size or len(data) >= left)
             with _collector_paused():
                 parsed = _fast(used, final, table, start) or _exact(exact, table, start, len(used))
                 chunk = assembled(table, parsed, counter, row, blank)
@@ -381,8 +406,8 @@ def _end_of_records(data: bytes, final: bool, delimiter: str) -> int:
     if not _regular(data, quotes[: np.searchsorted(quotes, end)], delimiter):
         return 0
     start = 0
-    while end - start > records.MAX_RECORD_BYTES:
-        last = _last_end(data, line_end, quotes, start, start + records.MAX_RECORD_BYTES)
+    while end - start > record_limits.MAX_RECORD_BYTES:
+        last = _last_end(data, line_end, quotes, start, start + record_limits.MAX_RECORD_BYTES)
         if last == start:
             return 0
         start = last

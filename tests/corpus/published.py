@@ -22,7 +22,7 @@ class _Layout:
 
     types: a letter for each column. delimiter: None for any number of spaces and tabs. header: its line; 0 if there is
     none. spaced: spaces around cells are not part of them. comment: the beginning of lines that are none of the table.
-    columns: those that are part of the table, if the lines have more.
+    columns: those that are part of the table, if the lines have more. escape: the character before a quote in a cell.
     """
 
     types: str
@@ -31,6 +31,7 @@ class _Layout:
     spaced: bool = False
     comment: str = ""
     columns: int | None = None
+    escape: str | None = None
     warnings: tuple[str, ...] = ()
 
     def table(self, text: str) -> Table:
@@ -45,7 +46,7 @@ class _Layout:
     def _records(self, lines: list[str]) -> list[list[str]]:
         if self.delimiter is None:
             return [line.split() for line in lines]
-        found = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self.spaced)
+        found = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self.spaced, escapechar=self.escape)
         return [[cell.strip() if self.spaced else cell for cell in record] for record in found]
 
 
@@ -96,7 +97,7 @@ _FILES: dict[str, _Layout] = {
     "probly.csv": _Layout("?" * 17),
     "seattle_weather.csv": _Layout("dnnnnt"),
     "silver.dat": _Layout("nnn", delimiter=None, header=0, warnings=_NONE),
-    "sprint.csv": _Layout("tttni", spaced=True),
+    "sprint.csv": _Layout("tttni", spaced=True, escape="\\"),
     "statecrime.csv": _Layout("tnnnnnnn"),
     "strikes.csv": _Layout("i?", spaced=True),
     "sunspots_yearly.dat": _Layout("ii", delimiter=None, header=0, warnings=_NONE),

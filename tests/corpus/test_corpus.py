@@ -16,7 +16,7 @@ CASES = cases()
 SOME = CASES[::2]
 KINDS = list(dict.fromkeys(each.kind for each in SOME))
 #: Verdicts that no file may have.
-NEVER = {Verdict.CRASH}
+NEVER = {Verdict.CRASH, Verdict.GREEN}
 
 
 @pytest.fixture(scope="module")

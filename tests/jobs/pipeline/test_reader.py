@@ -949,3 +949,15 @@ def test_a_note_about_a_long_name_is_short(inspected: Inspecting) -> None:
 
 def test_every_column_may_have_the_same_name(inspected: Inspecting) -> None:
     assert inspected(",".join("a" * 1500)).names == ["a", *(f"a_{n}" for n in range(2, 1501))]
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 20, 1 << 20])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_second_table_ends_the_first_with_a_warning(tmp_path: Path, chunk_bytes: int, newline: str) -> None:
+    lines = ["id,born", "1,1999", '"2",2000', "", "Sales", "product,price", "lamp,9.50", "", "desk,99.00"]
+    table = reader.inspect(TextFile(written(tmp_path, newline.join(lines))))
+    found = Read.from_table(table, chunk_bytes)
+
+    assert (found.rows, found.failed) == ({1: ["1", "1999"], 2: ["2", "2000"]}, {})
+    assert [(each["code"], each["lines"], each["first"]) for each in table.warnings] == [("lines_skipped", 4, 5)]
+    assert table.bytes_total == len(newline.join(lines[:4])) + len(newline)
