@@ -92,7 +92,7 @@ def _without_second_table(table: PreparedTable, text: TextFile, head: bytes, tic
         return table
     batches = Records(io.BytesIO(head), table.delimiter, tick).batches(table.first_byte, len(head) - table.first_byte)
     found = list(itertools.islice(itertools.chain.from_iterable(batches), SECOND_TABLE_RECORDS))
-    place = second_table.find([each.cells for each in found], gaps, len(table.names))
+    place = second_table.find([each.cells for each in found], gaps, table.header or table.names)
     if not place:
         return table
     end, counter = found[place - 1].end, LineCounter(text.path, tick)
