@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS, example_of, parse
-from jobs.schema import MONTHS, SchemaField, TableSchema
+from jobs.schema import MONTHS, OFFSET, SchemaField, TableSchema
 from jobs.spelling import format_value
 
 #: Whole numbers that fit into 64 bits and print as they were written.
@@ -59,15 +59,16 @@ _EXPONENT = (
 )
 
 _TIME_OF_DAY = r"(\d{1,2}):\d\d(:\d\d(\.\d{1,6})?)?( ?)([AaPp][Mm])?"
-_ZONE = r"(Z|[+-]\d\d(?::?\d\d)?)?"
+_ZONE = rf"(Z|{OFFSET.pattern})?"
 _MOMENT = re.compile(
     r"(?:(?P<year_first>\d{4})(?P<s1>[-/.])(?P<a1>\d{1,2})(?P=s1)(?P<b1>\d{1,2})"
     r"|(?P<a2>\d{1,2})(?P<s2>[-/.])(?P<b2>\d{1,2})(?P=s2)(?P<year_last>\d{4})"
     r"|(?P<a3>\d{1,2})(?P<s3>[- ])(?P<m3>[A-Za-z]{3,9})(?P=s3)\d{4}"
     r"|(?P<m4>[A-Za-z]{3,9}) (?P<a4>\d{1,2})(?P<s4>,?) \d{4})"
-    rf"(?:(?P<gap>T| |, )(?P<clock>{_TIME_OF_DAY})(?P<zone>{_ZONE}))?"
+    rf"(?:(?P<gap>T| |, )(?P<clock>{_TIME_OF_DAY})(?P<zone>{_ZONE}))?",
+    re.ASCII,
 )
-_CLOCK = re.compile(_TIME_OF_DAY)
+_CLOCK = re.compile(_TIME_OF_DAY, re.ASCII)
 _NO_SCHEMA = TableSchema.stored({"fields": [{"name": "x"}]})
 
 
