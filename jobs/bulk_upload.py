@@ -205,8 +205,14 @@ class _Attempt:
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
         schema, upload_id = profile.schema(), self._upload.id
-        words = profile.warnings()
-        return self._begin(table, lambda c: datasets.create(c, wanted, schema, upload_id), profile.rows, found=words)
+        nearly = [f"“{each.name}” is {each.description}." for each in schema.fields if each.near_type]
+        return self._begin(
+            table,
+            lambda connection: datasets.create(connection, wanted, schema, upload_id),
+            profile.rows,
+            found=profile.warnings(),
+            notes=nearly,
+        )
 
     def _begin(
         self,
@@ -215,6 +221,7 @@ class _Attempt:
         rows_total: int | None = None,
         parent: Upload | None = None,
         found: Sequence[UploadWarning] = (),
+        notes: Sequence[str] = (),
     ) -> Dataset:
         """Record how the file is read and which dataset receives its rows."""
         chosen: list[Dataset] = []
@@ -232,7 +239,7 @@ class _Attempt:
                 bytes_total=table.bytes_total,
                 header=table.names,
                 parent=parent.id if parent else None,
-                notes=table.notes,
+                notes=[*table.notes, *notes],
                 warnings=[*table.warnings, *found],
                 blank=table.blank,
             )

@@ -193,14 +193,14 @@ def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
 def retry(
     connection: sa.Connection, upload_id: int, options: ImportOptions | None = None
 ) -> tuple[Upload, list[Upload]]:
-    """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and the uploads
-    whose failed rows are open again because the failed rows of this one are dropped."""
+    """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and all
+    changed uploads: it, and those whose failed rows are open again because the failed rows of this one are dropped."""
     if options is None:
         upload = uploads.retry(connection, upload_id)
     else:
         upload = uploads.retry_with(connection, upload_id, options)
     if upload.parent is None or upload.rows_processed:
-        return upload, []
+        return upload, [upload]
     counts = _Counts()
     columns = failed_rows.c
     failed = sa.update(failed_rows).where(
@@ -210,7 +210,7 @@ def retry(
         failed.values(failed_again_in=None).returning(columns.upload_id, columns.corrected_by)
     ):
         counts.failed_again[row.upload_id] -= row.corrected_by is None
-    return upload, counts.write(connection)
+    return upload, [upload, *counts.write(connection)]
 
 
 def _family(connection: sa.Connection, upload: Upload) -> list[int]:

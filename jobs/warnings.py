@@ -46,8 +46,8 @@ def no_header() -> UploadWarning:
     """The first row was taken as data."""
     return {
         "code": "no_header",
-        "detail": "The file seems to have no header, so its first row was imported as data. If it is a header, choose"
-        " header row 1.",
+        "detail": "The file seems to have no header, so its first row was imported as data. If it is a header,"
+        " upload the file again with header row 1.",
     }
 
 
@@ -55,8 +55,8 @@ def header_guessed(names: Sequence[str]) -> UploadWarning:
     """The first row was taken as the header although it could as well be data."""
     return {
         "code": "header_guessed",
-        "detail": f"The first row ({_listed(names)}) was taken as the header, but it could as well be data. If it is,"
-        " choose “First row is data”.",
+        "detail": f"The first row ({_listed(names)}) was taken as the header, but it could as well be data. If it"
+        " is, upload the file again with “First row is data”.",
     }
 
 

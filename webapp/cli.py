@@ -149,13 +149,13 @@ def migrate(lifeline: bool, **flags: object) -> None:
 @_data
 def retry(upload_id: int, **flags: object) -> None:
     """Retry a failed or cancelled upload. Its import continues where it stopped."""
-    from jobs import uploads
+    from jobs import lineage
     from jobs.changes import Changes
     from jobs.settings import Settings
 
     settings = Settings.load(**flags)
     with _database(settings) as database, Changes.opened(settings, database) as changes:
-        upload = changes.make(lambda connection: uploads.retry(connection, upload_id))
+        upload = changes.make_several(lambda connection: lineage.retry(connection, upload_id))
     state = "waiting for its external script" if upload.is_external else "queued"
     click.echo(f"Upload #{upload.id} ({upload.filename}) is {state} again.")
 

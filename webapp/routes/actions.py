@@ -201,9 +201,9 @@ async def retry(request: AppRequest) -> Upload:
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = uploads.get(connection, upload_id).options
         options = present.changed(given)
-        upload, others = lineage.retry(connection, upload_id, options if options != present else None)
+        retried = lineage.retry(connection, upload_id, options if options != present else None)
         datasets.drop_unused(connection, upload_id)
-        return upload, [upload, *others]
+        return retried
 
     return await threads.writes.run(lambda: request.state["changes"].make_several(change))
 
