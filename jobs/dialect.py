@@ -19,6 +19,7 @@ from jobs.header import (
     detect_header,
     find_header,
     share_like,
+    split_otherwise,
     trimmed,
 )
 from jobs.tokenizer import Dialect, Tokenizer, Tokens
@@ -86,6 +87,8 @@ def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int]
     """
     records = _records(sample, delimiter)
     header = find_header(records)
+    if split := split_otherwise(records):
+        header, records[split[0]] = split
     if not records or len(records[header]) < 2:
         return None
     below = [record for record in records[header + 1 :] if record]

@@ -23,6 +23,8 @@ NAMED_LINES, NAMED_CHARACTERS = 3, 60
 EVIDENT_COLUMNS = 500
 #: Records above the header that are tried as titles by the kinds of the columns below.
 MAX_TITLES = 20
+#: Columns of a header at least that is split at another delimiter than the rows: a title may have two words.
+FEWEST_SPLIT = 3
 #: Rows of a header at most.
 MAX_HEADER_ROWS = 3
 #: Columns of one kind that a few odd cells in the first row may contradict: so many for each odd one.
@@ -73,6 +75,8 @@ def detect_header(records: Sequence[Sequence[str]], *, above: bool = True) -> He
 
     above: whether titles or comments may be above it.
     """
+    if split := split_otherwise(records):
+        return Header(split[0], 1, split[1])
     position, comments = _position(records) if above else (0, 0)
     if position >= len(records):
         return Header(0, 1)
@@ -89,6 +93,25 @@ def detect_header(records: Sequence[Sequence[str]], *, above: bool = True) -> He
         if is_guessed:
             return Header(position, 1, _named(first, below), True)
     return Header(position, 1, _named(first, below))
+
+
+def split_otherwise(records: Sequence[Sequence[str]]) -> tuple[int, list[str]] | None:
+    """The position and the names of a header whose delimiter is another one than that of the rows below it.
+
+    A title with as many words as there are columns has a header below, not a row.
+    """
+    position = next((number for number, record in enumerate(records) if _is_filled(record)), 0)
+    below = _below(records, position)
+    if not below or len(records[position]) != 1:
+        return None
+    [width, count] = Counter(map(len, below)).most_common(1)[0]
+    if width < FEWEST_SPLIT or count < REGULAR * len(below) or count_evidence(below[0], below[1:]).header:
+        return None
+    for delimiter in ",;\t| ":
+        names = [name.strip().strip('"') for name in records[position][0].split(delimiter)]
+        if len(names) == width and are_names(names) and count_evidence(names, below).header:
+            return position, names
+    return None
 
 
 def header_at(records: Sequence[Sequence[str]], position: int) -> Header:
@@ -380,9 +403,11 @@ def _joined(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _named(header: Sequence[str], below: Sequence[Sequence[str]]) -> list[str]:
-    """The cells of a header without those at its end that name nothing, if no row has as many cells."""
+    """The cells of a header without those that name nothing, if no row has as many cells."""
     widest = max((len(record) for record in below), default=len(header))
-    return list(header[: max(widest, len(trimmed(header)))])
+    names = list(header[: max(widest, len(trimmed(header)))])
+    named = [name for name in names if name.strip()]
+    return named if len(named) == widest else names
 
 
 def skipped_note(above: Iterable[Sequence[str]], count: int, what: str = "line") -> str:

@@ -227,3 +227,23 @@ def test_a_header_of_several_rows_is_joined(text: str, names: list[str]) -> None
 
 def test_without_a_header_the_usual_row_tells_the_columns() -> None:
     assert without_header(split("\n1\n2,x\n3,y\n")) == Header(1, 0, ["", ""])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " "])
+def test_a_header_may_be_split_at_another_delimiter_than_the_rows(delimiter: str) -> None:
+    records = [[delimiter.join(["id", "name", "born"])], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
+
+    assert detect_header(records) == Header(0, 1, ["id", "name", "born"])
+
+
+@pytest.mark.parametrize("title", ["Sales by region", "Sales,by,region"])
+def test_a_title_with_as_many_words_as_columns_is_no_header(title: str) -> None:
+    records = [[title], ["id", "name", "born"], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
+
+    assert detect_header(records).names == ["id", "name", "born"]
+
+
+def test_an_empty_name_is_dropped_where_the_header_has_one_cell_too_many() -> None:
+    records = [["id", "", "name", "born"], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
+
+    assert detect_header(records).names == ["id", "name", "born"]

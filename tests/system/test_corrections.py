@@ -304,7 +304,7 @@ def test_a_retry_that_starts_again_opens_the_rows_of_the_parent_until_they_fail_
     parent = desk.send(PEOPLE, desk.people("started_again"))
     child = desk.send(written(desk.download(parent)))
     with desk.database.transaction() as connection:
-        retried, others = lineage.retry(connection, child.id)
+        retried, [_, *others] = lineage.retry(connection, child.id)
     bulk_upload.run(child.id)
 
     assert (child.status, retried.rows_failed, [counts(each) for each in others]) == (Status.FAILED, 0, [(4, 0, 4)])
