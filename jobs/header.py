@@ -105,11 +105,12 @@ def split_otherwise(records: Sequence[Sequence[str]]) -> tuple[int, list[str]] |
     if not below or len(records[position]) != 1:
         return None
     [width, count] = Counter(map(len, below)).most_common(1)[0]
-    if width < FEWEST_SPLIT or count < REGULAR * len(below) or count_evidence(below[0], below[1:]).header:
+    rows = [record for record in below if len(record) == width]
+    if width < FEWEST_SPLIT or count < REGULAR * len(below) or count_evidence(rows[0], rows[1:]).header:
         return None
     for delimiter in ",;\t| ":
         names = [name.strip().strip('"') for name in records[position][0].split(delimiter)]
-        if len(names) == width and are_names(names) and count_evidence(names, below).header:
+        if len(names) == width and are_names(names) and count_evidence(names, rows).header:
             return position, names
     return None
 

@@ -237,8 +237,9 @@ def test_a_header_may_be_split_at_another_delimiter_than_the_rows(delimiter: str
 
 
 @pytest.mark.parametrize("title", ["Sales by region", "Sales,by,region"])
-def test_a_title_with_as_many_words_as_columns_is_no_header(title: str) -> None:
-    records = [[title], ["id", "name", "born"], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
+@pytest.mark.parametrize("between", [[], [["-" * 15], []]])
+def test_a_title_with_as_many_words_as_columns_is_no_header(title: str, between: list[list[str]]) -> None:
+    records = [[title], *between, ["id", "name", "born"], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
 
     assert detect_header(records).names == ["id", "name", "born"]
 
