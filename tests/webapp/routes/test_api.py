@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from jobs import queue, sweeper
 from jobs.events import Event, timestamp
+from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.tables import uploads
 from jobs.uploads import Status
@@ -581,12 +582,14 @@ def test_several_datasets_with_the_columns_are_offered_the_last_used_first(serve
 def test_corrections_go_into_the_dataset_of_their_parent(served: Served) -> None:
     for name in ("sales", "sales_2"):
         served.records.dataset(name, ROWS[:1])
-    parent = served.records.processing(dataset="sales")
+    parent = served.records.processing(dataset="sales", header=["id", "name", "paid"])
+    served.records.advance(parent, bad=[FailedRow(1, ["x", "one", "yes"], [Reason("id", "is no number")])])
     head = f"id,name,paid,_upload_id,_row_number,_error\r\nx,one,yes,{parent.id},1,id: is no number\r\n"
 
     assert all_matched(served, head.encode()) == ["sales"]
-    assert all_matched(served, head.replace(f",{parent.id},", ",,").encode()) == ["sales_2", "sales"]
-    assert all_matched(served, head.replace("id,name,paid", "other,columns,here").encode()) == ["sales"]
+    assert all_matched(served, head.replace(f",{parent.id},", ",,").encode()) == ["sales", "sales_2"]
+    assert all_matched(served, head.replace("id,name", "id,remark").encode()) == ["sales"]
+    assert all_matched(served, head.replace("id,name,paid", "other,columns,here").encode()) == []
 
 
 # What a name stands for
