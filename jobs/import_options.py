@@ -57,7 +57,7 @@ class ImportOptions:
             codec_of(self.encoding)
         if self.delimiter is not None and self.delimiter not in CHOICES:
             raise InvalidImportOptionError(
-                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; | or a tab or a space."
+                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; |, a tab or a space."
             )
         if self.header_row is not None and self.header_row < 0:
             raise InvalidImportOptionError(

@@ -14,7 +14,7 @@ from jobs.import_options import ImportOptions, codec_of
     [
         ({"encoding": "klingon"}, "Unknown encoding “klingon”."),
         ({"encoding": ""}, "Unknown encoding “”."),
-        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; | or a tab or a space."),
+        ({"delimiter": "x"}, "Unsupported delimiter “x”. Use one of , ; |, a tab or a space."),
         ({"delimiter": ""}, "Unsupported delimiter “”."),
         ({"header_row": -3}, "header_row cannot be -3: the first line is 1, and 0 means that there is no header."),
     ],
