@@ -90,8 +90,9 @@ def detect_header(records: Sequence[Sequence[str]], *, above: bool = True) -> He
         has_header, is_guessed = _judged(first, below)
         if not has_header:
             return without_header(records, position)
-        if is_guessed:
-            return Header(position, 1, _named(first, below), True)
+        titles = [record for record in records[:position] if sum(1 for cell in record if cell.strip()) > 1]
+        if is_guessed or (titles and not comments and not count_evidence(first, below).header):
+            return Header(position, 1, _named(first, below), True)  # a title of several cells could be the header
     return Header(position, 1, _named(first, below))
 
 

@@ -248,3 +248,10 @@ def test_an_empty_name_is_dropped_where_the_header_has_one_cell_too_many() -> No
     records = [["id", "", "name", "born"], ["1", "Ann", "2000-01-01"], ["2", "Bob", "2001-01-01"]]
 
     assert detect_header(records).names == ["id", "name", "born"]
+
+
+def test_names_below_a_title_of_several_cells_are_a_guess_where_all_is_text() -> None:
+    rows = [["a", "b", "", "", ""], ["r", "s", "t", "u", "v"], ["w", "x", "y", "z", "q"], ["k", "l", "m", "n", "o"]]
+
+    assert (detect_header(rows).position, detect_header(rows).is_guessed) == (1, True)
+    assert not detect_header([*rows[:2], ["1", "x", "y", "z", "q"], ["2", "l", "m", "n", "o"]]).is_guessed
