@@ -8,16 +8,13 @@ People and spreadsheets change such a file: they move columns, write numbers as 
 delimiter and encoding. It is recognised as long as all three tracking columns are somewhere in the header.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from jobs.dialect import DELIMITERS
+from jobs.dialect import DELIMITERS, first_records
 from jobs.failed_rows import FailedRow
-from jobs.header import SAMPLE_RECORDS
 
 #: The columns that follow those of the uploaded file.
 TRACKING_COLUMNS = ("_upload_id", "_row_number", "_error")
@@ -122,7 +119,7 @@ class CorrectionsHead:
         if TRACKING_COLUMNS[0] not in sample.casefold():
             return None
         for delimiter in DELIMITERS:
-            records = _records(sample, delimiter)
+            records = first_records(sample, delimiter)
             for place, record in enumerate(records):
                 if marks := Marks.find(record):
                     parent = marks.parent(records[place + 1 :])
@@ -134,18 +131,6 @@ class CorrectionsHead:
         """As `find`, from the first bytes of a file. The names of the tracking columns are ASCII."""
         wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
         return cls.find(head.decode("utf-16" if wide else "utf-8-sig", "replace"))
-
-
-def _records(sample: str, delimiter: str) -> list[list[str]]:
-    found: list[list[str]] = []
-    try:
-        for record in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
-            found.append(record)
-            if len(found) == SAMPLE_RECORDS:
-                break
-    except csv.Error:  # a field that is too long: the records before it are enough
-        pass
-    return found
 
 
 #: A whole number with groups of three digits, or with decimals that are zero.

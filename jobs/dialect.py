@@ -85,7 +85,7 @@ def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int]
     nothing is above the header; the share of cells without another delimiter ("1,5;2,5" split at the semicolon leaves
     two decimals, at the comma a "5;2"); the number of columns.
     """
-    records = _records(sample, delimiter)
+    records = first_records(sample, delimiter)
     header = find_header(records)
     if split := split_otherwise(records):
         header, records[split[0]] = split
@@ -300,7 +300,8 @@ def _with_comments(sample: str, dialect: Dialect) -> Dialect:
     return replace(dialect, comments=width)
 
 
-def _records(sample: str, delimiter: str) -> list[list[str]]:
+def first_records(sample: str, delimiter: str) -> list[list[str]]:
+    """The cells of the first SAMPLE_RECORDS records of a text."""
     found: list[list[str]] = []
     try:
         for record in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
@@ -317,6 +318,6 @@ def header_of(sample: str) -> list[str]:
     lines = sample.rpartition("\n")[0] or sample
     dialect = detect_dialect(lines)
     usual = is_usual(dialect)
-    records = _records(lines, dialect.delimiter) if usual else [each.cells for each in _tokens(lines, dialect)]
+    records = first_records(lines, dialect.delimiter) if usual else [each.cells for each in _tokens(lines, dialect)]
     header = detect_header(records)
     return [" ".join(name.split()) for name in header.names] if header.rows else []
