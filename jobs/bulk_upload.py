@@ -71,7 +71,7 @@ def run(upload_id: int) -> None:
                 return
             horse_state.state.begin(upload.id, upload.attempt)
             log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-            _Attempt(settings, changes, upload).run()
+            Attempt(settings, changes, upload).run()
     finally:
         horse_state.state.end()
         database.close()
@@ -99,7 +99,7 @@ def _wait_for_room() -> None:
         shutdown.requested.wait(FULL_DISK_PAUSE)
 
 
-class _Attempt:
+class Attempt:
     """One attempt to import an upload, under one claim."""
 
     def __init__(self, settings: Settings, changes: Changes, upload: Upload) -> None:

@@ -8,6 +8,7 @@ one handle would release the other's lock. So a process uses one of the two driv
 
 import fcntl
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from jobs import horse_state
 from jobs.errors import DatabaseBusyError, MixedAccessError
 from jobs.settings import Settings
+from jobs.tables import metadata
 
 registry.register("sqlite.adbc", "jobs.adbc_sqlite", "AdbcSqliteDialect")
 
@@ -89,9 +91,10 @@ class Database:
             self._file = _note_open(path, self._driver)
             patience = WRITE_TURN_SECONDS if lock_timeout is None else lock_timeout
             self._turn = _WriteTurn(path, imports=bulk, patience=patience)
-            self.engine = _sqlite_engine(path, self._driver, patience)
+            self.engine = _adbc_engine(path) if bulk else _sqlite_engine(path, patience)
         else:
-            self.engine = _postgresql_engine(parsed, idle_timeout, lock_timeout, BULK_MEMORY if bulk else "")
+            options = _postgresql_options(idle_timeout, lock_timeout, BULK_MEMORY if bulk else "")
+            self.engine = _take_rehearsed(_place(parsed, options)) or _postgresql_engine(parsed, options)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -143,6 +146,53 @@ class Database:
 
 def _session_of(claim: str) -> str:
     return f"bulk-upload {claim}"
+
+
+#: Engines for imports that this process has rehearsed with, by what they are for; the next `Database` takes its engine
+#: from here. An engine keeps what it learnt about the database and the statements that it compiled.
+_rehearsed: dict[str, sa.Engine] = {}
+#: What the one engine for imports into SQLite is for: any file.
+_ANY_FILE = "sqlite"
+
+
+@contextmanager
+def rehearsal(url: str, *, idle_timeout: float | None = None) -> Iterator[Database]:
+    """A database for imports with empty tables, of which nothing remains but its engine: the next
+    `Database(url, bulk=True, idle_timeout=idle_timeout)` of this process, or of each of its forks, continues with it.
+
+    On SQLite it is a temporary file; on PostgreSQL the temporary schema of a session, which nobody else sees. No
+    connection stays open for a fork to inherit.
+    """
+    parsed = sa.make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    with tempfile.TemporaryDirectory(prefix="bulk-upload-") as folder:
+        stage = f"sqlite:///{folder}/rehearsal.db" if is_sqlite else url
+        database = Database(stage, bulk=True, idle_timeout=idle_timeout)
+        if not is_sqlite:
+            sa.event.listen(database.engine, "connect", _enter_temporary_schema)
+        try:
+            with database.transaction() as connection:
+                metadata.create_all(connection)
+            yield database
+        finally:
+            database.close()
+            if not is_sqlite:
+                sa.event.remove(database.engine, "connect", _enter_temporary_schema)
+    place = _ANY_FILE if is_sqlite else _place(parsed, _postgresql_options(idle_timeout, None, BULK_MEMORY))
+    _rehearsed[place] = database.engine
+
+
+def _take_rehearsed(place: str) -> sa.Engine | None:
+    return _rehearsed.pop(place, None)  # one `Database` at a time: the next one opens another file
+
+
+def _enter_temporary_schema(connection: Any, _record: object) -> None:
+    connection.execute("SET search_path TO pg_temp")
+    connection.commit()
+
+
+def _place(url: sa.URL, options: str) -> str:
+    return f"{url.render_as_string(hide_password=False)} {options}"
 
 
 class _WriteTurn:
@@ -216,10 +266,21 @@ def _note_open(path: str, driver: str) -> tuple[int, str]:
     return key
 
 
-def _sqlite_engine(path: str, driver: str, patience: float) -> sa.Engine:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if driver == "adbc":
+def _adbc_engine(path: str) -> sa.Engine:
+    _make_folder(path)
+    engine = _take_rehearsed(_ANY_FILE)
+    if engine is None:
         return sa.create_engine(f"sqlite+adbc:///{path}", poolclass=sa.pool.QueuePool, pool_size=1, max_overflow=4)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _open_this_file(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
+        arguments[:] = [path]
+
+    return engine
+
+
+def _sqlite_engine(path: str, patience: float) -> sa.Engine:
+    _make_folder(path)
     options = {"isolation_level": None, "timeout": patience, "cached_statements": CACHED_STATEMENTS}
     # The connection that was used last is used first, so that few have a full cache.
     engine = sa.create_engine(f"sqlite:///{path}", pool_size=20, pool_use_lifo=True, connect_args=options)
@@ -235,6 +296,10 @@ def _sqlite_engine(path: str, driver: str, patience: float) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _make_folder(path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
 
 
 #: Readers never wait for a writer (WAL). A commit survives the death of the process; of a crash of the machine, commits
@@ -275,14 +340,16 @@ def log_pages(pages: int) -> str:
     return f"PRAGMA wal_autocheckpoint = {pages}"
 
 
-def _postgresql_engine(
-    url: sa.URL, idle_timeout: float | None, lock_timeout: float | None, more_options: str
-) -> sa.Engine:
-    options = f"-c timezone=UTC{more_options}"
+def _postgresql_options(idle_timeout: float | None, lock_timeout: float | None, more: str) -> str:
+    options = f"-c timezone=UTC{more}"
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
     if lock_timeout is not None:
         options += f" -c lock_timeout={int(lock_timeout * 1000)}"
+    return options
+
+
+def _postgresql_engine(url: sa.URL, options: str) -> sa.Engine:
     return sa.create_engine(
         url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5}
     )

@@ -126,9 +126,11 @@ class ImportWorker(Worker):
 
 
 def work(settings: Settings) -> None:
-    """Run one worker until SIGTERM or SIGINT. It imports the job's libraries first, so that its forks start fast."""
-    import jobs.bulk_upload  # noqa: F401  # its libraries take seconds to load
+    """Run one worker until SIGTERM or SIGINT. It rehearses an import first, so that its forks start fast."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ handles it: a rehearsal removes its files
+    from jobs.rehearsal import rehearse  # its libraries take seconds to load
 
+    rehearse(settings)
     # The job reads its settings from the environment, which must include the options of the command line.
     os.environ.update(settings.environment())
     # A work horse must survive this signal between its fork and the installation of its own handler.
