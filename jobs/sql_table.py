@@ -91,6 +91,17 @@ class SqlTable:
         """Deletes rows of one upload, on PostgreSQL. Parameter: the list of their row numbers, of any length."""
         return f'{self.emptying()} WHERE "_row_number" = ANY({self._parameter}::bigint[])'
 
+    def clearing(self, staged: "SqlTable") -> str:
+        """Deletes the rows whose key `staged` has, on PostgreSQL; the key has one column. Deletes nothing if a foreign
+        key refers to the table or somebody put a trigger on it: to these, a replaced row must not look deleted."""
+        (key,) = map(self._quoted, self.key)
+        table = "'" + self._quoted(self.name).replace("'", "''") + "'::regclass"
+        return (
+            f"{self.emptying()} WHERE {key} = ANY(ARRAY(SELECT {key} FROM {self._quoted(staged.name)}))"
+            f" AND NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = {table})"
+            f" AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {table} AND NOT tgisinternal)"
+        )
+
     def replacing(self, key: Sequence[str], filled: Container[str]) -> str:
         """`on_conflict`: a new row replaces the stored one with the same key. filled: the columns that it has values
         for; all others keep theirs."""

@@ -75,7 +75,7 @@ class _Keys:
     def __init__(self, dataset: Dataset, filled: Collection[str]) -> None:
         schema = dataset.schema
         unique = [[each.name] for each in schema.fields if each.constraints.unique and each.name in filled]
-        self._filled = {*filled, *OWN_COLUMNS}
+        self._filled, self._names = {*filled, *OWN_COLUMNS}, schema.names
         self.upserted = schema.primary_key if dataset.mode is Mode.UPSERT else []
         self.guarded = unique if self.upserted or not schema.primary_key else [schema.primary_key, *unique]
         self.released = [name for (name,) in unique if name not in schema.primary_key] if self.upserted else []
@@ -113,6 +113,11 @@ class _Keys:
         number_of = {StoredRow(*stored): number for *stored, number in map(tuple, replaced)}
         competitions = [Competition(*each, number_of.get(each[-1])) for each in found]
         return conflicts.upserted(rows, self.upserted, unique, competitions)
+
+    @property
+    def replace_whole_rows(self) -> bool:
+        """Whether a row that replaces another keeps none of its values, and the key has one column."""
+        return len(self.upserted) == 1 and self._filled.issuperset(self._names)
 
     def on_conflict(self, table: SqlTable) -> str:
         """What an INSERT does with a row whose key exists."""
@@ -187,7 +192,10 @@ class PostgresWriter:
         self._upload_id = upload_id
         self._staged = SqlTable(dialect, _staged_name(upload_id), self._table.columns)
         self._insertion = self._table.insertion_from(self._staged, on_conflict=self._keys.on_conflict(self._table))
+        self._plain_insertion = self._table.insertion_from(self._staged)
         self._through_staging = False
+        #: Whether rows to be replaced are deleted first, which takes less time than to update them.
+        self._clears = self._keys.replace_whole_rows
 
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
@@ -208,6 +216,7 @@ class PostgresWriter:
                     return self._stage(connection, rows)
             except Exception as error:
                 _check_is_collision(error, self._keys)
+                self._clears = False  # the rows are still there, or another import inserts the same keys meanwhile
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
     def _stage(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
@@ -225,6 +234,10 @@ class PostgresWriter:
         if rows.repeats:
             collisions = conflicts.inserted(rows.rows, self._keys.guarded, self._collisions(connection))
             self._delete(connection, list(collisions))
+        if self._clears:
+            self._clear(connection)
+            run(connection, self._plain_insertion)
+            return collisions
         inserted = run(connection, self._insertion).rowcount
         if not self._keys.upserted and inserted < len(rows.packed) - len(collisions):
             collisions |= self._collisions(connection)
@@ -232,6 +245,13 @@ class PostgresWriter:
 
     def _collisions(self, connection: sa.Connection) -> Collisions:
         return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
+
+    def _clear(self, connection: sa.Connection) -> None:
+        """Delete the rows that staged ones replace."""
+        # The planner does not know how many keys are staged, and would compare all of them with each row of the table.
+        run(connection, "SET LOCAL enable_seqscan = off")
+        run(connection, self._table.clearing(self._staged))
+        run(connection, "SET LOCAL enable_seqscan = on")
 
     def _keep(self, connection: sa.Connection, rows: pd.DataFrame, written: Mask) -> None:
         """Keep only some of the staged rows."""

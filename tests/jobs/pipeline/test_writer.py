@@ -290,6 +290,57 @@ def test_an_upsert_of_a_key_alone_changes_upload_and_number(database: Database) 
     assert stored(database, dataset) == [(8, 1, "1"), (8, 2, "2")]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "attached",
+    [
+        "CREATE TABLE attached (key text REFERENCES data_june ON DELETE CASCADE)",
+        "CREATE TABLE attached (key text); CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN DELETE FROM attached WHERE key = OLD.key; RETURN OLD; END $$;"
+        " CREATE TRIGGER forgets BEFORE DELETE ON data_june FOR EACH ROW EXECUTE FUNCTION forget()",
+    ],
+    ids=["foreign key", "trigger"],
+)
+def test_a_replaced_row_is_not_deleted_for_what_somebody_attached_to_it(database: Database, attached: str) -> None:
+    dataset = declared(database, {"name": "key"}, {"name": "value"}, mode=Mode.UPSERT, primaryKey="key")
+    write(database, dataset, ("a", "old"), ("b", "old"))
+    with database.transaction() as connection:
+        connection.exec_driver_sql(attached)
+        connection.exec_driver_sql("INSERT INTO attached VALUES ('a')")
+    with database.transaction() as connection:
+        found = writer.writer_for(connection.dialect, dataset, 8)
+        put(connection, found, rows(dataset, ("a", "new"), ("b", "new"), first=1))
+        put(connection, found, rows(dataset, ("a", "newer"), ("c", "new"), first=3))
+
+    assert stored(database, dataset) == [(8, 3, "a", "newer"), (8, 2, "b", "new"), (8, 4, "c", "new")]
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT key FROM attached").scalars().all() == ["a"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_rows_that_are_replaced_are_deleted_and_inserted(database: Database) -> None:
+    dataset = declared(database, {"name": "key"}, {"name": "value"}, mode=Mode.UPSERT, primaryKey="key")
+    write(database, dataset, ("a", "old"), ("b", "old"))
+    before = _statistics(database)
+
+    write(database, dataset, ("b", "new"), ("c", "new"), upload_id=8)
+
+    assert stored(database, dataset) == [(7, 1, "a", "old"), (8, 1, "b", "new"), (8, 2, "c", "new")]
+    until(lambda: _statistics(database) != before, "the statistics of the second upload")
+    inserted, updated, deleted = (now - then for now, then in zip(_statistics(database), before, strict=True))
+    assert (updated, deleted) == (0, 1)
+    assert inserted >= 2  # the direct attempt, which failed, inserted rows too
+
+
+def _statistics(database: Database) -> list[int]:
+    """Rows inserted, updated and deleted in the table of the dataset."""
+    with database.transaction() as connection:
+        connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+    with database.reading() as connection:
+        query = "SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relname = 'data_june'"
+        return list(connection.exec_driver_sql(query).one())
+
+
 def test_an_upsert_cannot_take_a_unique_value_of_another_row(database: Database) -> None:
     dataset = declared(database, *FIELDS[:2], primaryKey="whole", unique="text", mode=Mode.UPSERT)
     write(database, dataset, ("a", 1), ("b", 2))
