@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.benchmarks import forms, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "peers"]
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -29,6 +29,7 @@ def main() -> None:
         "memory": lambda: memory.csv(words.rows, redis),
         "xlsx": lambda: memory.xlsx(few, redis),
         "latency": latency.small_files,
+        "small": lambda: latency.many_small_files(words.rounds),
         "forms": lambda: forms.beside_imports(words.rows * 3),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
