@@ -51,10 +51,11 @@ def is_usual(dialect: Dialect) -> bool:
 
 def detect_dialect(sample: str, delimiter: str | None = None) -> Dialect:
     """The dialect of a text. sample: whole lines from its beginning. delimiter: the one that was chosen."""
-    lines = sample[:UNUSUAL_SAMPLE]
+    whole = lines = _Sample(sample)
     if len(sample) > UNUSUAL_SAMPLE:
-        lines = lines[: max(lines.rfind("\n"), lines.rfind("\r")) + 1] or lines
-    found = _with_features(lines, Dialect(delimiter or detect_delimiter(sample)), delimiter)
+        cut = sample[:UNUSUAL_SAMPLE]
+        lines = _Sample(cut[: max(cut.rfind("\n"), cut.rfind("\r")) + 1] or cut)
+    found = _with_features(lines, Dialect(delimiter or _delimiter_of(whole)), delimiter)
     if delimiter == " ":
         found = _spaced(lines) or found
     elif delimiter is None and not _makes_table(lines, found):
@@ -68,24 +69,30 @@ def detect_delimiter(sample: str) -> str:
     sample: whole lines from the beginning of a file. If it has a single column, the result is a delimiter that it does
     not contain.
     """
-    first = sample.split("\n", 1)[0].strip()
+    return _delimiter_of(_Sample(sample))
+
+
+def _delimiter_of(sample: "_Sample") -> str:
+    first = sample.text.split("\n", 1)[0].strip()
     if first[:4].lower() == "sep=" and first[4:] in DELIMITERS:  # a line that tells Excel the delimiter
         return first[4:]
     tables = {delimiter: _table(sample, delimiter) for delimiter in DELIMITERS}
     found = {delimiter: table for delimiter, table in tables.items() if table is not None}
     if found:
         return max(found, key=lambda delimiter: found[delimiter])
-    return min(DELIMITERS, key=sample.count)
+    return min(DELIMITERS, key=sample.text.count)
 
 
-def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int] | None:
+def _table(sample: "_Sample", delimiter: str) -> tuple[float, float, bool, float, int] | None:
     """A score for a delimiter, greater is better; None: it makes a single column.
 
     Compared in this order: whether quotes begin and end cells; the share of records that fit the header; whether
     nothing is above the header; the share of cells without another delimiter ("1,5;2,5" split at the semicolon leaves
     two decimals, at the comma a "5;2"); the number of columns.
     """
-    records = first_records(sample, delimiter)
+    if delimiter not in sample.text:
+        return None
+    records = first_records(sample.text, delimiter)
     header = find_header(records)
     if split := split_otherwise(records):
         header, records[split[0]] = split
@@ -100,13 +107,12 @@ def _table(sample: str, delimiter: str) -> tuple[float, float, bool, float, int]
     return _quote_fit(sample, delimiter), min(share, REGULAR), not any(records[:header]), round(whole, 1), columns
 
 
-def _quote_fit(sample: str, delimiter: str) -> float:
+def _quote_fit(sample: "_Sample", delimiter: str) -> float:
     """The share of cells with quotes that the quotes enclose; in one decimal, as a few odd ones must not matter."""
-    if '"' not in sample:
+    if '"' not in sample.text:
         return 1.0
-    records = _tokens(sample, Dialect(delimiter))
-    quoted, odd = sum(record.quoted for record in records), sum(record.odd for record in records)
-    return round((quoted + 1) / (quoted + odd + 1), 1)
+    trial = sample.trial(Dialect(delimiter))
+    return round((trial.quoted + 1) / (trial.quoted + trial.odd + 1), 1)
 
 
 @dataclass(frozen=True)
@@ -160,26 +166,39 @@ def _tokens(sample: str, dialect: Dialect) -> list[Tokens]:
     return list(itertools.islice(Tokenizer(dialect).records(lines), SAMPLE_RECORDS))
 
 
-def _trial(sample: str, dialect: Dialect) -> _Trial:
-    return _Trial(dialect, _tokens(sample, dialect))
+class _Sample:
+    """The beginning of a text, split once in each dialect that is tried."""
+
+    def __init__(self, text: str) -> None:
+        """text: whole lines."""
+        self.text = text
+        self._trials: dict[Dialect, _Trial] = {}
+
+    def trial(self, dialect: Dialect) -> _Trial:
+        if dialect not in self._trials:
+            self._trials[dialect] = _Trial(dialect, _tokens(self.text, dialect))
+        return self._trials[dialect]
 
 
-def _makes_table(sample: str, dialect: Dialect) -> bool:
-    trial = _trial(sample, dialect)
+def _makes_table(sample: _Sample, dialect: Dialect) -> bool:
+    trial = sample.trial(dialect)
     return trial.columns > 1 and trial.share >= REGULAR
 
 
-def _with_features(sample: str, usual: Dialect, delimiter: str | None) -> Dialect:
+def _with_features(sample: _Sample, usual: Dialect, delimiter: str | None) -> Dialect:
     """The dialect with the features that make the table more regular. delimiter: the one that was chosen."""
-    quotes = ('"', "'") if _APOSTROPHE.search(sample) else ('"',)
-    escapes = (False, True) if _ESCAPE.search(sample) else (False,)
-    spaces = (False, True) if _SPACE.search(sample) else (False,)
+    quotes = ('"', "'") if _APOSTROPHE.search(sample.text) else ('"',)
+    escapes = (False, True) if _ESCAPE.search(sample.text) else (False,)
+    spaces = (False, True) if _SPACE.search(sample.text) else (False,)
     combinations = list(itertools.product(quotes, escapes, spaces))
     if len(combinations) == 1:
         return usual
     delimiters = dict.fromkeys([usual.delimiter] if delimiter else [usual.delimiter, *DELIMITERS])
     trials = [
-        _trial(sample, Dialect(each, *features)) for each in delimiters for features in combinations if each in sample
+        sample.trial(Dialect(each, *features))
+        for each in delimiters
+        for features in combinations
+        if each in sample.text
     ]
     base = next((trial for trial in trials if trial.dialect == usual), None)
     is_chosen = delimiter is not None
@@ -192,7 +211,7 @@ def _features(dialect: Dialect) -> int:
     return (dialect.quote != '"') + dialect.escapes + dialect.skips_spaces
 
 
-def _is_proven(sample: str, trial: _Trial, base: _Trial | None, is_chosen: bool) -> bool:
+def _is_proven(sample: _Sample, trial: _Trial, base: _Trial | None, is_chosen: bool) -> bool:
     """Whether a dialect makes a regular table, more so than without any of its features.
 
     is_chosen: whether somebody chose the delimiter, and so means each other character as it is unless it makes rows
@@ -216,16 +235,16 @@ def _is_proven(sample: str, trial: _Trial, base: _Trial | None, is_chosen: bool)
     return not is_chosen and _all_spaced(sample, dialect)
 
 
-def _is_cheaper(sample: str, trial: _Trial, **without: object) -> bool:
-    plain = _trial(sample, replace(trial.dialect, **without))  # type: ignore[arg-type]  # the fields of a dialect
+def _is_cheaper(sample: _Sample, trial: _Trial, **without: object) -> bool:
+    plain = sample.trial(replace(trial.dialect, **without))  # type: ignore[arg-type]  # the fields of a dialect
     if "quote" in without:  # stray quotes say nothing for apostrophes, and enclosing ones say that these are text
         return not plain.quoted and trial.quoted > 0 and (plain.columns < 2 or trial.misfits < plain.misfits)
     return plain.columns < 2 or trial.cost < plain.cost
 
 
-def _are_quotes(sample: str, trial: _Trial) -> bool:
+def _are_quotes(sample: _Sample, trial: _Trial) -> bool:
     """Whether apostrophes enclose every text of some columns, in several rows, and no cell has a stray one."""
-    plain = _trial(sample, replace(trial.dialect, quote='"'))
+    plain = sample.trial(replace(trial.dialect, quote='"'))
     if trial.odd or plain.quoted or len(plain.below) < 2 or plain.columns != trial.columns:
         return False
     columns = [[cell.strip() for cell in column if cell.strip()] for column in zip(*plain.below, strict=False)]
@@ -234,22 +253,22 @@ def _are_quotes(sample: str, trial: _Trial) -> bool:
     return bool(some) and all(all(column) and len(column) > 1 for column in some)
 
 
-def _all_spaced(sample: str, dialect: Dialect) -> bool:
+def _all_spaced(sample: _Sample, dialect: Dialect) -> bool:
     """Whether a space follows every delimiter of a table."""
-    rows = [row for row in _trial(sample, replace(dialect, skips_spaces=False)).cells if len(row) > 1]
+    rows = [row for row in sample.trial(replace(dialect, skips_spaces=False)).cells if len(row) > 1]
     cells = [cell for row in rows for cell in row[1:] if cell]
     return len(rows) > 1 and len(cells) > 3 and all(cell.startswith(" ") for cell in cells)
 
 
-def _spaced(sample: str) -> Dialect | None:
+def _spaced(sample: _Sample) -> Dialect | None:
     """The dialect of a table whose columns are separated by spaces, if it is one beyond doubt."""
-    if " " not in sample:
+    if " " not in sample.text:
         return None
     best: Dialect | None = None
-    quotes = ('"', "'") if '"' in sample else ("'", '"')
-    for least, quote in itertools.product((2, 1, 0), quotes if _APOSTROPHE.search(sample) else '"'):
+    quotes = ('"', "'") if '"' in sample.text else ("'", '"')
+    for least, quote in itertools.product((2, 1, 0), quotes if _APOSTROPHE.search(sample.text) else '"'):
         dialect = Dialect(" ", quote, least_spaces=least)
-        trial = _trial(sample, dialect)
+        trial = sample.trial(dialect)
         needed = VERY_REGULAR if least == 2 or trial.columns < 4 else REGULAR
         if trial.columns < 2 or not trial.below or trial.share < needed or trial.odd * 10 > len(trial.records):
             continue
@@ -258,7 +277,7 @@ def _spaced(sample: str) -> Dialect | None:
                 return dialect
         elif _are_columns(trial):
             best = best or dialect
-    if best and best.least_spaces == 1 and not _RUN.search(sample):
+    if best and best.least_spaces == 1 and not _RUN.search(sample.text):
         return replace(best, least_spaces=0)
     return best
 
@@ -277,9 +296,9 @@ def _are_columns(trial: _Trial) -> bool:
     return found.header >= 2 or (found.data >= 3 and are_values(header) and "." in "".join(header))
 
 
-def _with_unusual_delimiter(sample: str) -> Dialect | None:
+def _with_unusual_delimiter(sample: _Sample) -> Dialect | None:
     for delimiter in UNUSUAL_DELIMITERS:
-        trial = _trial(sample, Dialect(delimiter))
+        trial = sample.trial(Dialect(delimiter))
         if trial.columns < 2 or len(trial.below) < 2 or trial.share < VERY_REGULAR or trial.odd:
             continue
         if delimiter != ":" or (trial.columns > 2 and not are_values(trial.cells[trial.position])):  # nor times
@@ -287,11 +306,11 @@ def _with_unusual_delimiter(sample: str) -> Dialect | None:
     return None
 
 
-def _with_comments(sample: str, dialect: Dialect) -> Dialect:
+def _with_comments(sample: _Sample, dialect: Dialect) -> Dialect:
     """The dialect with comments among its rows, if no line that begins with # has as many cells as the header."""
-    if "#" not in sample:
+    if "#" not in sample.text:
         return dialect
-    trial = _trial(sample, dialect)
+    trial = sample.trial(dialect)
     width = trial.columns
     marked = [row for row in trial.below if row[0].lstrip().startswith("#")]
     rows = len(trial.below) - len(marked)

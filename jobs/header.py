@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 #: Records that the header is detected from.
 SAMPLE_RECORDS = 100
@@ -330,8 +331,11 @@ def are_values(cells: Sequence[str]) -> bool:
 
 
 def _kind(cell: str) -> str | None:
-    if len(cell) > LONGEST_VALUE:
-        return None
+    return None if len(cell) > LONGEST_VALUE else _kind_of_short(cell)
+
+
+@lru_cache(maxsize=4096)  # the same cells are looked at for each dialect that is tried
+def _kind_of_short(cell: str) -> str | None:
     return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(cell)), None)
 
 

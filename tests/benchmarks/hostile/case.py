@@ -44,6 +44,7 @@ class FileCase:
 
     fields: of the query. expanded: bytes after decompression; 0: those of the file. cells: the rows that the dataset
     must have if the import completes, as text. must_complete: no other outcome is right.
+    beyond_postgresql: on PostgreSQL the import must fail instead, with a sentence that contains this.
     """
 
     name: str
@@ -53,6 +54,7 @@ class FileCase:
     expanded: int = 0
     cells: list[list[str]] | None = None
     must_complete: bool = False
+    beyond_postgresql: str = ""
     bounds: Bounds = Bounds()
 
 

@@ -47,6 +47,10 @@ class Instance:
         self._own = set(self._files()) if self.url else set()
         self.client = self.new_client()
 
+    @property
+    def is_sqlite(self) -> bool:
+        return self.settings.sqlite_folder is not None
+
     @cached_property
     def url(self) -> str:
         return self._serve.url

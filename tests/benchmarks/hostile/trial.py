@@ -97,7 +97,10 @@ class Trial:
             return self._stopped(upload_id, seconds)
         text = upload["error"] or f"{upload['rows_success']:,} rows, {upload['rows_failed']:,} failed"
         violations = [*violations_of(upload), *Looks(self.instance).at(upload)]
-        if case.must_complete and upload["status"] != "completed":
+        if case.beyond_postgresql and not self.instance.is_sqlite:
+            if case.beyond_postgresql not in (upload["error"] or ""):
+                violations.append(f"it should have failed, “{case.beyond_postgresql}”: {text}")
+        elif case.must_complete and upload["status"] != "completed":
             violations.append(f"it should have been completed: {upload['error']}")
         if case.cells is not None and upload["status"] == "completed":
             violations += self._wrong_cells(upload, case.cells)

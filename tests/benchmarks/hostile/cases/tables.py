@@ -57,9 +57,15 @@ def _sizes() -> Iterator[FileCase]:
     yield _csv(
         "500 rows of 100 kB", lambda: b"n,text\n" + b"".join(b"%d,%s\n" % (n, b"x" * 100_000) for n in range(500))
     )
-    yield _csv("12,000 columns", lambda: _wide(12_000, rows=20))
-    yield _csv("1,500 columns", lambda: _wide(1_500, rows=200), must_complete=True)
-    yield _csv("200,000 columns", lambda: _wide(200_000, rows=2))
+    yield _csv("12,000 columns", lambda: _wide(12_000, rows=20, cell="7"))
+    yield _csv("1,500 columns of one letter", lambda: _wide(1_500, rows=200, cell="x"), must_complete=True)
+    yield _csv(
+        "1,500 columns of numbers",
+        lambda: _wide(1_500, rows=200, cell="7"),
+        must_complete=True,
+        beyond_postgresql="too many columns for PostgreSQL",
+    )
+    yield _csv("200,000 columns", lambda: _wide(200_000, rows=2, cell="7"))
     yield _csv("rows of growing length", lambda: b"a,b\n" + b"".join(b"x," * n + b"\n" for n in range(2_000)))
     yield _csv("a million blank lines", lambda: b"a,b\n" + b"\n" * MB + b"1,2\n")
     yield _csv("a million blank lines first", lambda: b"\n" * MB + b"a,b\n1,2\n")
@@ -75,9 +81,9 @@ def _sizes() -> Iterator[FileCase]:
     yield _csv("spaces between quotes and delimiters", _repeated(b"a,b\n", b'"x" , "y"\n'))
 
 
-def _wide(columns: int, rows: int) -> bytes:
+def _wide(columns: int, rows: int, cell: str) -> bytes:
     header = ",".join(f"c{number}" for number in range(columns))
-    row = ",".join(str(number % 10) for number in range(columns))
+    row = ",".join([cell] * columns)
     return "\n".join([header, *[row] * rows, ""]).encode()
 
 
