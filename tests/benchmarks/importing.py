@@ -10,10 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import forms, latency, memory, peers, throughput
+from tests.benchmarks import forms, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "peers"]
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "lanes", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -30,6 +30,7 @@ def main() -> None:
         "xlsx": lambda: memory.xlsx(few, redis),
         "latency": latency.small_files,
         "forms": lambda: forms.beside_imports(words.rows * 3),
+        "lanes": lambda: lanes.beside_imports(words.rows * 4),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
     try:

@@ -45,7 +45,7 @@ def small_files() -> str:
 def _measured(url: str) -> list[float]:
     completed: Queue[tuple[int, float]] = Queue()
     listening = threading.Event()
-    threading.Thread(target=_listen, args=(url, completed, listening), daemon=True).start()
+    threading.Thread(target=listen, args=(url, completed, listening), daemon=True).start()
     until(listening.is_set, "the stream to open")
     with httpx.Client(base_url=url) as client:
         until(lambda: client.get("/readyz").is_success, "the system to be ready")
@@ -63,7 +63,7 @@ def _one(client: httpx.Client, completed: "Queue[tuple[int, float]]") -> float:
     return max(0.0, moment - accepted)
 
 
-def _listen(url: str, completed: "Queue[tuple[int, float]]", listening: threading.Event) -> None:
+def listen(url: str, completed: "Queue[tuple[int, float]]", listening: threading.Event) -> None:
     """Notes when each upload is told to be completed, until the server is gone."""
     try:
         with httpx.stream("GET", f"{url}/api/v1/events", timeout=None) as stream:
