@@ -104,8 +104,9 @@ def _claimed(lane: Lane, settings: Settings, changes: Changes) -> Upload | None:
     jobs: list[str] = []
     try:
         while changes.queue.has_room():
-            upload = changes.make(partial(_claim, lane=lane, settings=settings))
-            if upload is not None:
+            with changes.database.reading() as connection:
+                may_start = uploads.may_start(connection, lane, dataset_imports=settings.dataset_imports)
+            if may_start and (upload := changes.make(partial(_claim, lane=lane, settings=settings))) is not None:
                 return upload
             if jobs or not (jobs := _jobs_of(lane, changes)):
                 _forget(lane, changes, jobs)

@@ -322,6 +322,11 @@ def claim_next(
     return None
 
 
+def may_start(connection: sa.Connection, lane: Lane, *, dataset_imports: int) -> bool:
+    """Whether `claim_next` would find an upload. It reads only, so it waits for no writer."""
+    return connection.scalar(_NEXT, {"lane": lane, "dataset_imports": dataset_imports}) is not None
+
+
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
     """Claim a pending upload for this worker; None if it is no longer pending. lease: seconds."""
     return _change(

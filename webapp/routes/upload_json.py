@@ -1,6 +1,7 @@
 """An upload → the JSON object of the API."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from jobs.events import Event, timestamp
@@ -37,7 +38,7 @@ def as_json(upload: Upload, children: Sequence[int] = (), place: Place | None = 
         "processor": upload.processor,
         "lane": upload.lane,
         "position": place and place.position,
-        "expected_start": timestamp(place.expected_start) if place and place.expected_start else None,
+        "expected_start": _from_now_on(place.expected_start) if place and place.expected_start else None,
         "size": upload.size or None,
         "sha256": upload.sha256 or None,
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
@@ -47,3 +48,8 @@ def as_json(upload: Upload, children: Sequence[int] = (), place: Place | None = 
         "notes": upload.notes_shown,
         "links": links,
     }
+
+
+def _from_now_on(expected: datetime) -> str:
+    """A moment that may have passed since it was foretold: then it is now."""
+    return timestamp(max(expected, datetime.now(UTC)))
