@@ -128,7 +128,7 @@ class Changes:
         except sa.exc.SQLAlchemyError as error:
             log.warning("Uploads into “%s” may wait for the sweeper (%s).", dataset, error)
         else:
-            self.queue.ring_for(waiting)
+            self.queue.enqueue_missing(waiting)
 
     def _remove_spools(self, upload: Upload) -> None:
         if upload.is_external:  # has none

@@ -90,7 +90,7 @@ class UploadQueue:
         else:
             log.info("Enqueued upload %d for attempt %d.", upload.id, upload.attempt + 1)
 
-    def ring_for(self, waiting: Mapping[Lane, Waiting]) -> dict[Lane, int]:
+    def enqueue_missing(self, waiting: Mapping[Lane, Waiting]) -> dict[Lane, int]:
         """Wake workers for uploads that could start, as far as no job in the queue does so already. Returns how many
         jobs were added to each lane; none if Redis does not respond."""
         rung: dict[Lane, int] = {}

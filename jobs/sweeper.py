@@ -57,7 +57,7 @@ class Sweeper:
             waiting = uploads.waiting_by_lane(
                 connection, dataset_imports=self._changes.dataset_imports, for_seconds=LOST_AFTER
             )
-        for lane, count in self._changes.queue.ring_for(waiting).items():
+        for lane, count in self._changes.queue.enqueue_missing(waiting).items():
             which = "1 upload was" if count == 1 else f"{count:,} uploads were"
             log.warning("%s pending but not in the queue %s; enqueued again.", which, lane)
 

@@ -51,8 +51,8 @@ def test_workers_are_woken_for_as_many_uploads_as_no_job_is_for(
     queue.enqueue(upload)
     waiting = {Lane.QUICK: Waiting(3, upload.id), Lane.BULK: Waiting(jobs.queue.MOST_RINGS + 1, upload.id)}
 
-    assert queue.ring_for(waiting) == {Lane.QUICK: 2, Lane.BULK: jobs.queue.MOST_RINGS}
-    assert queue.ring_for({Lane.QUICK: Waiting(3, upload.id)}) == {}
+    assert queue.enqueue_missing(waiting) == {Lane.QUICK: 2, Lane.BULK: jobs.queue.MOST_RINGS}
+    assert queue.enqueue_missing({Lane.QUICK: Waiting(3, upload.id)}) == {}
     assert len(queue.jobs_of(Lane.QUICK)) == 3
 
 
