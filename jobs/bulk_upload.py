@@ -7,16 +7,18 @@ wherever a process dies, the next attempt continues after the last committed chu
 import itertools
 import logging
 import os
-import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
+from redis import RedisError
 
 from jobs import corrections, datasets, disk, failed_rows, files, horse_state, lineage, shutdown, uploads, warnings
+from jobs.chain import Chain
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset
@@ -29,6 +31,7 @@ from jobs.errors import (
 )
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, Reason
+from jobs.lanes import Lane
 from jobs.pipeline import conflicts, failed_rows_writer, reader, source, writer
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.conflicts import Collisions
@@ -61,37 +64,84 @@ class StopRequestedError(Exception):
 
 
 def run(upload_id: int) -> None:
-    """Import an upload if it is still pending. RQ calls this function by name in a child process."""
+    """Import the next upload of a lane; on the quick lane, then others while some wait. RQ calls this function by name
+    in a child process.
+
+    upload_id: an upload of the lane, which need not be the next one.
+    """
     settings = Settings.load()
     database = Database(settings.database, bulk=True, idle_timeout=settings.lease / 2)
     try:
         with Changes.opened(settings, database) as changes:
-            upload = _claimed(settings, changes, upload_id)
-            if upload is None:
-                return
-            horse_state.state.begin(upload.id, upload.attempt)
-            log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-            Attempt(settings, changes, upload).run()
+            with database.reading() as connection:
+                lane = uploads.lane_of(connection, upload_id)
+            if lane is not None:
+                _import_from(lane, settings, changes)
     finally:
         horse_state.state.end()
         database.close()
 
 
-def _claimed(settings: Settings, changes: Changes, upload_id: int) -> Upload | None:
-    """The upload under a claim. None: it is no longer pending, or the disk is full; the sweeper enqueues it again."""
-    worker = f"{socket.gethostname()}:{os.getpid()}"
+def _import_from(lane: Lane, settings: Settings, changes: Changes) -> None:
+    """Import uploads of a lane, each under a claim of its own."""
+    chain, database = Chain(settings.worker_memory), changes.database
+    with database.right_of_way() if lane is Lane.QUICK else nullcontext():
+        while (upload := _claimed(lane, settings, changes)) is not None:
+            horse_state.state.begin(upload.id, upload.attempt)
+            log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
+            Attempt(settings, changes, upload).run()
+            horse_state.state.end()
+            database.claim = ""
+            if lane is not Lane.QUICK or not chain.goes_on():
+                return
+
+
+def _claimed(lane: Lane, settings: Settings, changes: Changes) -> Upload | None:
+    """The next upload of a lane under a claim. None: none may start, or the disk is full; then the sweeper rings again.
+
+    Jobs in the queue are forgotten if they were there before it turned out that no upload waits.
+    """
+    jobs: list[str] = []
     try:
-        if changes.queue.has_room():
-            upload = changes.make(lambda c: uploads.claim(c, upload_id, worker=worker, lease=settings.lease))
-            if upload is None:
-                log.info("Upload %d is no longer pending; nothing to do.", upload_id)
-            return upload
+        while changes.queue.has_room():
+            with changes.database.reading() as connection:
+                may_start = uploads.may_start(connection, lane, dataset_imports=settings.dataset_imports)
+            if may_start and (upload := changes.make(partial(_claim, lane=lane, settings=settings))) is not None:
+                return upload
+            if jobs or not (jobs := _jobs_of(lane, changes)):
+                _forget(lane, changes, jobs)
+                log.info("No upload waits on the lane %s; nothing to do.", lane)
+                return None
     except sa.exc.DBAPIError as error:
         if not disk.is_full(error):
             raise
-    log.warning("The disk is full, so upload %d waits until there is room.", upload_id)
+    log.warning("The disk is full, so uploads wait until there is room.")
     _wait_for_room()
     return None
+
+
+def _jobs_of(lane: Lane, changes: Changes) -> list[str]:
+    try:
+        return changes.queue.jobs_of(lane)
+    except RedisError:
+        return []  # then nobody is woken in vain either
+
+
+def _forget(lane: Lane, changes: Changes, jobs: list[str]) -> None:
+    try:
+        changes.queue.forget(lane, jobs)
+    except RedisError as error:
+        log.warning("Redis does not respond (%s); workers may be woken in vain.", error)
+
+
+def _claim(connection: sa.Connection, *, lane: Lane, settings: Settings) -> Upload | None:
+    return uploads.claim_next(
+        connection,
+        lane,
+        worker=horse_state.name_of(os.getpid()),
+        lease=settings.lease,
+        dataset_imports=settings.dataset_imports,
+    )
 
 
 def _wait_for_room() -> None:
@@ -109,6 +159,7 @@ class Attempt:
         self._upload = upload
         self._claim = Claim(upload.id, upload.attempt)
         self._database.claim = str(self._claim)
+        self._changes.begin_import()
         self._path = files.path_of(settings.files, upload.stored_as)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
 

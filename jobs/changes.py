@@ -31,9 +31,12 @@ T = TypeVar("T")
 class Changes:
     """Commits and announces changes of uploads. Thread-safe, except for both kinds of `progress`."""
 
-    def __init__(self, database: Database, publisher: Publisher, queue: UploadQueue, files: Path) -> None:
-        """files: the folder of the uploaded files."""
+    def __init__(
+        self, database: Database, publisher: Publisher, queue: UploadQueue, files: Path, *, dataset_imports: int
+    ) -> None:
+        """files: the folder of the uploaded files. dataset_imports: that may run into one dataset at once."""
         self.database = database
+        self.dataset_imports = dataset_imports
         self._files = files
         self.queue = queue
         self._publisher = publisher
@@ -47,12 +50,17 @@ class Changes:
         used = database or Database(settings.database)
         publisher, queue = Publisher(settings.redis), UploadQueue(settings.redis, settings.sqlite_folder)
         try:
-            yield cls(used, publisher, queue, settings.files)
+            yield cls(used, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
         finally:
             queue.close()
             publisher.close()
             if database is None:
                 used.close()
+
+    def begin_import(self) -> None:
+        """Begin the progress of another upload, whose first state is published at once."""
+        self._progress = Ticker(self._publisher.publish)
+        self._others = {}
 
     def make(self, change: Callable[[sa.Connection], U]) -> U:
         """Commit a change of one upload, publish the upload's new state, and enqueue it if it waits for a worker.
@@ -106,6 +114,21 @@ class Changes:
             self.queue.enqueue(upload)
         elif not upload.is_active:
             self._remove_spools(upload)
+            if upload.dataset is not None and not upload.is_external:
+                self._ring_for_those_behind(upload.dataset)
+
+    def _ring_for_those_behind(self, dataset: str) -> None:
+        """Wake workers for uploads that waited for an import into the same dataset to end. Whoever was woken for them
+        before found that they may not start."""
+        try:
+            with self.database.reading() as connection:
+                if not uploads.waits_for(connection, dataset):
+                    return
+                waiting = uploads.waiting_by_lane(connection, dataset_imports=self.dataset_imports)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("Uploads into “%s” may wait for the sweeper (%s).", dataset, error)
+        else:
+            self.queue.enqueue_missing(waiting)
 
     def _remove_spools(self, upload: Upload) -> None:
         if upload.is_external:  # has none

@@ -124,6 +124,18 @@ class Database:
         with self._turn.taken(), self.engine.connect() as connection, connection.execution_options(writes=True).begin():
             yield connection
 
+    @contextmanager
+    def right_of_way(self) -> Iterator[None]:
+        """Inside the block, the transactions of this process go before those of imports that have no right of way.
+
+        For a small import: it would otherwise wait for a chunk of a large one in each of its transactions. On SQLite
+        only; PostgreSQL's writers wait for nobody."""
+        if self._turn is None:
+            yield
+        else:
+            with self._turn.before_imports():
+                yield
+
     def end_sessions(self, claim: str) -> None:
         """End the sessions of a claimant that is frozen inside a chunk, so that its locks block no other writer.
 
@@ -202,31 +214,42 @@ class _WriteTurn:
     the queue lock, holds it while it waits for the turn, and releases it once it has the turn; a writer that returns
     finds the queue lock taken and waits behind. Imports, whose chunks take long, have a queue lock of their own, and
     the first import lets other writers go first: they share the lock `waiting` while they wait. All are locks on files
-    beside the database, which the kernel releases when a process dies.
+    beside the database, which the kernel releases when a process dies. A small import has the right of way: it waits
+    with the other writers, and shares the lock `waiting` from its first transaction to its last.
     """
 
     def __init__(self, database: str, *, imports: bool, patience: float = WRITE_TURN_SECONDS) -> None:
-        self._imports = imports
+        self._yields = imports
         self._patience = patience
-        self._queue = f"{database}.imports" if imports else f"{database}.line"
+        self._imports = f"{database}.imports"
+        self._line = f"{database}.line"
         self._waiting = f"{database}.waiting"
         self._turn = f"{database}.turn"
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         deadline = time.monotonic() + self._patience
-        descriptor = self._after_others(deadline) if self._imports else self._before_imports(deadline)
+        descriptor = self._after_others(deadline) if self._yields else self._before_imports(deadline)
         try:
             yield
         finally:
             os.close(descriptor)
 
+    @contextmanager
+    def before_imports(self) -> Iterator[None]:
+        yields, self._yields = self._yields, False
+        try:
+            with _locked(self._waiting, time.monotonic() + self._patience, fcntl.LOCK_SH):
+                yield
+        finally:
+            self._yields = yields
+
     def _before_imports(self, deadline: float) -> int:
-        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._queue, deadline):
+        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._line, deadline):
             return _lock(self._turn, deadline)
 
     def _after_others(self, deadline: float) -> int:
-        with _locked(self._queue, deadline):
+        with _locked(self._imports, deadline):
             with suppress(DatabaseBusyError), _locked(self._waiting, time.monotonic() + IMPORT_YIELD_SECONDS):
                 pass  # no other writer waits
             return _lock(self._turn, deadline)

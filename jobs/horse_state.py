@@ -5,27 +5,33 @@ the memory before it forks; each process that runs the job without a worker has 
 """
 
 import mmap
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_UPLOAD, _ATTEMPT, _PROGRESS, _WAITS = range(4)
+_UPLOAD, _ATTEMPT, _PROGRESS, _WAITS, _CONDEMNED = range(5)
 _NUMBER_BYTES = 8
+
+
+def name_of(pid: int) -> str:
+    """The name under which a work horse claims. pid: its process id."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 class HorseState:
     """The state of one work horse. Its threads write it, its parent reads it."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 4 * _NUMBER_BYTES)  # anonymous memory that a fork shares
+        self._memory = mmap.mmap(-1, 5 * _NUMBER_BYTES)  # anonymous memory that a fork shares
         self._numbers = memoryview(self._memory).cast("q")
         self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
         """Forget the last work horse. Called before the next one is forked."""
-        self._numbers[_UPLOAD] = self._numbers[_ATTEMPT] = self._numbers[_WAITS] = 0
+        self._numbers[_UPLOAD] = self._numbers[_ATTEMPT] = self._numbers[_WAITS] = self._numbers[_CONDEMNED] = 0
         self.progress()
 
     def begin(self, upload_id: int, attempt: int) -> None:
@@ -58,8 +64,26 @@ class HorseState:
     @property
     def claim(self) -> tuple[int, int] | None:
         """Upload and attempt of the claim that the work horse holds; None before it claims and after it ended it."""
-        upload_id = self._numbers[_UPLOAD]
-        return (upload_id, self._numbers[_ATTEMPT]) if upload_id else None
+        while True:
+            upload_id, attempt = self._numbers[_UPLOAD], self._numbers[_ATTEMPT]
+            if upload_id == self._numbers[_UPLOAD]:  # else the work horse has just begun the next upload
+                return (upload_id, attempt) if upload_id else None
+
+    def condemn(self, claim: tuple[int, int] | None) -> bool:
+        """Forbid the work horse to begin another upload, because its parent will kill it for what it did under a claim.
+
+        False: it holds another claim already, so it goes on. Its parent calls this.
+        """
+        self._numbers[_CONDEMNED] = 1
+        if self.claim == claim:
+            return True
+        self._numbers[_CONDEMNED] = 0
+        return False
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether its parent is about to kill this work horse."""
+        return self._numbers[_CONDEMNED] != 0
 
     @property
     def is_waiting(self) -> bool:

@@ -1,11 +1,14 @@
-"""The RQ queue of uploads that wait for a worker, and its status.
+"""The RQ queues: doorbells that wake a worker for an upload that waits, one queue for each lane; and their status.
 
-RQ delivers at least once, and loses jobs if Redis loses its data. Both are harmless: the claim in the database decides
-which worker imports, and the sweeper enqueues pending uploads that are not in the queue.
+A job in a queue says that an upload of the lane waits. It does not say which one the worker imports: the worker asks
+the database whose turn it is (uploads.claim_next). RQ delivers at least once, and loses jobs if Redis loses its data.
+Both are harmless: one job too many finds nothing to do, and the sweeper rings again for uploads that nobody was woken
+for.
 """
 
 import logging
-from collections.abc import Mapping
+import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,16 +18,20 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import utcparse
 from rq.worker_registration import get_keys
 
 from jobs import disk
-from jobs.uploads import Upload
+from jobs.forecast import Place, Workers
+from jobs.lanes import Lane
+from jobs.uploads import Upload, Waiting
 
 log = logging.getLogger(__name__)
 
-QUEUE = "bulk_upload"
+#: The queue of each lane. The workers of earlier releases take all uploads from the first.
+QUEUES: Mapping[Lane, str] = {Lane.BULK: "bulk_upload", Lane.QUICK: "bulk_upload_quick"}
 #: A name, not the function, so that a process that enqueues does not import pandas.
 JOB = "jobs.bulk_upload.run"
 
@@ -37,22 +44,24 @@ JOB_KEPT = 3600
 #: Seconds between two heartbeats of a worker, and seconds without one after which it counts as dead.
 HEARTBEAT_SECONDS = 5
 GONE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+#: Jobs that are added at once for uploads that nobody was woken for: enough for any number of workers.
+MOST_RINGS = 100
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """Waiting uploads and workers. reachable: Redis takes jobs. workers: those that are alive. position: upload id →
-    pending uploads ahead of it. disk_full: no upload starts before there is room on a disk, of Redis or of this server.
+    """Waiting uploads and workers. reachable: Redis takes jobs. workers: those that are alive. places: of the uploads
+    that wait, by id. disk_full: no upload starts before there is room on a disk, of Redis or of this server.
     """
 
     reachable: bool = False
-    workers: int = 0
-    position: Mapping[int, int] = field(default_factory=dict)
+    workers: Workers = Workers()  # noqa: RUF009  # it is frozen
+    places: Mapping[int, Place] = field(default_factory=dict)
     disk_full: bool = False
 
 
 class UploadQueue:
-    """The uploads that wait for a worker."""
+    """The doorbells of the uploads that wait for a worker."""
 
     def __init__(self, redis_url: str, database_folder: Path | None = None) -> None:
         """database_folder: of a SQLite database. None: the database is elsewhere, and so is its disk."""
@@ -63,37 +72,68 @@ class UploadQueue:
             socket_connect_timeout=REDIS_TIMEOUT,
             retry=Retry(NoBackoff(), 1),
         )
-        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
+        self._queues = {
+            lane: Queue(name, connection=self._redis, serializer=JSONSerializer) for lane, name in QUEUES.items()
+        }
 
     def enqueue(self, upload: Upload) -> None:
-        """Enqueue a pending upload, unless an external script imports it.
+        """Wake a worker for a pending upload, unless an external script imports it.
 
-        Never raises: if Redis does not respond, the sweeper enqueues the upload later.
+        Never raises: if Redis does not respond, the sweeper rings again later.
         """
-        if upload.is_external:
+        if upload.lane is None:
             return
         try:
-            self._queue.enqueue_call(
-                JOB,
-                args=(upload.id,),
-                timeout=JOB_TIMEOUT,
-                job_id=_job_id(upload),
-                result_ttl=0,
-                failure_ttl=JOB_KEPT,
-                description=f"upload {upload.id}, attempt {upload.attempt + 1}",
-            )
+            self._ring(upload.lane, upload.id)
         except RedisError as error:
             log.warning("Could not enqueue upload %d (%s); trying again once Redis responds.", upload.id, error)
         else:
             log.info("Enqueued upload %d for attempt %d.", upload.id, upload.attempt + 1)
 
+    def enqueue_missing(self, waiting: Mapping[Lane, Waiting]) -> dict[Lane, int]:
+        """Wake workers for uploads that could start, as far as no job in the queue does so already. Returns how many
+        jobs were added to each lane; none if Redis does not respond."""
+        rung: dict[Lane, int] = {}
+        try:
+            for lane, uploads in waiting.items():
+                if (missing := uploads.count - self._queues[lane].count) > 0:
+                    rung[lane] = min(missing, MOST_RINGS)
+                    for _ in range(rung[lane]):
+                        self._ring(lane, uploads.first)
+        except RedisError as error:
+            log.warning("Could not wake a worker (%s); trying again once Redis responds.", error)
+        return rung
+
+    def _ring(self, lane: Lane, upload_id: int) -> None:
+        self._queues[lane].enqueue_call(
+            JOB,
+            args=(upload_id,),
+            timeout=JOB_TIMEOUT,
+            job_id=f"{upload_id}-{uuid.uuid4().hex[:12]}",  # RQ forgets a job's id at its end, so none comes twice
+            result_ttl=0,
+            failure_ttl=JOB_KEPT,
+            description=f"the next upload of the lane of upload {upload_id}",
+        )
+
+    def jobs_of(self, lane: Lane) -> list[str]:
+        """The ids of the jobs that no worker has taken yet. Raises RedisError."""
+        found: list[str] = self._queues[lane].get_job_ids()
+        return found
+
+    def forget(self, lane: Lane, job_ids: Collection[str]) -> None:
+        """Remove jobs that no upload waits for any more, unless a worker has taken them. Raises RedisError."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.lrem(self._queues[lane].key, 1, job_id)
+            removed = [job_id for job_id, count in zip(job_ids, pipeline.execute(), strict=True) if count]
+        if removed:
+            self._redis.delete(*map(Job.key_for, removed))
+
     def status(self) -> QueueStatus:
-        """The queue status as Redis has it now; without Redis, one that is not reachable."""
+        """The queue status as Redis has it now, without the places; without Redis, one that is not reachable."""
         try:
             self._redis.ping()  # refused when Redis cannot write its files; reads are not
-            ids = self._queue.get_job_ids()
-            position = {_upload_id(job_id): n for n, job_id in reversed([*enumerate(ids)])}
-            return QueueStatus(True, self._workers_alive(), position, not self.has_room())
+            return QueueStatus(True, self._workers_alive(), disk_full=not self.has_room())
         except RedisError as error:
             return QueueStatus(disk_full=disk.is_full_for_redis(error) or not self.has_room())
 
@@ -112,28 +152,22 @@ class UploadQueue:
             return "disk full" if disk.is_full_for_redis(error) else "unreachable"
         return "ok"
 
-    def _workers_alive(self) -> int:
+    def _workers_alive(self) -> Workers:
+        lanes: dict[str, set[Lane]] = {}
+        for lane, queue in self._queues.items():
+            for key in get_keys(queue=queue):
+                lanes.setdefault(key, set()).add(lane)
         with self._redis.pipeline(transaction=False) as pipeline:
-            for key in get_keys(queue=self._queue):
+            for key in lanes:
                 pipeline.hmget(key, "last_heartbeat", "death")
-            found = pipeline.execute()
+            found = zip(lanes.values(), pipeline.execute(), strict=True)
         oldest = datetime.now(UTC) - timedelta(seconds=GONE_AFTER_SECONDS)
-        return sum(bool(beat and not death and utcparse(beat.decode()) > oldest) for beat, death in found)
+        alive = [taken for taken, (beat, death) in found if beat and not death and utcparse(beat.decode()) > oldest]
+        return Workers(
+            both=sum(len(taken) == len(Lane) for taken in alive),
+            quick=alive.count({Lane.QUICK}),
+            bulk=alive.count({Lane.BULK}),
+        )
 
     def close(self) -> None:
         self._redis.close()
-
-
-def _job_id(upload: Upload) -> str:
-    """The upload's id and the number of the attempt that the job will make."""
-    return f"{upload.id}-{upload.attempt + 1}"
-
-
-def upload_and_attempt(job_id: str) -> tuple[int, int]:
-    """The upload of a job, and the number of the attempt that it makes."""
-    upload_id, attempt = job_id.split("-")
-    return int(upload_id), int(attempt)
-
-
-def _upload_id(job_id: str) -> int:
-    return upload_and_attempt(job_id)[0]

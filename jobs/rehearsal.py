@@ -6,6 +6,7 @@ once, its forks need not do again. A rehearsal imports into tables of its own an
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from jobs import uploads
@@ -15,9 +16,10 @@ from jobs.database import Database, rehearsal
 from jobs.events import Publisher
 from jobs.files import Arrival
 from jobs.horse_state import state
+from jobs.lanes import Lane
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
-from jobs.uploads import Upload
+from jobs.uploads import Upload, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +50,24 @@ def rehearse(settings: Settings) -> None:
 
 
 def _import_files(settings: Settings, database: Database) -> None:
-    changes = Changes(database, _SilentPublisher(settings.redis), _NoQueue(settings.redis), settings.files)
+    silent, no_queue = _SilentPublisher(settings.redis), _NoQueue(settings.redis)
+    changes = Changes(database, silent, no_queue, settings.files, dataset_imports=settings.dataset_imports)
     dataset = None
     for content in FILES:
         upload_id = _create(settings, database, content, dataset)
-        with database.transaction() as connection:
-            upload = uploads.claim(connection, upload_id, worker="", lease=settings.lease)
+        upload = _claimed(settings, database, upload_id)
         if upload is not None:
             Attempt(settings, changes, upload).run()
         with database.reading() as connection:
             dataset = uploads.get(connection, upload_id).dataset
+
+
+def _claimed(settings: Settings, database: Database, upload_id: int) -> Upload | None:
+    with database.reading() as connection:
+        lane, imports = uploads.lane_of(connection, upload_id) or Lane.QUICK, settings.dataset_imports
+        uploads.may_start(connection, lane, dataset_imports=imports)
+    with database.transaction() as connection:
+        return uploads.claim_next(connection, lane, worker="", lease=settings.lease, dataset_imports=imports)
 
 
 def _create(settings: Settings, database: Database, content: str, dataset: str | None) -> int:
@@ -76,3 +86,6 @@ class _SilentPublisher(Publisher):
 class _NoQueue(UploadQueue):
     def enqueue(self, upload: Upload) -> None:
         """No worker may take an upload of a rehearsal."""
+
+    def enqueue_missing(self, waiting: Mapping[Lane, Waiting]) -> dict[Lane, int]:
+        return {}

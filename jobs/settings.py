@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingsError
+from jobs.lanes import QUICK_BYTES
 
 #: The most bytes of a Unix socket's path that every system allows (Linux 107, macOS 103).
 SOCKET_PATH_LIMIT = 100
@@ -26,7 +27,16 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")
     port: Annotated[int, Field(ge=0, le=65535, description="Port that the web process listens on.")] = 8000
-    workers: Annotated[int, Field(ge=0, le=64, description="Number of workers that `serve` starts.")] = 2
+    workers: Annotated[int, Field(ge=0, le=64, description="Number of workers for all files that `serve` starts.")] = 2
+    quick_workers: Annotated[
+        int, Field(ge=0, le=64, description="Number of workers for small files that `serve` starts on top.")
+    ] = 1
+    quick_bytes: Annotated[
+        int, Field(ge=0, description="Bytes of the largest file that counts as small, and waits on the lane `quick`.")
+    ] = QUICK_BYTES
+    dataset_imports: Annotated[
+        int, Field(ge=1, description="Maximum number of imports into one dataset at once; others wait.")
+    ] = 4
     open: bool = Field(default=False, description="Allow other machines to connect, although there is no sign-in.")
     redis_url: str | None = Field(
         default=None,

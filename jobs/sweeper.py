@@ -53,14 +53,13 @@ class Sweeper:
 
     def enqueue_lost(self) -> None:
         """Enqueue pending uploads that are not in the queue: Redis lost them, or did not respond at their creation."""
-        waiting = self._read(lambda connection: uploads.waiting(connection, for_seconds=LOST_AFTER))
-        if not waiting:
-            return
-        status = self._changes.queue.status()
-        for upload in waiting:
-            if status.reachable and upload.id not in status.position:
-                log.warning("Upload %d was pending but not in the queue; enqueuing it again.", upload.id)
-                self._changes.queue.enqueue(upload)
+        with self._changes.database.reading() as connection:
+            waiting = uploads.waiting_by_lane(
+                connection, dataset_imports=self._changes.dataset_imports, for_seconds=LOST_AFTER
+            )
+        for lane, count in self._changes.queue.enqueue_missing(waiting).items():
+            which = "1 upload was" if count == 1 else f"{count:,} uploads were"
+            log.warning("%s pending but not in the queue %s; enqueued again.", which, lane)
 
     def check_silent(self) -> None:
         """Mark external uploads that have had no report for a while, and fail those that exceed the timeout."""
@@ -87,10 +86,6 @@ class Sweeper:
         with self._changes.database.reading() as connection:
             found = query(connection)
             return found, self._clock.read(partial(uploads.now, connection))
-
-    def _read(self, query: Callable[[sa.Connection], list[Upload]]) -> list[Upload]:
-        with self._changes.database.reading() as connection:
-            return query(connection)
 
 
 def take_back(changes: Changes, claim: Claim, because: str, *, expired: bool = False) -> None:

@@ -91,7 +91,12 @@ uploads = sa.Table(
     #: The names of file and dataset for searches (history_query.search_text). The default lets processes of the
     #: previous release create uploads until they are replaced.
     sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
+    #: lanes.Lane: which workers take it; null for an external upload.
+    sa.Column("lane", sa.Text, server_default=sa.text("'bulk'")),
+    #: Whose turn it takes: uploads of different senders go in turn. The address of the client that sent it.
+    sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Index("uploads_status", "status"),
+    sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),
     sa.Index("uploads_dataset", "dataset"),
     sa.Index("uploads_sha256", "sha256"),

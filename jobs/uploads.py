@@ -19,6 +19,7 @@ from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
+from jobs.lanes import QUICK_BYTES, Lane
 from jobs.tables import datasets, uploads
 from jobs.warnings import UploadWarning, kept, merged
 
@@ -31,6 +32,8 @@ MAX_CUTS = 2
 _SAME_MOMENT = timedelta(milliseconds=1)
 #: Characters of the longest error that is kept of an import: it may quote names from the file.
 LONGEST_ERROR = 4_000
+#: Identifies the lock of whoever chooses the next upload among a PostgreSQL database's advisory locks.
+CHOICE_LOCK = 0x6E657874
 
 
 class Status(StrEnum):
@@ -150,6 +153,8 @@ class Upload:
     progress_reported: int | None
     silent_since: datetime | None
     search_text: str
+    lane: Lane | None
+    sender: str
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -159,6 +164,7 @@ class Upload:
         values["remedy"] = values["remedy"] and Remedy(values["remedy"])
         values["warnings"] = values["warnings"] or []
         values["options"] = ImportOptions.from_json(values["options"])
+        values["lane"] = values["lane"] and Lane(values["lane"])
         return cls(**values)
 
     @property
@@ -241,12 +247,16 @@ def create(
     processor: Processor = Processor.WORKER,
     rows_total: int | None = None,
     parent: int | None = None,
+    quick_bytes: int = QUICK_BYTES,
+    sender: str = "",
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
-    file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects.
+    file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
+    the largest file on the quick lane. sender: whose turn it takes.
     """
+    is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
         seq=1,
         attempt=0,
@@ -276,6 +286,8 @@ def create(
         updated_at=utc_now(),
         processor=processor,
         search_text=search_text(file.filename, dataset),
+        lane=None if is_external else Lane.of(file.size, quick_bytes),
+        sender=sender,
     )
     return Upload.from_row(connection.execute(statement.returning(uploads)).one())
 
@@ -290,6 +302,29 @@ def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
         f" was not imported again. To import it {again}, choose “Import anyway”."
     )
     return _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
+
+
+def claim_next(
+    connection: sa.Connection, lane: Lane, *, worker: str, lease: float, dataset_imports: int
+) -> Upload | None:
+    """Claim the upload of a lane whose turn it is; None if none may start.
+
+    The turn is that of the sender with the fewest running imports, then of the one served longest ago; of a sender, the
+    oldest upload goes first. An upload waits while its dataset receives as many imports as it may. lease: seconds.
+    dataset_imports: that may run into one dataset at once.
+    """
+    if connection.dialect.name == "postgresql":  # on SQLite, one transaction writes at a time
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CHOICE_LOCK)))
+    while (upload_id := connection.scalar(_NEXT, {"lane": lane, "dataset_imports": dataset_imports})) is not None:
+        upload = claim(connection, upload_id, worker=worker, lease=lease)
+        if upload is not None:  # else it was cancelled meanwhile
+            return upload
+    return None
+
+
+def may_start(connection: sa.Connection, lane: Lane, *, dataset_imports: int) -> bool:
+    """Whether `claim_next` would find an upload. It reads only, so it waits for no writer."""
+    return connection.scalar(_NEXT, {"lane": lane, "dataset_imports": dataset_imports}) is not None
 
 
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
@@ -569,6 +604,35 @@ def time_out(connection: sa.Connection, upload_id: int, *, for_seconds: float, e
 
 _earlier = uploads.alias("earlier")
 
+
+def _next() -> sa.Select[Any]:
+    """The id of the upload that `claim_next` claims."""
+    by_worker = uploads.c.processor == Processor.WORKER
+    running = (
+        sa.select(uploads.c.sender, uploads.c.dataset)
+        .where(uploads.c.status == Status.PROCESSING, by_worker)
+        .cte("running")
+    )
+    full = (
+        sa.select(running.c.dataset)
+        .where(running.c.dataset.is_not(None))
+        .group_by(running.c.dataset)
+        .having(sa.func.count() >= sa.bindparam("dataset_imports", type_=sa.Integer))
+    )
+    first = (
+        sa.select(uploads.c.sender, sa.func.min(uploads.c.id).label("id"))
+        .where(uploads.c.status == Status.PENDING, by_worker, uploads.c.lane == sa.bindparam("lane", type_=sa.Text))
+        .where(uploads.c.dataset.is_(None) | uploads.c.dataset.not_in(full))
+        .group_by(uploads.c.sender)
+        .cte("first")
+    )
+    imports = sa.select(sa.func.count()).where(running.c.sender == first.c.sender).scalar_subquery()
+    served = sa.select(sa.func.max(_earlier.c.counting_since)).where(_earlier.c.sender == first.c.sender)
+    return sa.select(first.c.id).order_by(imports, served.scalar_subquery().nulls_first(), first.c.id).limit(1)
+
+
+_NEXT = _next()
+
 #: Upload.last_report, in SQL.
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
 
@@ -673,16 +737,56 @@ def abandoned(connection: sa.Connection) -> list[Upload]:
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
-def waiting(connection: sa.Connection, *, for_seconds: float = 0) -> list[Upload]:
-    """Uploads that wait for a worker and have not changed for so many seconds, oldest first."""
-    condition = sa.and_(
-        uploads.c.status == Status.PENDING,
-        uploads.c.processor == Processor.WORKER,
-        uploads.c.updated_at <= utc_now(-for_seconds),
+def claimed_by(connection: sa.Connection, worker: str) -> Claim | None:
+    """The claim that a work horse holds. worker: as it claimed."""
+    statement = sa.select(uploads.c.id, uploads.c.attempt).where(
+        uploads.c.status == Status.PROCESSING, uploads.c.worker == worker
     )
-    return [
-        Upload.from_row(row) for row in connection.execute(sa.select(uploads).where(condition).order_by(uploads.c.id))
-    ]
+    row = connection.execute(statement).first()
+    return None if row is None else Claim(row.id, row.attempt)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Uploads of a lane that wait. count: those that may start as far as their datasets are concerned. first: the id
+    of one of them."""
+
+    count: int
+    first: int
+
+
+def waiting_by_lane(connection: sa.Connection, *, dataset_imports: int, for_seconds: float = 0) -> dict[Lane, Waiting]:
+    """The uploads that could start if there were workers enough. dataset_imports: into one dataset at once.
+    for_seconds: how long they have not changed."""
+    columns = uploads.c
+    by_dataset = sa.select(columns.dataset, sa.func.count()).group_by(columns.dataset)
+    is_running = (columns.status == Status.PROCESSING) & (columns.processor == Processor.WORKER)
+    running = {row[0]: row[1] for row in connection.execute(by_dataset.where(is_running))}
+    statement = (
+        sa.select(columns.lane, columns.dataset, sa.func.count(), sa.func.min(columns.id))
+        .where(columns.status == Status.PENDING, columns.processor == Processor.WORKER)
+        .where(columns.lane.is_not(None), columns.updated_at <= utc_now(-for_seconds))
+        .group_by(columns.lane, columns.dataset)
+    )
+    found: dict[Lane, Waiting] = {}
+    for lane, dataset, count, first in connection.execute(statement):
+        startable = count if dataset is None else min(count, dataset_imports - running.get(dataset, 0))
+        if startable > 0:
+            others = found.get(lane, Waiting(0, first))
+            found[Lane(lane)] = Waiting(others.count + startable, min(others.first, first))
+    return found
+
+
+def waits_for(connection: sa.Connection, dataset: str) -> bool:
+    """Whether an upload waits that goes into a dataset."""
+    is_waiting = (uploads.c.status == Status.PENDING) & (uploads.c.processor == Processor.WORKER)
+    return bool(connection.scalar(sa.select(sa.exists().where(is_waiting, uploads.c.dataset == dataset))))
+
+
+def lane_of(connection: sa.Connection, upload_id: int) -> Lane | None:
+    """The lane of an upload; None if it has none, or does not exist."""
+    lane = connection.scalar(sa.select(uploads.c.lane).where(uploads.c.id == upload_id))
+    return None if lane is None else Lane(lane)
 
 
 def page(

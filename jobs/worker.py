@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from typing import Literal
 
 import psutil
 import sqlalchemy as sa
@@ -16,10 +17,12 @@ from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import DequeueStrategy
 
 from jobs import horse_state, shutdown, uploads, watchdog
 from jobs.changes import Changes
-from jobs.queue import HEARTBEAT_SECONDS, QUEUE, upload_and_attempt
+from jobs.lanes import WORKER_LANES, Lane
+from jobs.queue import HEARTBEAT_SECONDS, QUEUES
 from jobs.settings import Settings
 from jobs.sweeper import take_back
 from jobs.uploads import Claim, CutReason
@@ -33,15 +36,26 @@ RQ_HEARTBEAT_MARGIN = 15
 RESERVED_BYTES = 2 * 1024**3
 
 
+#: By how much large imports are nicer than the web process and small imports, which people wait for: these get a
+#: processor for three times as long. Not on SQLite, where a large import that waits for a processor may hold the lock
+#: for which they wait. Without them it costs nothing.
+BULK_NICENESS = 5
+
+
 class ImportWorker(Worker):
     """RQ's forking worker, with three differences: at shutdown it asks its work horse to hand the upload back instead
     of waiting for the whole file, it keeps monitoring the work horse while Redis does not respond, and it ends a work
-    horse that the watchdog condemns."""
+    horse that the watchdog condemns.
+
+    A job only says that an upload waits in a lane; the work horse chooses which one it imports, and may import several.
+    """
 
     #: How imports are bounded. `work` sets it; None: no watchdog.
     settings: Settings | None = None
     _watchdog: Watchdog | None = None
     _verdict: CutReason | str | None = None
+    #: The claim that the verdict is about; None: the work horse held none.
+    _condemned: tuple[int, int] | None = None
     #: When the last heartbeat was sent, by the monotonic clock.
     _heartbeat = float("-inf")
 
@@ -49,7 +63,7 @@ class ImportWorker(Worker):
         """Wait for the work horse; RQ calls `maintain_heartbeats` every WATCH_SECONDS meanwhile."""
         if self.settings is not None:
             self._watchdog = Watchdog(self.settings, horse_state.state, self.horse_pid)
-        self._verdict = None
+        self._verdict = self._condemned = None
         try:
             super().monitor_work_horse(job, queue, execution)
         finally:
@@ -59,10 +73,7 @@ class ImportWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         if self._watchdog is not None and self._verdict is None:
-            self._verdict = self._watchdog.verdict()
-            if self._verdict is not None:
-                log.warning("Ending the import of job %s: %s.", job.id, _as_sentence(self._verdict))
-                self.kill_horse()
+            self._judge(self._watchdog)
         if time.monotonic() < self._heartbeat + HEARTBEAT_SECONDS - WATCH_SECONDS / 2:
             return
         self._heartbeat = time.monotonic()
@@ -70,6 +81,17 @@ class ImportWorker(Worker):
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
             log.warning("Redis does not respond (%s); the import continues without it.", error)
+
+    def _judge(self, watchdog: Watchdog) -> None:
+        """Kill the work horse if the watchdog says so, unless it has begun another upload since."""
+        claim = horse_state.state.claim
+        verdict = watchdog.verdict()
+        if verdict is None or not horse_state.state.condemn(claim):
+            return
+        self._verdict, self._condemned = verdict, claim
+        what = "a work horse without an upload" if claim is None else f"the import of upload {claim[0]}"
+        log.warning("Ending %s: %s.", what, _as_sentence(verdict))
+        self.kill_horse()
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: resource.struct_rusage) -> None:
         """Release the claim of a dead work horse, so that the upload goes on, or fails, at once."""
@@ -79,17 +101,27 @@ class ImportWorker(Worker):
         verdict = self._verdict
         if verdict is None and self._watchdog is not None:
             verdict = self._watchdog.cause_of_death(how)
-        claim = Claim(*(horse_state.state.claim or upload_and_attempt(job.id)))
+        held = self._condemned or horse_state.state.claim
         try:
-            self._release(self.settings, claim, verdict, how, ret_val)
+            self._release(self.settings, held and Claim(*held), horse_state.name_of(retpid), verdict, how, ret_val)
         except sa.exc.DBAPIError as error:
-            log.warning("Upload %d was not taken back (%s); the sweeper does so later.", claim.upload_id, error.orig)
+            which = f"Upload {held[0]}" if held else "The upload of a dead work horse"
+            log.warning("%s was not taken back (%s); the sweeper does so later.", which, error.orig)
 
     @staticmethod
     def _release(
-        settings: Settings, claim: Claim, verdict: CutReason | str | None, how: int | None, ret_val: int
+        settings: Settings,
+        claim: Claim | None,
+        horse: str,
+        verdict: CutReason | str | None,
+        how: int | None,
+        ret_val: int,
     ) -> None:
+        """horse: its name. claim: None if the work horse told of none; it may have died just after it claimed."""
         with Changes.opened(settings) as changes:
+            claim = claim or _claim_of(changes, horse)
+            if claim is None:
+                return
             if isinstance(verdict, CutReason):
                 cut(changes, claim, verdict)
             elif verdict is None:
@@ -108,6 +140,8 @@ class ImportWorker(Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         if self.settings is not None:
             _limit_memory(self.settings.worker_memory)
+            if queue.name == QUEUES[Lane.BULK] and self.settings.sqlite_folder is None:
+                os.nice(BULK_NICENESS)
         super().main_work_horse(job, queue)
 
     def setup_work_horse_signals(self) -> None:
@@ -125,8 +159,11 @@ class ImportWorker(Worker):
                 os.kill(self.horse_pid, signal.SIGUSR1)
 
 
-def work(settings: Settings) -> None:
-    """Run one worker until SIGTERM or SIGINT. It rehearses an import first, so that its forks start fast."""
+def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> None:
+    """Run one worker until SIGTERM or SIGINT. It rehearses an import first, so that its forks start fast.
+
+    lanes: all: quick uploads go first, but for one bulk upload after them, so that no lane waits for ever.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ handles it: a rehearsal removes its files
     from jobs.rehearsal import rehearse  # its libraries take seconds to load
 
@@ -137,7 +174,7 @@ def work(settings: Settings) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: shutdown.requested.set())
 
     worker = ImportWorker(
-        [QUEUE],
+        [QUEUES[lane] for lane in WORKER_LANES[lanes]],
         name=f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}",
         connection=Redis.from_url(settings.redis),
         serializer=JSONSerializer,
@@ -149,10 +186,15 @@ def work(settings: Settings) -> None:
     worker.log_result_lifespan = False
     logging.getLogger("rq.worker").addFilter(_without_traceback)
     try:
-        worker.work(logging_level="WARNING")
+        worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
     except RedisError as error:
         log.warning("Redis does not respond (%s); this worker exits.", error)
         sys.exit(1)
+
+
+def _claim_of(changes: Changes, horse: str) -> Claim | None:
+    with changes.database.reading() as connection:
+        return uploads.claimed_by(connection, horse)
 
 
 def cut(changes: Changes, claim: Claim, reason: CutReason) -> None:

@@ -60,9 +60,10 @@ def create_app(settings: Settings) -> Starlette:
             records,
             batch_interval=settings.stream_batch_interval,
             write_timeout=settings.stream_write_timeout,
+            dataset_imports=settings.dataset_imports,
         )
         renderer = Renderer(templates, hub.queue_monitor)
-        changes = Changes(database, publisher, queue, settings.files)
+        changes = Changes(database, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
         try:
             async with hub.running():

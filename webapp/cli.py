@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -70,7 +70,8 @@ _lifeline = click.option("--lifeline", is_flag=True, hidden=True, help="Exit whe
 @main.command()
 @_data
 @_address
-@click.option("--workers", type=int, help="Number of workers to start.  [default: 2]")
+@click.option("--workers", type=int, help="Number of workers for all files to start.  [default: 2]")
+@click.option("--quick-workers", type=int, help="Number of workers for small files to start on top.  [default: 1]")
 def serve(**flags: object) -> None:
     """Run everything: the web process, the workers and, unless REDIS_URL is set, a private Redis."""
     from jobs.settings import Settings
@@ -110,7 +111,9 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
 @main.command()
 @_data
 @_lifeline
-def worker(lifeline: bool, **flags: object) -> None:
+@click.option("--lane", type=click.Choice(["quick", "bulk", "all"]), default="all", show_default=True,
+              help="Which uploads to take: small files, large files, or both, small ones first.")  # fmt: skip
+def worker(lifeline: bool, lane: Literal["quick", "bulk", "all"], **flags: object) -> None:
     """Run one worker. It imports one upload at a time."""
     from jobs.settings import Settings
     from webapp import logs
@@ -125,7 +128,7 @@ def worker(lifeline: bool, **flags: object) -> None:
 
     from jobs.worker import work
 
-    work(settings)
+    work(settings, lane)
 
 
 @main.command()

@@ -6,6 +6,8 @@ from typing import Any
 
 from jobs.excerpt import excerpt
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
+from jobs.forecast import Place
+from jobs.lanes import Lane
 from jobs.queue import QueueStatus
 from jobs.uploads import Remedy, Status, Upload
 from jobs.warnings import UploadWarning
@@ -315,7 +317,33 @@ def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str
         return "Disk full", "The import starts automatically once your administrator has freed space on the server."
     if not queue_status.reachable:
         return "Queue unavailable", "The import starts automatically when the queue is available again."
-    if not queue_status.workers:
-        return "No worker is running", "Ask your administrator to start one."
-    ahead = queue_status.position.get(upload.id, 0)
-    return f"Queued: {ahead:,} ahead" if ahead else "Queued: next", None
+    if not queue_status.workers.taking(upload.lane):
+        missing = _NO_WORKER[upload.lane if queue_status.workers.total else None]
+        return missing, "Ask your administrator to start one."
+    return place_in_words(queue_status.places.get(upload.id, Place(0))), None
+
+
+#: What waits, if no worker takes uploads of a lane; None: there is no worker at all.
+_NO_WORKER = {
+    None: "No worker is running",
+    Lane.QUICK: "No worker for small files is running",
+    Lane.BULK: "No worker for large files is running",
+}
+#: Seconds within which a start needs no announcement.
+AT_ONCE = 2
+
+
+def place_in_words(place: Place) -> str:
+    """Queued: 3 ahead, starts in about 2 minutes."""
+    ahead = f"Queued: {place.position:,} ahead" if place.position else "Queued: next"
+    if place.starts_in is None or place.starts_in < AT_ONCE:
+        return ahead
+    return f"{ahead}, starts in {_about(place.starts_in)}"
+
+
+def _about(seconds: float) -> str:
+    """A time that is only estimated, in words that do not change every second."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if (count := round(seconds / size)) and seconds >= size * 0.9:
+            return f"about {count:,} {unit}{'' if count == 1 else 's'}"
+    return "a few seconds" if seconds < 15 else f"about {round(seconds, -1):.0f} seconds"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import forms, latency, memory, peers, throughput
+from tests.benchmarks import forms, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "peers"]
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "lanes", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -31,6 +31,7 @@ def main() -> None:
         "latency": latency.small_files,
         "small": lambda: latency.many_small_files(words.rounds),
         "forms": lambda: forms.beside_imports(words.rows * 3),
+        "lanes": lambda: lanes.beside_imports(words.rows * 4),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
     try:

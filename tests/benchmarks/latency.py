@@ -118,7 +118,7 @@ def _completions(url: str) -> Iterator["Queue[tuple[int, float]]"]:
     """The ids of uploads that end from now on, and when their end is told."""
     completed: Queue[tuple[int, float]] = Queue()
     listening = threading.Event()
-    threading.Thread(target=_listen, args=(url, completed, listening), daemon=True).start()
+    threading.Thread(target=listen, args=(url, completed, listening), daemon=True).start()
     until(listening.is_set, "the stream to open")
     yield completed
 
@@ -134,7 +134,7 @@ def _one(client: httpx.Client, completed: "Queue[tuple[int, float]]") -> float:
     return max(0.0, moment - accepted)
 
 
-def _listen(url: str, completed: "Queue[tuple[int, float]]", listening: threading.Event) -> None:
+def listen(url: str, completed: "Queue[tuple[int, float]]", listening: threading.Event) -> None:
     """Notes when each upload is told to be completed, until the server is gone."""
     try:
         with httpx.stream("GET", f"{url}/api/v1/events", timeout=None) as stream:

@@ -158,7 +158,13 @@ class Soak:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._workers = Workers(settings, settings.data / "workers.log")
         self._queue, self._publisher = UploadQueue(settings.redis), Publisher(settings.redis)
-        self._changes = Changes(self._database, self._publisher, self._queue, settings.files)
+        self._changes = Changes(
+            self._database,
+            self._publisher,
+            self._queue,
+            settings.files,
+            dataset_imports=settings.dataset_imports,
+        )
         self._ear = Ear(settings.redis)
         self._frozen: set[tuple[int, int]] = set()
         self.imported: list[Upload] = []

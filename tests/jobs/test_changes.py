@@ -12,7 +12,7 @@ from jobs.files import StoredFile
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
 from tests.support.listening import listening
-from tests.support.queueing import claimed, now, recorded, waiting_jobs
+from tests.support.queueing import claimed, now, recorded, rung_for
 
 FILE = StoredFile("june.csv", "00ff", 8, "beef")
 
@@ -35,7 +35,7 @@ def test_a_change_is_committed_published_on_both_channels_and_enqueued(
         "bulk_upload": [retried.seq],
         f"bulk_upload:{upload.id}": [retried.seq],
     }
-    assert waiting_jobs(settings) == [f"{upload.id}-1"]
+    assert rung_for(settings) == [upload.id]
 
 
 def test_a_change_is_committed_before_it_is_published(
@@ -57,12 +57,12 @@ def test_a_change_that_raises_is_rolled_back_and_not_published(settings: Setting
         changes.make(broken)
     with changes.database.reading() as connection:
         assert uploads.page(connection, limit=9).items == []
-    assert waiting_jobs(settings) == []
+    assert rung_for(settings) == []
 
 
 def test_a_change_that_did_not_apply_is_not_published(settings: Settings, changes: Changes) -> None:
     assert changes.make(lambda connection: None) is None
-    assert waiting_jobs(settings) == []
+    assert rung_for(settings) == []
 
 
 def test_an_upload_that_does_not_wait_for_a_worker_is_not_enqueued(
@@ -73,7 +73,7 @@ def test_an_upload_that_does_not_wait_for_a_worker_is_not_enqueued(
     changes.make(lambda connection: uploads.cancel(connection, claim.id))
 
     assert now(database, claim).status is Status.CANCELLED
-    assert waiting_jobs(settings) == []
+    assert rung_for(settings) == []
 
 
 def test_several_changes_are_committed_together_and_each_is_published(settings: Settings, changes: Changes) -> None:
@@ -81,4 +81,4 @@ def test_several_changes_are_committed_together_and_each_is_published(settings: 
         return "done", [creation()(connection) for _ in range(2)]
 
     assert changes.make_several(several) == "done"
-    assert waiting_jobs(settings) == ["1-1", "2-1"]
+    assert rung_for(settings) == [1, 2]

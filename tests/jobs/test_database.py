@@ -275,6 +275,29 @@ def test_an_import_lets_other_writers_go_first(tmp_path: Path, monkeypatch: pyte
     assert order == ["form"] * 5 + ["import"]
 
 
+def test_an_import_with_the_right_of_way_goes_before_others_in_all_its_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 60.0)
+    path = str(tmp_path / "bulk_upload.db")
+    order: list[str] = []
+    small, large = room._WriteTurn(path, imports=True), room._WriteTurn(path, imports=True)
+
+    def write(turn: room._WriteTurn, who: str) -> None:
+        with turn.taken():
+            order.append(who)
+
+    with ThreadPoolExecutor() as writers, small.before_imports():
+        write(small, "small")
+        writers.submit(write, large, "large")
+        imports = f"{path}.imports"
+        until(lambda: any(_leads_to(int(each)) == imports for each in os.listdir("/proc/self/fd")), "the large one")
+        for _ in range(3):
+            write(small, "small")
+
+    assert order == ["small"] * 4 + ["large"]
+
+
 def test_an_import_waits_for_other_writers_for_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "IMPORT_YIELD_SECONDS", 0.01)
     path = str(tmp_path / "bulk_upload.db")

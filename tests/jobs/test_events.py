@@ -15,6 +15,7 @@ from jobs import bulk_upload, changes, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
 from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
 from tests.support.databases import ONE_DATABASE
@@ -64,6 +65,8 @@ UPLOAD = Upload(
     progress_reported=None,
     silent_since=None,
     search_text="ventes été.csv\nsales",
+    lane=Lane.QUICK,
+    sender="192.0.2.1",
 )
 
 

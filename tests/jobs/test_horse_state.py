@@ -89,3 +89,16 @@ def test_a_new_work_horse_begins_afresh(clock: Clock) -> None:
     state.reset()
 
     assert (state.claim, state.is_waiting, state.seconds_without_progress) == (None, False, 0)
+
+
+def test_a_claim_is_condemned_only_while_it_is_held() -> None:
+    state = HorseState()
+    state.begin(7, 1)
+    held = state.condemn((7, 1)), state.is_condemned
+    state.reset()
+    state.begin(8, 1)
+    moved_on = state.condemn((7, 1)), state.is_condemned
+    state.end()
+
+    assert (held, moved_on) == ((True, True), (False, False))
+    assert (state.condemn(None), state.is_condemned) == (True, True)

@@ -8,43 +8,69 @@ from contextlib import suppress
 import pytest
 from redis import Redis, RedisError
 
-from jobs import uploads
+import jobs.queue
 from jobs.database import Database
+from jobs.lanes import Lane
 from jobs.queue import QueueStatus, UploadQueue
 from jobs.settings import Settings
-from jobs.uploads import Claim
+from jobs.uploads import Processor, Waiting
 from tests.support.databases import ONE_DATABASE
 from tests.support.disks import SmallDisk
-from tests.support.queueing import NOWHERE, recorded, waiting_jobs
+from tests.support.queueing import NOWHERE, recorded, rung_for
 from tests.support.waiting import until
 from webapp.supervisor import redis_server
 
 
 @ONE_DATABASE
-def test_the_job_id_is_the_upload_id_and_its_next_attempt(
+def test_each_lane_has_a_queue_and_each_job_an_id_of_its_own(
+    settings: Settings, database: Database, queue: UploadQueue
+) -> None:
+    quick, bulk = recorded(settings, database), recorded(settings, database, quick_bytes=0)
+    for upload in (quick, bulk, quick):
+        queue.enqueue(upload)
+
+    assert (quick.lane, bulk.lane) == (Lane.QUICK, Lane.BULK)
+    assert rung_for(settings) == [quick.id, quick.id, bulk.id]
+    assert len(set(queue.jobs_of(Lane.QUICK))) == 2
+
+
+@ONE_DATABASE
+def test_an_upload_of_an_external_script_wakes_nobody(
+    settings: Settings, database: Database, queue: UploadQueue
+) -> None:
+    queue.enqueue(recorded(settings, database, processor=Processor.EXTERNAL))
+
+    assert rung_for(settings) == []
+
+
+@ONE_DATABASE
+def test_workers_are_woken_for_as_many_uploads_as_no_job_is_for(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
     upload = recorded(settings, database)
     queue.enqueue(upload)
-    with database.transaction() as connection:
-        first = uploads.claim(connection, upload.id, worker="elsewhere:1", lease=60)
-        assert first is not None
-        again = uploads.hand_back(connection, Claim(first.id, first.attempt), because="it died")
-    assert again is not None
-    queue.enqueue(again)
+    waiting = {Lane.QUICK: Waiting(3, upload.id), Lane.BULK: Waiting(jobs.queue.MOST_RINGS + 1, upload.id)}
 
-    assert waiting_jobs(settings) == [f"{upload.id}-1", f"{upload.id}-2"]
+    assert queue.enqueue_missing(waiting) == {Lane.QUICK: 2, Lane.BULK: jobs.queue.MOST_RINGS}
+    assert queue.enqueue_missing({Lane.QUICK: Waiting(3, upload.id)}) == {}
+    assert len(queue.jobs_of(Lane.QUICK)) == 3
 
 
 @ONE_DATABASE
-def test_the_queue_status_has_the_position_of_each_upload(
+def test_a_job_that_a_worker_has_taken_is_not_forgotten(
     settings: Settings, database: Database, queue: UploadQueue
 ) -> None:
-    several = [recorded(settings, database) for _ in range(3)]
-    for upload in [*several, several[1]]:
+    upload = recorded(settings, database)
+    for _ in range(3):
         queue.enqueue(upload)
+    first, second, third = queue.jobs_of(Lane.QUICK)
+    with Redis.from_url(settings.redis) as client:
+        client.lpop(f"rq:queue:{jobs.queue.QUEUES[Lane.QUICK]}")
+        queue.forget(Lane.QUICK, [first, second])
+        kept = [bool(client.exists(f"rq:job:{job}")) for job in (first, second, third)]
 
-    assert QueueStatus(True, 0, {upload.id: ahead for ahead, upload in enumerate(several)}) == queue.status()
+    assert kept == [True, False, True]
+    assert queue.jobs_of(Lane.QUICK) == [third]
 
 
 @ONE_DATABASE
@@ -57,7 +83,7 @@ def test_the_queue_does_not_raise_without_redis(
     found = (nowhere.status(), nowhere.is_reachable())
     nowhere.close()
 
-    assert (QueueStatus(reachable=False, workers=0, position={}), False) == found
+    assert (QueueStatus(reachable=False), False) == found
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith(f"Could not enqueue upload {upload.id} (")
     assert warning.endswith("); trying again once Redis responds.")

@@ -15,6 +15,7 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.files import StoredFile
 from jobs.history_query import HistoryQuery
 from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.schema import TableSchema
@@ -30,6 +31,7 @@ from jobs.uploads import (
     Remedy,
     Status,
     Upload,
+    Waiting,
 )
 
 MOMENT = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -680,7 +682,7 @@ def test_an_external_upload_neither_waits_for_a_worker_nor_is_taken_back(connect
     for status in (Status.PENDING, Status.PROCESSING):
         set_to(connection, brought_to(connection, status, Processor.EXTERNAL), updated_at=MOMENT)
 
-    assert uploads.waiting(connection) == []
+    assert uploads.waiting_by_lane(connection, dataset_imports=1) == {}
     assert uploads.abandoned(connection) == []
 
 
@@ -867,8 +869,11 @@ def test_waiting_time_counts_from_the_last_change_of_the_record(connection: sa.C
     just_now = created(connection)
     changed(connection, Status.PROCESSING, 0)
 
-    assert [long_ago] == [each.id for each in uploads.waiting(connection, for_seconds=60)]
-    assert [long_ago, just_now.id] == [each.id for each in uploads.waiting(connection)]
+    old = uploads.waiting_by_lane(connection, dataset_imports=1, for_seconds=60)
+    all_ = uploads.waiting_by_lane(connection, dataset_imports=1)
+
+    assert old == {Lane.QUICK: Waiting(1, long_ago)}
+    assert all_ == {Lane.QUICK: Waiting(2, min(long_ago, just_now.id))}
 
 
 def test_uploads_are_found_by_their_ids(connection: sa.Connection) -> None:

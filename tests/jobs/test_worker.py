@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,15 +17,20 @@ from redis import Redis
 from rq.utils import utcformat
 
 import jobs.queue
-from jobs import shutdown, uploads
+from jobs import datasets, shutdown, uploads
 from jobs.changes import Changes
 from jobs.database import Database
+from jobs.datasets import Mode
+from jobs.forecast import Workers
+from jobs.lanes import Lane
 from jobs.queue import QueueStatus, UploadQueue
+from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
 from jobs.worker import ImportWorker
 from tests.support.databases import ONE_DATABASE
+from tests.support.files import store
 from tests.support.parts import require
 from tests.support.queueing import now, recorded
 from tests.support.waiting import until
@@ -50,6 +57,9 @@ def test_a_worker_stops_without_an_error_if_its_horse_has_just_ended(settings: S
 
 #: What a worker process runs.
 WORK = "from jobs.worker import work; from jobs.settings import Settings; work(Settings.load())"
+
+#: The same, which takes uploads of the quick lane only.
+WORK_QUICK = WORK.replace("work(Settings.load())", "work(Settings.load(), 'quick')")
 
 #: The same, stopped after it has taken its first job and before it forks the work horse.
 WORK_STOPPED_BEFORE_THE_FORK = f"""
@@ -123,9 +133,17 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
 MANY = 40_000
 
 
+def many_rows() -> str:
+    return "n\n" + "".join(f"{n}\n" for n in range(1, MANY + 1))
+
+
+def created(settings: Settings, connection: sa.Connection, content: str, **more: Any) -> Upload:
+    return uploads.create(connection, store(settings, content), **more)
+
+
 def long_import(settings: Settings, database: Database, queue: UploadQueue) -> Upload:
     """A queued upload whose import takes a while."""
-    upload = recorded(settings, database, "n\n" + "".join(f"{n}\n" for n in range(1, MANY + 1)))
+    upload = recorded(settings, database, many_rows())
     queue.enqueue(upload)
     return upload
 
@@ -164,7 +182,7 @@ def test_a_worker_imports_queued_uploads_and_counts_as_alive(
     settings: Settings, database: Database, queue: UploadQueue, start: Start
 ) -> None:
     worker = start()
-    until(lambda: queue.status().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers.both == 1, "the worker to be counted")
     upload = recorded(settings, database)
     queue.enqueue(upload)
     done = ended(database, upload)
@@ -172,21 +190,21 @@ def test_a_worker_imports_queued_uploads_and_counts_as_alive(
 
     assert (done.status, done.rows_success, done.attempt) == (Status.COMPLETED, 1, 1)
     assert worker.process.wait(30) == 0
-    assert QueueStatus(True, 0, {}) == queue.status()
+    assert QueueStatus(True) == queue.status()
     assert "Traceback" not in worker.log
 
 
 @ONE_DATABASE
 def test_a_worker_without_heartbeats_does_not_count(settings: Settings, queue: UploadQueue, start: Start) -> None:
     worker = start()
-    until(lambda: queue.status().workers == 1, "the worker to be counted")
+    until(lambda: queue.status().workers.both == 1, "the worker to be counted")
     worker.kill()
     long_ago = datetime.now(UTC) - timedelta(seconds=jobs.queue.GONE_AFTER_SECONDS + 1)
     with Redis.from_url(settings.redis) as client:
         (key,) = client.smembers("rq:workers:bulk_upload")
         client.hset(key, "last_heartbeat", utcformat(long_ago))
 
-    assert queue.status().workers == 0
+    assert queue.status().workers.total == 0
 
 
 def test_an_upload_whose_horse_is_killed_continues_at_once(
@@ -344,3 +362,179 @@ def test_a_file_that_fills_the_memory_fails_after_two_cuts(
     assert (failed.status, failed.attempt, failed.cuts) == (Status.FAILED, 2, 2)
     assert str(failed.error).startswith("The file could not be read within the limits (memory). ")
     assert worker.process.poll() is None
+
+
+# Several small uploads, one after the other
+
+#: The same, with a work horse that says which upload it imports.
+WORK_THAT_TELLS = f"""
+import os
+from jobs import bulk_upload
+run = bulk_upload._Attempt.run
+def tell(attempt):
+    print("horse", os.getpid(), "imports", attempt._upload.id, flush=True)
+    run(attempt)
+bulk_upload._Attempt.run = tell
+{WORK}
+"""
+
+
+def imports(worker: WorkerProcess) -> list[tuple[str, int]]:
+    """The work horse and the upload of each import."""
+    words = [line.split() for line in worker.log.splitlines() if line.startswith("horse ")]
+    return [(each[1], int(each[3])) for each in words]
+
+
+def test_a_work_horse_imports_small_uploads_one_after_the_other(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    several = [changes.make(lambda connection: created(settings, connection, "a\n1\n")) for _ in range(4)]
+    worker = start(script=WORK_THAT_TELLS)
+    done = [ended(database, upload) for upload in several]
+    until(lambda: worker.horse is None, "the work horse to end")
+
+    assert [(upload.status, upload.attempt, upload.rows_success) for upload in done] == [(Status.COMPLETED, 1, 1)] * 4
+    assert [upload_id for _, upload_id in imports(worker)] == [upload.id for upload in several]
+    assert len({horse for horse, _ in imports(worker)}) == 1
+    assert queue.jobs_of(Lane.QUICK) == []
+
+
+@ONE_DATABASE
+def test_a_work_horse_imports_one_large_upload_only(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    several = [changes.make(lambda c: created(settings, c, "a\n1\n", quick_bytes=0)) for _ in range(2)]
+    worker = start(script=WORK_THAT_TELLS)
+    for upload in several:
+        ended(database, upload)
+
+    assert len({horse for horse, _ in imports(worker)}) == 2
+
+
+@ONE_DATABASE
+def test_a_worker_for_both_lanes_takes_a_large_upload_between_small_ones(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    large = [changes.make(lambda c: created(settings, c, "a\n1\n", quick_bytes=0)) for _ in range(2)]
+    small = [changes.make(lambda c: created(settings, c, "a\n1\n")) for _ in range(4)]
+    worker = start(script=f"from jobs import chain; chain.MOST_UPLOADS = 2\n{WORK_THAT_TELLS}")
+    for upload in [*large, *small]:
+        ended(database, upload)
+    order = [upload_id for _, upload_id in imports(worker)]
+
+    assert order == [small[0].id, small[1].id, large[0].id, small[2].id, small[3].id, large[1].id]
+
+
+def test_a_kill_between_small_uploads_hurts_the_current_one_only(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    contents = ["a\n1\n", "hang\n1\n", "a\n1\n"]
+    first, second, third = [changes.make(partial(created, settings, content=content)) for content in contents]
+    worker = start(script=WORK_THAT_HANGS_LONG)
+    until(lambda: "hanging" in worker.log, "the reader to hang")
+    assert worker.horse is not None
+    os.kill(worker.horse, signal.SIGKILL)
+    until(lambda: worker.log.count("hanging") == 2, "the second attempt")
+    changes.make(lambda connection: uploads.cancel(connection, second.id))
+    done = [ended(database, upload) for upload in (first, second, third)]
+
+    assert [(each.status, each.attempt) for each in done] == [
+        (Status.COMPLETED, 1), (Status.CANCELLED, 2), (Status.COMPLETED, 1)
+    ]  # fmt: skip
+    assert f"Took upload {second.id} back from attempt 1: its process ended by signal 9." in worker.log
+    assert worker.log.count("Took upload") == 1
+
+
+def test_an_upload_that_a_work_horse_claimed_just_before_its_death_is_taken_back(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    """It had not told its worker of the claim."""
+    script = f"""
+import os, signal
+from jobs import horse_state
+begin = horse_state.HorseState.begin
+def die(state, upload_id, attempt):
+    if attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    begin(state, upload_id, attempt)
+horse_state.HorseState.begin = die
+{WORK}
+"""
+    upload = changes.make(partial(created, settings, content="a\n1\n"))
+    worker = start(script=script)
+    done = ended(database, upload)
+
+    assert (done.status, done.attempt) == (Status.COMPLETED, 2)
+    assert f"Took upload {upload.id} back from attempt 1" in worker.log
+
+
+def test_a_worker_that_shuts_down_begins_no_other_small_upload(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    script = WORK_THAT_TELLS.replace("    run(attempt)", "    time.sleep(0.2)\n    run(attempt)")
+    several = [changes.make(partial(created, settings, content="a\n1\n")) for _ in range(30)]
+    worker = start(script=f"import time\n{script}")
+    until(lambda: len(imports(worker)) > 1, "the second upload")
+    worker.process.terminate()
+    status = worker.process.wait(30)
+    after = [now(database, upload) for upload in several]
+
+    assert status == 0
+    assert {each.status for each in after} == {Status.COMPLETED, Status.PENDING}
+    assert all(each.attempts_without_progress == 0 for each in after if each.status is Status.PENDING)
+
+
+# Lanes, and the limit of a dataset
+
+
+def test_a_small_upload_does_not_wait_for_a_large_one(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    start(chunk_bytes=2048)
+    start(script=WORK_QUICK)
+    until(lambda: queue.status().workers == Workers(both=1, quick=1), "both workers to report")
+    large = changes.make(partial(created, settings, content=many_rows(), quick_bytes=1000))
+    under_way(database, large)
+    small = changes.make(partial(created, settings, content="a\n1\n"))
+    done = ended(database, small)
+    meanwhile = now(database, large)
+
+    assert (done.status, large.lane, small.lane) == (Status.COMPLETED, Lane.BULK, Lane.QUICK)
+    assert meanwhile.status is Status.PROCESSING
+    check_whole(database, ended(database, large))
+
+
+@ONE_DATABASE
+def test_a_worker_for_small_files_leaves_large_ones_to_others(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    start(script=WORK_QUICK)
+    large = changes.make(partial(created, settings, content="a\n1\n", quick_bytes=0))
+    small = changes.make(partial(created, settings, content="a\n1\n"))
+    ended(database, small)
+
+    assert now(database, large).status is Status.PENDING
+
+
+def test_an_upload_that_waits_for_a_place_in_its_dataset_starts_when_another_ends(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    with database.transaction() as connection:
+        schema = TableSchema.parse({"fields": [{"name": "n", "type": "integer"}]})
+        datasets.declare(connection, "june", schema, Mode.INSERT)
+    workers = [start(chunk_bytes=2048, dataset_imports=1) for _ in range(2)]
+    until(lambda: queue.status().workers.both == 2, "both workers to report")
+    content = many_rows()
+    first, second = [changes.make(partial(created, settings, content=content, dataset="june")) for _ in range(2)]
+    under_way(database, first)
+    other = changes.make(partial(created, settings, content="n\n1\n"))
+    ended(database, other)
+    waits = now(database, second)
+    done = [ended(database, upload) for upload in (first, second)]
+
+    assert waits.status is Status.PENDING
+    assert [(each.status, each.rows_success, each.attempt) for each in done] == [(Status.COMPLETED, MANY, 1)] * 2
+    assert done[1].started_at is not None
+    assert done[0].finished_at is not None
+    assert done[1].started_at >= done[0].finished_at
+    assert all("Traceback" not in worker.log for worker in workers)

@@ -68,7 +68,7 @@ async def running_hub(records: Records, *channels: int | None) -> AsyncIterator[
     """A hub that delivers, and a client for each channel: an upload's, or the general one for None."""
     settings, queue = records.settings, UploadQueue(records.settings.redis)
     cache = RecordCache(records.database)
-    hub = Hub(records.database, queue, settings.redis, cache, batch_interval=0.01, write_timeout=30)
+    hub = Hub(records.database, queue, settings.redis, cache, batch_interval=0.01, write_timeout=30, dataset_imports=4)
     clients = [Client() for _ in channels]
     async with hub.running():
         with ExitStack() as stack:

@@ -6,6 +6,8 @@ from redis import Redis
 
 from jobs import uploads
 from jobs.database import Database
+from jobs.lanes import Lane
+from jobs.queue import QUEUES
 from jobs.settings import Settings
 from jobs.uploads import Upload
 from tests.support.files import store
@@ -19,9 +21,10 @@ def without_redis(settings: Settings) -> Settings:
     return settings.model_copy(update={"redis_url": NOWHERE})
 
 
-def recorded(settings: Settings, database: Database, content: str = "a\n1\n") -> Upload:
+def recorded(settings: Settings, database: Database, content: str = "a\n1\n", **more: Any) -> Upload:
+    """A pending upload. more: for uploads.create."""
     with database.transaction() as connection:
-        return uploads.create(connection, store(settings, content))
+        return uploads.create(connection, store(settings, content), **more)
 
 
 def claimed(database: Database, upload: Upload, *, lease: float) -> Upload:
@@ -36,8 +39,8 @@ def now(database: Database, upload: Upload) -> Upload:
         return uploads.get(connection, upload.id)
 
 
-def waiting_jobs(settings: Settings) -> list[str]:
-    """The job ids in RQ's list."""
+def rung_for(settings: Settings) -> list[int]:
+    """The uploads that jobs in the queues were added for, those of the quick lane first."""
     with Redis.from_url(settings.redis) as client:
-        found: Any = client.lrange("rq:queue:bulk_upload", 0, -1)
-        return [each.decode() for each in found]
+        found: Any = [job for lane in Lane for job in client.lrange(f"rq:queue:{QUEUES[lane]}", 0, -1)]
+        return [int(job.decode().partition("-")[0]) for job in found]

@@ -33,7 +33,7 @@ class Scene:
         self.records = records
         self.templates = CountingTemplates()
         self.queue = UploadQueue(records.settings.redis)
-        self.queue_monitor = QueueMonitor(records.database, self.queue, Feeds(0.001))
+        self.queue_monitor = QueueMonitor(records.database, self.queue, Feeds(0.001), dataset_imports=4)
         self.renderer = Renderer(self.templates, self.queue_monitor)
         self.cache = RecordCache(records.database)
         self.snapshots = Snapshots(records.database, self.renderer, self.cache)

@@ -301,9 +301,10 @@ class _Command:
 
     command = ""
 
-    def __init__(self, settings: Settings, tweak: str = "") -> None:
-        """tweak: Python that runs first, to shorten intervals."""
+    def __init__(self, settings: Settings, tweak: str = "", words: Sequence[str] = ()) -> None:
+        """tweak: Python that runs first, to shorten intervals. words: more words of the command."""
         self._settings = settings
+        self._words = words
         self._code = f"{tweak}\nfrom webapp.cli import main\nmain()"
         self._log = settings.data.parent / f"{self.command}-{time.monotonic_ns()}.log"
         self.process = self._start()
@@ -311,7 +312,7 @@ class _Command:
     def _start(self, **variables: str) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", self._code, self.command],
+                [sys.executable, "-c", self._code, self.command, *self._words],
                 env={**environ, **self._settings.environment(), "PYTHONPATH": str(ROOT), **variables},
                 stdin=subprocess.DEVNULL,
                 stderr=log,
@@ -382,9 +383,9 @@ class Worker(_Command):
 
     command = "worker"
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, *words: str) -> None:
+        super().__init__(settings, words=words)
         queue = UploadQueue(settings.redis)
-        until(lambda: self.process.poll() is not None or queue.status().workers, "the worker to report")
+        until(lambda: self.process.poll() is not None or queue.status().workers.total, "the worker to report")
         queue.close()
         assert self.process.poll() is None, self.log

@@ -16,7 +16,7 @@ from tests.support.commands import interruptible
 from tests.support.waiting import until
 
 URL = re.compile(r"^  Address +(http://127\.0\.0\.1:\d+)$", re.MULTILINE)
-BORN = re.compile(r"(The private Redis|The web process|Worker \d+) has process id (\d+)\.")
+BORN = re.compile(r"(The private Redis|The web process|(?:Worker|Quick worker) \d+) has process id (\d+)\.")
 
 
 class Serve:
@@ -26,10 +26,10 @@ class Serve:
         self.data = folder / data
         self._log = folder / f"serve-{time.monotonic_ns()}.log"
         self._out = self._log.with_suffix(".out")
-        words = ["serve", "--data", str(self.data), "--port", str(port), "--workers", "1", *flags]
+        words = ["serve", "--data", str(self.data), "--port", str(port), "--workers", "1", "--quick-workers", "0"]
         with self._log.open("wb") as log, self._out.open("wb") as out, interruptible():
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "webapp.cli", *words],
+                [sys.executable, "-m", "webapp.cli", *words, *flags],
                 env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

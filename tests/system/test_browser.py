@@ -324,11 +324,27 @@ def test_pending_uploads_show_their_positions_in_the_queue(
     for number in range(3):
         send(url, small_file(tmp_path, f"{number}.csv"))
     waiting = history.locator("#upload-rows tr[data-status=pending] .cell-status .sub")
-    expect(waiting).to_have_text(["Queued: 2 ahead", "Queued: 1 ahead", "Queued: next"])
+    expect(waiting).to_have_text(
+        [re.compile(f"^Queued: {ahead}(, starts in .+)?$") for ahead in ("2 ahead", "1 ahead", "next")]
+    )
+    expect(waiting.last).to_have_text(re.compile("^Queued: next, starts in (a few seconds|about .+)$"))
 
     httpx.post(f"{url}/api/v1/uploads/{long}/cancel")
 
     expect(history.locator("#upload-rows .badge")).to_have_text(["Completed"] * 3 + ["Cancelled"])
+
+
+def test_a_small_upload_is_completed_beside_a_large_one(
+    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
+) -> None:
+    url = start("--quick-workers", "1", BULK_UPLOAD_CHUNK_BYTES="262144").url
+    history = open_live(context, f"{url}/uploads")
+    long = send(url, flights)
+    until_processing(url, long)
+    send(url, small_file(tmp_path, "small.csv"))
+
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Completed", "Processing"])
+    httpx.post(f"{url}/api/v1/uploads/{long}/cancel")
 
 
 def test_the_form_proposes_the_dataset_with_the_same_columns(

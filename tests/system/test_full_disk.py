@@ -17,8 +17,8 @@ def test_an_import_continues_by_itself_when_there_is_room_again(start: Callable[
     serve = start(data=str(disk.path / "data"), BULK_UPLOAD_CHUNK_BYTES="16384", BULK_UPLOAD_LEASE="5")
     with httpx.Client(base_url=serve.url, timeout=30) as client:
         running = client.post("/api/v1/uploads", params={"filename": "june.csv"}, content=CONTENT).json()["links"]
-        waiting = client.post("/api/v1/uploads", params={"filename": "july.csv"}, content="a\n1\n").json()["links"]
         until(lambda: client.get(running["self"]).json()["rows_processed"], "the first rows")
+        waiting = client.post("/api/v1/uploads", params={"filename": "july.csv"}, content="a\n1\n").json()["links"]
         disk.fill()
         until(lambda: "Disk full" in client.get(waiting["html"]).text, "the page to say what it waits for", 60)
         until(lambda: client.get("/readyz").json().get("redis") == "disk full", "Redis to notice", 60)

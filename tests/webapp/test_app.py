@@ -10,13 +10,13 @@ from redis import Redis
 from jobs import sweeper, uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL
-from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
 from tests import ROOT
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import store
+from tests.support.queueing import rung_for
 from tests.support.serving import Records, Served
 from tests.support.waiting import until
 
@@ -62,9 +62,7 @@ def test_a_pending_upload_that_is_not_queued_is_enqueued(settings: Settings, mon
     monkeypatch.setattr(sweeper, "LOST_AFTER", 0.1)
     upload = lost(settings)
     with Served(settings):
-        uploads_queue = UploadQueue(settings.redis)
-        until(lambda: upload.id in uploads_queue.status().position, "the upload to be enqueued")
-        uploads_queue.close()
+        until(lambda: upload.id in rung_for(settings), "the upload to be enqueued")
 
 
 def test_an_upload_of_a_dead_worker_is_taken_back_and_published(served: Served) -> None:

@@ -148,3 +148,10 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert result.stdout == "[]\n"
+
+
+def test_a_worker_takes_one_lane_or_all() -> None:
+    result = run("worker", "--lane", "slow")
+
+    assert result.returncode == 2
+    assert "'slow' is not one of 'quick', 'bulk', 'all'." in result.stderr

@@ -13,10 +13,10 @@ from redis import Redis
 from jobs import uploads
 from jobs.database import Database, migrate
 from jobs.events import channels
-from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.support.files import store
+from tests.support.queueing import rung_for
 from tests.support.services import RedisServer
 from webapp.cli import main
 from webapp.dataset_commands import MAX_BYTES
@@ -202,16 +202,13 @@ def test_a_retry_is_recorded_published_and_enqueued(settings: Settings) -> None:
             listener.get_message(timeout=5)
         result = run("retry", upload.id)
         heard = [listener.get_message(timeout=5) for _ in channels(upload.id)]
-    queue = UploadQueue(settings.redis)
-    status = queue.status()
-    queue.close()
     now = changed(settings, lambda connection: uploads.get(connection, upload.id))
 
     assert (result.exit_code, result.output) == (0, "Upload #1 (june.csv) is queued again.\n")
     assert now.status is Status.PENDING
     assert sorted(message["channel"].decode() for message in heard if message) == sorted(channels(upload.id))
     assert {json.loads(message["data"])["seq"] for message in heard if message} == {now.seq}
-    assert list(status.position) == [upload.id]
+    assert rung_for(settings) == [upload.id]
 
 
 def test_a_retry_without_redis_is_recorded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from jobs.failed_rows import FailedRow, FailedRowExcerpt, FailureCount, Reason
+from jobs.forecast import Place, Workers
 from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
 from jobs.queue import QueueStatus
 from jobs.uploads import Processor, Status, Upload
+from webapp import upload_view
 from webapp.templating import Templates, when
 from webapp.upload_view import UploadView
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FREE_SPACE = "The import starts automatically once your administrator has freed space on the server."
-IDLE = QueueStatus(reachable=True, workers=2)
+IDLE = QueueStatus(reachable=True, workers=Workers(2))
 ASK_FOR_WORKER = "Ask your administrator to start one."
 
 PENDING = Upload(
@@ -26,7 +29,7 @@ PENDING = Upload(
     error=None, remedy=None, notes=[], warnings=[], lines_blank=0,
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
-    silent_since=None, search_text="june.csv\n",
+    silent_since=None, search_text="june.csv\n", lane=Lane.QUICK, sender="192.0.2.1",
 )  # fmt: skip
 
 
@@ -75,15 +78,17 @@ def test_each_status_allows_its_own_actions(status: Status, expected: tuple[bool
 @pytest.mark.parametrize(
     ("queue_status", "expected", "advice"),
     [
-        (QueueStatus(True, 2, {7: 0}, disk_full=True), "Disk full", FREE_SPACE),
+        (QueueStatus(True, Workers(2), {7: Place(0)}, disk_full=True), "Disk full", FREE_SPACE),
         (QueueStatus(disk_full=True), "Disk full", FREE_SPACE),
         (QueueStatus(), "Queue unavailable", "The import starts automatically when the queue is available again."),
         (QueueStatus(reachable=True), "No worker is running", ASK_FOR_WORKER),
-        (QueueStatus(True, 2), "Queued: next", None),
-        (QueueStatus(True, 2, {7: 0}), "Queued: next", None),
-        (QueueStatus(True, 2, {3: 0, 7: 1}), "Queued: 1 ahead", None),
-        (QueueStatus(True, 2, {7: 1234}), "Queued: 1,234 ahead", None),
-        (QueueStatus(True, 0, {7: 5}), "No worker is running", ASK_FOR_WORKER),
+        (QueueStatus(True, Workers(2)), "Queued: next", None),
+        (QueueStatus(True, Workers(2), {7: Place(0)}), "Queued: next", None),
+        (QueueStatus(True, Workers(2), {3: Place(0), 7: Place(1)}), "Queued: 1 ahead", None),
+        (QueueStatus(True, Workers(2), {7: Place(1234)}), "Queued: 1,234 ahead", None),
+        (QueueStatus(True, Workers(quick=1), {7: Place(2)}), "Queued: 2 ahead", None),
+        (QueueStatus(True, Workers(), {7: Place(5)}), "No worker is running", ASK_FOR_WORKER),
+        (QueueStatus(True, Workers(bulk=1), {7: Place(5)}), "No worker for small files is running", ASK_FOR_WORKER),
     ],
 )
 def test_a_pending_upload_shows_why_it_waits_and_what_to_do(
@@ -97,8 +102,8 @@ def test_a_pending_upload_shows_why_it_waits_and_what_to_do(
 @pytest.mark.parametrize(
     ("queue_status", "expected"),
     [
-        (QueueStatus(True, 0), f">No worker is running. {ASK_FOR_WORKER}</span>"),
-        (QueueStatus(True, 2, {7: 3}), ">Queued: 3 ahead</span>"),
+        (QueueStatus(True), f">No worker is running. {ASK_FOR_WORKER}</span>"),
+        (QueueStatus(True, Workers(2), {7: Place(3)}), ">Queued: 3 ahead</span>"),
     ],
 )
 def test_the_page_of_a_pending_upload_shows_the_advice(queue_status: QueueStatus, expected: str) -> None:
@@ -107,7 +112,9 @@ def test_the_page_of_a_pending_upload_shows_the_advice(queue_status: QueueStatus
     assert expected in html
 
 
-@pytest.mark.parametrize("queue_status", [QueueStatus(), QueueStatus(True, 0), QueueStatus(True, 2, {7: 5})])
+@pytest.mark.parametrize(
+    "queue_status", [QueueStatus(), QueueStatus(True), QueueStatus(True, Workers(2), {7: Place(5)})]
+)
 def test_an_external_upload_waits_for_no_worker(queue_status: QueueStatus) -> None:
     view = UploadView(replace(PENDING, processor=Processor.EXTERNAL), queue_status)
 
@@ -289,3 +296,20 @@ def test_failed_rows_are_shown_with_the_line_of_the_file(line: int | None, shown
 def test_a_note_says_how_many_blank_lines_were_skipped(lines: int, note: str) -> None:
     assert UploadView(replace(PENDING, lines_blank=lines, notes=["One column."]), IDLE).notes == ["One column.", note]
     assert UploadView(replace(PENDING, notes=["One column."]), IDLE).notes == ["One column."]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "Queued: 3 ahead"),
+        (1, "Queued: 3 ahead"),
+        (3, "Queued: 3 ahead, starts in a few seconds"),
+        (26, "Queued: 3 ahead, starts in about 30 seconds"),
+        (56, "Queued: 3 ahead, starts in about 1 minute"),
+        (130, "Queued: 3 ahead, starts in about 2 minutes"),
+        (3_500, "Queued: 3 ahead, starts in about 1 hour"),
+        (90_000, "Queued: 3 ahead, starts in about 1 day"),
+    ],
+)
+def test_an_upload_that_waits_shows_about_when_it_starts(seconds: float | None, words: str) -> None:
+    assert upload_view.place_in_words(Place(3, None, seconds)) == words

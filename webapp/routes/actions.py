@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from starlette.responses import JSONResponse
 
 from jobs import corrections, datasets, files, leftovers, lineage, uploads
 from jobs.corrections import CorrectionsHead
@@ -19,7 +20,7 @@ from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
-from webapp.routes import json_body, options_body
+from webapp.routes import json_body, options_body, upload_json
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
 
@@ -55,6 +56,8 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
             options=options,
             processor=processor,
             parent=parent.id if parent else None,
+            quick_bytes=state["settings"].quick_bytes,
+            sender=_sender(request),
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
@@ -67,6 +70,17 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
         remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=is_made))
         raise
+
+
+def _sender(request: AppRequest) -> str:
+    """Whose turn an upload takes: the address of the client, which a trusted proxy may tell."""
+    return request.client.host if request.client else "a local socket"
+
+
+def created(request: AppRequest, upload: Upload) -> JSONResponse:
+    """The answer of the API to the creation of an upload."""
+    place = request.state["hub"].queue_monitor.places_of([upload]).get(upload.id)
+    return JSONResponse(upload_json.as_json(upload, place=place), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
 
 
 #: Bytes at the beginning of a file in which the columns are that identify a file of corrections.
@@ -156,7 +170,15 @@ async def import_as_near_type(request: AppRequest) -> Upload:
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
     try:
-        return await _change(state, lambda c: uploads.create(c, file, dataset_wanted=name, options=options))
+        create = partial(
+            uploads.create,
+            file=file,
+            dataset_wanted=name,
+            options=options,
+            quick_bytes=state["settings"].quick_bytes,
+            sender=_sender(request),
+        )
+        return await _change(state, create)
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=True))

@@ -15,7 +15,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import timestamp
-from jobs.uploads import Upload
+from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
@@ -41,20 +41,21 @@ async def create(request: AppRequest) -> Response:
         upload = await actions.create_external(request)
     else:
         upload = await actions.create_from_file(request, raw_allowed=True)
-    return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+    return actions.created(request, upload)
 
 
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.from_query(request.query_params), _limit(request)
 
-    def page(connection: sa.Connection) -> Response:
+    def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
         found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
-        children = lineage.children(connection, [upload.id for upload in found.items])
-        following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
-        items = [upload_json.as_json(upload, children[upload.id]) for upload in found.items]
-        return _page(items, found.older, following)
+        return found, lineage.children(connection, [upload.id for upload in found.items])
 
-    return await read(request.state["database"], page)
+    found, children = await read(request.state["database"], page)
+    places = request.state["hub"].queue_monitor.places_of(found.items)
+    items = [upload_json.as_json(each, children[each.id], places.get(each.id)) for each in found.items]
+    following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
+    return _page(items, found.older, following)
 
 
 async def detail(request: AppRequest) -> Response:
@@ -73,7 +74,8 @@ async def retry(request: AppRequest) -> Response:
 
 async def _with_children(request: AppRequest, upload: Upload) -> Response:
     children = await read(request.state["database"], lambda connection: lineage.children(connection, [upload.id]))
-    return JSONResponse(upload_json.as_json(upload, children[upload.id]))
+    place = request.state["hub"].queue_monitor.places_of([upload]).get(upload.id)
+    return JSONResponse(upload_json.as_json(upload, children[upload.id], place))
 
 
 async def all_datasets(request: AppRequest) -> Response:

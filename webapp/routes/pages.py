@@ -3,7 +3,7 @@
 from functools import partial
 
 import sqlalchemy as sa
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from jobs import datasets, uploads
@@ -14,7 +14,7 @@ from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
-from webapp.routes import actions, upload_json
+from webapp.routes import actions
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -50,7 +50,7 @@ async def create(request: AppRequest) -> Response:
     """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page."""
     upload = await actions.create_from_file(request, raw_allowed=False)
     if wants_json(request):
-        return JSONResponse(upload_json.as_json(upload), 201, {"Location": f"/api/v1/uploads/{upload.id}"})
+        return actions.created(request, upload)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 

@@ -1,16 +1,18 @@
 """An upload → the JSON object of the API."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from jobs.events import Event, timestamp
+from jobs.forecast import Place
 from jobs.uploads import Upload
 
 
-def as_json(upload: Upload, children: Sequence[int] = ()) -> dict[str, Any]:
+def as_json(upload: Upload, children: Sequence[int] = (), place: Place | None = None) -> dict[str, Any]:
     """The upload as the API shows it. Absent values are null; links that do not apply are left out.
 
-    children: ids of the uploads that correct its failed rows.
+    children: ids of the uploads that correct its failed rows. place: of an upload that waits for a worker.
     """
 
     def moment(name: str) -> str | None:
@@ -34,6 +36,9 @@ def as_json(upload: Upload, children: Sequence[int] = ()) -> dict[str, Any]:
         "id": upload.id,
         **vars(Event.from_upload(upload)),
         "processor": upload.processor,
+        "lane": upload.lane,
+        "position": place and place.position,
+        "expected_start": _from_now_on(place.expected_start) if place and place.expected_start else None,
         "size": upload.size or None,
         "sha256": upload.sha256 or None,
         **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
@@ -43,3 +48,8 @@ def as_json(upload: Upload, children: Sequence[int] = ()) -> dict[str, Any]:
         "notes": upload.notes_shown,
         "links": links,
     }
+
+
+def _from_now_on(expected: datetime) -> str:
+    """A moment that may have passed since it was foretold: then it is now."""
+    return timestamp(max(expected, datetime.now(UTC)))

@@ -13,10 +13,16 @@ def show(settings: Settings, url: str, redis: str) -> None:
         "Data": str(settings.data),
         "Database": database(settings),
         "Redis": redis,
-        "Workers": str(settings.workers),
+        "Workers": workers(settings),
     }
     lines = [f"  {name:<10}{value}" for name, value in facts.items()]
     print("\n  Bulk Upload is running.\n", *lines, "\n  Press Ctrl-C to stop.\n", sep="\n", flush=True)
+
+
+def workers(settings: Settings) -> str:
+    """How many workers take all files, and how many only small ones."""
+    quick = f", and {settings.quick_workers} for small files" if settings.quick_workers else ""
+    return f"{settings.workers}{quick}"
 
 
 def database(settings: Settings) -> str:

@@ -86,7 +86,11 @@ class Supervisor:
         workers = [
             Child(f"Worker {number}", partial(self._spawn, "worker")) for number in range(1, self._settings.workers + 1)
         ]
-        self._children = [web, *workers]
+        quick_workers = [
+            Child(f"Quick worker {number}", partial(self._spawn, "worker", "--lane", "quick"))
+            for number in range(1, self._settings.quick_workers + 1)
+        ]
+        self._children = [web, *workers, *quick_workers]
         for process in self._children:
             process.start()
         url = listener.url(self._listening)

@@ -20,6 +20,7 @@ from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status
 from tests.jobs.migrations.test_migrations import HISTORY
@@ -140,7 +141,8 @@ def test_an_upload_reads_back_as_it_was_recorded(database: Database, upload_id: 
     assert {"id": upload_id, "stored_as": found["stored_as"] and f"{upload_id:032x}"} == {
         name: found[name] for name in ("id", "stored_as")
     }
-    others = found.keys() - expected.keys() - MOMENTS.keys() - {"id", "stored_as", "sha256", "search_text"}
+    assert found["lane"] == (None if found["processor"] is Processor.EXTERNAL else Lane.QUICK)
+    others = found.keys() - expected.keys() - MOMENTS.keys() - {"id", "stored_as", "sha256", "search_text", "lane"}
     assert {name: found[name] for name in others if found[name] not in EMPTY} == {}
     for name, (seconds, having) in MOMENTS.items():
         assert found[name] == (created_at + timedelta(seconds=seconds) if upload_id in having else None), name

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.events import Event
+from jobs.forecast import Place, Workers
 from jobs.queue import QueueStatus
 from jobs.uploads import Status
 from tests.support.rendering import Scene
@@ -32,10 +33,10 @@ def test_a_row_is_rendered_again_when_the_queue_status_changes_what_it_shows(sce
     said = []
     for queue_status in (
         QueueStatus(),
-        QueueStatus(True, 0),
-        QueueStatus(True, 1, {upload.id: 1}),
-        QueueStatus(True, 2, {upload.id: 1}),
-        QueueStatus(True, 2),
+        QueueStatus(True),
+        QueueStatus(True, Workers(1), {upload.id: Place(1)}),
+        QueueStatus(True, Workers(2), {upload.id: Place(1)}),
+        QueueStatus(True, Workers(2)),
     ):
         scene.queue_monitor.status = queue_status
         said.append(scene.renderer.row(upload, insert=True))

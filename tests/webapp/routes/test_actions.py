@@ -14,11 +14,11 @@ import sqlalchemy as sa
 import jobs.database
 from jobs.changes import Changes
 from jobs.database import Database, migrate
-from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.uploads import Remedy, Status, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.disks import SmallDisk
+from tests.support.queueing import rung_for
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.serving import Served, Web, Worker
 from tests.support.waiting import until
@@ -46,10 +46,7 @@ def sent(served: Served, answer: httpx.Response) -> Upload:
 
 def ahead(served: Served) -> set[int]:
     """Uploads that wait for a worker."""
-    queue = UploadQueue(served.settings.redis)
-    found = queue.status().position
-    queue.close()
-    return set(found)
+    return set(rung_for(served.settings))
 
 
 # Where rows go

@@ -4,20 +4,23 @@ import csv
 import fcntl
 import hashlib
 import os
+import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import queue, sweeper
+from jobs import sweeper
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.tables import uploads
 from jobs.uploads import Status
 from tests.support.databases import ONE_DATABASE, insert_rows
+from tests.support.queueing import rung_for
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.services import RedisServer
 from tests.support.serving import Served, Worker
@@ -72,6 +75,9 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "rows_corrected": 0,
         "rows_open": 0,
         "processor": "worker",
+        "lane": "quick",
+        "position": 0,
+        "expected_start": None,
         "size": len(CONTENT),
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
         "created_at": timestamp(upload.created_at),
@@ -94,14 +100,52 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
     assert [path.read_bytes() for path in served.stored] == [CONTENT]
 
 
+def test_uploads_that_wait_have_a_place_on_their_lane(served: Served) -> None:
+    large = b"a\n" + b"1\n" * 600_000
+    posted = [served.post(content).json() for content in (CONTENT, large, CONTENT, large)]
+    places = [("quick", 0), ("bulk", 0), ("quick", 1), ("bulk", 1)]
+    listed = served.client.get("/api/v1/uploads").json()["items"]
+    detail = served.client.get(posted[2]["links"]["self"]).json()
+    cancelled = served.client.post(f"{posted[0]['links']['self']}/cancel").json()
+
+    assert [(each["lane"], each["position"]) for each in posted] == places
+    assert [(each["lane"], each["position"]) for each in listed[::-1]] == places
+    assert (detail["lane"], detail["position"], detail["expected_start"]) == ("quick", 1, None)
+    assert (cancelled["lane"], cancelled["position"]) == ("quick", None)
+    assert {each.sender for each in served.records.all()} == {"127.0.0.1"}
+
+
+def test_an_upload_of_an_external_script_has_no_place(served: Served) -> None:
+    answer = served.client.post("/api/v1/uploads", json={"processor": "external", "filename": "june.csv"}).json()
+
+    assert (answer["lane"], answer["position"], answer["expected_start"]) == (None, None, None)
+
+
+@ONE_DATABASE
+def test_an_upload_that_waits_has_an_expected_start(served: Served) -> None:
+    busy = served.records.processing("large.csv")
+    with served.records.database.transaction() as connection:
+        changed = sa.update(uploads).where(uploads.c.id == busy.id)
+        long_ago = datetime.now(UTC) - timedelta(seconds=100)
+        half = {"size": 20_000_000, "next_byte": 50, "bytes_total": 100, "rows_processed": 5, "rows_success": 5}
+        connection.execute(changed.values(lane="bulk", counting_since=long_ago, **half))
+    with Worker(served.settings, "--lane", "bulk") as worker:
+        os.kill(worker.process.pid, signal.SIGSTOP)  # it is alive, and takes nothing
+        answer = served.post(b"a\n" + b"1\n" * 600_000).json()
+        until(lambda: served.client.get(answer["links"]["self"]).json()["expected_start"], "the forecast")
+        found = served.client.get(answer["links"]["self"]).json()
+        os.kill(worker.process.pid, signal.SIGCONT)
+    seconds = (datetime.fromisoformat(found["expected_start"]) - datetime.now(UTC)).total_seconds()
+
+    assert found["status"] == "pending"
+    assert seconds == pytest.approx(100, abs=30)
+
+
 @ONE_DATABASE
 def test_an_upload_is_enqueued(served: Served) -> None:
     upload_id = served.post(CONTENT).json()["id"]
-    uploads_queue = queue.UploadQueue(served.settings.redis)
 
-    assert uploads_queue.status().position == {upload_id: 0}
-
-    uploads_queue.close()
+    assert rung_for(served.settings) == [upload_id]
 
 
 @ONE_DATABASE
@@ -219,9 +263,7 @@ def test_an_upload_without_redis_is_enqueued_when_redis_responds_again(
         assert served.client.get("/healthz").status_code == 200
 
         server.start()
-        uploads_queue = queue.UploadQueue(settings.redis)
-        until(lambda: uploads_queue.status().position == {answer.json()["id"]: 0}, "the upload to be enqueued")
-        uploads_queue.close()
+        until(lambda: rung_for(settings) == [answer.json()["id"]], "the upload to be enqueued")
 
         assert served.client.get("/readyz").status_code == 200
 

@@ -14,13 +14,13 @@ import jobs.sweeper
 from jobs import tables
 from jobs.changes import Changes
 from jobs.events import Event, channels
-from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Processor, Status, Upload
 from tests.support.commands import run
 from tests.support.databases import ONE_DATABASE
 from tests.support.listening import listening
+from tests.support.queueing import rung_for
 from tests.support.sending import by_body, by_form
 from tests.support.serving import Served, Worker
 from webapp.routes import upload_json
@@ -75,10 +75,7 @@ def check_problem(answer: httpx.Response, status: int, *words: str) -> dict[str,
 
 def waiting(served: Served) -> set[int]:
     """Uploads that workers would take."""
-    queue = UploadQueue(served.settings.redis)
-    found = queue.status().position
-    queue.close()
-    return set(found)
+    return set(rung_for(served.settings))
 
 
 # Announcing

@@ -31,6 +31,21 @@ def test_one_command_runs_everything_and_prints_the_address(start: Callable[...,
     assert f"SQLite {serve.data / 'bulk_upload.db'}" in serve.banner
 
 
+def test_workers_for_small_files_run_on_top_of_the_others(start: Callable[..., Serve]) -> None:
+    serve = start("--workers", "0", "--quick-workers", "1")
+    url = serve.url
+    small = httpx.post(f"{url}/api/v1/uploads?filename=small.csv", content="a\n1\n").json()
+    large = httpx.post(f"{url}/api/v1/uploads?filename=large.csv", content=b"a\n" + b"1\n" * 600_000).json()
+    until(lambda: httpx.get(url + small["links"]["self"]).json()["status"] == "completed", "the small file")
+    waiting = httpx.get(url + large["links"]["self"]).json()
+    page = httpx.get(url + large["links"]["html"]).text
+
+    assert set(serve.children) == {"The private Redis", "The web process", "Quick worker 1"}
+    assert (small["lane"], large["lane"]) == ("quick", "bulk")
+    assert (waiting["status"], waiting["position"], waiting["expected_start"]) == ("pending", 0, None)
+    assert "No worker for large files is running. Ask your administrator to start one." in page
+
+
 def test_other_users_cannot_access_the_private_redis(start: Callable[..., Serve]) -> None:
     serve = start()
     until(lambda: serve.url, "the banner")

@@ -31,11 +31,12 @@ class Hub:
         *,
         batch_interval: float,
         write_timeout: float,
+        dataset_imports: int,
     ) -> None:
         """batch_interval: seconds of changes that become one batch. write_timeout: seconds that a client may read
-        nothing."""
+        nothing. dataset_imports: that may run into one dataset at once."""
         self.feeds = Feeds(batch_interval)
-        self.queue_monitor = QueueMonitor(database, queue, self.feeds)
+        self.queue_monitor = QueueMonitor(database, queue, self.feeds, dataset_imports=dataset_imports)
         self._resync = Resync(database, records, self.feeds)
         self._subscription = RedisSubscription(redis_url, on_message=self.feeds.receive, on_subscribed=self._resync.run)
         self._write_timeout = write_timeout

@@ -9,7 +9,8 @@ from redis import Redis
 
 from jobs import uploads
 from jobs.events import GENERAL_CHANNEL, channel_of
-from jobs.queue import QueueStatus, UploadQueue
+from jobs.forecast import Place
+from jobs.queue import QueueStatus
 from jobs.uploads import Claim, Upload
 from tests.support.hubs import PATIENCE, blocking, is_subscribed, running_hub
 from tests.support.services import RedisServer
@@ -120,17 +121,18 @@ def test_an_upload_that_ended_during_a_gap_is_delivered(records: Records) -> Non
 @pytest.mark.usefixtures("_short_intervals")
 def test_uploads_that_wait_are_rendered_again_when_the_queue_status_changes(records: Records) -> None:
     async def scene() -> list[QueueStatus]:
-        upload = records.pending()
-        queue = UploadQueue(records.settings.redis)
-        async with running_hub(records, None, upload.id) as (hub, clients):
+        first, second = records.pending(), records.pending()
+        async with running_hub(records, None, second.id) as (hub, clients):
             found = [hub.queue_monitor.status]
-            await blocking(queue.enqueue, upload)
-            await asyncio.gather(*(client.is_invalidated(upload) for client in clients))
+            await blocking(records.claim, first)
+            await asyncio.gather(*(client.is_invalidated(second) for client in clients))
             found.append(hub.queue_monitor.status)
-        queue.close()
         return found
 
-    assert asyncio.run(scene()) == [QueueStatus(True, 0, {}), QueueStatus(True, 0, {1: 0})]
+    assert asyncio.run(scene()) == [
+        QueueStatus(True, places={1: Place(0), 2: Place(1)}),
+        QueueStatus(True, places={2: Place(0)}),
+    ]
 
 
 # While Redis comes and goes
@@ -196,7 +198,7 @@ def test_a_hub_that_starts_without_redis_delivers_and_subscribes_later(
             await is_subscribed(own_records.settings.redis)
         return before
 
-    assert asyncio.run(scene()) == QueueStatus()
+    assert asyncio.run(scene()) == QueueStatus(places={1: Place(0)})
 
 
 @pytest.mark.usefixtures("_short_intervals")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jobs.forecast import Place
 from jobs.queue import QueueStatus, UploadQueue
 from tests.support.hubs import PATIENCE, Client, blocking
 from tests.support.services import RedisServer
@@ -19,7 +20,7 @@ class Scene:
         self.records = records
         self.queue = UploadQueue(records.settings.redis)
         self.feeds = Feeds(0.001)
-        self.monitor = QueueMonitor(records.database, self.queue, self.feeds)
+        self.monitor = QueueMonitor(records.database, self.queue, self.feeds, dataset_imports=4)
 
 
 @pytest.fixture
@@ -29,25 +30,45 @@ def scene(own_records: Records) -> Iterator[Scene]:
     scene.queue.close()
 
 
-def test_uploads_that_wait_are_invalidated_when_the_status_changes(scene: Scene) -> None:
-    upload, running = scene.records.pending(), scene.records.processing()
+def test_uploads_that_wait_are_invalidated_when_their_places_change(scene: Scene) -> None:
+    first, second, running = scene.records.pending(), scene.records.pending(), scene.records.processing()
 
     async def play() -> list[QueueStatus]:
         found = [scene.monitor.status]
         with scene.feeds.subscribe((client := Client()).subscriber, None):
             await scene.monitor.refresh()
-            await client.is_invalidated(upload)
+            await client.is_invalidated(second)
             found.append(scene.monitor.status)
             client.invalidated.clear()
-            await blocking(scene.queue.enqueue, upload)
+            await blocking(scene.records.claim, first)
             await scene.monitor.refresh()
-            await client.is_invalidated(upload)
+            await client.is_invalidated(second)
             found.append(scene.monitor.status)
 
         assert running.id not in client.invalidated
         return found
 
-    assert asyncio.run(play()) == [QueueStatus(), QueueStatus(True, 0, {}), QueueStatus(True, 0, {upload.id: 0})]
+    assert asyncio.run(play()) == [
+        QueueStatus(),
+        QueueStatus(True, places={first.id: Place(0), second.id: Place(1)}),
+        QueueStatus(True, places={second.id: Place(0)}),
+    ]
+
+
+def test_an_upload_is_placed_before_the_status_is_read_again(scene: Scene) -> None:
+    first = scene.records.pending()
+
+    async def play() -> None:
+        await scene.monitor.refresh()
+        second, third = [await blocking(scene.records.pending) for _ in range(2)]
+        running = await blocking(scene.records.processing)
+
+        placed = {first.id: Place(0), second.id: Place(1), third.id: Place(2)}
+        assert scene.monitor.places_of([third, running, second, first]) == placed
+        await scene.monitor.refresh()
+        assert scene.monitor.status.places == placed
+
+    asyncio.run(play())
 
 
 def test_nothing_is_invalidated_while_the_status_stays_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +95,7 @@ def test_uploads_that_wait_are_invalidated_when_redis_does_not_respond(scene: Sc
             await blocking(redis.kill)
             await scene.monitor.refresh()
             await client.is_invalidated(upload)
-        assert scene.monitor.status == QueueStatus()
+        assert scene.monitor.status == QueueStatus(places={upload.id: Place(0)})
 
     asyncio.run(play())
 
@@ -92,5 +113,5 @@ def test_the_status_is_read_after_an_event_at_once_and_else_after_the_interval(
 
     asyncio.run(play())
 
-    assert scene.monitor.status == QueueStatus(True, 0, {})
+    assert scene.monitor.status == QueueStatus(True)
     assert not scene.feeds.queue_may_have_changed.is_set()
