@@ -68,7 +68,7 @@ async def upload_json(request: AppRequest) -> Response:
 
 def _respond(request: AppRequest, stream: Stream) -> Response:
     state = request.state
-    return StreamResponse(stream, state["hub"], max_age=state["settings"].stream_max_age)
+    return StreamResponse(stream, state["hub"], state["connection"], max_age=state["settings"].stream_max_age)
 
 
 #: The application lists these before the routes of pages and API, whose paths would take "events" for an id.

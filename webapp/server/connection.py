@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -41,6 +41,19 @@ DISCARDED_BYTES = 1 << 28
 RETRY_AFTER = 5
 
 
+class Subscriber(Protocol):
+    """What reads the events of a stream for its client, as this module needs it."""
+
+    def deliver(self) -> None:
+        """The client reads again."""
+
+    def end(self) -> None:
+        """The connection is lost."""
+
+    def shut_down(self) -> None:
+        """The process ends."""
+
+
 class Connection(HttpToolsProtocol):
     """Adds itself to the state of requests, as `connection`."""
 
@@ -69,15 +82,36 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal = (HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+        #: Of the event stream that is the current response.
+        self._subscriber: Subscriber | None = None
+        self._is_shutting_down = self._is_lost = False
 
     # Called by what serves a request
 
-    def become_stream(self) -> None:
+    def become_stream(self, subscriber: Subscriber) -> None:
         """The response is an event stream: no deadline applies to it."""
         self._connections.began_stream(self)
+        if self._is_lost:
+            subscriber.end()
+            return
+        self._subscriber = subscriber
+        if self._is_shutting_down:
+            subscriber.shut_down()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client reads what it is sent."""
+        return not self.flow.write_paused
+
+    def write(self, data: bytes) -> None:
+        """Send a part of a stream whose response has begun, without waiting until the client reads."""
+        if not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def disconnect(self) -> None:
         """Abort the connection at once and drop all unread data."""
+        if self._is_lost:
+            return
         self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
         self._drop_response()
         self.transport.abort()
@@ -133,7 +167,11 @@ class Connection(HttpToolsProtocol):
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self._connections.closed(self)
+        if self._subscriber is not None:
+            self._subscriber.end()
+            self._subscriber = None
         self._drop_response()
         super().connection_lost(exc)
 
@@ -148,6 +186,16 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unsent = 0  # it has read
         super().resume_writing()
+        if self._subscriber is not None:
+            self._subscriber.deliver()
+
+    # Called by uvicorn
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._is_shutting_down = True
+        if self._subscriber is not None:
+            self._subscriber.shut_down()
 
     # Called by the parser
 
@@ -192,6 +240,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
+        self._subscriber = None
         super().on_response_complete()
         if self._is_busy:  # with the next one, which waited
             self._connections.began_request(self)

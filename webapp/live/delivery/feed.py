@@ -7,8 +7,9 @@ everything after its own revision, each upload once. There are no queues, so a s
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.events import Event
@@ -113,20 +114,19 @@ class Feed:
             self._timer = loop.call_at(max(loop.time(), self._not_before), self._publish)
 
     def _publish(self) -> None:
-        """Complete the revision and wake all subscribers: at once after a quiet time, else one batch interval after the
-        revision before."""
+        """Complete the revision and have it delivered."""
         self._timer = None
         self._not_before = asyncio.get_running_loop().time() + self._batch_interval
         self.revision += 1
         self._batches.clear()
-        for subscriber in self._subscribers:
-            subscriber.wake()
+        for subscriber in self.subscribers:
+            subscriber.deliver()
 
     def broadcast(self, message: bytes) -> None:
         """Send a message to each current subscriber for which there is no batch at that moment."""
-        for subscriber in self._subscribers:
+        for subscriber in self.subscribers:
             subscriber.broadcast = message
-            subscriber.wake()
+            subscriber.deliver()
 
     def has_dropped(self, revision: int) -> bool:
         """Whether the feed dropped a state that came after this revision."""
@@ -153,51 +153,41 @@ class Feed:
             self._timer.cancel()
 
 
-class Subscriber:
+class Subscriber(ABC):
     """One connected client of a feed."""
 
     def __init__(self) -> None:
         self._feed: Feed | None = None
-        self._loop: asyncio.AbstractEventLoop
         self._revision = 0
-        self._wakeup: asyncio.Future[None] | None = None
-        self._has_ended = False
         #: The last message to all subscribers, until this one has received something; b"" for none.
         self.broadcast = b""
-        #: Whether the stream ends because the process does.
-        self.is_shutting_down = False
-        #: `time.monotonic()` at the start of the write to the client that is in progress; None if there is none.
-        self.write_began_at: float | None = None
-        #: Closes the client's connection, and drops what waits there to be sent.
-        self.disconnect: Callable[[], None] = lambda: None
+        #: `time.monotonic()` when something could not be sent because the client does not read; None once it does.
+        self.blocked_since: float | None = None
+
+    @abstractmethod
+    def deliver(self) -> None:
+        """Send what the client has not received yet, as far as it reads. The feed calls this for each revision and for
+        each broadcast. Must neither wait nor raise."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Close the client's connection, and drop what waits there to be sent."""
 
     def join(self, feed: Feed) -> None:
         """Receive what arrives in this feed from now on."""
-        self._feed, self._revision, self._loop = feed, feed.revision, asyncio.get_running_loop()
+        self._feed, self._revision = feed, feed.revision
 
-    def wake(self) -> None:
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a batch or a broadcast that the client has not received."""
+        assert self._feed is not None
+        return self._feed.revision != self._revision or bool(self.broadcast)
 
-    def end(self) -> None:
-        """End the stream; the client may reconnect."""
-        self._has_ended = True
-        self.wake()
-
-    def shut_down(self) -> None:
-        """End the stream because the process ends."""
-        self.is_shutting_down = True
-        self.end()
-
-    async def wait(self) -> bool:
-        """Wait until there is something to send. False: the stream has to end, because `end` was called or because the
-        feed no longer has everything that the client missed."""
-        feed = self._feed
-        assert feed is not None
-        while not self._has_ended and feed.revision == self._revision and not self.broadcast:
-            self._wakeup = self._loop.create_future()
-            await self._wakeup
-        return not self._has_ended and not feed.has_dropped(self._revision)
+    @property
+    def is_too_late(self) -> bool:
+        """Whether the feed no longer has everything that the client missed."""
+        assert self._feed is not None
+        return self._feed.has_dropped(self._revision)
 
     def batch(self) -> Batch:
         """Everything that the client has not received yet."""
