@@ -19,9 +19,6 @@ SHUTDOWN_RETRY_MS = 500
 #: By this share streams end before or after their max age, so that not all clients reconnect at once.
 MAX_AGE_JITTER = 0.2
 
-#: Sent when there is nothing to send yet, so that clients and proxies see at once that the stream is open.
-NOTHING_YET = b": nothing yet\n\n"
-
 
 class Connection(stream_subscriber.Connection, Protocol):
     """The client's connection, as this module needs it."""
@@ -43,40 +40,47 @@ class StreamResponse(EventSourceResponse):
         self._subscriber = StreamSubscriber(stream, connection)
         self._age = max_age * random.uniform(1 - MAX_AGE_JITTER, 1 + MAX_AGE_JITTER)
         super().__init__(
-            _messages(stream, self._subscriber),
+            _last_message(self._subscriber),
             sep="\n",
             headers={"Cache-Control": "no-store, no-transform"},
             ping=0,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises what reading the snapshot raises, before the response begins, so that it becomes an HTTP status."""
         if scope["method"] == "HEAD":
+            await self._subscriber.begin()
             await super().__call__(scope, receive, send)
             return
+        self._connection.become_stream(self._subscriber)
+        if self._subscriber.is_over:  # the client has gone
+            return
+        age_timer = asyncio.get_running_loop().call_later(self._age, self._subscriber.end)
+        try:
+            # Subscribe first, then read the snapshot: no change between the two is lost.
+            with self._hub.subscribe(self._subscriber, self._channel):
+                await self._subscriber.begin()
+                await self._stream_response(self._watched(send))
+        finally:
+            age_timer.cancel()
 
-        async def sending(message: Message) -> None:
+    def _watched(self, send: Send) -> Send:
+        """The same, with a note of when a write began: the hub watches that none takes too long."""
+
+        async def watched(message: Message) -> None:
             self._subscriber.blocked_since = time.monotonic()
             await send(message)
             self._subscriber.blocked_since = None
 
-        age_timer = asyncio.get_running_loop().call_later(self._age, self._subscriber.end)
-        self._connection.become_stream(self._subscriber)
-        try:
-            # Subscribe first, then read the snapshot: no change between the two is lost.
-            with self._hub.subscribe(self._subscriber, self._channel):
-                await self._stream_response(sending)
-        finally:
-            age_timer.cancel()
+        return watched
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        """Overrides sse-starlette's, which has a timer for each write: the hub has one for all clients."""
+        """Overrides sse-starlette's, which has a timer for each write."""
         await send(message)
 
 
-async def _messages(stream: Stream, subscriber: StreamSubscriber) -> AsyncIterator[bytes]:
-    """The first message and the last one. Those between, the subscriber writes to the connection."""
-    yield await stream.begin() or NOTHING_YET
-    if not stream.is_over:
-        await subscriber.run()
+async def _last_message(subscriber: StreamSubscriber) -> AsyncIterator[bytes]:
+    """What the response sends itself. All messages before, the subscriber writes to the connection."""
+    await subscriber.run()
     if subscriber.is_shutting_down:
         yield ServerSentEvent("the server restarts", event="bye", retry=SHUTDOWN_RETRY_MS, sep="\n").encode()

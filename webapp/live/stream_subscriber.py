@@ -16,6 +16,9 @@ SHUTDOWN_GRACE = 1.0
 #: Seconds until a stream reads from the database again that did not respond.
 RETRY_DELAY = 0.5
 
+#: Sent when there is nothing to send yet, so that clients and proxies see at once that the stream is open.
+NOTHING_YET = b": nothing yet\n\n"
+
 
 class Connection(Protocol):
     """A client's connection, as this module needs it."""
@@ -43,6 +46,8 @@ class StreamSubscriber(Subscriber):
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
+        #: Between `begin` and `run`.
+        self._snapshot = b""
         #: Whether batches are delivered now: the snapshot was sent, and no batch waits for the database.
         self._is_live = False
         #: The batch that waits for the database.
@@ -50,14 +55,27 @@ class StreamSubscriber(Subscriber):
         #: Whether the stream ends because the process does.
         self.is_shutting_down = False
 
+    async def begin(self) -> None:
+        """Read the snapshot. Raises what the stream raises."""
+        self._snapshot = await self._stream.begin() or NOTHING_YET
+
     async def run(self) -> None:
-        """Deliver until the stream is over. Raises what the stream raises."""
+        """Send the snapshot, then deliver until the stream is over. Raises what the stream raises."""
+        self._connection.write(self._snapshot)
+        self._snapshot = b""
+        if self._stream.is_over:
+            return
         self._resume()
         await self._over
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has nothing more to send."""
+        return self._over.done()
+
     def end(self) -> None:
         """End the stream; the client may reconnect."""
-        if not self._over.done():
+        if not self.is_over:
             self._over.set_result(None)
 
     def shut_down(self) -> None:
@@ -70,7 +88,7 @@ class StreamSubscriber(Subscriber):
         self._connection.disconnect()
 
     def deliver(self) -> None:
-        while self._is_live and self.has_news and not self._over.done():
+        while self._is_live and self.has_news and not self.is_over:
             if not self._connection.is_writable:
                 self.blocked_since = self.blocked_since or time.monotonic()
                 return
@@ -109,7 +127,7 @@ class StreamSubscriber(Subscriber):
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, (OperationalError, ServerBusyError)):  # the hub logs it; the batch remains to be sent
             self._loop.call_later(RETRY_DELAY, self._resume)
-        elif not self._over.done():
+        elif not self.is_over:
             self._over.set_exception(error)
 
     def _resume(self) -> None:

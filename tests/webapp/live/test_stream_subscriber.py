@@ -19,6 +19,7 @@ from webapp.live.streams.stream import Stream
 
 T = TypeVar("T")
 
+SNAPSHOT = b"snapshot"
 FINAL = replace(EVENT, event="bulk_upload_error", status="failed", seq=99)
 
 
@@ -38,12 +39,17 @@ class Wire:
     def disconnect(self) -> None:
         self.is_disconnected.set()
 
-    async def receives(self, count: int) -> list[bytes]:
-        """What was written, once that are so many writes."""
-        while len(self.written) < count:
+    @property
+    def news(self) -> list[bytes]:
+        """What was written after the snapshot."""
+        assert self.written[:1] == [SNAPSHOT]
+        return self.written[1:]
+
+    async def receives(self, count: int) -> None:
+        """Wait until there are so many news."""
+        while len(self.written) < 1 + count:
             self._changed.clear()
             await self._changed.wait()
-        return self.written
 
 
 class Told(Stream):
@@ -55,7 +61,7 @@ class Told(Stream):
         self.failures: list[Exception] = []
 
     async def begin(self) -> bytes:
-        return b""
+        return SNAPSHOT
 
     def tell(self, batch: Batch) -> bytes:
         data = batch.shared("key", lambda: self._make(batch)) if self._shared else self._encode(batch)
@@ -100,6 +106,7 @@ def played(script: Callable[[Scene], Coroutine[Any, Any, T]], *, shared: bool = 
         scene = Scene(Told(shared=shared))
         with scene.feed.subscribe(scene.subscriber), scene.feed.subscribe(scene.witness):
             async with asyncio.timeout(PATIENCE):
+                await scene.subscriber.begin()
                 found = await script(scene)
         scene.feed.close()
         return found
@@ -123,7 +130,7 @@ def test_nothing_is_written_before_the_snapshot_and_everything_since_then_after_
         await running
         return [before, scene.wire.written]
 
-    assert played(script) == [[], [b"1 2", b"3"]]
+    assert played(script) == [[], [SNAPSHOT, b"1 2", b"3"]]
 
 
 def test_a_client_that_does_not_read_receives_everything_at_once_when_it_reads_again() -> None:
@@ -135,11 +142,11 @@ def test_a_client_that_does_not_read_receives_everything_at_once_when_it_reads_a
         for seq in (2, 3):
             await scene.put(at(seq))
             await scene.put(at(seq, file_id=seq))
-        blocked_since, written = scene.subscriber.blocked_since, list(scene.wire.written)
+        blocked_since, written = scene.subscriber.blocked_since, list(scene.wire.news)
         scene.wire.is_writable = True
         scene.subscriber.deliver()
         running.cancel()
-        return [written, blocked_since is not None, scene.wire.written, scene.subscriber.blocked_since]
+        return [written, blocked_since is not None, scene.wire.news, scene.subscriber.blocked_since]
 
     assert played(script) == [[b"1"], True, [b"1", b"3 2 3"], None]
 
@@ -176,7 +183,7 @@ def test_a_broadcast_is_written_when_there_is_no_batch() -> None:
         scene.feed.broadcast(b"ping")
         await scene.put(at(1))
         running.cancel()
-        return scene.wire.written
+        return scene.wire.news
 
     assert played(script) == [b"ping", b"1"]
 
@@ -186,11 +193,11 @@ def test_a_batch_waits_for_what_it_needs_and_newer_ones_for_it() -> None:
         running = asyncio.create_task(scene.subscriber.run())
         await scene.put(at(1))
         await scene.put(at(2))
-        before = list(scene.wire.written)
+        before = list(scene.wire.news)
         scene.told.may_go_on.set()
         await scene.wire.receives(2)
         running.cancel()
-        return [before, scene.wire.written]
+        return [before, scene.wire.news]
 
     assert played(script, shared=True) == [[], [b"1", b"2"]]
 
@@ -208,7 +215,7 @@ def test_a_batch_is_sent_later_when_the_database_does_not_respond(
         await scene.put(at(1))
         await scene.wire.receives(1)
         running.cancel()
-        return scene.wire.written
+        return scene.wire.news
 
     assert played(script, shared=shared) == [b"1"]
 
@@ -223,7 +230,7 @@ def test_an_error_of_the_stream_ends_it(shared: bool) -> None:
         with pytest.raises(ZeroDivisionError, match="a defect"):
             await running
         await scene.put(at(2))
-        return scene.wire.written
+        return scene.wire.news
 
     assert played(script, shared=shared) == []
 
@@ -234,7 +241,7 @@ def test_a_stream_ends_after_its_last_message() -> None:
         await scene.put(FINAL)
         await running
         await scene.put(at(100))
-        return scene.wire.written
+        return scene.wire.news
 
     assert played(script) == [b"99"]
 
@@ -253,7 +260,7 @@ def test_a_client_that_missed_more_than_is_kept_is_sent_nothing_and_its_stream_e
         scene.wire.is_writable = True
         scene.subscriber.deliver()
         await running
-        return scene.wire.written
+        return scene.wire.news
 
     assert played(script) == []
 
