@@ -180,16 +180,105 @@ def test_what_came_without_a_subscriber_is_not_delivered_later() -> None:
     assert asyncio.run(asyncio.wait_for(play(), PATIENCE)) == [(2, 1)]
 
 
-def test_revisions_are_a_batch_interval_apart_and_the_first_after_a_quiet_time_comes_at_once() -> None:
-    async def scene(feed: Feed, subscriber: Waiting) -> list[list[tuple[int, int]]]:
-        feed.put(EVENT)
-        first = await take(subscriber)
-        for seq in (2, 3, 4):
-            feed.put(replace(EVENT, seq=seq))
-            await asyncio.sleep(0)
-        return [seqs(first), seqs(await take(subscriber))]
+class StandingClock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only when a test says so."""
 
-    assert played(scene, batch_interval=0.3) == [[(1, 1)], [(1, 4)]]
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+class Paced:
+    """A feed with one subscriber that receives everything at once, and a batch interval of one second."""
+
+    def __init__(self, loop: StandingClock) -> None:
+        self._loop = loop
+        self._feed, self._subscriber = Feed(1.0), Waiting()
+        self._subscription = self._feed.subscribe(self._subscriber)
+        self._subscription.__enter__()
+        self._seq = 0
+
+    async def put(self, events: int = 1) -> None:
+        for _ in range(events):
+            self._seq += 1
+            self._feed.put(replace(EVENT, seq=self._seq))
+            await asyncio.sleep(0)  # the loop runs what is due
+            await asyncio.sleep(0)
+
+    async def pass_(self, seconds: float) -> None:
+        self._loop.now += seconds
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def received(self) -> int:
+        """The newest seq that was delivered since the last call, 0 for none."""
+        batch = self._subscriber.batch()
+        self._subscriber.acknowledge(batch)
+        return max((event.seq for event in batch.events), default=0)
+
+    @property
+    def revision(self) -> int:
+        return self._feed.revision
+
+
+def paced(script: Callable[[Paced], Coroutine[Any, Any, T]]) -> T:
+    async def play() -> T:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, StandingClock)
+        return await script(Paced(loop))
+
+    with asyncio.Runner(loop_factory=StandingClock) as runner:
+        return runner.run(play())
+
+
+def test_after_a_quiet_time_changes_are_delivered_at_once_although_they_follow_each_other() -> None:
+    async def script(scene: Paced) -> list[int]:
+        found = []
+        for _ in range(feeds.BURST):
+            await scene.put()
+            found.append(scene.received())
+        return found
+
+    assert paced(script) == list(range(1, feeds.BURST + 1))
+
+
+def test_changes_beyond_a_burst_are_delivered_together_after_the_batch_interval() -> None:
+    async def script(scene: Paced) -> list[int]:
+        await scene.put(feeds.BURST)
+        found = [scene.received()]
+        for _ in range(2):
+            await scene.put(5)
+            await scene.pass_(0.9)
+            found.append(scene.received())
+            await scene.pass_(0.1)
+            found.append(scene.received())
+        return found
+
+    last = feeds.BURST
+    assert paced(script) == [last, 0, last + 5, 0, last + 10]
+
+
+def test_a_steady_load_has_one_revision_for_each_batch_interval() -> None:
+    async def script(scene: Paced) -> int:
+        for _ in range(1_000):
+            await scene.put()
+            await scene.pass_(0.125)
+        return scene.revision
+
+    assert paced(script) <= 125 + feeds.BURST
+
+
+@pytest.mark.parametrize(("quiet", "at_once"), [(1.0, 1), (3.0, 3), (1_000.0, feeds.BURST)])
+def test_the_longer_the_quiet_time_the_more_is_delivered_at_once(quiet: float, at_once: int) -> None:
+    async def script(scene: Paced) -> int:
+        await scene.put(feeds.BURST)
+        await scene.pass_(quiet)
+        before = scene.revision
+        await scene.put(2 * feeds.BURST)
+        return scene.revision - before
+
+    assert paced(script) == at_once
 
 
 def test_a_broadcast_reaches_a_subscriber_for_which_there_is_no_batch() -> None:
