@@ -65,7 +65,7 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        super().__init__(config, server_state, app_state, _loop)
         self._connections = connections
         self._deadlines = connections.deadlines
         self._application = self.app
@@ -174,6 +174,10 @@ class Connection(HttpToolsProtocol):
             self._subscriber = None
         self._drop_response()
         super().connection_lost(exc)
+        # A request refers to its connection, by its scope. If the connection referred to it too, both would be garbage
+        # in cycles, and the collector would stop the process for a while when a thousand clients have left.
+        self.cycle = self._answered = self.scope = None  # type: ignore[assignment]  # nothing asks for them any more
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         self._pending += len(data)
@@ -198,6 +202,10 @@ class Connection(HttpToolsProtocol):
             self._subscriber.shut_down()
 
     # Called by the parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"]["connection"] = self
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS_MAX:
@@ -336,7 +344,7 @@ class _ClosedAfterBody:
 
     def close(self) -> None:
         cycle = self._connection.cycle
-        if not (cycle.response_complete and cycle.more_body):
+        if cycle is None or not (cycle.response_complete and cycle.more_body):
             self._connection.transport.close()
 
 

@@ -27,7 +27,7 @@ OTHER_FILES = 256
 #: Connections that are not streams, at least, however few files this process may open.
 FEWEST_CONNECTIONS = 32
 #: Thresholds of gc.set_threshold: new objects, then collections of the younger generation. What survives the younger
-#: ones (a stream, a large page) is garbage in the oldest when it ends; with every 150,000 objects all are searched.
+#: ones (the form of a large upload) is garbage in the oldest when it ends; with every 150,000 objects all are searched.
 GC_THRESHOLDS = (10_000, 4, 2)
 
 

@@ -1,5 +1,6 @@
 """How a stream goes on, ends and is closed, on a real uvicorn."""
 
+import gc
 import re
 import socket
 import threading
@@ -26,6 +27,8 @@ from tests.support.streams import (
 from tests.support.waiting import until
 from webapp.live import response
 from webapp.live.delivery import heartbeat
+from webapp.live.response import StreamResponse
+from webapp.server.connection import Connection
 
 #: What is open when no client is: no connection, no request, no stream and no subscriber.
 NOTHING = (0, 0, 0, 0)
@@ -163,6 +166,29 @@ def test_streams_that_are_dropped_leave_nothing_behind(settings: Settings) -> No
                         assert client.recv(1)
 
             until(lambda: served.open == NOTHING, "the streams to leave nothing behind")
+
+
+@ONE_DATABASE
+def test_streams_that_end_are_forgotten_without_the_garbage_collector(settings: Settings) -> None:
+    """A thousand of them at once would keep it busy for a while, and nothing else would go on."""
+    with Served(settings) as served:
+        upload = served.records.pending()
+        gc.collect()
+        gc.disable()
+        try:
+            with ExitStack() as stack:
+                listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload) * 5]
+                for listener in listeners:
+                    listener.next()
+                assert alive() >= 20
+            until(lambda: not alive(), "the streams to be forgotten")
+        finally:
+            gc.enable()
+
+
+def alive() -> int:
+    """Connections and responses of streams that are in memory."""
+    return sum(type(each) in (Connection, StreamResponse) for each in gc.get_objects())
 
 
 def test_clients_learn_that_they_have_to_reconnect_when_the_process_ends(settings: Settings) -> None:
