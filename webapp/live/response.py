@@ -23,6 +23,10 @@ MAX_AGE_JITTER = 0.2
 class Connection(stream_subscriber.Connection, Protocol):
     """The client's connection, as this module needs it."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client is gone, so that nothing needs to be sent."""
+
     def become_stream(self, subscriber: StreamSubscriber) -> None:
         """The response is an event stream: the connection tells the subscriber when it can be written to again, when it
         is lost, and when the process ends."""
@@ -52,15 +56,16 @@ class StreamResponse(EventSourceResponse):
             await self._subscriber.begin()
             await super().__call__(scope, receive, send)
             return
-        self._connection.become_stream(self._subscriber)
-        if self._subscriber.is_over:  # the client has gone
+        if self._connection.is_lost:
             return
+        self._connection.become_stream(self._subscriber)
         age_timer = asyncio.get_running_loop().call_later(self._age, self._subscriber.end)
         try:
             # Subscribe first, then read the snapshot: no change between the two is lost.
             with self._hub.subscribe(self._subscriber, self._channel):
                 await self._subscriber.begin()
-                await self._stream_response(self._watched(send))
+                if not self._connection.is_lost:
+                    await self._stream_response(self._watched(send))
         finally:
             age_timer.cancel()
 

@@ -68,14 +68,9 @@ class StreamSubscriber(Subscriber):
         self._resume()
         await self._over
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the stream has nothing more to send."""
-        return self._over.done()
-
     def end(self) -> None:
         """End the stream; the client may reconnect."""
-        if not self.is_over:
+        if not self._over.done():
             self._over.set_result(None)
 
     def shut_down(self) -> None:
@@ -88,7 +83,7 @@ class StreamSubscriber(Subscriber):
         self._connection.disconnect()
 
     def deliver(self) -> None:
-        while self._is_live and self.has_news and not self.is_over:
+        while self._is_live and self.has_news and not self._over.done():
             if not self._connection.is_writable:
                 self.blocked_since = self.blocked_since or time.monotonic()
                 return
@@ -127,7 +122,7 @@ class StreamSubscriber(Subscriber):
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, (OperationalError, ServerBusyError)):  # the hub logs it; the batch remains to be sent
             self._loop.call_later(RETRY_DELAY, self._resume)
-        elif not self.is_over:
+        elif not self._over.done():
             self._over.set_exception(error)
 
     def _resume(self) -> None:

@@ -84,16 +84,15 @@ class Connection(HttpToolsProtocol):
         self._refusal = (HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
         #: Of the event stream that is the current response.
         self._subscriber: Subscriber | None = None
-        self._is_shutting_down = self._is_lost = False
+        self._is_shutting_down = False
+        #: Whether the client is gone.
+        self.is_lost = False
 
     # Called by what serves a request
 
     def become_stream(self, subscriber: Subscriber) -> None:
         """The response is an event stream: no deadline applies to it."""
         self._connections.began_stream(self)
-        if self._is_lost:
-            subscriber.end()
-            return
         self._subscriber = subscriber
         if self._is_shutting_down:
             subscriber.shut_down()
@@ -110,7 +109,7 @@ class Connection(HttpToolsProtocol):
 
     def disconnect(self) -> None:
         """Abort the connection at once and drop all unread data."""
-        if self._is_lost:
+        if self.is_lost:
             return
         self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
         self._drop_response()
@@ -167,7 +166,7 @@ class Connection(HttpToolsProtocol):
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
+        self.is_lost = True
         self._connections.closed(self)
         if self._subscriber is not None:
             self._subscriber.end()
