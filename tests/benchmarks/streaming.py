@@ -246,9 +246,10 @@ def cost(redis: RedisServer, words: argparse.Namespace) -> str:
             found.setdefault(what, []).append(run)
     runs = {what: _medians(several) for what, several in found.items()}
     general, history, naive, nchan = runs[OURS], runs[OURS_HISTORY], runs[NAIVE], runs.get(NCHAN)
+    tick = Settings.model_fields["stream_batch_interval"].default * 1000
     notes = [
-        f"{CLIENTS:,} clients, {A_SECOND} events/s over {UPLOADS} uploads for {words.seconds:g} s, tick 50 ms; medians"
-        f" of {words.rounds} rounds; all clients in one process, whose own processor time is in brackets",
+        f"{CLIENTS:,} clients, {A_SECOND} events/s over {UPLOADS} uploads for {words.seconds:g} s, tick {tick:g} ms;"
+        f" medians of {words.rounds} rounds; all clients in one process, whose own processor time is in brackets",
         "an event counts as conveyed only if it arrived itself; one that a newer state of its upload overtook within a"
         " tick does not",
         "nchan is told the same number of events by POST, however long that takes; its processor time is compared",

@@ -32,6 +32,8 @@ from webapp.server.connection import Connection
 
 #: What is open when no client is: no connection, no request, no stream and no subscriber.
 NOTHING = (0, 0, 0, 0)
+#: Uploads with a long error, whose states are more than is buffered.
+MANY = 30
 
 
 def connected(url: str) -> socket.socket:
@@ -51,7 +53,7 @@ def deaf(url: str, path: str = GENERAL) -> socket.socket:
 
 def much(records: Records) -> str:
     """The address of a stream whose snapshot is more than is buffered for a client that does not read."""
-    for _ in range(60):
+    for _ in range(MANY):
         records.fail(records.processing(), "x" * LONGEST_ERROR)
     return f"{GENERAL}?since=2026-01-01"
 
@@ -142,6 +144,22 @@ def is_disconnected(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     assert len(received) < 1_000_000
     assert "Traceback" not in caplog.text
     assert "ASGI" not in caplog.text
+
+
+@ONE_DATABASE
+def test_a_client_that_reads_again_receives_what_it_missed(settings: Settings) -> None:
+    with (
+        Served(settings) as served,
+        deaf(served.url, much(served.records)) as client,
+        served.stream(GENERAL) as listener,
+    ):
+        client.recv(1)
+        listener.until_seq(served.records.pending("missed.csv"))
+        received = b""
+        while b"missed.csv" not in received:
+            received += client.recv(1 << 20)
+
+        assert received.count(b"x" * LONGEST_ERROR) == MANY
 
 
 @ONE_DATABASE
