@@ -83,7 +83,11 @@ class Settings(BaseSettings):
     ] = 500
     stream_batch_interval: Annotated[
         float,
-        Field(ge=0.001, le=5, description="Seconds for which changes are collected into one message to a client."),
+        Field(
+            ge=0.001,
+            le=5,
+            description="Seconds for which changes are collected into one message while many follow each other.",
+        ),
     ] = 0.05
     stream_max_age: Annotated[
         float, Field(ge=1, description="Seconds after which a stream ends, plus or minus a fifth; clients reconnect.")

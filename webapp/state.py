@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from webapp.live.limiter import StreamLimiter
     from webapp.live.record_cache import RecordCache
     from webapp.live.renderer import Renderer
+    from webapp.live.response import Connection
     from webapp.live.snapshots import Snapshots
     from webapp.templating import Templates
 
@@ -33,7 +34,13 @@ class AppState(TypedDict):
     stream_limiter: "StreamLimiter"
 
 
-AppRequest = Request[AppState]
+class RequestState(AppState):
+    """And what belongs to one request: the client's connection, which it adds itself."""
+
+    connection: "Connection"
+
+
+AppRequest = Request[RequestState]
 
 
 class IdConvertor(Convertor[int]):

@@ -34,11 +34,33 @@ def at(second: int, **fields: Any) -> Event:
     return replace(EVENT, timestamp=f"2026-01-31T09:00:{second:02}.000000Z", **fields)
 
 
+class Waiting(Subscriber):
+    """A subscriber that waits until something is delivered, and takes it when the test does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._delivered = asyncio.Event()
+        self.is_disconnected = False
+
+    def deliver(self) -> None:
+        self._delivered.set()
+
+    def disconnect(self) -> None:
+        self.is_disconnected = True
+
+    async def wait(self) -> bool:
+        """Wait until there is something to take. False: it is too late for that."""
+        while not self.has_news:
+            self._delivered.clear()
+            await self._delivered.wait()
+        return not self.is_too_late
+
+
 class Client:
     """A subscriber that keeps everything it receives."""
 
     def __init__(self) -> None:
-        self.subscriber = Subscriber()
+        self.subscriber = Waiting()
         self.received: list[tuple[int, int]] = []
         self.invalidated: set[int] = set()
 

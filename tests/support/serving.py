@@ -261,6 +261,13 @@ class Served:
         """The files in the folder of uploaded files."""
         return sorted(self.settings.files.glob("*"))
 
+    @property
+    def open(self) -> tuple[int, int, int, int]:
+        """Numbers of connections, of requests that are being answered, of counted streams, and of subscribers."""
+        server, state = self._server.server_state, self._server.lifespan.state
+        subscribers = sum(len(feed.subscribers) for feed in state["hub"].feeds.all())
+        return len(server.connections), len(server.tasks), state["stream_limiter"].open, subscribers
+
     def stream(self, path: str, last_event_id: str | None = None) -> Any:
         return stream(self.client, path, last_event_id)
 

@@ -24,6 +24,16 @@ LARGE = 1 << 26
 REST = 1 << 22
 
 
+class Quiet:
+    """The subscriber of a stream that is told nothing."""
+
+    def deliver(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def shut_down(self) -> None: ...
+
+
 class Small:
     """Answers at these paths: /read tells how many bytes the body had; /large sends much, /rest some megabytes in one
     piece; /stream is an event stream that never ends; /wait answers when `may_answer` is set. Others answer at once.
@@ -93,7 +103,7 @@ class Small:
     async def _send_much(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x-bytes", str(LARGE).encode())]})
         if scope["path"] == "/stream":
-            scope["state"]["connection"].become_stream()
+            scope["state"]["connection"].become_stream(Quiet())
             await send({"type": "http.response.body", "body": b"first", "more_body": True})
             while (await receive())["type"] != "http.disconnect":
                 pass

@@ -1,7 +1,4 @@
-"""The routes of the four event streams.
-
-Each endpoint asks the database first, so that errors become an HTTP status: after the first message it is too late.
-"""
+"""The routes of the four event streams."""
 
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -23,7 +20,6 @@ from webapp.state import AppRequest
 async def history(request: AppRequest) -> Response:
     """The stream of the history page, with that page's query."""
     state = request.state
-    await state["snapshots"].watermark()
     view = HistoryView.from_query(request.query_params)
     stream = HistoryStream(
         state["snapshots"], state["renderer"], state["records"], view, since=moments.of_page(request)
@@ -34,7 +30,6 @@ async def history(request: AppRequest) -> Response:
 async def upload_page(request: AppRequest) -> Response:
     """The stream of an upload's page."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    await state["snapshots"].progress(upload_id)
     stream = UploadPageStream(state["snapshots"], state["renderer"], upload_id, since=moments.of_page(request))
     return _respond(request, stream)
 
@@ -44,9 +39,6 @@ async def general_json(request: AppRequest) -> Response:
     state = request.state
     filter_ = EventFilter.from_query(request.query_params)
     requested, last_event = moments.requested(request), moments.last_event(request)
-    await state["snapshots"].watermark()
-    if filter_.uploads:
-        await state["snapshots"].states(filter_.uploads)
     stream = GeneralJsonStream(
         state["snapshots"],
         state["renderer"],
@@ -60,15 +52,16 @@ async def general_json(request: AppRequest) -> Response:
 async def upload_json(request: AppRequest) -> Response:
     """The events of one upload. A client that has its last one gets 204, on which an EventSource stops reconnecting."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    [event] = (await state["snapshots"].states(frozenset({upload_id}))).events
-    if event.is_terminal and request.headers.get("last-event-id") == event.timestamp:
-        return Response(status_code=204)
+    if last_event_id := request.headers.get("last-event-id"):
+        [event] = (await state["snapshots"].states(frozenset({upload_id}))).events
+        if event.is_terminal and last_event_id == event.timestamp:
+            return Response(status_code=204)
     return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id))
 
 
 def _respond(request: AppRequest, stream: Stream) -> Response:
     state = request.state
-    return StreamResponse(stream, state["hub"], max_age=state["settings"].stream_max_age)
+    return StreamResponse(stream, state["hub"], state["connection"], max_age=state["settings"].stream_max_age)
 
 
 #: The application lists these before the routes of pages and API, whose paths would take "events" for an id.

@@ -11,6 +11,8 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 def parse(text: str) -> datetime | None:
     """The moment of a message's id, or None for any other text: the client then gets a snapshot as if it were new."""
+    if not text:
+        return None
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:

@@ -11,7 +11,7 @@ from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
-from jobs.uploads import Upload
+from jobs.uploads import Page, Upload
 from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
@@ -62,31 +62,24 @@ class Snapshots:
         self._database = database
         self._renderer = renderer
         self._records = records
-        self._watermark = SingleFlight(self._read_watermark, min_interval=MIN_INTERVAL)
         self._history = SingleFlight(self._read_history, min_interval=MIN_INTERVAL)
         self._progress = SingleFlight(self._read_progress, min_interval=MIN_INTERVAL)
         self._ended = SingleFlight(self._read_ended, min_interval=MIN_INTERVAL)
         self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
         self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
 
-    async def watermark(self) -> str:
-        """The timestamp of the newest state of all uploads; "" without uploads."""
-        return await self._watermark.get(None)
-
-    async def _read_watermark(self, _key: None) -> str:
-        newest = await read(self._database, uploads.newest_change)
-        return timestamp(newest) if newest else ""
-
     async def history(self, view: HistoryView) -> HistorySnapshot:
         """The table as a page with this view shows it."""
         return await self._history.get(view)
 
     async def _read_history(self, view: HistoryView) -> HistorySnapshot:
-        moment = await self._read_watermark(None)
-        page = await read(
-            self._database,
-            lambda connection: uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor),
-        )
+        def query(connection: sa.Connection) -> tuple[datetime | None, Page]:
+            return uploads.newest_change(connection), uploads.page(
+                connection, view, limit=PAGE_SIZE, cursor=view.cursor
+            )
+
+        newest, page = await read(self._database, query)
+        moment = timestamp(newest) if newest else ""
         self._records.remember(page.items)
         html = self._renderer.table(view, page)
         active = {upload.id: upload.seq for upload in page.items if upload.is_active}

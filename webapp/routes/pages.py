@@ -1,5 +1,6 @@
 """The HTML pages of uploads: the history, and a page per upload."""
 
+from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
@@ -28,17 +29,17 @@ async def home(_request: AppRequest) -> Response:
 
 async def history(request: AppRequest) -> Response:
     state, view = request.state, HistoryView.from_query(request.query_params)
-    # An empty page has no watermark: a toast must announce whatever ends next.
-    watermark = await state["snapshots"].watermark() or timestamp(EARLIEST)
 
-    def query(connection: sa.Connection) -> tuple[Page, list[str]]:
+    def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
+        newest = uploads.newest_change(connection)
         page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
-        return page, datasets.names(connection)[:NAMES_PROPOSED]
+        return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
 
-    page, names = await read(state["database"], query)
+    newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
         "dataset_names": names,
-        "events_url": view.url("/uploads/events", since=watermark),
+        # Of a page without uploads a toast must announce whatever ends next.
+        "events_url": view.url("/uploads/events", since=timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
         "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
@@ -56,11 +57,12 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    watermark = await state["snapshots"].watermark()
     upload, view = await state["snapshots"].detail(upload_id)
     context = {
         "upload": view,
-        "events_url": None if upload.is_settled else f"/uploads/{upload_id}/events?since={watermark}",
+        "events_url": None
+        if upload.is_settled
+        else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)

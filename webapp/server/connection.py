@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -41,6 +41,19 @@ DISCARDED_BYTES = 1 << 28
 RETRY_AFTER = 5
 
 
+class Subscriber(Protocol):
+    """What reads the events of a stream for its client, as this module needs it."""
+
+    def deliver(self) -> None:
+        """The client reads again."""
+
+    def end(self) -> None:
+        """The connection is lost."""
+
+    def shut_down(self) -> None:
+        """The process ends."""
+
+
 class Connection(HttpToolsProtocol):
     """Adds itself to the state of requests, as `connection`."""
 
@@ -52,7 +65,7 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        super().__init__(config, server_state, app_state, _loop)
         self._connections = connections
         self._deadlines = connections.deadlines
         self._application = self.app
@@ -69,15 +82,35 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._unsent_since = 0.0
         self._refusal = (HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+        #: Of the event stream that is the current response.
+        self._subscriber: Subscriber | None = None
+        self._is_shutting_down = False
+        #: Whether the client is gone.
+        self.is_lost = False
 
     # Called by what serves a request
 
-    def become_stream(self) -> None:
+    def become_stream(self, subscriber: Subscriber) -> None:
         """The response is an event stream: no deadline applies to it."""
         self._connections.began_stream(self)
+        self._subscriber = subscriber
+        if self._is_shutting_down:
+            subscriber.shut_down()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client reads what it is sent."""
+        return not self.flow.write_paused
+
+    def write(self, data: bytes) -> None:
+        """Send a part of a stream whose response has begun, without waiting until the client reads."""
+        if not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def disconnect(self) -> None:
         """Abort the connection at once and drop all unread data."""
+        if self.is_lost:
+            return
         self._option(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # or the kernel keeps sending
         self._drop_response()
         self.transport.abort()
@@ -133,9 +166,17 @@ class Connection(HttpToolsProtocol):
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
         self._connections.closed(self)
+        if self._subscriber is not None:
+            self._subscriber.end()
+            self._subscriber = None
         self._drop_response()
         super().connection_lost(exc)
+        # A request refers to its connection, by its scope. If the connection referred to it too, both would be garbage
+        # in cycles, and the collector would stop the process for a while when a thousand clients have left.
+        self.cycle = self._answered = self.scope = None  # type: ignore[assignment]  # nothing asks for them any more
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         self._pending += len(data)
@@ -148,8 +189,22 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unsent = 0  # it has read
         super().resume_writing()
+        if self._subscriber is not None:
+            self._subscriber.deliver()
+
+    # Called by uvicorn
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._is_shutting_down = True
+        if self._subscriber is not None:
+            self._subscriber.shut_down()
 
     # Called by the parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"]["connection"] = self
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS_MAX:
@@ -192,6 +247,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
+        self._subscriber = None
         super().on_response_complete()
         if self._is_busy:  # with the next one, which waited
             self._connections.began_request(self)
@@ -287,7 +343,7 @@ class _ClosedAfterBody:
 
     def close(self) -> None:
         cycle = self._connection.cycle
-        if not (cycle.response_complete and cycle.more_body):
+        if cycle is None or not (cycle.response_complete and cycle.more_body):
             self._connection.transport.close()
 
 

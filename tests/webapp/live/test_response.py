@@ -1,5 +1,6 @@
 """How a stream goes on, ends and is closed, on a real uvicorn."""
 
+import gc
 import re
 import socket
 import threading
@@ -26,6 +27,35 @@ from tests.support.streams import (
 from tests.support.waiting import until
 from webapp.live import response
 from webapp.live.delivery import heartbeat
+from webapp.live.response import StreamResponse
+from webapp.server.connection import Connection
+
+#: What is open when no client is: no connection, no request, no stream and no subscriber.
+NOTHING = (0, 0, 0, 0)
+#: Uploads with a long error, whose states are more than is buffered.
+MANY = 30
+
+
+def connected(url: str) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(10)
+    client.connect(("127.0.0.1", httpx.URL(url).port or 0))
+    return client
+
+
+def deaf(url: str, path: str = GENERAL) -> socket.socket:
+    """A client that asks for a stream, and buffers little of it."""
+    client = connected(url)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return client
+
+
+def much(records: Records) -> str:
+    """The address of a stream whose snapshot is more than is buffered for a client that does not read."""
+    for _ in range(MANY):
+        records.fail(records.processing(), "x" * LONGEST_ERROR)
+    return f"{GENERAL}?since=2026-01-01"
 
 
 @ONE_DATABASE
@@ -93,11 +123,7 @@ def test_a_client_that_reads_nothing_is_disconnected(settings: Settings, caplog:
 def is_disconnected(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "webapp.live.delivery.write_timeout")
     upload = served.records.processing()
-    with socket.socket() as client, served.stream(GENERAL) as listener:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(10)
-        client.connect(("127.0.0.1", httpx.URL(served.url).port or 0))
-        client.sendall(f"GET {GENERAL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    with deaf(served.url) as client, served.stream(GENERAL) as listener:
         client.recv(1)
 
         def is_closed() -> bool:
@@ -120,6 +146,69 @@ def is_disconnected(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     assert "ASGI" not in caplog.text
 
 
+@ONE_DATABASE
+def test_a_client_that_reads_again_receives_what_it_missed(settings: Settings) -> None:
+    with (
+        Served(settings) as served,
+        deaf(served.url, much(served.records)) as client,
+        served.stream(GENERAL) as listener,
+    ):
+        client.recv(1)
+        listener.until_seq(served.records.pending("missed.csv"))
+        received = b""
+        while b"missed.csv" not in received:
+            received += client.recv(1 << 20)
+
+        assert received.count(b"x" * LONGEST_ERROR) == MANY
+
+
+@ONE_DATABASE
+def test_a_client_that_reads_nothing_is_disconnected_although_its_stream_is_at_its_end(settings: Settings) -> None:
+    changed = {"stream_max_age": 0.3, "stream_write_timeout": 0.6}
+    with Served(settings.model_copy(update=changed)) as served, deaf(served.url, much(served.records)) as client:
+        assert client.recv(1)
+
+        until(lambda: served.open == NOTHING, "the stream to leave nothing behind")
+
+
+@ONE_DATABASE
+def test_streams_that_are_dropped_leave_nothing_behind(settings: Settings) -> None:
+    with Served(settings) as served:
+        upload = served.records.pending()
+        for is_begun in (False, True):
+            with ExitStack() as stack:
+                for path in all_of(upload) * 25:
+                    client = stack.enter_context(connected(served.url))
+                    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                    if is_begun:
+                        assert client.recv(1)
+
+            until(lambda: served.open == NOTHING, "the streams to leave nothing behind")
+
+
+@ONE_DATABASE
+def test_streams_that_end_are_forgotten_without_the_garbage_collector(settings: Settings) -> None:
+    """A thousand of them at once would keep it busy for a while, and nothing else would go on."""
+    with Served(settings) as served:
+        upload = served.records.pending()
+        gc.collect()
+        gc.disable()
+        try:
+            with ExitStack() as stack:
+                listeners = [stack.enter_context(served.stream(path)) for path in all_of(upload) * 5]
+                for listener in listeners:
+                    listener.next()
+                assert alive() >= 20
+            until(lambda: not alive(), "the streams to be forgotten")
+        finally:
+            gc.enable()
+
+
+def alive() -> int:
+    """Connections and responses of streams that are in memory."""
+    return sum(type(each) in (Connection, StreamResponse) for each in gc.get_objects())
+
+
 def test_clients_learn_that_they_have_to_reconnect_when_the_process_ends(settings: Settings) -> None:
     with Records(settings) as records, Web(settings) as web, ExitStack() as stack:
         upload = records.processing()
@@ -136,6 +225,16 @@ def test_clients_learn_that_they_have_to_reconnect_when_the_process_ends(setting
         assert web.process.wait(20) == 0
         assert "Traceback" not in web.log
         assert "ERROR" not in web.log
+
+
+@ONE_DATABASE
+def test_a_client_that_reads_nothing_does_not_delay_the_end_of_the_process(settings: Settings) -> None:
+    with Records(settings) as records, Web(settings) as web, deaf(web.url, much(records)) as client:
+        assert client.recv(1)
+        web.process.terminate()
+
+        assert web.process.wait(20) == 0
+        assert "timeout graceful shutdown exceeded" not in web.log
 
 
 @ONE_DATABASE

@@ -91,9 +91,9 @@ def test_the_progress_of_no_upload_is_an_error_for_each_caller(scene: Scene) -> 
     assert [type(error) for error in asyncio.run(ask())] == [UploadNotFoundError] * 3
 
 
-def test_the_watermark_is_the_newest_state(scene: Scene) -> None:
+def test_the_moment_of_a_table_is_that_of_the_newest_state(scene: Scene) -> None:
     async def ask() -> str:
-        return await scene.snapshots.watermark()
+        return (await scene.snapshots.history(HistoryView())).moment
 
     assert asyncio.run(ask()) == ""
 

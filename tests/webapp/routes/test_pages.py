@@ -19,7 +19,9 @@ from jobs.warnings import UploadWarning
 from tests.support import serving
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, links
+from tests.support.streams import toast_of
 from webapp.history import PAGE_SIZE
+from webapp.live import snapshots
 from webapp.live.snapshots import FAILURE_REASONS
 from webapp.routes import pages
 from webapp.templating import Templates
@@ -738,3 +740,36 @@ def test_large_pages_are_rendered_outside_of_the_event_loop(served: Served, monk
     assert threads[f"/uploads/{small.id}"] == threads[f"/uploads/{small.id}/events"] == {"uvicorn"}
     for path in (f"/uploads/{large.id}", f"/uploads/{large.id}/events", "/datasets/sales"):
         assert "uvicorn" not in threads[path], path
+
+
+# What many readers share, and what none waits for
+
+
+@ONE_DATABASE
+def test_a_reader_who_asks_for_page_after_page_waits_for_no_interval(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interval between two reads of a snapshot, which many streams share, is longer than the test."""
+    monkeypatch.setattr(snapshots, "MIN_INTERVAL", 3600.0)
+    with Served(settings) as served:
+        upload = served.records.processing()
+        for _ in range(5):
+            for path in ("/uploads", f"/uploads/{upload.id}", f"/api/v1/uploads/{upload.id}"):
+                assert served.client.get(path).status_code == 200
+
+
+def test_the_stream_of_a_page_announces_an_end_that_the_page_does_not_show_and_no_other(served: Served) -> None:
+    failed, running = served.records.fail(served.records.processing()), served.records.processing()
+    addresses = {upload.id: events_url(served.page(f"/uploads/{upload.id}")) for upload in (failed, running)}
+    running = served.records.fail(running)
+
+    with served.stream(addresses[running.id]) as listener:
+        assert listener.next().data.count(toast_of(running)) == 1
+    with served.stream(addresses[failed.id]) as listener:
+        assert toast_of(failed) not in listener.next().data
+
+
+def events_url(html: str) -> str:
+    """The address of a page's stream."""
+    [found] = re.findall(r'hx-sse:connect="([^"]+)"', html)
+    return unescape(str(found))

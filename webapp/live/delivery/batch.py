@@ -1,12 +1,20 @@
 """What a subscriber receives at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 from jobs.events import Event
 
 T = TypeVar("T")
+
+
+class NotReadyError(Exception):
+    """A result that subscribers share is not ready. task: makes it; ask again once it is done."""
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        super().__init__()
+        self.task = task
 
 
 class Batch:
@@ -33,13 +41,18 @@ class Batch:
             found = self._encoded[key] = encode(self.events)
         return found
 
-    async def shared(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """The result of the first caller's `make` with this key. Raises what it raised; the next caller tries again."""
+    def shared(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of the first caller's `make` with this key. Raises NotReadyError until there is one.
+
+        If `make` raises, the next caller has it tried again.
+        """
         task = self._shared.get(key)
         if task is None:
-            task = self._shared[key] = asyncio.ensure_future(make())
+            task = self._shared[key] = asyncio.create_task(make(), name="shared by subscribers")
             task.add_done_callback(lambda done: self._forget_failure(key, done))
-        result: T = task.result() if task.done() else await asyncio.shield(task)
+        if not task.done():
+            raise NotReadyError(task)
+        result: T = task.result()
         return result
 
     def _forget_failure(self, key: Hashable, task: "asyncio.Task[Any]") -> None:

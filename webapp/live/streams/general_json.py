@@ -50,7 +50,7 @@ class GeneralJsonStream(Stream):
             self._filtered.mark_known(found.events)
         return self._renderer.json_messages(self._filtered.matching(found.events))
 
-    async def tell(self, batch: Batch) -> bytes:
+    def tell(self, batch: Batch) -> bytes:
         if self._filtered is not None:
             return self._renderer.json_messages(self._filtered.matching(self._known.unseen(batch.events)))
         if self._known.precede(batch):

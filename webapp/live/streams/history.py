@@ -47,11 +47,12 @@ class HistoryStream(Stream):
         toasts = "".join(self._renderer.toast(upload) for upload in missed)
         return message(snapshot.html + toasts, snapshot.moment) if toasts else snapshot.message
 
-    async def tell(self, batch: Batch) -> bytes:
+    def tell(self, batch: Batch) -> bytes:
         if self._known.precede(batch):
-            rows = await batch.shared(self._view.is_newest, lambda: self._rows(batch, NOTHING_KNOWN))
+            rows = batch.shared(self._view.is_newest, lambda: self._rows(batch, NOTHING_KNOWN))
             return rows + batch.encoded(self._view, self._matches)
-        return await self._rows(batch, self._known) + self._matches(self._known.unseen(batch.events))
+        rows = batch.shared(self, lambda: self._rows(batch, self._known))
+        return rows + self._matches(self._known.unseen(batch.events))
 
     async def _rows(self, batch: Batch, known: KnownStates) -> bytes:
         """Rows of all uploads of the batch, even those that the table shows in the same state: the toast for a missed

@@ -8,7 +8,8 @@ from webapp.live.delivery.batch import Batch
 class Stream(ABC):
     """The messages for one client.
 
-    The response subscribes, sends what `begin` returns, and then what `tell` returns for each batch, until `is_over`.
+    The response subscribes and sends what `begin` returns; then the subscriber sends what `tell` returns for each
+    batch, until `is_over`.
     """
 
     #: The upload whose channel the stream follows; None for the general channel.
@@ -21,9 +22,9 @@ class Stream(ABC):
         """The snapshot, as one or more messages; b"" if there is nothing to send yet."""
 
     @abstractmethod
-    async def tell(self, batch: Batch) -> bytes:
+    def tell(self, batch: Batch) -> bytes:
         """What the batch contains that is new to the client, as one or more messages; b"" for nothing.
 
-        Raises OperationalError or ServerBusyError when the database does not respond. The response then calls it
-        again, with a batch that contains everything that this one does.
+        Raises NotReadyError, or what its task raised, and has changed nothing then: it is called again with the same
+        batch.
         """

@@ -26,7 +26,7 @@ class UploadJsonStream(Stream):
         self._known = KnownStates(found.seqs, newest=found.newest)
         return self._mark_end(self._encode(found.events))
 
-    async def tell(self, batch: Batch) -> bytes:
+    def tell(self, batch: Batch) -> bytes:
         if self._known.precede(batch):
             return self._mark_end(batch.encoded("json", self._encode))
         return self._mark_end(self._encode(self._known.unseen(batch.events)))

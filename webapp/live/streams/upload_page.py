@@ -32,11 +32,11 @@ class UploadPageStream(Stream):
         data, self._seq, self.is_over = await self._render(toast_after=self._since)
         return data
 
-    async def tell(self, batch: Batch) -> bytes:
+    def tell(self, batch: Batch) -> bytes:
         is_newer = any(event.seq > self._seq for event in batch.events)
         if not is_newer and not batch.invalidated:
             return b""
-        data, seq, self.is_over = await batch.shared(
+        data, seq, self.is_over = batch.shared(
             is_newer, lambda: self._render(toast_after=EARLIEST if is_newer else None)
         )
         self._seq = max(self._seq, seq)

@@ -1,12 +1,16 @@
 """What subscribers share of a batch."""
 
 import asyncio
+import gc
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from jobs.events import Event
 from tests.support.hubs import EVENT, at
-from webapp.live.delivery.batch import Batch
+from webapp.live.delivery.batch import Batch, NotReadyError
 
 
 def test_events_are_sorted_by_their_times() -> None:
@@ -35,38 +39,49 @@ def test_events_are_encoded_once_for_each_key() -> None:
     assert encoded == [2, 2]
 
 
+async def made(batch: Batch, make: Callable[[], Coroutine[Any, Any, str]]) -> str:
+    """The shared result once it is ready."""
+    while True:
+        try:
+            return batch.shared("key", make)
+        except NotReadyError as error:
+            await asyncio.wait({error.task})
+
+
 def test_a_shared_result_is_made_once_and_again_after_a_failure() -> None:
-    made: list[str] = []
+    attempts: list[str] = []
 
     async def make() -> str:
-        made.append("made")
+        attempts.append("made")
         await asyncio.sleep(0)
-        if len(made) == 1:
+        if len(attempts) == 1:
             raise ZeroDivisionError
         return "bytes"
 
     async def scene() -> list[Any]:
         batch = Batch(1, [EVENT], set(), "")
-        first = await asyncio.gather(*(batch.shared("key", make) for _ in range(50)), return_exceptions=True)
-        return [*{type(each) for each in first}, *[await batch.shared("key", make) for _ in range(3)]]
+        tasks = set()
+        for _ in range(50):
+            with pytest.raises(NotReadyError) as raised:
+                batch.shared("key", make)
+            tasks.add(raised.value.task)
+        failures = await asyncio.gather(*tasks, return_exceptions=True)
+        return [*map(type, failures), *[await made(batch, make) for _ in range(3)]]
 
     assert asyncio.run(scene()) == [ZeroDivisionError, "bytes", "bytes", "bytes"]
-    assert len(made) == 2
+    assert len(attempts) == 2
 
 
-def test_a_caller_that_is_cancelled_takes_no_other_along() -> None:
-    async def scene() -> str:
-        batch, may_end = Batch(1, [EVENT], set(), ""), asyncio.Event()
+def test_a_failure_that_nobody_asks_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def make() -> str:
+        raise OSError("the database does not respond")
 
-        async def make() -> str:
-            await may_end.wait()
-            return "bytes"
+    async def scene() -> None:
+        with pytest.raises(NotReadyError) as raised:
+            Batch(1, [EVENT], set(), "").shared("key", make)
+        await asyncio.wait({raised.value.task})
 
-        leaving, staying = (asyncio.create_task(batch.shared("key", make)) for _ in range(2))
-        await asyncio.sleep(0)
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-        may_end.set()
-        return await staying
+    asyncio.run(scene())
+    gc.collect()
 
-    assert asyncio.run(scene()) == "bytes"
+    assert caplog.records == []

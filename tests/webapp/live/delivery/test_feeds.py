@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.events import GENERAL_CHANNEL, Event, channel_of
-from tests.support.hubs import EVENT, PATIENCE
-from webapp.live.delivery.feed import Subscriber
+from tests.support.hubs import EVENT, PATIENCE, Waiting
 from webapp.live.delivery.feeds import Feeds
 
 GENERAL, ONE, OTHER = None, 1, 2
@@ -19,7 +18,7 @@ def received(*deliveries: tuple[str, Event]) -> list[list[int]]:
 
     async def scene() -> list[list[int]]:
         feeds = Feeds(0.001)
-        subscribers = [Subscriber() for _ in range(3)]
+        subscribers = [Waiting() for _ in range(3)]
         with ExitStack() as stack:
             for subscriber, upload_id in zip(subscribers, (GENERAL, ONE, OTHER), strict=True):
                 stack.enter_context(feeds.subscribe(subscriber, upload_id))
@@ -70,8 +69,8 @@ def test_a_message_that_is_not_an_event_is_logged_and_ignored(garbage: bytes, ca
 def test_the_feed_of_an_upload_exists_while_it_has_subscribers() -> None:
     async def scene() -> list[int]:
         feeds, found = Feeds(0.001), []
-        with feeds.subscribe(Subscriber(), ONE):
-            with feeds.subscribe(Subscriber(), ONE), feeds.subscribe(Subscriber(), OTHER):
+        with feeds.subscribe(Waiting(), ONE):
+            with feeds.subscribe(Waiting(), ONE), feeds.subscribe(Waiting(), OTHER):
                 found.append(feeds.uploads_followed)
             found.append(feeds.uploads_followed)
         return [*found, feeds.uploads_followed]
@@ -81,7 +80,7 @@ def test_the_feed_of_an_upload_exists_while_it_has_subscribers() -> None:
 
 def test_an_invalidated_upload_is_rendered_again_on_both_of_its_channels() -> None:
     async def scene() -> list[set[int]]:
-        feeds, subscribers = Feeds(0.001), [Subscriber(), Subscriber()]
+        feeds, subscribers = Feeds(0.001), [Waiting(), Waiting()]
         with feeds.subscribe(subscribers[0], GENERAL), feeds.subscribe(subscribers[1], ONE):
             feeds.invalidate(ONE)
             async with asyncio.timeout(PATIENCE):

@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from tests.support.hubs import PATIENCE
+from tests.support.hubs import PATIENCE, Waiting
 from webapp.live.delivery import heartbeat
-from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.feeds import Feeds
 
 
@@ -15,7 +14,7 @@ def test_every_subscriber_receives_a_heartbeat_with_the_time(monkeypatch: pytest
     monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.01)
 
     async def scene() -> list[bytes]:
-        feeds, subscribers = Feeds(0.001), [Subscriber() for _ in range(3)]
+        feeds, subscribers = Feeds(0.001), [Waiting() for _ in range(3)]
         with (
             feeds.subscribe(subscribers[0], None),
             feeds.subscribe(subscribers[1], 7),

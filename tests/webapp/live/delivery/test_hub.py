@@ -12,12 +12,11 @@ from jobs.events import GENERAL_CHANNEL, channel_of
 from jobs.forecast import Place
 from jobs.queue import QueueStatus
 from jobs.uploads import Claim, Upload
-from tests.support.hubs import PATIENCE, blocking, is_subscribed, running_hub
+from tests.support.hubs import PATIENCE, Waiting, blocking, is_subscribed, running_hub
 from tests.support.services import RedisServer
 from tests.support.serving import Records
 from tests.support.waiting import until
 from webapp.live.delivery import subscription
-from webapp.live.delivery.feed import Subscriber
 
 # With Redis
 
@@ -50,7 +49,7 @@ def test_a_subscriber_receives_only_inside_its_block(records: Records) -> None:
     async def scene() -> None:
         async with running_hub(records, None) as (hub, [client]):
             await is_subscribed(records.settings.redis)
-            left = [Subscriber(), Subscriber()]
+            left = [Waiting(), Waiting()]
             for subscriber, upload_id in zip(left, (None, 1), strict=True):
                 with hub.subscribe(subscriber, upload_id):
                     pass
