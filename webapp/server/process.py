@@ -29,10 +29,6 @@ FEWEST_CONNECTIONS = 32
 #: Thresholds of gc.set_threshold: new objects, then collections of the younger generation. What survives the younger
 #: ones (the form of a large upload) is garbage in the oldest when it ends; with every 150,000 objects all are searched.
 GC_THRESHOLDS = (10_000, 4, 2)
-#: Seconds for which a thread may keep the interpreter while another wants it. The event loop wants it again for each
-#: connection that it accepts and each that it reads: beside downloads in threads, 5 ms each, Python's default, added up
-#: to a second when 500 clients came at once.
-SWITCH_INTERVAL = 0.0005
 
 
 def run(settings: Settings, fd: int | None = None) -> None:
@@ -44,7 +40,6 @@ def run(settings: Settings, fd: int | None = None) -> None:
         signal.signal(number, _exit)
     settings, connections = _limit(settings)
     _reduce_gc()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with listener.listen(settings) if fd is None else socket.socket(fileno=fd) as listening:
         log.info("Listening on %s.", listener.url(listening))
         _server(settings, connections).run(sockets=[listening])
