@@ -278,7 +278,7 @@ def log_pages(pages: int) -> str:
 def _postgresql_engine(
     url: sa.URL, idle_timeout: float | None, lock_timeout: float | None, more_options: str
 ) -> sa.Engine:
-    options = f"-c timezone=UTC{more_options}"
+    options = f"-c timezone=UTC -c datestyle=ISO{more_options}"
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
     if lock_timeout is not None:
