@@ -32,6 +32,8 @@ _SPACED = re.compile(rf"^({_QUOTES}[\t\r\n])")
 _FIRST, _SEPARATORS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20'\""), ";\t\r\n"
 #: A number, or several of them with semicolons, only resembles a formula.
 _NUMBERS = re.compile(r"[+-]?[0-9.,]+(;[+-]?[0-9.,]+)*")
+#: The same for PostgreSQL, whose ^ and $ are the ends of a text too.
+FORMULA_IN_SQL, SPACED_IN_SQL, NUMBERS_IN_SQL = _FORMULA.pattern, _SPACED.pattern, f"^(?:{_NUMBERS.pattern})$"
 #: Patterns of an escaped place with their replacements, to apply in this order. The syntax is valid in Arrow too.
 UNESCAPES = (
     (rf"^'({_QUOTES}[\t\r\n])", r"\1"),

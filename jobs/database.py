@@ -364,7 +364,7 @@ def log_pages(pages: int) -> str:
 
 
 def _postgresql_options(idle_timeout: float | None, lock_timeout: float | None, more: str) -> str:
-    options = f"-c timezone=UTC{more}"
+    options = f"-c timezone=UTC -c datestyle=ISO{more}"
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
     if lock_timeout is not None:

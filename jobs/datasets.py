@@ -25,6 +25,7 @@ from jobs.errors import (
     SchemaError,
 )
 from jobs.excerpt import excerpt
+from jobs.row_selection import ALL, Selection
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL, format_value
 from jobs.sql_table import SqlTable, run
@@ -218,6 +219,12 @@ def row_count(connection: sa.Connection, dataset: Dataset, *, limit: int | None 
     return int(connection.execute(total).scalar_one() or 0)
 
 
+def matching_count(connection: sa.Connection, dataset: Dataset, selection: Selection, *, limit: int) -> int:
+    """The number of rows that meet the conditions of a selection. limit: of the rows to count."""
+    statement, values = dataset.table(connection.dialect).count(selection, limit)
+    return int(run(connection, statement, *values).scalar_one())
+
+
 @dataclass(frozen=True)
 class Match:
     """sources: field → the column of the file that fills it. ignored: columns of the file that no field takes."""
@@ -335,13 +342,28 @@ def rows_after(
     return row_reader.until(rows, lambda row: row.length, enough)
 
 
-def each_after(connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int) -> Iterator[Row]:
-    """As `rows_after`, one row after the other."""
+def each_after(
+    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int, selection: Selection = ALL
+) -> Iterator[Row]:
+    """As `rows_after`, one row after the other, of a selection and in its order."""
     table = dataset.table(connection.dialect)
-    values = key_values(connection, table, position)
-    statement = table.rows(beyond=bool(values))
-    for row in row_reader.one_by_one(connection, statement, *values, limit):
+    statement, values = table.rows(selection, place_of(connection, table, position, selection), limit)
+    for row in row_reader.one_by_one(connection, statement, *values):
         yield _row(dataset, table.key_places, row)
+
+
+def place_of(connection: sa.Connection, table: SqlTable, position: Position | None, selection: Selection) -> list[Any]:
+    """The place of the row at a position in a selection (`SqlTable.placing`); none for no position.
+
+    Raises InvalidPositionError.
+    """
+    key = key_values(connection, table, position)
+    if not key or selection.sort is None:
+        return key
+    found = run(connection, table.sort_value(selection), *key).one_or_none()
+    if found is None:
+        raise InvalidPositionError
+    return [found[0], *key]
 
 
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:

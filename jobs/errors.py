@@ -161,6 +161,19 @@ class MissingColumnsError(MisreadFileError):
         self.missing = tuple(missing)
 
 
+class InvalidFilterError(BulkUploadError):
+    """A query parameter that chooses rows names no column, or its value does not fit the column."""
+
+    def __init__(self, parameter: str, problem: str) -> None:
+        """problem: the rest of the sentence: what the parameter must be."""
+        super().__init__(f"`{parameter}` {problem}")
+        self.parameter = parameter
+
+
+class NotExportableError(BulkUploadError):
+    """The rows do not fit into a file of the format that was asked for."""
+
+
 class DatabaseBusyError(BulkUploadError):
     """Another process holds the write lock for too long."""
 

@@ -12,6 +12,7 @@ from jobs import datasets
 from jobs.datasets import Dataset, Position, Row
 from jobs.errors import InvalidPositionError
 from jobs.excerpt import EXCERPT_LENGTH
+from jobs.row_selection import ALL, Selection
 from jobs.schema import SchemaField
 from jobs.spelling import format_value
 from jobs.sql_table import run
@@ -30,22 +31,25 @@ def read(
     *,
     limit: int,
     backwards: bool = False,
+    selection: Selection = ALL,
 ) -> Iterator[Row]:
-    """Rows after a position, or before it, beginning with the nearest, with one cell for each of these fields.
+    """Rows of a selection after a position, or before it, beginning with the nearest, with one cell for each of these
+    fields.
 
     A cell has at most one character more than EXCERPT_LENGTH, which tells that it is longer. If a key is so long that
     it is cut, only the row's address is valid, not its position. Raises InvalidPositionError.
     """
     table = dataset.table(connection.dialect)
-    values = datasets.key_values(connection, table, position)
-    statement = table.excerpts(
+    statement, values = table.excerpts(
         [field.name for field in fields],
+        selection,
+        datasets.place_of(connection, table, position, selection),
+        limit,
         key_length=LONGEST_ADDRESS + 1,
         length=EXCERPT_LENGTH + 1,
-        beyond=bool(values),
         backwards=backwards,
     )
-    for row in run(connection, statement, *values, limit):
+    for row in run(connection, statement, *values):
         upload_id, row_number, *found = tuple(row)
         key, cells = found[: len(table.key)], zip(fields, found[len(table.key) :], strict=True)
         yield Row(

@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         return self.data / "files"
 
     @property
+    def exports(self) -> Path:
+        """Folder in which files for downloads are made."""
+        return self.data / "exports"
+
+    @property
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         if self.database_url is None:

@@ -6,12 +6,16 @@ these statements are written here, with positional parameters, and go to the dri
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 import sqlalchemy as sa
 
+from jobs.row_selection import Condition, Operator, Selection
 from jobs.schema import OWN_COLUMNS
 
+#: SQL with positional parameters, and their values.
+Statement = tuple[str, list[Any]]
 #: Column → its type, in the order of the table.
 Columns = Mapping[str, sa.types.TypeEngine[Any]]
 
@@ -130,17 +134,48 @@ class SqlTable:
         names = ", ".join(map(quoted, self.columns))
         return f"COPY {quoted(self.name)} ({names}) FROM STDIN (FORMAT {format_})"
 
-    def rows(self, *, beyond: bool) -> str:
-        """A page of rows in the order of the key. Parameters: the key's values if `beyond`, and the number of rows."""
-        return self._page(self._list(self.columns), beyond=beyond)
+    def rows(self, selection: Selection, place: Sequence[Any], limit: int | None) -> Statement:
+        """The rows of a selection after a place, in its order. place: the values of `placing`; none: from the first."""
+        return self.page(self._list(self.columns), selection, place, limit=limit)
 
-    def excerpts(self, columns: Sequence[str], *, key_length: int, length: int, beyond: bool, backwards: bool) -> str:
+    def excerpts(
+        self,
+        columns: Sequence[str],
+        selection: Selection,
+        place: Sequence[Any],
+        limit: int,
+        *,
+        key_length: int,
+        length: int,
+        backwards: bool,
+    ) -> Statement:
         """As `rows`, but upload, row number, the key and some columns; of texts only so many characters. backwards:
-        rows before the key's values, in the opposite order."""
+        rows before the place, in the opposite order."""
         origin = [self._quoted(name) for name in OWN_COLUMNS]
         key = [self._beginning(name, key_length) for name in self.key]
         cells = [self._beginning(name, length) for name in columns]
-        return self._page(", ".join([*origin, *key, *cells]), beyond=beyond, backwards=backwards)
+        return self.page(", ".join([*origin, *key, *cells]), selection, place, limit=limit, backwards=backwards)
+
+    def next_place(self, selection: Selection, place: Sequence[Any], skipped: int) -> Statement:
+        """The place of the row that follows so many others."""
+        return self.page(self.placing(selection), selection, place, limit=1, skipped=skipped)
+
+    def placing(self, selection: Selection) -> str:
+        """The columns whose values are the place of a row in a selection."""
+        sort = [] if selection.sort is None else [selection.sort.column]
+        return self._list([*sort, *self.key])
+
+    def sort_value(self, selection: Selection) -> str:
+        """The value by which a selection sorts the row with a certain key. Parameters: the key's values."""
+        assert selection.sort is not None
+        column = self._quoted(selection.sort.column)
+        return f"SELECT {column} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+
+    def count(self, selection: Selection, limit: int) -> Statement:
+        """The number of rows of a selection. limit: of the rows to count."""
+        where, values = self._where(selection, (), backwards=False)
+        rows = f"SELECT 1 AS one FROM {self._quoted(self.name)}{where} LIMIT {self._parameter}"
+        return f"SELECT count(*) FROM ({rows}) AS counted", [*values, limit]
 
     def row(self) -> str:
         """The row with a certain key. Parameters: the key's values."""
@@ -151,11 +186,95 @@ class SqlTable:
         where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in OWN_COLUMNS)
         return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
 
-    def _page(self, what: str, *, beyond: bool, backwards: bool = False) -> str:
-        direction = " DESC" if backwards else ""
-        order = ", ".join(f"{self._quoted(name)}{direction}" for name in self.key)
-        where = f" WHERE {self._compared('<' if backwards else '>')}" if beyond else ""
-        return f"SELECT {what} FROM {self._quoted(self.name)}{where} ORDER BY {order} LIMIT {self._parameter}"
+    def page(
+        self,
+        what: str,
+        selection: Selection,
+        place: Sequence[Any],
+        *,
+        limit: int | None,
+        skipped: int = 0,
+        backwards: bool = False,
+    ) -> Statement:
+        """What to select of the rows of a selection after a place, in its order; backwards: before it, in the opposite
+        order. limit: None for all. skipped: rows that are left out at the beginning."""
+        where, values = self._where(selection, place, backwards)
+        order = ", ".join([*self._sorting(selection, backwards), *self._key_order(backwards)])
+        statement = f"SELECT {what} FROM {self._quoted(self.name)}{where} ORDER BY {order}"
+        if limit is None:
+            return statement, values
+        end = f" OFFSET {skipped:d}" if skipped else ""
+        return f"{statement} LIMIT {self._parameter}{end}", [*values, limit]
+
+    def _key_order(self, backwards: bool) -> list[str]:
+        return [f"{self._quoted(name)}{' DESC' if backwards else ''}" for name in self.key]
+
+    def _sorting(self, selection: Selection, backwards: bool) -> list[str]:
+        """Rows without a value come last, whatever the direction."""
+        if selection.sort is None:
+            return []
+        direction = "DESC" if selection.sort.descending != backwards else "ASC"
+        return [f"{self._comparable(selection.sort.column)} {direction} NULLS {'FIRST' if backwards else 'LAST'}"]
+
+    def _where(self, selection: Selection, place: Sequence[Any], backwards: bool) -> Statement:
+        parts: list[str] = []
+        values: list[Any] = []
+        for condition in selection.conditions:
+            text, value = self._condition(condition)
+            parts.append(text)
+            values += value
+        if place:
+            text, value = self._beyond(selection, place, backwards)
+            parts.append(text)
+            values += value
+        return (f" WHERE {' AND '.join(parts)}" if parts else "", values)
+
+    def _condition(self, condition: Condition) -> Statement:
+        name, parameter = self._quoted(condition.column), self._typed_parameter(condition.column)
+        match condition.operator:
+            case Operator.EMPTY:
+                empty = f"{name} IS NULL OR {name} = ''" if condition.is_text else f"{name} IS NULL"
+                return (f"({empty})" if condition.value else f"NOT ({empty})"), []
+            case Operator.CONTAINS:
+                # Both lower the letters of ASCII only, so that a file has the same rows on both.
+                if self.is_sqlite:
+                    return f"instr(lower({name}), lower({parameter})) > 0", [condition.value]
+                return f'strpos(lower({name} COLLATE "C"), lower({parameter} COLLATE "C")) > 0', [condition.value]
+        value = [self._stored(condition.value)]
+        if condition.operator is Operator.EQUAL:
+            return f"{name} = {parameter}", value
+        sign = ">=" if condition.operator is Operator.AT_LEAST else "<="
+        return f"{self._comparable(condition.column)} {sign} {self._comparable(condition.column, parameter)}", value
+
+    def _comparable(self, column: str, what: str | None = None) -> str:
+        """A column, or a parameter, in the form in which one is less than another. SQLite compares moments as text, in
+        which a Z is greater than the point before a fraction."""
+        kind, what = self.columns[column], what or self._quoted(column)
+        return f"rtrim({what}, 'Z')" if self.is_sqlite and isinstance(kind, sa.DateTime) and kind.timezone else what
+
+    def _stored(self, value: Any) -> Any:
+        """A moment as the table has it: SQLite stores it as ISO text."""
+        if self.is_sqlite and isinstance(value, date | time):  # a datetime is a date
+            return value.isoformat().replace("+00:00", "Z")
+        return value
+
+    def _beyond(self, selection: Selection, place: Sequence[Any], backwards: bool) -> Statement:
+        """After a place, or before it."""
+        beyond_key = self._compared("<" if backwards else ">")
+        if selection.sort is None:
+            return beyond_key, list(place)
+        value, *key = place
+        name = self._comparable(selection.sort.column)
+        parameter = self._comparable(selection.sort.column, self._typed_parameter(selection.sort.column))
+        if value is None:
+            alike = f"({name} IS NULL AND {beyond_key})"
+            return (f"({name} IS NOT NULL OR {alike})" if backwards else alike), key
+        sign = "<" if selection.sort.descending != backwards else ">"
+        without = "" if backwards else f" OR {name} IS NULL"
+        return (
+            f"({name} {sign} {parameter} OR ({name} = {parameter} AND {beyond_key}){without})",
+            [value, value, *key],
+        )
 
     def _compared(self, operator: str) -> str:
         """The key compared with parameters."""
@@ -196,6 +315,15 @@ class SqlTable:
             f" FROM {self._quoted(staged.name)} AS staged JOIN {self._quoted(self.name)} AS stored ON {equal}"
             ' GROUP BY stored."_upload_id", stored."_row_number"'
         )
+
+    def literal(self, text: str) -> str:
+        """A text as an SQL literal."""
+        doubled = text.replace("'", "''")
+        return f"'{doubled}'" if self.is_sqlite else f"'{doubled}'".replace("%", "%%")
+
+    def identifier(self, name: str) -> str:
+        """A name as an SQL identifier."""
+        return self._quoted(name)
 
     def _quoted(self, name: str) -> str:
         return quoted(name) if self.is_sqlite else quoted(name).replace("%", "%%")

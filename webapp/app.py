@@ -22,6 +22,7 @@ from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from webapp.compression import compressed
+from webapp.export_process import remove_leftovers
 from webapp.guard import Guard, is_loopback
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
@@ -30,7 +31,7 @@ from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, notify, pages, whole_rows
+from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, whole_rows
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> Starlette:
         )
         renderer = Renderer(templates, hub.queue_monitor)
         changes = Changes(database, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
+        await in_thread(lambda: remove_leftovers(settings.exports))
         sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
         try:
             async with hub.running():
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             *endpoints.routes,
             *downloads.routes,
+            *exports.routes,
             *whole_rows.routes,
             *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
             Mount("/static", VersionedFiles(STATIC)),

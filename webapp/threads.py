@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
@@ -89,6 +90,27 @@ class ThreadLimit:
         while (item := await self.run(lambda: next(items, end))) is not end:
             yield item  # type: ignore[misc]  # it is not the end
 
+    async def iterate_ahead(self, items: Iterator[T], stop: Callable[[], None]) -> AsyncIterator[T]:
+        """As `iterate`, but the next item is produced while the reader has the last. stop: ends the production of an
+        item, from any thread; called if the reader leaves meanwhile."""
+        end = object()
+
+        def produce() -> asyncio.Task[object]:
+            return asyncio.create_task(self.run(lambda: next(items, end)))
+
+        task = produce()
+        try:
+            while True:
+                await asyncio.wait({task})
+                if (item := task.result()) is end:
+                    return
+                task = produce()
+                yield item  # type: ignore[misc]  # it is not the end
+        finally:
+            if not task.done():
+                task.add_done_callback(_forget)
+                threading.Thread(target=stop, daemon=True).start()  # it may wait for a database
+
     async def _wait(self, limiter: anyio.CapacityLimiter, borrower: object) -> None:
         """Raises ServerBusyError."""
         try:
@@ -96,6 +118,12 @@ class ThreadLimit:
                 await limiter.acquire_on_behalf_of(borrower)
         except TimeoutError:
             raise ServerBusyError("The server is too busy at the moment. Please try again shortly.") from None
+
+
+def _forget(task: "asyncio.Task[object]") -> None:
+    """Nobody waits for the outcome of a task."""
+    if not task.cancelled():
+        task.exception()
 
 
 # Threads that wait for the database hold up to one connection each: together they must fit into its smallest pool,
@@ -107,5 +135,7 @@ reads = ThreadLimit("reads", 12, patience=10.0)
 writes = ThreadLimit("writes", 8, patience=10.0)
 #: Parts of downloads. A part that is late comes all the same: the response has begun, and cannot become an error.
 downloads = ThreadLimit("downloads", 6, patience=60.0)
+#: Files that processes make for downloads. Each needs a CPU, and up to 250 MB.
+exports = ThreadLimit("exports", 2, patience=60.0)
 #: Files that are being received: hashing, writing, and syncing to a disk that may be slow.
 files = ThreadLimit("files", 8, patience=30.0)

@@ -69,8 +69,8 @@ class Kill(StrEnum):
 class Workers:
     """Some worker processes, of which a dead one is replaced."""
 
-    def __init__(self, settings: Settings, log: Path, count: int = WORKERS) -> None:
-        self._count = count
+    def __init__(self, settings: Settings, log: Path, count: int = WORKERS, lane: str = "all") -> None:
+        self._count, self._lane = count, lane
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -80,7 +80,7 @@ class Workers:
         self._processes = [process for process in self._processes if process.poll() is None]
         while len(self._processes) < self._count:
             with self._log.open("ab") as log:
-                command = [sys.executable, "-m", "webapp.cli", "worker"]
+                command = [sys.executable, "-m", "webapp.cli", "worker", "--lane", self._lane]
                 process = subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
             self._processes.append(process)
 

@@ -83,7 +83,7 @@ class Imports:
 
     def _work(self, hand: int) -> None:
         try:
-            with Records(self._settings) as records:
+            with Records(self._settings, quick_bytes=0) as records:
                 self._import(records, random.Random(f"{self._seed}-{hand}"))
         except Exception as error:
             self._errors.append(error)

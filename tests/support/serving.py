@@ -24,6 +24,7 @@ from jobs.datasets import Dataset, Mode
 from jobs.events import Publisher
 from jobs.failed_rows import FailedRow
 from jobs.files import StoredFile
+from jobs.lanes import QUICK_BYTES
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.queue import UploadQueue
@@ -93,8 +94,10 @@ def stream(client: httpx.Client, path: str, last_event_id: str | None = None) ->
 class Records:
     """Changes uploads and publishes the changes as workers do, without reading files."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, quick_bytes: int = QUICK_BYTES) -> None:
+        """quick_bytes: 0 puts the uploads on the bulk lane, where workers of the quick one leave them alone."""
         self.settings = settings
+        self._quick_bytes = quick_bytes
         self.database = Database(settings.database)
         self.publisher = Publisher(settings.redis)
 
@@ -122,7 +125,7 @@ class Records:
 
     def pending(self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n") -> Upload:
         file = store(self.settings, content, filename)
-        return self.tell(lambda connection: uploads.create(connection, file))
+        return self.tell(lambda connection: uploads.create(connection, file, quick_bytes=self._quick_bytes))
 
     def external(self, filename: str = "june.csv", **more: Any) -> Upload:
         """An upload that an external script imports from its own file."""

@@ -49,7 +49,8 @@ class Scene:
         address = httpx.URL(self.web.url)
         self.settings = settings.model_copy(update={"port": address.port})
         self.records = stack.enter_context(Records(settings))
-        workers = Workers(settings, settings.data.parent / "worker.log", count=1)
+        # Only the files that are posted are for it: the imports of the test are on the other lane.
+        workers = Workers(settings, settings.data.parent / "worker.log", count=1, lane="quick")
         stack.callback(workers.end)
         self.keeping = stack.enter_context(Repeating(workers.keep_running, 0.2))
         self.visitors = stack.enter_context(Visitors(address.host, address.port or 80, SEED))

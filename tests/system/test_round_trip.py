@@ -17,6 +17,7 @@ from jobs.corrections import TRACKING_COLUMNS
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.dialect import DELIMITERS
+from jobs.export import csv_text
 from jobs.failed_rows import FailedRow, Reason
 from jobs.import_options import ImportOptions
 from jobs.pipeline import reader
@@ -236,7 +237,7 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
     failed = [FailedRow(n, cells, [Reason(header[0], "is wrong", cells[0])]) for n, cells in enumerate(rows, start=5)]
     lines = [corrections.header(header), *(corrections.record(row, 77, len(header)) for row in failed)]
     path = tmp_path_factory.getbasetemp() / "failed-rows.csv"
-    path.write_bytes(downloads.BOM + downloads._lines(lines))
+    path.write_bytes(downloads.BOM + csv_text.lines(lines))
     prepared = reader.inspect(TextFile(path))
     chunks = list(reader.chunks(prepared, start=prepared.first_byte, row=1, chunk_bytes=256))
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import datasets, disk, lineage, row_excerpts, uploads
+from jobs import datasets, disk, lineage, row_excerpts, row_filters, uploads
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.datasets import Dataset
@@ -94,7 +94,8 @@ async def dataset(request: AppRequest) -> Response:
 
 
 async def rows(request: AppRequest) -> Response:
-    """Rows as lists of text in the order of `columns`, in the same form as in rows.csv.
+    """Rows as lists of text in the order of `columns`, in the same form as in rows.csv, all or those that filters
+    choose.
 
     A page ends before its limit if its rows would have more than ROWS_BYTES.
     """
@@ -102,10 +103,11 @@ async def rows(request: AppRequest) -> Response:
 
     def page(connection: sa.Connection) -> Response:
         found = datasets.get(connection, name)
+        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=("cursor", "limit"))
         after = row_position.locate(connection, found, request.query_params, "cursor")
         items: list[bytes] = []
         size, last, has_more = 0, None, False
-        for row in datasets.each_after(connection, found, after, limit=limit + 1):
+        for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
             item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
             size += len(item)
             if items and (has_more := len(items) == limit or size > ROWS_BYTES):
@@ -113,7 +115,7 @@ async def rows(request: AppRequest) -> Response:
             items.append(item)
             last = row
         cursor = row_excerpts.address(last) if last and has_more else None
-        query = urlencode({"cursor": cursor or "", "limit": limit})
+        query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
         parts = [b'{"columns":', _json(found.schema.names), b',"items":[']
         parts += [part for item in items for part in (b",", item)][1:]

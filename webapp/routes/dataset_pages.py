@@ -10,13 +10,15 @@ import sqlalchemy as sa
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from jobs import datasets, row_excerpts
+from jobs import datasets, row_excerpts, row_filters
 from jobs.datasets import Dataset, Row
 from jobs.excerpt import excerpt
+from jobs.row_filters import RowFilters
 from jobs.schema import SchemaField
 from webapp.cells import Cell
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
+from webapp.filter_view import FORM_FIELDS, OPERATORS, ROWS_COUNTED, FilterView
 from webapp.routes import actions, row_position
 from webapp.state import AppRequest
 from webapp.threads import in_thread
@@ -26,7 +28,9 @@ ROWS_SHOWN = 50
 #: Columns on a page of a dataset. With the longest names and descriptions they take 450 kB.
 COLUMNS_SHOWN = 100
 #: Bytes of HTML for the rows, so that the page stays below 1 MB. One row always has room.
-ROWS_BYTES = 400_000
+ROWS_BYTES = 300_000
+#: Parameters of a dataset's page that choose no rows.
+OWN_PARAMETERS = ("after", "before", "columns")
 #: Datasets on a page of their list.
 DATASETS_SHOWN = 500
 
@@ -80,12 +84,24 @@ async def detail(request: AppRequest) -> Response:
         dataset = datasets.get(connection, name)
         first = _first_column(query_params, len(dataset.schema.fields))
         fields = dataset.schema.fields[first - 1 : first - 1 + COLUMNS_SHOWN]
+        filters = row_filters.parse(query_params.multi_items(), dataset.schema, others=OWN_PARAMETERS)
         position = row_position.locate(connection, dataset, query_params, parameter)
-        found = row_excerpts.read(connection, dataset, fields, position, limit=ROWS_SHOWN + 1, backwards=backwards)
+        found = row_excerpts.read(
+            connection,
+            dataset,
+            fields,
+            position,
+            limit=ROWS_SHOWN + 1,
+            backwards=backwards,
+            selection=filters.selection,
+        )
         rows, has_more = _fitting(_ShownRow.from_row(dataset, fields, row) for row in found)
         total = datasets.row_count(connection, dataset)
-        links = _links(rows, has_more, query_params, first, len(dataset.schema.fields))
-        return _context(dataset, first, fields, rows[::-1] if backwards else rows, total) | {"page": links}
+        links = _links(rows, has_more, query_params, first, len(dataset.schema.fields), filters)
+        shown = _context(dataset, first, fields, rows[::-1] if backwards else rows, total)
+        names = [field.name for field in fields]
+        view = FilterView.of(connection, dataset, filters, names, first)
+        return shown | {"page": links, "filters": view, "operators": OPERATORS, "counted": ROWS_COUNTED}
 
     with row_position.reported_as(parameter):
         context = await read(request.state["database"], page)
@@ -113,7 +129,12 @@ def _fitting(rows: Iterable[_ShownRow]) -> tuple[list[_ShownRow], bool]:
 
 
 def _links(
-    rows: Sequence[_ShownRow], has_more: bool, query: Mapping[str, str], first_column: int, columns: int
+    rows: Sequence[_ShownRow],
+    has_more: bool,
+    query: Mapping[str, str],
+    first_column: int,
+    columns: int,
+    filters: RowFilters,
 ) -> dict[str, str | None]:
     """The addresses of the adjacent pages. rows: the nearest to the position that the page begins or ends at first."""
     backwards = "before" in query
@@ -121,7 +142,8 @@ def _links(
     beyond, back = ("before", "after") if backwards else ("after", "before")
 
     def url(position: Mapping[str, str], column: int) -> str:
-        return f"?{urlencode({**position, **({'columns': column} if column > 1 else {})})}"
+        shown = {"columns": column} if column > 1 else {}
+        return f"?{urlencode([*position.items(), *shown.items(), *filters.query])}"
 
     onwards = url({beyond: rows[-1].address}, first_column) if rows and has_more else None
     returning = url({back: rows[0].address}, first_column) if rows and here else None
@@ -158,6 +180,16 @@ def _context(
     }
 
 
+async def add_filter(request: AppRequest) -> Response:
+    """The form's target: leads to the page with the filters that it has already, and one more."""
+    name, query = request.path_params["name"], request.query_params
+    dataset = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    kept = [(each, value) for each, value in query.multi_items() if each not in FORM_FIELDS]
+    added = FilterView.added(*(query.get(field, "") for field in FORM_FIELDS))
+    row_filters.parse([*kept, added], dataset.schema, others=OWN_PARAMETERS)
+    return RedirectResponse(f"/datasets/{name}?{urlencode([*kept, added])}", 303)
+
+
 async def change_type(request: AppRequest) -> Response:
     """Import the file again, with a column as the type that most of its values have."""
     upload = await actions.import_as_near_type(request)
@@ -166,6 +198,7 @@ async def change_type(request: AppRequest) -> Response:
 
 routes = [
     Route("/datasets", index),
+    Route("/datasets/{name}/filter", add_filter),
     Route("/datasets/{name}/change-type", change_type, methods=["POST"]),
     Route("/datasets/{name}", detail),
 ]

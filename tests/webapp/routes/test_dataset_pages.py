@@ -203,7 +203,7 @@ def wide(served: Served, columns: int, rows: int, cell: str, **field: Any) -> No
 
 def heads(html: str) -> list[str]:
     """The names of the columns above the rows."""
-    return re.findall(r"(c[0-9]+) <small>", html)
+    return re.findall(r"(c[0-9]+)</a> <small>", html)
 
 
 def test_a_page_shows_200_characters_of_a_cell_and_a_link_to_the_whole(served: Served) -> None:
@@ -317,3 +317,71 @@ def test_many_datasets_are_listed_on_several_pages(served: Served, monkeypatch: 
         ["e"],
     ]
     assert "No more datasets" in served.page("/datasets", after="e")
+
+
+# Filters
+
+
+@ONE_DATABASE
+def test_the_form_adds_a_filter_which_the_page_shows_and_removes(served: Served) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", n % 2 == 0) for n in range(5)])
+    form = {"_column": "id", "_operator": "gte", "_value": "3", "paid": "yes", "sort": "-id"}
+    address = served.client.get("/datasets/sales/filter", params=form).headers["location"]
+    html = served.page(address)
+
+    assert address == "/datasets/sales?paid=yes&sort=-id&id__gte=3"
+    assert numbers(html) == [5]
+    assert "1 of 5 match" in html
+    assert "paid is “yes”" in html
+    assert "id is at least “3”" in html
+    assert "Sorted by id, descending" in html
+    addresses = {unescape(found) for found in re.findall(r'href="([^"]*)"', html)}
+    without = ["id__gte=3&sort=-id", "paid=yes&sort=-id", "paid=yes&id__gte=3", "sort=-id"]
+    assert {f"/datasets/sales?{query}" for query in without} <= addresses
+    for extension in ("csv", "xlsx", "parquet", "jsonl"):
+        assert f"/datasets/sales/rows.{extension}?paid=yes&amp;id__gte=3&amp;sort=-id" in html
+
+
+@ONE_DATABASE
+def test_a_wrong_value_in_the_form_is_a_problem_with_a_sentence(served: Served) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    for form, sentence in [
+        ({"_column": "id", "_operator": "gte", "_value": "x"}, "`id__gte` must be a whole number"),
+        ({"_column": "no", "_operator": "eq", "_value": "x"}, "`no__eq` is neither a parameter"),
+        ({"_column": "id", "_operator": "like", "_value": "x"}, "`_operator` must be one of"),
+    ]:
+        answer = served.client.get("/datasets/sales/filter", params=form)
+
+        assert answer.status_code == 422
+        assert sentence in answer.text
+
+
+@ONE_DATABASE
+def test_pages_of_filtered_and_sorted_rows_lead_to_each_other(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    served.records.dataset("sales", [(n % 4, f"name {n}", True) for n in range(12)])
+    html = served.page("/datasets/sales?id__gte=1&sort=-id")
+    forward = [numbers(html)]
+    while following := links(html, "next"):
+        html = served.page(f"/datasets/sales{following[0]}")
+        forward.append(numbers(html))
+    back = [numbers(html)]
+    while following := links(html, "prev"):
+        html = served.page(f"/datasets/sales{following[0]}")
+        back.append(numbers(html))
+
+    assert list(chain(*forward)) == [4, 8, 12, 3, 7, 11, 2, 6, 10]
+    assert list(chain(*back[::-1])) == list(chain(*forward))
+
+
+@ONE_DATABASE
+def test_a_page_with_long_filters_stays_small_or_is_refused(served: Served) -> None:
+    wide(served, 150, 23, LONG * 300)
+    value = "\u6570" * 20
+    fitting = served.client.get("/datasets/sales", params={f"c{n}__contains": value for n in range(1, 20)})
+    refused = served.client.get("/datasets/sales", params={f"c{n}__contains": value * 3 for n in range(1, 20)})
+
+    assert fitting.status_code == 200
+    assert len(fitting.content) < PAGE_BYTES
+    assert refused.status_code == 422
+    assert "`filters` are longer than the 4,000 characters that a page has room for." in refused.text

@@ -1,26 +1,21 @@
 """Downloads: an upload's original file and failed rows, a dataset's rows and template."""
 
-import asyncio
 import csv
 import io
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import StreamingResponse
 
-from jobs import datasets
 from jobs import failed_rows as failed_rows_of_jobs
 from jobs.corrections import wrong_dataset
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
-from jobs.schema import TableSchema
 from jobs.uploads import Status, Upload
-from tests.support.databases import ONE_DATABASE, insert_rows
+from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Worker, links
 from webapp.routes import downloads
-from webapp.routes.pieces import PIECE_BYTES
 
 BOM = b"\xef\xbb\xbf"
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
@@ -264,42 +259,7 @@ def test_a_template_with_escaped_names_can_be_uploaded(served: Served) -> None:
     assert served.client.get("/api/v1/datasets/sums/rows.csv").text == "=a,-b\r\n1,one\r\n"
 
 
-# Rows
-
-
-@ONE_DATABASE
-def test_formulas_are_escaped_for_people_and_not_for_programs(served: Served) -> None:
-    values = ["=1", "-5", "x;=1", "x\n@a", "\uff1d1", "a=b", "1;-2"]
-    served.records.dataset("sales", [(-n, text, True) for n, text in enumerate(values)])
-    escaped = ["'=1", "-5", "x;'=1", "x\n'@a", "'\uff1d1", "a=b", "1;-2"]
-
-    for path, expected in (
-        ("/datasets/sales/rows.csv", escaped),
-        ("/datasets/sales/rows.csv?raw=1", values),
-        ("/api/v1/datasets/sales/rows.csv", values),
-        ("/api/v1/datasets/sales/rows.csv?raw=0", values),
-    ):
-        _, *rows = csv.reader(io.StringIO(served.client.get(path).text, newline=""))
-
-        assert rows == [[str(-n), text, "yes"] for n, text in enumerate(expected)], path
-
-
-@ONE_DATABASE
-def test_names_of_columns_are_escaped_for_people_and_not_for_programs(served: Served) -> None:
-    served.records.declare("sales", {"name": "=a"}, {"name": "b;-c"}, {"name": "d"})
-
-    assert served.client.get("/datasets/sales/rows.csv").text == "'=a,b;'-c,d\r\n"
-    assert served.client.get("/datasets/sales/rows.csv?raw=1").text == "=a,b;-c,d\r\n"
-    assert served.client.get("/api/v1/datasets/sales/rows.csv").text == "=a,b;-c,d\r\n"
-
-
-@pytest.mark.parametrize("cell", ["x", 'say "hello"', "a,b", "two\nlines", "\r", " x ", "", "é;"])
-def test_a_long_row_is_written_as_a_short_one(monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
-    rows = [["1", cell, "", "end"], ["2", cell * 2, cell, cell]]
-    short = downloads._lines(rows)
-    monkeypatch.setattr(downloads, "LONG_ROW", 0)
-
-    assert downloads._lines(rows) == short == as_csv(rows)
+# Size
 
 
 class Counting:
@@ -317,26 +277,6 @@ class Counting:
         monkeypatch.setattr(module, name, read)
 
 
-def test_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    served.records.dataset("sales", [(n, "x" * 1_000_000, True) for n in range(5)])
-    counting = Counting(monkeypatch, datasets, "rows_after")
-    pieces: list[int] = []
-    with served.client.stream("GET", "/datasets/sales/rows.csv") as answer:
-        pieces += [len(piece) for piece in answer.iter_raw()]
-
-    assert sum(pieces) == len("id,name,paid\r\n") + 5 * len(f"0,{'x' * 1_000_000},yes\r\n")
-    assert [len(query) for query in counting.queries] == [1, 1, 1, 1, 1, 0]
-
-
-def test_rows_are_read_until_their_characters_are_enough(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    served.records.dataset("sales", [(n, "x" * 50_000, True) for n in range(30)])
-    counting = Counting(monkeypatch, datasets, "rows_after")
-    rows = served.client.get("/datasets/sales/rows.csv").text.splitlines()[1:]
-
-    assert [row.split(",")[0] for row in rows] == [str(n) for n in range(30)]
-    assert max(sum(query) for query in counting.queries) < downloads.CHARACTERS_READ + 60_000
-
-
 @ONE_DATABASE
 def test_failed_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = [FailedRow(n, ["x" * 1_000_000], [Reason("a", "is wrong")]) for n in range(1, 6)]
@@ -347,73 +287,3 @@ def test_failed_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkey
 
     assert [(len(row[0]), row[2]) for row in rows] == [(1_000_000, str(n)) for n in range(1, 6)]
     assert [len(query) for query in counting.queries] == [1, 1, 1, 1, 1, 0]
-
-
-@ONE_DATABASE
-def test_the_body_of_a_download_comes_in_bounded_pieces(served: Served) -> None:
-    dataset = served.records.dataset("sales", [(n, "é" * 500_000, True) for n in range(3)])
-    content = downloads._csv("sales", downloads._rows(served.records.database, dataset, False, False))
-
-    async def sizes() -> list[int]:
-        assert isinstance(content, StreamingResponse)
-        return [len(piece) async for piece in content.body_iterator]
-
-    found = asyncio.run(sizes())
-
-    assert sum(found) > 3_000_000
-    assert max(found) <= PIECE_BYTES
-
-
-ROUND_TRIP = [
-    ["id", "name", "born", "seen", "paid", "share", "Größe"],
-    ["1", 'say "hello", you', "1999-12-31", "2026-01-31T09:00:00Z", "true", "0.5", "007"],
-    ["2", "two\nlines", "", "", "", "", ""],
-    ["-3", "Zoë 数", "2000-02-29", "2026-01-31T23:59:59Z", "false", "-12.25", "+5"],
-]
-
-
-def test_rows_can_be_downloaded_as_uploaded(served: Served) -> None:
-    with Worker(served.settings):
-        upload_id = served.post(as_csv(ROUND_TRIP), "people.csv").json()["id"]
-        upload = served.finished()
-    plain = served.client.get("/api/v1/datasets/people/rows.csv")
-    told = served.client.get("/datasets/people/rows.csv?provenance=1")
-    header, *rows = ROUND_TRIP
-
-    assert (upload.status, upload.rows_success) == (Status.COMPLETED, 3)
-    assert plain.headers["content-type"] == "text/csv; charset=utf-8"
-    assert plain.headers["content-disposition"] == 'attachment; filename="people.csv"'
-    assert plain.content == as_csv(ROUND_TRIP)
-    assert told.content == as_csv(
-        [[*header, "_upload_id", "_row_number"], *([*row, str(upload_id), str(n)] for n, row in enumerate(rows, 1))]
-    )
-
-
-def test_rows_are_read_in_several_queries_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "ROWS_READ", 4)
-    for count in (0, 3, 4, 5, 8, 13):
-        served.records.dataset(f"sales_{count}", [(n, "x", True) for n in range(count)])
-        lines = served.client.get(f"/datasets/sales_{count}/rows.csv").text.splitlines()
-
-        assert lines == ["id,name,paid", *(f"{n},x,yes" for n in range(count))]
-
-
-def test_rows_of_a_dataset_with_a_key_come_in_its_order(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "ROWS_READ", 2)
-    fields = [{"name": "code"}, {"name": "day", "type": "date"}, {"name": "sum", "type": "number"}]
-    schema = TableSchema.parse({"fields": fields, "primaryKey": ["day", "code"]})
-    with served.records.database.transaction() as connection:
-        dataset = datasets.declare(connection, "sales", schema, datasets.Mode.UPSERT)
-        cells = [("b", 2), ("a", 3), ("a", 2), ("ü", 1), ("a,", 1)]
-        rows = [{"code": code, "day": f"2026-01-0{day}", "sum": n / 2} for n, (code, day) in enumerate(cells, 1)]
-        insert_rows(connection, dataset, *rows)
-    found = list(csv.reader(io.StringIO(served.client.get("/datasets/sales/rows.csv").text)))
-
-    assert [row[1] for row in found] == ["day", "2026-01-01", "2026-01-01", "2026-01-02", "2026-01-02", "2026-01-03"]
-    assert sorted(map(tuple, found[1:])) == [
-        ("a", "2026-01-02", "1.5"),
-        ("a", "2026-01-03", "1"),
-        ("a,", "2026-01-01", "2.5"),
-        ("b", "2026-01-02", "0.5"),
-        ("ü", "2026-01-01", "2"),
-    ]

@@ -1,0 +1,114 @@
+"""Expressions of SQLite that spell the cells of a CSV file as `spelling.format_value` does, quoted where they must be.
+
+SQLite runs them without the interpreter's lock. What they cannot spell, a function in Python does, cell by cell.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.corrections import escape_formula
+from jobs.export import csv_text
+from jobs.schema import SchemaField, TableSchema
+from jobs.spelling import format_value, missing_text
+from jobs.sql_table import SqlTable
+
+#: Where a part of a moment is in its ISO text: first character from 1, and their number.
+_PLACES = {"Y": (1, 4), "m": (6, 2), "d": (9, 2), "H": (12, 2), "M": (15, 2), "S": (18, 2)}
+_PLACES_OF_TIME = {"H": (1, 2), "M": (4, 2), "S": (7, 2)}
+#: The text between the parts of a moment that needs neither quotes nor an escape.
+_HARMLESS = re.compile(r"(?:%[YmdHMS]|(?<!^)[-/.: T])+Z?")
+#: Beyond these, %g writes an exponent.
+_LEAST, _MOST = "1e-4", "1e15"
+
+
+@dataclass
+class SqliteCells:
+    """The cells of one dataset. is_raw: formulas are not escaped. functions: that the expressions call, by name."""
+
+    table: SqlTable
+    schema: TableSchema
+    is_raw: bool
+    functions: dict[str, Callable[[Any], str]] = field(default_factory=dict)
+
+    def expression(self, column: SchemaField, alias: str, *, is_plain: bool) -> str:
+        """A cell, which is null only where it is empty. is_plain: the text of this column needs no quotes."""
+        missing = self._constant(missing_text(self.schema, column))
+        if column.type == "boolean":
+            true, false = (self._constant(words[0]) for words in (column.true_values, column.false_values))
+            return f"CASE WHEN {alias} IS NULL THEN {missing} WHEN {alias} THEN {true} ELSE {false} END"
+        if column.type == "string":
+            found = alias if is_plain and self.is_raw else self._text(alias)
+        elif column.type == "number":
+            found = self._number(column, alias)
+        elif column.type == "integer" or column.format == "default":
+            found = alias
+        else:
+            found = self._moment(column, alias)
+        return found if missing == "''" else f"ifnull({found}, {missing})"
+
+    def alone(self, expression: str) -> str:
+        """The only cell of a row, which is quoted if it is empty."""
+        return f"CASE WHEN ifnull({expression}, '') = '' THEN '\"\"' ELSE {expression} END"
+
+    def _constant(self, text: str) -> str:
+        return self.table.literal(self._finished(text))
+
+    def _finished(self, text: str) -> str:
+        return csv_text.cell(text if self.is_raw else escape_formula(text))
+
+    def _text(self, alias: str) -> str:
+        if self.is_raw:
+            quoted = f"""'"' || replace({alias}, '"', '""') || '"'"""
+            return f"""CASE WHEN {alias} GLOB '*[,"\r\n]*' THEN {quoted} ELSE {alias} END"""
+        self.functions["export_text"] = self._finished
+        risky = f"""{alias} GLOB '*[,;"\t\r\n]*' OR {alias} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"-]*'"""
+        return f"CASE WHEN {risky} THEN export_text({alias}) ELSE {alias} END"
+
+    def _number(self, column: SchemaField, alias: str) -> str:
+        in_python = self._in_python(column, alias)
+        has_signs = bool(column.prefix or column.suffix)
+        has_points = column.decimal_char == "." or (column.decimal_char == "," and column.decimals > 0)
+        is_harmless = self.is_raw or not has_signs
+        affixes_fit = csv_text.cell(column.prefix + column.suffix) == column.prefix + column.suffix
+        if column.exponent or column.group_char or not (has_points and is_harmless and affixes_fit):
+            return in_python
+        digits = f"abs({alias})" if has_signs else alias
+        if column.decimals:
+            # The text of a double of at most 15 digits has them all, or one with so many decimals equals it.
+            usual = f"abs({alias}) < {_MOST} AND round({alias}, {column.decimals:d}) = {alias}"
+            text = f"printf('%.{column.decimals:d}f', {digits})"
+        else:
+            usual = f"abs({alias}) < {_MOST} AND (abs({alias}) >= {_LEAST} OR {alias} = 0)"
+            text = f"printf('%.15g', {digits})"
+        if column.decimal_char != ".":
+            text = f"replace({text}, '.', {self.table.literal(column.decimal_char)})"
+        if has_signs:
+            prefix, suffix = self.table.literal(column.prefix), self.table.literal(column.suffix)
+            text = f"CASE WHEN {alias} < 0 THEN '-' ELSE '' END || {prefix} || {text} || {suffix}"
+        if column.decimal_char == ",":
+            text = f"""'"' || {text} || '"'"""
+        return f"CASE WHEN {alias} IS NULL THEN NULL WHEN {usual} THEN {text} ELSE {in_python} END"
+
+    def _moment(self, column: SchemaField, alias: str) -> str:
+        places = _PLACES_OF_TIME if column.type == "time" else _PLACES
+        if column.offset is not None or _HARMLESS.fullmatch(column.format) is None:
+            return self._in_python(column, alias)
+        parts = []
+        for literal, directive in re.findall(r"([^%]+)|%(.)", column.format):
+            if literal:
+                parts.append(self.table.literal(literal))
+            else:
+                first, length = places[directive]
+                part = f"substr({alias}, {first}, {length})"
+                parts.append(f"CAST({part} AS INTEGER)" if directive in column.unpadded else part)
+        return " || ".join(parts)
+
+    def _in_python(self, column: SchemaField, alias: str) -> str:
+        def spell(value: Any) -> str:
+            return self._finished(format_value(self.schema, column, value))
+
+        name = f"export_{alias}"
+        self.functions[name] = spell
+        return f"CASE WHEN {alias} IS NULL THEN NULL ELSE {name}({alias}) END"
