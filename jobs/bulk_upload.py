@@ -84,16 +84,27 @@ def run(upload_id: int) -> None:
 
 def _import_from(lane: Lane, settings: Settings, changes: Changes) -> None:
     """Import uploads of a lane, each under a claim of its own."""
-    chain, database = Chain(settings.worker_memory), changes.database
+    chain = Chain(settings.worker_memory)
+    imported = _import_next(lane, settings, changes)
+    while imported and lane is Lane.QUICK and chain.goes_on():
+        imported = _import_next(lane, settings, changes) or (
+            chain.another_waits(lambda: bool(_jobs_of(lane, changes))) and _import_next(lane, settings, changes)
+        )
+
+
+def _import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
+    """Import the next upload of a lane. Returns whether there was one."""
+    database = changes.database
     with database.right_of_way() if lane is Lane.QUICK else nullcontext():
-        while (upload := _claimed(lane, settings, changes)) is not None:
-            horse_state.state.begin(upload.id, upload.attempt)
-            log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-            Attempt(settings, changes, upload).run()
-            horse_state.state.end()
-            database.claim = ""
-            if lane is not Lane.QUICK or not chain.goes_on():
-                return
+        upload = _claimed(lane, settings, changes)
+        if upload is None:
+            return False
+        horse_state.state.begin(upload.id, upload.attempt)
+        log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
+        Attempt(settings, changes, upload).run()
+        horse_state.state.end()
+        database.claim = ""
+        return True
 
 
 def _claimed(lane: Lane, settings: Settings, changes: Changes) -> Upload | None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from redis import Redis
@@ -399,6 +400,52 @@ def test_a_work_horse_imports_small_uploads_one_after_the_other(
     assert [upload_id for _, upload_id in imports(worker)] == [upload.id for upload in several]
     assert len({horse for horse, _ in imports(worker)}) == 1
     assert queue.jobs_of(Lane.QUICK) == []
+
+
+#: The same, with a work horse that waits long for another upload.
+WORK_THAT_LINGERS = f"from jobs import chain; chain.LINGERING_LOOKS = 10_000\n{WORK_THAT_TELLS}"
+
+
+def test_a_work_horse_waits_a_moment_for_another_small_upload(
+    settings: Settings, database: Database, queue: UploadQueue, changes: Changes, start: Start
+) -> None:
+    worker = start(script=WORK_THAT_LINGERS)
+    several = []
+    for _ in range(3):
+        several.append(changes.make(lambda connection: created(settings, connection, "a\n1\n")))
+        ended(database, several[-1])
+
+    assert [upload_id for _, upload_id in imports(worker)] == [upload.id for upload in several]
+    assert len({horse for horse, _ in imports(worker)}) == 1
+
+
+@ONE_DATABASE
+def test_a_work_horse_that_waits_for_another_upload_ends_with_its_worker(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    worker = start(script=WORK_THAT_LINGERS)
+    ended(database, changes.make(lambda connection: created(settings, connection, "a\n1\n")))
+    worker.process.terminate()
+
+    assert worker.process.wait(15) == 0
+    assert worker.horse is None
+
+
+@ONE_DATABASE
+def test_a_work_horse_takes_no_other_upload_after_the_death_of_its_worker(
+    settings: Settings, database: Database, changes: Changes, start: Start
+) -> None:
+    worker = start(script=WORK_THAT_LINGERS)
+    ended(database, changes.make(lambda connection: created(settings, connection, "a\n1\n")))
+    horse = worker.horse
+    assert horse is not None
+    worker.process.kill()
+    worker.process.wait(10)
+    until(lambda: not psutil.pid_exists(horse) or psutil.Process(horse).status() == "zombie", "the work horse to end")
+    other = changes.make(lambda connection: created(settings, connection, "a\n1\n"))
+
+    assert len(imports(worker)) == 1
+    assert now(database, other).status is Status.PENDING
 
 
 @ONE_DATABASE
