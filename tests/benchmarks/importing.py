@@ -10,10 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import forms, latency, memory, peers, throughput
+from tests.benchmarks import export, forms, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "peers"]
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "forms", "export", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -30,6 +30,7 @@ def main() -> None:
         "xlsx": lambda: memory.xlsx(few, redis),
         "latency": latency.small_files,
         "forms": lambda: forms.beside_imports(words.rows * 3),
+        "export": lambda: export.flights(redis, words.rounds),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
     try:
