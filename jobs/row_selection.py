@@ -35,10 +35,12 @@ class Sort:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows that meet all conditions. sort: None for the order of the key."""
+    """Rows that meet all conditions. sort: None for the order of the key. until: the key of the last row, if there is
+    one that ends it."""
 
     conditions: tuple[Condition, ...] = ()
     sort: Sort | None = None
+    until: tuple[Any, ...] = ()
 
 
 #: All rows of a dataset in the order of its key.

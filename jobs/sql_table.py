@@ -223,6 +223,9 @@ class SqlTable:
             text, value = self._condition(condition)
             parts.append(text)
             values += value
+        if selection.until:
+            parts.append(self._compared("<="))
+            values += selection.until
         if place:
             text, value = self._beyond(selection, place, backwards)
             parts.append(text)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
@@ -90,7 +90,7 @@ class ThreadLimit:
         while (item := await self.run(lambda: next(items, end))) is not end:
             yield item  # type: ignore[misc]  # it is not the end
 
-    async def iterate_ahead(self, items: Iterator[T], stop: Callable[[], None]) -> AsyncIterator[T]:
+    async def iterate_ahead(self, items: Iterator[T], stop: Callable[[], None]) -> AsyncGenerator[T, None]:
         """As `iterate`, but the next item is produced while the reader has the last. stop: ends the production of an
         item, from any thread; called if the reader leaves meanwhile."""
         end = object()

@@ -18,13 +18,20 @@ import sqlalchemy as sa
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.row_selection import Selection
-from jobs.sql_table import SqlTable, run
+from jobs.sql_table import run
 
-#: Bytes of a block, about, and at most; a row that is larger is a block.
-BLOCK_BYTES, LARGEST_BLOCK = 1 << 18, 1 << 22
-#: Rows of the first block, and by how much the next one may have more.
+#: Bytes of a block, about: each costs PostgreSQL as much as 100 kB of rows. A client that reads slowly holds two of
+#: them in memory, so only a few exports at once have large ones.
+BLOCK_BYTES, SMALL_BLOCK_BYTES = 1 << 22, 1 << 18
+#: Exports that have large blocks at once.
+_LARGE = threading.BoundedSemaphore(4)
+#: By how much a block may be larger, before it is made again with fewer rows. A row that is larger is a block.
+TOLERANCE = 2
+#: Rows of the first block, and by how much the next one may have more: a client that reads nothing costs little.
 FIRST_ROWS, GROWTH = 200, 8
 
+#: The largest number from which keys are counted up.
+_LARGEST_COUNT = 1 << 62
 #: Seconds between two interrupts of a statement.
 INTERRUPT_INTERVAL = 0.05
 
@@ -65,6 +72,9 @@ class Blocks:
         self._selection = selection
         self._format = format_
         self._rows = FIRST_ROWS
+        self._bytes = SMALL_BLOCK_BYTES
+        #: Whether the last block had most of the rows that it could have.
+        self._is_dense = False
         self._lock = threading.Lock()
         #: The driver's connection while a statement runs.
         self._running: Any = None
@@ -72,11 +82,17 @@ class Blocks:
 
     def __iter__(self) -> Iterator[bytes]:
         """Raises ExportStoppedError."""
-        yield self._format.head()
-        place: list[Any] | None = []
-        while place is not None:
-            block, place = self._next(place)
-            yield block
+        is_large = _LARGE.acquire(blocking=False)
+        self._bytes = BLOCK_BYTES if is_large else SMALL_BLOCK_BYTES
+        try:
+            yield self._format.head()
+            place: list[Any] | None = []
+            while place is not None:
+                block, place = self._next(place)
+                yield block
+        finally:
+            if is_large:
+                _LARGE.release()
 
     def stop(self) -> None:
         """End the export, and the statement that runs, and wait for that. For any thread.
@@ -101,18 +117,33 @@ class Blocks:
     def _next(self, place: list[Any]) -> tuple[bytes, list[Any] | None]:
         """A block, and the place of its last row; None: it is the last."""
         wanted = self._rows
+        bound = self._bound(place, wanted)
+        selection = self._selection if bound is None else Selection(until=tuple(bound))
+        largest = TOLERANCE * self._bytes if wanted > 1 else None
         try:
             with self._database.reading() as connection, self._interruptible(connection):
-                largest = LARGEST_BLOCK if wanted > 1 else None
-                block, rows = self._format.block(connection, self._selection, place, wanted, largest=largest)
-                following = self._place_after(connection, place, rows) if rows == wanted else None
+                block, rows = self._format.block(connection, selection, place, wanted, largest=largest)
+                following = bound
+                if bound is None and rows == wanted:
+                    following = self._place_after(connection, place, rows)
         except BlockTooLargeError:
             self._rows = max(1, wanted // GROWTH)
             return b"", place
         if rows:
-            fitting = BLOCK_BYTES * rows // (len(block) + 1)
+            fitting = self._bytes * rows // (len(block) + 1)
             self._rows = max(1, min(fitting, wanted * GROWTH))
+        self._is_dense = rows > wanted // 2 and not self._selection.conditions
         return block, following
+
+    def _bound(self, place: list[Any], rows: int) -> list[Any] | None:
+        """A place which so many rows, or a few less, do not exceed: keys that end with a whole number usually count up.
+
+        To look for the last of so many rows takes PostgreSQL a tenth of the time that it takes to read them.
+        """
+        last = place[-1] if place else None
+        if not self._is_dense or type(last) is not int or last > _LARGEST_COUNT:
+            return None
+        return [*place[:-1], last + rows]
 
     def _place_after(self, connection: sa.Connection, place: list[Any], rows: int) -> list[Any]:
         table = self._dataset.table(connection.dialect)
@@ -135,10 +166,3 @@ class Blocks:
         finally:
             with self._lock:
                 self._running = None
-
-
-def columns_of(table: SqlTable, names: list[str]) -> tuple[str, list[str]]:
-    """Columns under short names, for statements that name them often: what to select, and the names."""
-    aliases = [f"c{number}" for number in range(len(names))]
-    pairs = zip(names, aliases, strict=True)
-    return ", ".join(f"{table.identifier(name)} AS {alias}" for name, alias in pairs), aliases

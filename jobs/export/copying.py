@@ -5,34 +5,44 @@ this asks libpq for the rows that have arrived.
 """
 
 import select
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jobs.export.blocks import BLOCK_BYTES, BlockTooLargeError
+from jobs.export.blocks import BlockTooLargeError
 
 if TYPE_CHECKING:  # it is not installed where there is only SQLite
     from psycopg import Connection
     from psycopg.pq.abc import PGconn, PGresult
 
+#: Bytes of a piece.
+PIECE_BYTES = 1 << 18
 #: Milliseconds after which a wait is repeated, so that an interrupt of the process is noticed.
 _WAIT = 1_000
 
 
 def text(
-    connection: sa.Connection, statement: str, values: Sequence[Any], *, largest: int | None
-) -> tuple[bytearray, int]:
-    """What a COPY sends, and the number of rows. Raises BlockTooLargeError if it is more than `largest`."""
-    found, rows = bytearray(), 0
+    connection: sa.Connection,
+    statement: str,
+    values: Sequence[Any],
+    *,
+    largest: int | None,
+    finish: Callable[[bytearray, int], bytes] = lambda piece, _rows: bytes(piece),
+) -> tuple[bytes, int]:
+    """What a COPY sends, and the number of rows. finish: changes each piece, which has so many rows, while PostgreSQL
+    goes on. Raises BlockTooLargeError if there is more than `largest`."""
+    found: list[bytes] = []
+    size = rows = 0
     with closing(pieces(connection, statement, values)) as received:
         for piece, count in received:
-            found += piece
+            found.append(finish(piece, count))
+            size += len(piece)
             rows += count
-            if largest is not None and len(found) > largest:
+            if largest is not None and size > largest:
                 raise BlockTooLargeError
-    return found, rows
+    return b"".join(found), rows
 
 
 def pieces(
@@ -73,7 +83,7 @@ def _received(connection: "PGconn") -> Iterator[tuple[bytearray, int]]:
         while count > 0:
             found += line
             rows += 1
-            if len(found) > BLOCK_BYTES:
+            if len(found) > PIECE_BYTES:
                 yield found, rows
                 found, rows = bytearray(), 0
             count, line = receive(1)

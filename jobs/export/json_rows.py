@@ -6,15 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from jobs.datasets import Dataset
-from jobs.export import copying, sqlite_blocks
-from jobs.export.blocks import RowFormat, columns_of
+from jobs.export import copying
+from jobs.export.blocks import RowFormat
 from jobs.export.postgresql_cells import iso_moment
+from jobs.export.sqlite_lines import MOST_ARGUMENTS, Columns, Lines
 from jobs.row_selection import Selection
 from jobs.schema import OWN_COLUMNS, SchemaField
 from jobs.sql_table import SqlTable, Statement
 
 #: Fields of an object that one call of `json_object` makes.
-_FIELDS = sqlite_blocks.MOST_ARGUMENTS // 2
+_FIELDS = MOST_ARGUMENTS // 2
 #: JSON has no such characters, so that COPY writes it as it is.
 _COPY_OPTIONS = "(FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')"
 
@@ -29,16 +30,14 @@ class _SqliteJson:
     def __init__(self, table: SqlTable, dataset: Dataset, provenance: bool) -> None:
         fields = dataset.schema.fields
         names = [*dataset.schema.names, *(OWN_COLUMNS if provenance else ())]
-        self._table = table
-        self._columns, aliases = columns_of(table, names)
-        values = [_value(field, alias) for field, alias in zip(fields, aliases, strict=False)]
-        pairs = [
-            f"{table.literal(name)}, {value}"
-            for name, value in zip(names, [*values, *aliases[len(fields) :]], strict=True)
-        ]
+        columns = Columns(table, names)
+        values = [_value(field, value) for field, value in zip(fields, columns.values, strict=False)]
+        values += columns.values[len(fields) :]
+        pairs = [f"{table.literal(name)}, {value}" for name, value in zip(names, values, strict=True)]
         objects = [f"json_object({', '.join(pairs[n : n + _FIELDS])})" for n in range(0, len(pairs), _FIELDS)]
-        self._line = " || ',' || ".join(f"rtrim(ltrim({each}, '{{'), '}}')" for each in objects)
-        self._line = f"'{{' || {self._line} || '}}\n'"
+        members = " || ',' || ".join(f"rtrim(ltrim({each}, '{{'), '}}')" for each in objects)
+        line = f"{objects[0]} || '\n'" if len(objects) == 1 else f"'{{' || {members} || '}}\n'"
+        self._lines = Lines(columns, line)
 
     def head(self) -> bytes:
         return b""
@@ -46,18 +45,16 @@ class _SqliteJson:
     def block(
         self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
-        statement = self._table.page(self._columns, selection, place, limit=rows)
-        return sqlite_blocks.joined(connection, self._line, statement, functions={}, largest=largest)
+        return self._lines.block(connection, selection, place, rows, largest=largest)
 
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
-        statement = self._table.page(self._columns, selection, (), limit=None)
-        return sqlite_blocks.each(connection, self._line, statement, functions={})
+        return self._lines.each(connection, selection)
 
 
-def _value(field: SchemaField, alias: str) -> str:
+def _value(field: SchemaField, value: str) -> str:
     if field.type == "boolean":
-        return f"json(CASE {alias} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
-    return alias
+        return f"json(CASE {value} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+    return value
 
 
 class _PostgresqlJson:
@@ -76,8 +73,7 @@ class _PostgresqlJson:
         self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
         statement, values = self._copy(selection, place, rows)
-        block, count = copying.text(connection, statement, values, largest=largest)
-        return bytes(block), count
+        return copying.text(connection, statement, values, largest=largest)
 
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         return (bytes(piece) for piece, _ in copying.pieces(connection, *self._copy(selection, [], None)))

@@ -14,6 +14,8 @@ _PATTERNS = {
 }  # fmt: skip
 #: What replaces FORMULA_IN_SQL and SPACED_IN_SQL.
 _ESCAPED_FORMULA, _ESCAPED_SPACE = r"\1'\2", r"'\1"
+#: What COPY writes for null where every cell has a value: no cell is like it.
+_NEVER = "\x02no cell is null\x02"
 #: Formats whose text needs no escape.
 _HARMLESS = re.compile(r"(?:%.|(?<!^)[-/.: ,T])+Z?")
 
@@ -25,15 +27,20 @@ class NotInSqlError(Exception):
 class PostgresqlCells:
     """The cells of one dataset. is_raw: formulas are not escaped.
 
-    blank: whether an empty cell is null, which COPY writes as an empty text: else no cell is null, because missing
-    values have a word.
+    COPY quotes a text that is the same as what it writes for null. `null` is that text. It is empty, and empty cells
+    are null; if missing values have a word somewhere, no cell is null, and it is a text that no cell has. Both take
+    time, so usually (`is_exact` false) only missing values with a word are not null: then an empty text that is not
+    null has quotes.
     """
 
-    def __init__(self, table: SqlTable, schema: TableSchema, *, is_raw: bool) -> None:
+    def __init__(self, table: SqlTable, schema: TableSchema, *, is_raw: bool, is_exact: bool) -> None:
         self._table = table
         self._schema = schema
         self._is_raw = is_raw
-        self.blank = not any(missing_text(schema, field) for field in schema.fields)
+        has_words = any(missing_text(schema, field) for field in schema.fields)
+        self._has_blanks = is_exact and not has_words
+        self._has_no_null = is_exact and has_words
+        self.null = table.literal(_NEVER if self._has_no_null else "")
 
     def expression(self, column: SchemaField) -> str:
         """Raises NotInSqlError."""
@@ -51,12 +58,13 @@ class PostgresqlCells:
             found = iso_moment(column, name)
         else:
             found = self._moment(column, name)
-        if self.blank:
+        missing = missing_text(self._schema, column)
+        if not missing and not self._has_no_null:
             return found
-        return f"coalesce(({found})::text, {self._constant(missing_text(self._schema, column))})"
+        return f"coalesce(({found})::text, {self._constant(missing)})"
 
     def _blanked(self, expression: str) -> str:
-        return f"nullif({expression}, '')" if self.blank else expression
+        return f"nullif({expression}, '')" if self._has_blanks else expression
 
     def _constant(self, text: str) -> str:
         return self._table.literal(text if self._is_raw else escape_formula(text))
@@ -108,8 +116,7 @@ def iso_moment(column: SchemaField, name: str) -> str:
         return f"CASE WHEN length({name}::text) = 8 THEN {name}::text ELSE rpad({name}::text, 15, '0') END"
     if column.type != "datetime":
         return name
-    end = "Z" if column.is_in_utc else ""
-    length = 22 if column.is_in_utc else 19
-    whole = f"replace(left({name}::text, 19), ' ', 'T') || '{end}'"
+    end, zoned = ("Z", "timestamptz") if column.is_in_utc else ("", "timestamp")
+    whole = f"replace({name}::timestamp::text, ' ', 'T') || '{end}'"
     fraction = f"""to_char({name}, 'YYYY-MM-DD"T"HH24:MI:SS.US"{end}"')"""
-    return f"CASE WHEN length({name}::text) = {length} THEN {whole} ELSE {fraction} END"
+    return f"CASE WHEN {name}::{zoned}(0) = {name} THEN {whole} ELSE {fraction} END"

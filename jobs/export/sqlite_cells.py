@@ -32,20 +32,20 @@ class SqliteCells:
     is_raw: bool
     functions: dict[str, Callable[[Any], str]] = field(default_factory=dict)
 
-    def expression(self, column: SchemaField, alias: str, *, is_plain: bool) -> str:
-        """A cell, which is null only where it is empty. is_plain: the text of this column needs no quotes."""
+    def expression(self, column: SchemaField, value: str, *, is_plain: bool) -> str:
+        """A cell, which is null only where it is empty. value: the column. is_plain: its text needs no quotes."""
         missing = self._constant(missing_text(self.schema, column))
         if column.type == "boolean":
             true, false = (self._constant(words[0]) for words in (column.true_values, column.false_values))
-            return f"CASE WHEN {alias} IS NULL THEN {missing} WHEN {alias} THEN {true} ELSE {false} END"
+            return f"CASE WHEN {value} IS NULL THEN {missing} WHEN {value} THEN {true} ELSE {false} END"
         if column.type == "string":
-            found = alias if is_plain and self.is_raw else self._text(alias)
+            found = value if is_plain and self.is_raw else self._text(value)
         elif column.type == "number":
-            found = self._number(column, alias)
+            found = self._number(column, value)
         elif column.type == "integer" or column.format == "default":
-            found = alias
+            found = value
         else:
-            found = self._moment(column, alias)
+            found = self._moment(column, value)
         return found if missing == "''" else f"ifnull({found}, {missing})"
 
     def alone(self, expression: str) -> str:
@@ -58,57 +58,57 @@ class SqliteCells:
     def _finished(self, text: str) -> str:
         return csv_text.cell(text if self.is_raw else escape_formula(text))
 
-    def _text(self, alias: str) -> str:
+    def _text(self, value: str) -> str:
         if self.is_raw:
-            quoted = f"""'"' || replace({alias}, '"', '""') || '"'"""
-            return f"""CASE WHEN {alias} GLOB '*[,"\r\n]*' THEN {quoted} ELSE {alias} END"""
+            quoted = f"""'"' || replace({value}, '"', '""') || '"'"""
+            return f"""CASE WHEN {value} GLOB '*[,"\r\n]*' THEN {quoted} ELSE {value} END"""
         self.functions["export_text"] = self._finished
-        risky = f"""{alias} GLOB '*[,;"\t\r\n]*' OR {alias} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"-]*'"""
-        return f"CASE WHEN {risky} THEN export_text({alias}) ELSE {alias} END"
+        risky = f"""{value} GLOB '*[,;"\t\r\n]*' OR {value} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"-]*'"""
+        return f"CASE WHEN {risky} THEN export_text({value}) ELSE {value} END"
 
-    def _number(self, column: SchemaField, alias: str) -> str:
-        in_python = self._in_python(column, alias)
+    def _number(self, column: SchemaField, value: str) -> str:
+        in_python = self._in_python(column, value)
         has_signs = bool(column.prefix or column.suffix)
         has_points = column.decimal_char == "." or (column.decimal_char == "," and column.decimals > 0)
         is_harmless = self.is_raw or not has_signs
         affixes_fit = csv_text.cell(column.prefix + column.suffix) == column.prefix + column.suffix
         if column.exponent or column.group_char or not (has_points and is_harmless and affixes_fit):
             return in_python
-        digits = f"abs({alias})" if has_signs else alias
+        digits = f"abs({value})" if has_signs else value
         if column.decimals:
-            # The text of a double of at most 15 digits has them all, or one with so many decimals equals it.
-            usual = f"abs({alias}) < {_MOST} AND round({alias}, {column.decimals:d}) = {alias}"
+            # Of 15 digits, which are all that a double keeps, so many are decimals, and no other is one.
+            usual = f"abs({value}) < 1e{15 - column.decimals:d} AND round({value}, {column.decimals:d}) = {value}"
             text = f"printf('%.{column.decimals:d}f', {digits})"
         else:
-            usual = f"abs({alias}) < {_MOST} AND (abs({alias}) >= {_LEAST} OR {alias} = 0)"
+            usual = f"abs({value}) < {_MOST} AND (abs({value}) >= {_LEAST} OR {value} = 0)"
             text = f"printf('%.15g', {digits})"
         if column.decimal_char != ".":
             text = f"replace({text}, '.', {self.table.literal(column.decimal_char)})"
         if has_signs:
             prefix, suffix = self.table.literal(column.prefix), self.table.literal(column.suffix)
-            text = f"CASE WHEN {alias} < 0 THEN '-' ELSE '' END || {prefix} || {text} || {suffix}"
+            text = f"CASE WHEN {value} < 0 THEN '-' ELSE '' END || {prefix} || {text} || {suffix}"
         if column.decimal_char == ",":
             text = f"""'"' || {text} || '"'"""
-        return f"CASE WHEN {alias} IS NULL THEN NULL WHEN {usual} THEN {text} ELSE {in_python} END"
+        return f"CASE WHEN {value} IS NULL THEN NULL WHEN {usual} THEN {text} ELSE {in_python} END"
 
-    def _moment(self, column: SchemaField, alias: str) -> str:
+    def _moment(self, column: SchemaField, value: str) -> str:
         places = _PLACES_OF_TIME if column.type == "time" else _PLACES
         if column.offset is not None or _HARMLESS.fullmatch(column.format) is None:
-            return self._in_python(column, alias)
+            return self._in_python(column, value)
         parts = []
         for literal, directive in re.findall(r"([^%]+)|%(.)", column.format):
             if literal:
                 parts.append(self.table.literal(literal))
             else:
                 first, length = places[directive]
-                part = f"substr({alias}, {first}, {length})"
+                part = f"substr({value}, {first}, {length})"
                 parts.append(f"CAST({part} AS INTEGER)" if directive in column.unpadded else part)
         return " || ".join(parts)
 
-    def _in_python(self, column: SchemaField, alias: str) -> str:
-        def spell(value: Any) -> str:
-            return self._finished(format_value(self.schema, column, value))
+    def _in_python(self, column: SchemaField, value: str) -> str:
+        def spell(stored: Any) -> str:
+            return self._finished(format_value(self.schema, column, stored))
 
-        name = f"export_{alias}"
+        name = f"export_{self.schema.names.index(column.name)}"
         self.functions[name] = spell
-        return f"CASE WHEN {alias} IS NULL THEN NULL ELSE {name}({alias}) END"
+        return f"CASE WHEN {value} IS NULL THEN NULL ELSE {name}({value}) END"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import forms, lanes, latency, memory, peers, throughput
+from tests.benchmarks import export, forms, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "lanes", "peers"]
+SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "lanes", "export", "peers"]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -32,6 +32,7 @@ def main() -> None:
         "small": lambda: latency.many_small_files(words.rounds),
         "forms": lambda: forms.beside_imports(words.rows * 3),
         "lanes": lambda: lanes.beside_imports(words.rows * 4),
+        "export": lambda: export.flights(redis, words.rounds),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
     try:

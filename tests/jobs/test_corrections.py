@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import corrections
-from jobs.corrections import CorrectionsHead, Marks
+from jobs.corrections import CorrectionsHead, Marks, escape_formula, escape_formulas
 from jobs.failed_rows import FailedRow, Reason
 
 
@@ -183,3 +183,10 @@ def test_the_beginning_of_a_file_tells_whose_rows_it_corrects(delimiter: str, en
 def test_other_files_are_no_corrections() -> None:
     assert CorrectionsHead.read(b"id,_upload_id,_row_number\n1,2,3\n") is None
     assert CorrectionsHead.read(b"PK\x03\x04_upload_id") is None
+
+
+@given(
+    cells=st.lists(st.text(st.sampled_from([*"=+-@'\";\t\r\n0.a \0\uff1d\uff0b\uff0d\uff20é"]), max_size=5), max_size=6)
+)
+def test_cells_of_a_row_are_escaped_like_each_of_them(cells: list[str]) -> None:
+    assert escape_formulas(cells) == [escape_formula(cell) for cell in cells]

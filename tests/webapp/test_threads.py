@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import aclosing
 
 import anyio
 import pytest
@@ -189,3 +191,58 @@ def test_an_iteration_takes_no_thread_while_its_reader_does_not_ask() -> None:
         return first + [item async for item in stalled], all_of_other
 
     assert asyncio.run(scene()) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_an_item_is_produced_while_the_reader_has_the_one_before() -> None:
+    produced: list[int] = []
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            produced.append(number)
+            if number == 1:
+                second.set()
+            yield number
+
+    async def scene() -> list[int]:
+        found = []
+        async for item in ThreadLimit("test ahead", 1, patience=10).iterate_ahead(items(), lambda: None):
+            if item == 0:
+                assert await in_thread(lambda: second.wait(30))
+            found.append(item)
+        return found
+
+    assert asyncio.run(scene()) == produced == [0, 1, 2]
+
+
+def test_a_reader_that_leaves_stops_the_production_of_the_next_item() -> None:
+    begun, stopped, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        begun.set()
+        stopped.wait(30)
+        ended.set()
+        yield 1
+
+    async def scene() -> None:
+        ahead = ThreadLimit("test leaving", 1, patience=10).iterate_ahead(items(), stopped.set)
+        async with aclosing(ahead):
+            async for _ in ahead:
+                assert await in_thread(lambda: begun.wait(30))
+                break
+        assert await in_thread(lambda: ended.wait(30))
+
+    asyncio.run(scene())
+
+
+def test_an_error_of_an_item_reaches_the_reader() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("no")
+
+    async def scene() -> list[int]:
+        return [item async for item in ThreadLimit("test error", 1, patience=10).iterate_ahead(items(), lambda: None)]
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(scene())

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import BinaryIO, get_args
@@ -20,7 +21,7 @@ from jobs.row_filters import RowFilters
 from webapp import threads
 from webapp.database_access import read
 from webapp.export_process import FileMaker
-from webapp.routes.pieces import PIECE_BYTES, in_pieces
+from webapp.routes.pieces import PIECE_BYTES
 from webapp.state import AppRequest
 
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
@@ -75,12 +76,19 @@ class _Streamed(StreamingResponse):
     """Blocks as they are made, one ahead of the client. A client that leaves ends the statement that runs."""
 
     def __init__(self, blocks: Blocks, media_type: str, headers: dict[str, str]) -> None:
-        self._ahead = threads.downloads.iterate_ahead(in_pieces(blocks), blocks.stop)
-        super().__init__(self._ahead, media_type=media_type, headers=headers)
+        self._ahead = threads.downloads.iterate_ahead(iter(blocks), blocks.stop)
+        super().__init__(_in_pieces(self._ahead), media_type=media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._ahead):  # type: ignore[type-var]  # it is a generator
+        async with aclosing(self._ahead):
             await super().__call__(scope, receive, send)
+
+
+async def _in_pieces(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Blocks of any size in pieces, without a thread for each."""
+    async for block in blocks:
+        for start in range(0, len(block), PIECE_BYTES):
+            yield block[start : start + PIECE_BYTES]
 
 
 class _Made(StreamingResponse):

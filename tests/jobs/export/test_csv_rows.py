@@ -16,7 +16,7 @@ from jobs import datasets
 from jobs.corrections import escape_formula
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
-from jobs.export import blocks
+from jobs.export import blocks, sqlite_lines
 from jobs.export.blocks import Blocks
 from jobs.export.csv_rows import csv_format
 from jobs.row_selection import ALL
@@ -85,6 +85,7 @@ TEXTS = [
 NUMBERS = [
     0.0, 1.0, -1.0, 1.5, -0.5, 0.1, 1e-4, 9.9e-5, -1e-5, 123456789012345.0, 999999999999999.0, 1e15, 1e16, -1e22, 1.25,
     1.125, 0.001, 1e-7, 1.7976931348623e308, 2.2250738585072e-308, 100000.0, 1234567.891, 0.999999999999999, 12.10,
+    -80064010249527.1, 82237611352.398, 9999999999999.99, 99999999999999.9, 0.00000000000001,
 ]  # fmt: skip
 DAYS = [date(1, 1, 1), date(999, 12, 31), date(2026, 1, 5), date(2024, 2, 29), date(9999, 12, 31), date(2026, 11, 10)]
 TIMES = [time(0, 0), time(9, 5, 7), time(12, 0, 1), time(23, 59, 59), time(9, 5, 7, 500_000), time(9, 5, 7, 1)]
@@ -236,6 +237,36 @@ def test_more_columns_than_a_function_has_arguments(migrated: Database) -> None:
         check(migrated, fields, [{f"n{number}": number for number in range(count)}, {}, {"n7": 7}])
 
 
+def test_columns_with_long_names(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_lines, "LONG_NAMES", 0)
+    check(migrated, [{"name": name} for name in NAMES], [{name: f"{name}, 1" for name in NAMES}, {}])
+
+
+def test_a_row_with_as_many_and_as_long_names_as_possible(migrated: Database) -> None:
+    names = [f"{number:04}{'%' * 29}{chr(34) * 30}" for number in range(1_400)]
+    check(migrated, [{"name": name} for name in names], [{names[3]: 'a, "b"', names[-1]: "=1"}])
+
+
+def test_only_a_few_exports_have_large_blocks(migrated: Database) -> None:
+    with migrated.transaction() as connection:
+        dataset = datasets.declare(connection, "sales", TableSchema.parse({"fields": [B]}), Mode.INSERT)
+    made = csv_format(migrated.engine.dialect, dataset, is_raw=True, provenance=False)
+    begun = [(each, iter(each)) for each in [Blocks(migrated, dataset, ALL, made) for _ in range(6)]]
+    for _, iterator in begun:
+        next(iterator)
+    sizes = [each._bytes for each, _ in begun]
+    for _, iterator in begun:
+        assert list(iterator) == [b""]
+    again = Blocks(migrated, dataset, ALL, made)
+    assert list(again) == [b"b\r\n", b""]
+
+    assert sizes == [blocks.BLOCK_BYTES] * 4 + [blocks.SMALL_BLOCK_BYTES] * 2
+    assert again._bytes == blocks.BLOCK_BYTES
+    with migrated.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM datasets")
+        connection.exec_driver_sql("DROP TABLE data_sales")
+
+
 def test_no_row_at_all(migrated: Database) -> None:
     check(migrated, [{"name": "a"}, B], [])
 
@@ -247,11 +278,34 @@ def test_blocks_have_no_gap_and_no_row_twice(migrated: Database, monkeypatch: py
     check(migrated, [{"name": "a"}, B], [{"a": "x" * (n % 7), "b": f"{n},"} for n in range(count)])
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        list(range(-30, 70)),
+        [n for n in range(200) if n % 7 != 3],
+        [n * n for n in range(60)],
+        [*range(50), *range(1_000, 1_050), 2**62, 2**62 + 1, 2**63 - 2, 2**63 - 1],
+        [-(2**63), -(2**63) + 1, 0],
+    ],
+)
+@pytest.mark.parametrize("prefix", [[], ["day"], ["code", "day"]])
+def test_keys_that_count_up_have_no_gap(
+    migrated: Database, monkeypatch: pytest.MonkeyPatch, keys: list[int], prefix: list[str]
+) -> None:
+    monkeypatch.setattr(blocks, "FIRST_ROWS", 5)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 150)
+    fields = [{"name": "code"}, {"name": "day", "type": "date"}, {"name": "n", "type": "integer"}]
+    rows = [
+        {"code": code, "day": date(2026, 1, day), "n": n} for code, day in [("a", 1), ("a", 2), ("%s", 1)] for n in keys
+    ]
+    check(migrated, fields, rows if prefix == ["code", "day"] else rows[: len(keys)], primaryKey=[*prefix, "n"])
+
+
 @pytest.mark.parametrize("field", [{}, {"format": "%Y %z", "type": "datetime"}])
 def test_rows_that_are_larger_than_a_block_come_one_by_one(
     migrated: Database, monkeypatch: pytest.MonkeyPatch, field: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(blocks, "LARGEST_BLOCK", 2_000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1_000)
     rows = [{"a": "x" * (10_000 if n % 10 == 9 else 5), "b": "y"} for n in range(100)]
     check(migrated, [{"name": "a"}, B], rows)
     check(migrated, [{"name": "a"}, {"name": "b", "type": "number", "exponent": "E"}], [r | {"b": 1.5} for r in rows])
