@@ -93,7 +93,8 @@ def _import_from(lane: Lane, settings: Settings, changes: Changes) -> None:
 
 
 def _import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
-    """Import the next upload of a lane. Returns whether there was one."""
+    """Import the next upload of a lane. Returns whether there was one, and whether it came to its end: one that waits
+    for room on a disk is the next one again."""
     database = changes.database
     with database.right_of_way() if lane is Lane.QUICK else nullcontext():
         upload = _claimed(lane, settings, changes)
@@ -101,10 +102,11 @@ def _import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
             return False
         horse_state.state.begin(upload.id, upload.attempt)
         log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-        Attempt(settings, changes, upload).run()
+        attempt = Attempt(settings, changes, upload)
+        attempt.run()
         horse_state.state.end()
         database.claim = ""
-        return True
+        return not attempt.was_handed_back
 
 
 def _claimed(lane: Lane, settings: Settings, changes: Changes) -> Upload | None:
@@ -173,6 +175,7 @@ class Attempt:
         self._changes.begin_import()
         self._path = files.path_of(settings.files, upload.stored_as)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
+        self.was_handed_back = False
 
     def run(self) -> None:
         """Import the upload. Records and publishes every outcome; re-raises an unexpected error, for the log."""
@@ -434,6 +437,7 @@ class Attempt:
         return None
 
     def _hand_back(self, because: str, *, at_shutdown: bool = False) -> None:
+        self.was_handed_back = True
         upload = self._end(
             lambda connection: uploads.hand_back(connection, self._claim, because=because, at_shutdown=at_shutdown)
         )

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import bulk_upload, datasets, uploads
-from jobs.database import Database
+from jobs import bulk_upload, datasets, tables, uploads
+from jobs.database import Database, utc_now
 from jobs.datasets import LONGEST_NAME, Dataset, Mode, Position
 from jobs.errors import (
     DatasetExistsError,
@@ -343,6 +343,8 @@ def test_the_matching_datasets_have_exactly_these_columns_the_newest_first(
         declared(connection)
         declared(connection, "a_b", fields=[{"name": "a"}, {"name": "b"}])
         declared(connection, "b_a", fields=[{"name": "b"}, {"name": "a"}])
+        earlier = sa.update(tables.datasets).where(tables.datasets.c.name == "a_b")
+        connection.execute(earlier.values(created_at=utc_now(-60)))
     with database.reading() as connection:
         assert found == datasets.matching(connection, header)
 

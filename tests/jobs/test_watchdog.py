@@ -50,7 +50,10 @@ def state() -> StateOnPaper:
 @pytest.fixture
 def horse() -> Iterator[subprocess.Popen[bytes]]:
     """A process that waits."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print('waiting', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
         yield process
         process.kill()
 

@@ -191,6 +191,7 @@ def sold(served: Served) -> Served:
         served.post(as_csv(IMPORTED), "sales.csv", dataset="sales")
         upload = served.finished()
     assert (upload.status, upload.rows_success) == (Status.COMPLETED, 4)
+    served.client.timeout = 60  # a process that makes a file starts first
     return served
 
 
