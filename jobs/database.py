@@ -93,7 +93,7 @@ class Database:
             self._turn = _WriteTurn(path, imports=bulk, patience=patience)
             self.engine = _adbc_engine(path) if bulk else _sqlite_engine(path, patience)
         else:
-            options = _postgresql_options(idle_timeout, lock_timeout, BULK_MEMORY if bulk else "")
+            options = _postgresql_options(idle_timeout, lock_timeout, BULK_OPTIONS if bulk else "")
             self.engine = _take_rehearsed(_place(parsed, options)) or _postgresql_engine(parsed, options)
 
     @contextmanager
@@ -190,7 +190,7 @@ def rehearsal(url: str, *, idle_timeout: float | None = None) -> Iterator[Databa
             database.close()
             if not is_sqlite:
                 sa.event.remove(database.engine, "connect", _enter_temporary_schema)
-    place = _ANY_FILE if is_sqlite else _place(parsed, _postgresql_options(idle_timeout, None, BULK_MEMORY))
+    place = _ANY_FILE if is_sqlite else _place(parsed, _postgresql_options(idle_timeout, None, BULK_OPTIONS))
     _rehearsed[place] = database.engine
 
 
@@ -345,8 +345,9 @@ CACHED_STATEMENTS = 0
 #: for the disk: 64 MB for imports, twice that for other writers. With SQLite's default of 1,000, every second chunk
 #: would run one. With the higher limit, a form does not wait for the checkpoint of an import that still runs.
 LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
-#: Memory that the PostgreSQL session of an import may use: with the defaults of 4 and 8 MB, staged chunks go to disk.
-BULK_MEMORY = " -c work_mem=64MB -c temp_buffers=64MB"
+#: Options of the PostgreSQL session of an import: memory, because with the defaults of 4 and 8 MB staged chunks go to
+#: disk; and no compilation of statements, which takes longer than a statement of a chunk.
+BULK_OPTIONS = " -c work_mem=64MB -c temp_buffers=64MB -c jit=off"
 
 
 #: What a connection of a web process keeps of the file: 1 MiB. With SQLite's default of 2, thirty of them grow to

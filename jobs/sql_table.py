@@ -80,12 +80,14 @@ class SqlTable:
         values = ", ".join([self._parameter] * len(self.columns))
         return f"INSERT INTO {self._quoted(self.name)} ({self._list(self.columns)}) VALUES ({values}){on_conflict}"
 
-    def insertion_from(self, other: "SqlTable", *, on_conflict: str = "") -> str:
-        """A statement that inserts all rows of a table with the same columns, in the order of this table's key."""
+    def insertion_from(self, other: "SqlTable", *, on_conflict: str = "", is_sorted: bool = False) -> str:
+        """A statement that inserts all rows of a table with the same columns, in the order of this table's key.
+        is_sorted: they are in this order already."""
         names = self._list(self.columns)
+        order = "" if is_sorted else f" ORDER BY {self._list(self.key)}"
         return (
             f"INSERT INTO {self._quoted(self.name)} ({names})"
-            f" SELECT {names} FROM {self._quoted(other.name)} ORDER BY {self._list(self.key)}{on_conflict}"
+            f" SELECT {names} FROM {self._quoted(other.name)}{order}{on_conflict}"
         )
 
     def emptying(self) -> str:

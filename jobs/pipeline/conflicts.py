@@ -69,10 +69,19 @@ def repeated(rows: pd.DataFrame, names: Sequence[str], *, keep: Literal["first",
     if len(keys) == 1:
         (key,) = keys
         # Many files are sorted by their key; checking that is faster than counting distinct values.
-        if pc.all(pc.less(key[:-1], key[1:])).as_py() is not False or len(key) == pc.count_distinct(key).as_py():
+        if _is_ascending(key) or len(key) == pc.count_distinct(key).as_py():
             return found
     found[np.flatnonzero(present)] = _frame(keys).duplicated(keep=keep).to_numpy()
     return found
+
+
+def are_ascending(rows: pd.DataFrame, name: str) -> bool:
+    """Whether each value of a column is greater than the one before."""
+    return _is_ascending(_array(rows[name]))
+
+
+def _is_ascending(values: pa.Array) -> bool:
+    return pc.all(pc.less(values[:-1], values[1:])).as_py() is not False
 
 
 def inserted(rows: pd.DataFrame, guarded: Sequence[Sequence[str]], stored: Collisions) -> Collisions:

@@ -192,7 +192,6 @@ class PostgresWriter:
         self._upload_id = upload_id
         self._staged = SqlTable(dialect, _staged_name(upload_id), self._table.columns)
         self._insertion = self._table.insertion_from(self._staged, on_conflict=self._keys.on_conflict(self._table))
-        self._plain_insertion = self._table.insertion_from(self._staged)
         self._through_staging = False
         #: Whether rows to be replaced are deleted first, which takes less time than to update them.
         self._clears = self._keys.replace_whole_rows
@@ -236,7 +235,8 @@ class PostgresWriter:
             self._delete(connection, list(collisions))
         if self._clears:
             self._clear(connection)
-            run(connection, self._plain_insertion)
+            is_sorted = conflicts.are_ascending(rows.rows, self._keys.upserted[0])
+            run(connection, self._table.insertion_from(self._staged, is_sorted=is_sorted))
             return collisions
         inserted = run(connection, self._insertion).rowcount
         if not self._keys.upserted and inserted < len(rows.packed) - len(collisions):
