@@ -77,7 +77,7 @@ def postgresql(rows: int, rounds: int, redis: RedisServer) -> str:
         Line(COPY, rate(rows, yardstick), 1.0),
         _line(IMPORT, rows, found, yardstick, 0.75, 1.0),
         _line(UPSERT_NEW, rows, found, yardstick, 0.35, 0.6),
-        _line(UPSERT_KNOWN, rows, found, yardstick, 0.25, 0.4),
+        _line(UPSERT_KNOWN, rows, found, yardstick, 0.25, 0.35),
     ]
     return table("PostgreSQL", notes, lines)
 
