@@ -317,7 +317,7 @@ def test_a_pending_upload_shows_that_no_worker_is_running(
 def test_pending_uploads_show_their_positions_in_the_queue(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
-    url = start(BULK_UPLOAD_CHUNK_BYTES="262144").url
+    url = start(BULK_UPLOAD_CHUNK_BYTES="32768").url
     history = open_live(context, f"{url}/uploads")
     long = send(url, flights)
     until_processing(url, long)
@@ -337,7 +337,7 @@ def test_pending_uploads_show_their_positions_in_the_queue(
 def test_a_small_upload_is_completed_beside_a_large_one(
     start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
-    url = start("--quick-workers", "1", BULK_UPLOAD_CHUNK_BYTES="262144").url
+    url = start("--quick-workers", "1", BULK_UPLOAD_CHUNK_BYTES="32768").url
     history = open_live(context, f"{url}/uploads")
     long = send(url, flights)
     until_processing(url, long)
