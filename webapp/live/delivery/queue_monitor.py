@@ -34,6 +34,9 @@ class QueueMonitor:
         self._scene = Scene(datetime.now(UTC))
         #: At most about two seconds old.
         self.status = QueueStatus()
+        #: The places by upload id as the last read told them to open pages, which may show something else of an upload
+        #: that was created since.
+        self._told: dict[int, str] = {}
 
     async def run(self) -> None:
         """Wait until the status may have changed, or the interval is over, and read it."""
@@ -52,10 +55,10 @@ class QueueMonitor:
         scene = await read(self._database, forecast.read)
         places = await in_thread(lambda: scene.places(found.workers, dataset_imports=self._dataset_imports))
         self._scene, self.status = scene, replace(found, places=places)
-        is_same = replace(before, places={}) == found
-        for upload_id, place in places.items():
-            old = before.places.get(upload_id)
-            if not (is_same and old and place_in_words(old) == place_in_words(place)):
+        told = self._told if replace(before, places={}) == found else {}
+        self._told = {upload_id: place_in_words(place) for upload_id, place in places.items()}
+        for upload_id, words in self._told.items():
+            if told.get(upload_id) != words:
                 self._feeds.invalidate(upload_id)
 
     def places_of(self, uploads: Iterable[Upload]) -> Mapping[int, Place]:

@@ -71,6 +71,20 @@ def test_an_upload_is_placed_before_the_status_is_read_again(scene: Scene) -> No
     asyncio.run(play())
 
 
+def test_an_upload_that_an_answer_placed_is_still_told_to_open_pages(scene: Scene) -> None:
+    scene.records.pending()
+
+    async def play() -> None:
+        await scene.monitor.refresh()
+        with scene.feeds.subscribe((client := Client()).subscriber, None):
+            second = await blocking(scene.records.pending)  # an open page shows it before anybody placed it
+            scene.monitor.places_of([second])
+            await scene.monitor.refresh()
+            await client.is_invalidated(second)
+
+    asyncio.run(play())
+
+
 def test_nothing_is_invalidated_while_the_status_stays_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.records.pending()
     invalidated: list[int] = []
