@@ -37,10 +37,9 @@ class Chain:
         completed, and to fork another work horse takes longer than the import. is_rung: whether an upload waits."""
         with horse_state.state.waiting():
             for _ in range(LINGERING_LOOKS):
-                if not self._may_go_on():
-                    return False
-                if is_rung():
-                    return True
+                rung = is_rung()
+                if rung or not self._may_go_on():
+                    return rung and self._may_go_on()
                 shutdown.requested.wait(LINGERING_PAUSE)
         return False
 

@@ -441,8 +441,8 @@ def test_a_work_horse_takes_no_other_upload_after_the_death_of_its_worker(
     assert horse is not None
     worker.process.kill()
     worker.process.wait(10)
-    until(lambda: not psutil.pid_exists(horse) or psutil.Process(horse).status() == "zombie", "the work horse to end")
     other = changes.make(lambda connection: created(settings, connection, "a\n1\n"))
+    until(lambda: not psutil.pid_exists(horse) or psutil.Process(horse).status() == "zombie", "the work horse to end")
 
     assert len(imports(worker)) == 1
     assert now(database, other).status is Status.PENDING
