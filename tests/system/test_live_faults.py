@@ -111,21 +111,28 @@ class Scene:
         until(most_know, "those who listen to know what the database says", 40)
 
     def until_heard(self) -> None:
-        """Until many of those who lack what the database says have heard it without connecting anew."""
+        """Until many of those who lacked what the database said have heard it without connecting anew.
 
-        def find() -> tuple[dict[int, Upload], list[Visitor]] | None:
-            states = self.states()
-            found = [each for each in self.visitors.ignorant(states, self.visitors.staying) if each.is_listening]
-            return (states, found) if len(found) >= 4 * MANY else None
-
-        states, ignorant = until(find, "something that is news to many")
-        connections = {each: each.connections for each in ignorant}
+        Streams end by their age and visitors vanish: where too few of those who lacked it are left, others are sought
+        who lack what the database says by then."""
+        states, connections = until(self._find_news, "something that is news to many")
 
         def is_heard() -> bool:
-            stayed = [each for each in ignorant if each.connections == connections[each] and not each.is_finished]
+            nonlocal states, connections
+            stayed = [each for each, number in connections.items() if each.connections == number]
+            stayed = [each for each in stayed if not each.is_finished]
+            if len(stayed) < MANY:
+                states, connections = self._find_news() or (states, connections)
+                return False
             return len(stayed) - len(self.visitors.ignorant(states, stayed)) >= MANY
 
-        until(is_heard, "those who are connected to be told what the database says")
+        until(is_heard, "those who are connected to be told what the database says", 60)
+
+    def _find_news(self) -> tuple[dict[int, Upload], dict[Visitor, int]] | None:
+        """What the database says and the connections of those who listen and lack it. None if they are not many."""
+        states = self.states()
+        found = [each for each in self.visitors.ignorant(states, self.visitors.staying) if each.is_listening]
+        return (states, {each: each.connections for each in found}) if len(found) >= 4 * MANY else None
 
     def come(self) -> None:
         """Two hundred, most of the general stream. All know how things stand before any of them vanishes."""
