@@ -155,6 +155,8 @@ class Upload:
     search_text: str
     lane: Lane | None
     sender: str
+    account_id: int | None
+    token_id: int | None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:

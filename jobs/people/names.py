@@ -1,0 +1,21 @@
+"""Names of accounts and groups."""
+
+import unicodedata
+
+from jobs.errors import InvalidNameError
+
+#: Characters of the longest name.
+LONGEST = 64
+
+
+def checked(name: str) -> str:
+    """The name as it is shown: NFC, without spaces around it. Raises InvalidNameError."""
+    shown = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(shown) <= LONGEST or not shown.isprintable():
+        raise InvalidNameError(f"A name has 1 to {LONGEST} printable characters.")
+    return shown
+
+
+def key(name: str) -> str:
+    """What two names have in common that count as the same: compatible characters, in any case."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

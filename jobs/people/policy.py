@@ -1,0 +1,136 @@
+"""Policy: what whoever makes a request may see and do. Pages, API and streams ask it, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from jobs.errors import NotAllowedError
+from jobs.people import access, accounts
+from jobs.people.accounts import Account
+from jobs.people.roles import Role, Scope
+from jobs.people.tokens import Token
+from jobs.people.view import EVERYTHING, View
+from jobs.uploads import Upload
+
+
+@dataclass(frozen=True)
+class Caller:
+    """account_id, name: None for the single user, who needs no account, and for reports with the shared secret.
+
+    session_id, token_id: what identified the caller. scopes: None for a person, who is not limited by any.
+    dataset: the only one that exists for the caller's token.
+    """
+
+    account_id: int | None = None
+    name: str | None = None
+    role: Role = Role.ADMIN
+    session_id: int | None = None
+    token_id: int | None = None
+    scopes: frozenset[Scope] | None = None
+    dataset: str | None = None
+
+    @classmethod
+    def signed_in(cls, account: Account, session_id: int | None = None) -> "Caller":
+        return cls(account.id, account.name, account.role, session_id)
+
+    @classmethod
+    def with_token(cls, account: Account, token: Token) -> "Caller":
+        return cls(
+            account.id, account.name, account.role, token_id=token.id, scopes=token.scopes, dataset=token.dataset
+        )
+
+
+#: Whoever can connect while there is no account.
+SINGLE_USER = Caller()
+#: A script with `BULK_UPLOAD_NOTIFY_TOKEN`.
+REPORTER = Caller(role=Role.UPLOADER, scopes=frozenset({Scope.NOTIFY}))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """roles: what is granted to the caller in restricted datasets; the others of them are hidden in `view`."""
+
+    caller: Caller
+    view: View = EVERYTHING
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, connection: sa.Connection, caller: Caller) -> "Policy":
+        return cls.of_all(connection, [caller])[0]
+
+    @classmethod
+    def of_all(cls, connection: sa.Connection, callers: Sequence[Caller]) -> "list[Policy]":
+        """The policies of several callers, with the same few queries as for one."""
+        limited = {each.account_id for each in callers if each.account_id is not None and each.role is not Role.ADMIN}
+        if not limited:
+            return [cls(caller, View(only=caller.dataset)) for caller in callers]
+        closed = access.restricted(connection)
+        granted = access.granted(connection, sorted(limited)) if closed else {}
+        return [cls._of(caller, closed, granted.get(caller.account_id or 0, {})) for caller in callers]
+
+    @classmethod
+    def _of(cls, caller: Caller, closed: frozenset[str], granted: Mapping[str, Role]) -> "Policy":
+        if caller.account_id is None or caller.role is Role.ADMIN:
+            return cls(caller, View(only=caller.dataset))
+        roles = {dataset: role for dataset, role in granted.items() if dataset in closed}
+        return cls(caller, View(closed - roles.keys(), caller.dataset), roles)
+
+    def has_scope(self, scope: Scope) -> bool:
+        return self.caller.scopes is None or scope in self.caller.scopes
+
+    def role_in(self, dataset: str | None) -> Role:
+        """What the caller is in a dataset that the caller sees; None: in one that does not exist yet."""
+        if self.caller.role is Role.ADMIN or dataset is None:
+            return self.caller.role
+        return self.roles.get(dataset, self.caller.role)
+
+    def shows(self, upload: Upload) -> bool:
+        """Whether an upload exists for the caller."""
+        return self.view.shows(upload.dataset)
+
+    def require(self, role: Role, scope: Scope) -> None:
+        """Raises NotAllowedError unless the caller has a role somewhere, and a scope."""
+        self._require_scope(scope)
+        if not any(each.includes(role) for each in (self.caller.role, *self.roles.values())):
+            raise NotAllowedError(_lacking(role))
+
+    def require_upload_into(self, dataset: str | None) -> None:
+        """None: into a new dataset. Raises NotAllowedError."""
+        self._require_scope(Scope.UPLOAD)
+        if not self.role_in(dataset).includes(Role.UPLOADER):
+            raise NotAllowedError(_lacking(Role.UPLOADER, dataset))
+
+    def require_change_of(self, upload: Upload) -> None:
+        """Whether the caller may cancel or retry an upload: its own, or as an administrator. Raises
+        NotAllowedError."""
+        self._require_scope(Scope.UPLOAD)
+        role = self.role_in(upload.dataset)
+        if role is Role.ADMIN or self.caller.account_id is None:
+            return
+        if not role.includes(Role.UPLOADER):
+            raise NotAllowedError(_lacking(Role.UPLOADER, upload.dataset))
+        if upload.account_id != self.caller.account_id:
+            raise NotAllowedError("Somebody else uploaded this file. Whoever did may change it, or an administrator.")
+
+    def may_change(self, upload: Upload) -> bool:
+        """Whether `require_change_of` lets the caller pass."""
+        try:
+            self.require_change_of(upload)
+        except NotAllowedError:
+            return False
+        return True
+
+    def _require_scope(self, scope: Scope) -> None:
+        if not self.has_scope(scope):
+            raise NotAllowedError(f"This API token lacks the scope “{scope}”.")
+
+
+def _lacking(role: Role, dataset: str | None = None) -> str:
+    where = f" in the dataset “{dataset}”" if dataset else ""
+    return f"This takes the role “{role}”{where}. Ask an administrator for it."
+
+
+def team_exists(connection: sa.Connection) -> bool:
+    """Whether everybody has to sign in: there is an account."""
+    return accounts.exist(connection)
