@@ -38,6 +38,27 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="Maximum number of imports into one dataset at once; others wait.")
     ] = 4
     open: bool = Field(default=False, description="Allow other machines to connect, although there is no sign-in.")
+    setup: bool = Field(
+        default=False, description="Answer nothing but the set-up link until there is an account, also beyond loopback."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names, separated by commas, by which the server may be reached; empty: those of loopback.",
+    )
+    session_idle: Annotated[
+        float, Field(ge=60, description="Seconds without a request after which a browser has to sign in again.")
+    ] = 8 * 3600.0
+    session_age: Annotated[
+        float, Field(ge=60, description="Seconds after which a browser has to sign in again in any case.")
+    ] = 7 * 24 * 3600.0
+    auth_header: str | None = Field(
+        default=None, description="Header in which a trusted proxy names the user, who then needs no password."
+    )
+    oidc_issuer: str | None = Field(default=None, description="URL of the issuer for sign-in by OpenID Connect.")
+    oidc_client_id: str | None = Field(default=None, description="Client id at the issuer.")
+    oidc_client_secret: str | None = Field(default=None, repr=False, description="Client secret at the issuer.")
+    oidc_role_claim: str | None = Field(default=None, description="Claim with the account's role.")
+    oidc_group_claim: str | None = Field(default=None, description="Claim with the names of the account's groups.")
     redis_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),

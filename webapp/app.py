@@ -21,6 +21,10 @@ from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
+from webapp.access import refusals
+from webapp.access.gate import Gate
+from webapp.access.identity import Identity
+from webapp.access.mode import Mode
 from webapp.compression import compressed
 from webapp.export_process import remove_leftovers
 from webapp.guard import Guard, is_loopback
@@ -54,6 +58,8 @@ def create_app(settings: Settings) -> Starlette:
         database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
         queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
         records = RecordCache(database)
+        mode = Mode(database, settings)
+        await mode.refresh()
         hub = Hub(
             database,
             queue,
@@ -80,6 +86,8 @@ def create_app(settings: Settings) -> Starlette:
                     "records": records,
                     "snapshots": Snapshots(database, renderer, records),
                     "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
+                    "mode": mode,
+                    "identity": Identity(database, settings),
                 }
         finally:
             sweeper.cancel()
@@ -97,7 +105,10 @@ def create_app(settings: Settings) -> Starlette:
             *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
             Mount("/static", VersionedFiles(STATIC)),
         ],
-        middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
+        middleware=[
+            Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host)),
+            Middleware(Gate, on_refused_token=refusals.note_token),
+        ],
         exception_handlers={
             BulkUploadError: problems.expected,
             OperationalError: problems.database_unavailable,

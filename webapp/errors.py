@@ -43,5 +43,12 @@ class ServerBusyError(BulkUploadError):
     """All threads for this kind of work were occupied for too long."""
 
 
+class InvalidCredentialsError(BulkUploadError):
+    """An API token is unknown, revoked or expired, or its owner is disabled."""
+
+    def __init__(self) -> None:
+        super().__init__("This API token is not valid: it is unknown, revoked or expired.")
+
+
 class TooManyStreamsError(BulkUploadError):
     """This process, or one client address, already has its maximum number of open event streams."""

@@ -67,6 +67,8 @@ UPLOAD = Upload(
     search_text="ventes été.csv\nsales",
     lane=Lane.QUICK,
     sender="192.0.2.1",
+    account_id=None,
+    token_id=None,
 )
 
 

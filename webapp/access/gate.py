@@ -1,0 +1,104 @@
+"""Gate: middleware that lets nobody pass who is unknown, and tells the routes who asks. Plain ASGI, no buffering."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from jobs.people.audit import Actor, Via
+from jobs.people.policy import Policy
+from webapp.access.identity import Identity
+from webapp.access.mode import Mode
+from webapp.errors import InvalidCredentialsError
+from webapp.problem_details import MEDIA_TYPE, problem, wants_json
+
+#: What everybody may ask for: whether the server is up, and what the page to sign in needs.
+ALWAYS_OPEN = ("/healthz", "/readyz", "/static")
+#: What people who have not signed in may ask for as well.
+SIGN_IN_PATHS = ("/sign-in", "/set-up", "/invitation")
+SIGN_IN_API = {("POST", "/api/v1/session")}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Gate:
+    """`scope["state"]` gets `policy`, which is None on open paths only, and `actor`, for the audit log."""
+
+    def __init__(self, app: ASGIApp, *, on_refused_token: Callable[[Request], Any]) -> None:
+        """on_refused_token: notes it, and may raise instead; a coroutine function."""
+        self._app = app
+        self._on_refused_token = on_refused_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        path = scope["path"]
+        mode, identity = scope["state"]["mode"], scope["state"]["identity"]
+        if _begins(path, ALWAYS_OPEN):
+            self._note(scope, None)
+            await self._app(scope, receive, send)
+            return
+        answer = await self._answer(request, mode, identity)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _answer(self, request: Request, mode: Mode, identity: Identity) -> Response | None:
+        """The response to somebody who may not pass; None for others."""
+        scope = request.scope
+        is_open = _begins(scope["path"], SIGN_IN_PATHS) or (scope["method"], scope["path"]) in SIGN_IN_API
+        if mode.needs_set_up and not is_open:
+            return _unknown(request, "Nobody has set up this server yet. Its log shows the link with which to begin.")
+        try:
+            policy = await identity.policy(request, is_team=mode.is_team)
+        except InvalidCredentialsError as error:
+            await self._on_refused_token(request)
+            return _unknown(request, str(error))
+        if policy is None and not is_open:
+            return _unknown(request, "Sign in, or send an API token.")
+        if policy is not None and policy.caller.session_id is not None and _is_blind(request):
+            reason = "A browser says where a request comes from; this one did not. Programs send an API token instead."
+            return _refusal(request, HTTPStatus.FORBIDDEN, "Request not allowed", reason)
+        self._note(scope, policy)
+        return None
+
+    def _note(self, scope: Scope, policy: Policy | None) -> None:
+        name = policy.caller.name if policy is not None else None
+        via = Via.API if scope["path"].startswith("/api/") else Via.WEB
+        scope["state"]["policy"] = policy
+        client = scope.get("client")
+        scope["state"]["actor"] = Actor(name, via, client[0] if client else "")
+
+
+def _begins(path: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a path is one of these, or below one."""
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def _is_blind(request: Request) -> bool:
+    """Whether a change, for which a cookie speaks, does not tell which page asked for it."""
+    headers = request.headers
+    return request.method not in _SAFE_METHODS and "sec-fetch-site" not in headers and "origin" not in headers
+
+
+def _unknown(request: Request, detail: str) -> Response:
+    """401 for programs and streams; people are led to the page to sign in."""
+    is_stream = "text/event-stream" in request.headers.get("accept", "") or request.url.path.endswith("/events")
+    if not (wants_json(request) or is_stream) and request.method in _SAFE_METHODS:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
+    response = _refusal(request, HTTPStatus.UNAUTHORIZED, "Not signed in", detail)
+    response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def _refusal(request: Request, status: HTTPStatus, title: str, detail: str) -> Response:
+    if wants_json(request):
+        return JSONResponse(problem(status, title, detail), status, media_type=MEDIA_TYPE)
+    return PlainTextResponse(f"{title}: {detail}\n", status)
