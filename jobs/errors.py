@@ -135,6 +135,13 @@ class LastAdministratorError(BulkUploadError):
         super().__init__(f"“{name}” is the only administrator. Make another account an administrator first.")
 
 
+class NoAdministratorError(BulkUploadError):
+    """An account would be made that nobody could ever change."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no administrator yet. Make the first account one: its role must be “admin”.")
+
+
 class InvalidGrantError(BulkUploadError):
     """A token or a grant cannot be as it was asked for. The message says why."""
 

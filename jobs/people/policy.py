@@ -74,7 +74,7 @@ class Policy:
         if caller.account_id is None or caller.role is Role.ADMIN:
             return cls(caller, View(only=caller.dataset))
         roles = {dataset: role for dataset, role in granted.items() if dataset in closed}
-        return cls(caller, View(closed - roles.keys(), caller.dataset), roles)
+        return cls(caller, View(closed.difference(roles), caller.dataset), roles)
 
     def has_scope(self, scope: Scope) -> bool:
         return self.caller.scopes is None or scope in self.caller.scopes
@@ -90,10 +90,17 @@ class Policy:
         return self.view.shows(upload.dataset)
 
     def require(self, role: Role, scope: Scope) -> None:
-        """Raises NotAllowedError unless the caller has a role somewhere, and a scope."""
+        """Raises NotAllowedError unless the caller has a role somewhere, and a scope. An administrator is one
+        everywhere: who is granted that role in a dataset is not."""
         self._require_scope(scope)
-        if not any(each.includes(role) for each in (self.caller.role, *self.roles.values())):
+        granted = () if role is Role.ADMIN else self.roles.values()
+        if not any(each.includes(role) for each in (self.caller.role, *granted)):
             raise NotAllowedError(_lacking(role))
+
+    def require_whole_server(self) -> None:
+        """Raises NotAllowedError for an API token for which only one dataset exists."""
+        if self.caller.dataset is not None:
+            raise NotAllowedError(f"This API token is for the dataset “{self.caller.dataset}” only.")
 
     def require_upload_into(self, dataset: str | None) -> None:
         """None: into a new dataset. Raises NotAllowedError."""

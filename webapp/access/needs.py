@@ -16,12 +16,14 @@ from jobs.people.roles import Scope as TokenScope
 @dataclass(frozen=True)
 class Needs:
     """is_public: without signing in. person: not with an API token. role, scope: that the caller has somewhere; what a
-    request may do to one dataset or upload, its endpoint asks the policy."""
+    request may do to one dataset or upload, its endpoint asks the policy. whole_server: not with a token for a dataset.
+    """
 
     is_public: bool = False
     person: bool = False
     role: Role = Role.VIEWER
     scope: TokenScope | None = None
+    whole_server: bool = False
 
 
 #: Whoever can connect.
@@ -36,6 +38,10 @@ UPLOAD = Needs(role=Role.UPLOADER, scope=TokenScope.UPLOAD)
 REPORT = Needs(role=Role.UPLOADER, scope=TokenScope.NOTIFY)
 #: Administrators.
 ADMIN = Needs(role=Role.ADMIN, scope=TokenScope.ADMIN)
+#: Administrators, for what belongs to no dataset: accounts, groups, the audit log.
+SERVER = Needs(role=Role.ADMIN, scope=TokenScope.ADMIN, whole_server=True)
+#: Anybody for themselves; a token needs the scope.
+OWN = Needs(scope=TokenScope.ADMIN, whole_server=True)
 
 
 class GuardedRoute(Route):
@@ -64,7 +70,9 @@ def _check(needs: Needs, policy: Policy | None) -> None:
     if needs.is_public:
         return
     assert policy is not None, "the gate lets nobody pass who is unknown"
-    if needs.person and policy.caller.token_id is not None:
+    if needs.person and policy.caller.scopes is not None:
         raise NotAllowedError("An API token may not do this: sign in.")
+    if needs.whole_server:
+        policy.require_whole_server()
     if needs.scope is not None:
         policy.require(needs.role, needs.scope)
