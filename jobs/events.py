@@ -74,6 +74,7 @@ class Event:
     warnings: list[UploadWarning] = field(default_factory=list)
     rows_corrected: int = 0
     rows_open: int = 0
+    uploaded_by: str | None = None
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -95,6 +96,7 @@ class Event:
             warnings=upload.warnings,
             rows_corrected=upload.rows_corrected,
             rows_open=upload.rows_open,
+            uploaded_by=upload.uploaded_by,
         )
 
     @classmethod

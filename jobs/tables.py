@@ -98,7 +98,9 @@ uploads = sa.Table(
     #: Whose it is: the account that sent it, and the API token with which, if any.
     sa.Column("account_id", sa.BigInteger),
     sa.Column("token_id", sa.BigInteger),
-    sa.Index("uploads_account", "account_id"),
+    #: The name of that account, which it keeps for ever; null: nobody who is known.
+    sa.Column("uploaded_by", sa.Text),
+    sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),

@@ -69,6 +69,7 @@ UPLOAD = Upload(
     sender="192.0.2.1",
     account_id=None,
     token_id=None,
+    uploaded_by=None,
 )
 
 

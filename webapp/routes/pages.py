@@ -29,10 +29,11 @@ async def home(_request: AppRequest) -> Response:
 
 async def history(request: AppRequest) -> Response:
     state, view = request.state, HistoryView.from_query(request.query_params)
+    seen = state["policy"].view
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
-        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
+        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor, seen=seen)
         return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
 
     newest, page, names = await read(state["database"], query)
@@ -57,7 +58,7 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id)
+    upload, view = await state["snapshots"].detail(upload_id, state["policy"].view)
     context = {
         "upload": view,
         "events_url": None

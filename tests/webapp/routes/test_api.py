@@ -74,6 +74,7 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "warnings": [],
         "rows_corrected": 0,
         "rows_open": 0,
+        "uploaded_by": None,
         "processor": "worker",
         "lane": "quick",
         "position": 0,
