@@ -12,6 +12,8 @@ from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
+#: Uploads in the list of those that ended lately.
+RECENT = 20
 
 
 @dataclass(frozen=True)

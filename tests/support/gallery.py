@@ -118,7 +118,7 @@ class Gallery:
 
     def views(self) -> list[View]:
         """What there is to see, simple things first."""
-        return [*self._histories(), *self._pages_of_uploads(), *self._datasets(), *self._errors()]
+        return [*self._histories(), *self._pages_of_uploads(), *self._datasets(), *self._shell(), *self._errors()]
 
     def _histories(self) -> Iterator[View]:
         yield View("history-empty", f"{self.empty_url}/uploads")
@@ -144,6 +144,13 @@ class Gallery:
         yield View("dataset-filtered", f"{self.url}/datasets/customers?country=DE")
         yield View("dataset-no-match", f"{self.url}/datasets/customers?country=DE&email=nobody")
         yield View("dataset-open-details", f"{self.url}/datasets/customers", _open_details)
+
+    def _shell(self) -> Iterator[View]:
+        yield View("recent", f"{self.url}/uploads/recent")
+        yield View("recent-empty", f"{self.empty_url}/uploads/recent")
+        yield View("open-recent", f"{self.url}/datasets", _open_recent)
+        yield View("open-keys", f"{self.url}/datasets", _open_keys)
+        yield View("open-toasts", f"{self.url}/uploads", _show_toasts)
 
     def _errors(self) -> Iterator[View]:
         yield View("error-not-found", f"{self.url}/uploads/999999", status=404)
@@ -240,10 +247,10 @@ class Gallery:
 def gallery(folder: Path) -> Iterator[Gallery]:
     """A gallery in a folder of its own; inside the block its servers run."""
     with ExitStack() as stack:
-        serves = [Serve(folder, name, **_VARIABLES) for name in ("data", "empty")]
-        for serve in serves:
-            stack.callback(serve.kill_everything)
-        found = Gallery(*serves, folder)
+        serve, empty = [Serve(folder, name, port=0, **_VARIABLES) for name in ("data", "empty")]
+        stack.callback(serve.kill_everything)
+        stack.callback(empty.kill_everything)
+        found = Gallery(serve, empty, folder)
         stack.callback(found.close)
         found.build()
         yield found
@@ -310,6 +317,30 @@ def _is_free(data: Path) -> bool:
 
 def _open_details(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+
+
+def _open_recent(page: Page) -> None:
+    page.click("#recent-link")
+    page.locator("#recent li").first.wait_for()
+
+
+def _open_keys(page: Page) -> None:
+    page.keyboard.press("?")
+    page.locator("#keys").wait_for()
+
+
+def _show_toasts(page: Page) -> None:
+    """As if uploads of each outcome had just ended."""
+    page.evaluate("""async () => {
+        const list = new DOMParser().parseFromString(await (await fetch("/uploads/recent")).text(), "text/html");
+        const tones = new Map([...list.querySelectorAll("li")].map((each) => [each.className, each]));
+        for (const [tone, each] of tones) {
+            const toast = document.createElement("div");
+            toast.className = `toast toast-bad ${tone}`; // of those that stay
+            toast.append(each.querySelector("p"));
+            document.getElementById("toasts").append(toast);
+        }
+    }""")
 
 
 def _refused_upload(page: Page) -> None:

@@ -19,7 +19,7 @@ from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
-from webapp.history import HistoryView
+from webapp.history import RECENT, HistoryView
 from webapp.routes import actions, row_position, upload_json
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
@@ -56,6 +56,17 @@ async def index(request: AppRequest) -> Response:
     items = [upload_json.as_json(each, children[each.id], places.get(each.id)) for each in found.items]
     following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
     return _page(items, found.older, following)
+
+
+async def recent(request: AppRequest) -> Response:
+    """The uploads that ended lately, the last one first."""
+
+    def ended(connection: sa.Connection) -> Response:
+        found = uploads.ended_lately(connection, limit=RECENT)
+        children = lineage.children(connection, [upload.id for upload in found])
+        return _page([upload_json.as_json(each, children[each.id]) for each in found], None, None)
+
+    return await read(request.state["database"], ended)
 
 
 async def detail(request: AppRequest) -> Response:
@@ -247,6 +258,7 @@ routes = [
     Route("/readyz", readyz),
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
+    Route("/api/v1/uploads/recent", recent),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
