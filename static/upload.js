@@ -54,6 +54,7 @@
 
   // Asks the server with the file's first 64 KiB which datasets have the same columns. Works for plain text files only.
   const propose = async (file) => {
+    if (!name) return; // the page is of one dataset
     proposal.hidden = true;
     if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
     const query = (latestQuery = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
@@ -84,6 +85,7 @@
 
   // Says whether the typed name is that of a new or of an existing dataset, and what it becomes.
   const lookUp = async () => {
+    if (!name) return;
     const typed = (latestName = name.value.trim());
     if (!typed) {
       named.hidden = true;
@@ -106,7 +108,7 @@
 
   // A dataset name accepted from a proposal belongs to the previous file.
   const changeFile = () => {
-    if (name.value === acceptedName) name.value = "";
+    if (name && name.value === acceptedName) name.value = "";
     acceptedName = "";
     lookUp();
     refresh();
@@ -163,8 +165,8 @@
     if (!request && input.files.length) send();
   });
   input.addEventListener("change", changeFile);
-  document.getElementById("upload-use").addEventListener("click", () => use(match.textContent));
-  name.addEventListener("input", () => {
+  document.getElementById("upload-use")?.addEventListener("click", () => use(match.textContent));
+  name?.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(lookUp, TYPING_MS);
   });

@@ -47,7 +47,7 @@ async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.from_query(request.query_params), _limit(request)
 
     def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
-        found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
+        found = uploads.page(connection, view.query, limit=limit, cursor=view.cursor)
         return found, lineage.children(connection, [upload.id for upload in found.items])
 
     found, children = await read(request.state["database"], page)

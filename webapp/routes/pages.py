@@ -32,14 +32,14 @@ async def history(request: AppRequest) -> Response:
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
-        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
+        page = uploads.page(connection, view.query, limit=PAGE_SIZE, cursor=view.cursor)
         return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
 
     newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
         "dataset_names": names,
         # Of a page without uploads a toast must announce whatever ends next.
-        "events_url": view.url("/uploads/events", since=timestamp(newest or EARLIEST)),
+        "events_url": view.stream_url(timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
         "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,

@@ -37,6 +37,7 @@ def test_the_migrations_are_linear() -> None:
     assert len(HISTORY.get_bases()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Computed default on uploads.outcome")  # PostgreSQL spells the expression otherwise
 def test_the_migrations_create_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
