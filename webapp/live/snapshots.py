@@ -78,7 +78,7 @@ class Snapshots:
 
         def query(connection: sa.Connection) -> tuple[datetime | None, Page]:
             return uploads.newest_change(connection), uploads.page(
-                connection, view, limit=PAGE_SIZE, cursor=view.cursor, seen=seen
+                connection, view.query, limit=PAGE_SIZE, cursor=view.cursor, seen=seen
             )
 
         newest, page = await read(self._database, query)
