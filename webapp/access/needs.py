@@ -15,14 +15,14 @@ from jobs.people.roles import Scope as TokenScope
 
 @dataclass(frozen=True)
 class Needs:
-    """is_public: without signing in. person: not with an API token. role, scope: that the caller has somewhere; what a
-    request may do to one dataset or upload, its endpoint asks the policy. whole_server: not with a token for a dataset.
-    """
+    """is_public: without signing in. person: not with an API token. role: that the caller has somewhere. scopes: of
+    which a token has one. whole_server: not with a token for a dataset. What a request may do to one dataset or upload,
+    its endpoint asks the policy."""
 
     is_public: bool = False
     person: bool = False
     role: Role = Role.VIEWER
-    scope: TokenScope | None = None
+    scopes: tuple[TokenScope, ...] = ()
     whole_server: bool = False
 
 
@@ -31,17 +31,19 @@ PUBLIC = Needs(is_public=True)
 #: Whoever has signed in, for what concerns themselves.
 PERSON = Needs(person=True)
 #: Whoever may see something.
-READ = Needs(scope=TokenScope.READ)
+READ = Needs(scopes=(TokenScope.READ,))
 #: Whoever may upload somewhere.
-UPLOAD = Needs(role=Role.UPLOADER, scope=TokenScope.UPLOAD)
+UPLOAD = Needs(role=Role.UPLOADER, scopes=(TokenScope.UPLOAD,))
+#: Whoever may upload, or announce what a script imports.
+CREATE = Needs(role=Role.UPLOADER, scopes=(TokenScope.UPLOAD, TokenScope.NOTIFY))
 #: Scripts that report on their imports.
-REPORT = Needs(role=Role.UPLOADER, scope=TokenScope.NOTIFY)
+REPORT = Needs(role=Role.UPLOADER, scopes=(TokenScope.NOTIFY,))
 #: Administrators.
-ADMIN = Needs(role=Role.ADMIN, scope=TokenScope.ADMIN)
+ADMIN = Needs(role=Role.ADMIN, scopes=(TokenScope.ADMIN,))
 #: Administrators, for what belongs to no dataset: accounts, groups, the audit log.
-SERVER = Needs(role=Role.ADMIN, scope=TokenScope.ADMIN, whole_server=True)
+SERVER = Needs(role=Role.ADMIN, scopes=(TokenScope.ADMIN,), whole_server=True)
 #: Anybody for themselves; a token needs the scope.
-OWN = Needs(scope=TokenScope.ADMIN, whole_server=True)
+OWN = Needs(scopes=(TokenScope.ADMIN,), whole_server=True)
 
 
 class GuardedRoute(Route):
@@ -74,5 +76,5 @@ def _check(needs: Needs, policy: Policy | None) -> None:
         raise NotAllowedError("An API token may not do this: sign in.")
     if needs.whole_server:
         policy.require_whole_server()
-    if needs.scope is not None:
-        policy.require(needs.role, needs.scope)
+    if needs.scopes:
+        policy.require(needs.role, needs.scopes)

@@ -87,9 +87,9 @@ def test_who_is_granted_a_role_in_a_dataset_is_no_administrator_of_the_server(
     policy = Policy.of(connection, Caller.signed_in(ana))
 
     assert policy.role_in("closed") is granted
-    assert not lets(policy.require, Role.ADMIN, Scope.ADMIN)
-    assert lets(policy.require, Role.UPLOADER, Scope.UPLOAD) == granted.includes(Role.UPLOADER)
-    assert lets(policy.require, Role.VIEWER, Scope.READ)
+    assert not lets(policy.require, Role.ADMIN, [Scope.ADMIN])
+    assert lets(policy.require, Role.UPLOADER, [Scope.UPLOAD]) == granted.includes(Role.UPLOADER)
+    assert lets(policy.require, Role.VIEWER, [Scope.READ])
 
 
 @pytest.mark.parametrize(("role", "scope"), list(product(Role, Scope)))
@@ -100,7 +100,7 @@ def test_a_token_may_do_what_its_scope_and_its_owners_role_both_allow(
     policy = policy_of(connection, account, "", [scope])
 
     for wanted, needed in product(Role, Scope):
-        assert lets(policy.require, wanted, needed) == (needed is scope and role.includes(wanted))
+        assert lets(policy.require, wanted, [needed]) == (needed is scope and role.includes(wanted))
 
 
 def test_a_token_of_a_dataset_may_do_nothing_that_concerns_the_whole_server(
@@ -116,7 +116,7 @@ def test_a_token_of_a_dataset_may_do_nothing_that_concerns_the_whole_server(
 def test_people_are_limited_by_no_scope(connection: sa.Connection, ana: Account) -> None:
     policy = Policy.of(connection, Caller.signed_in(ana))
 
-    assert all(lets(policy.require, Role.VIEWER, scope) for scope in Scope)
+    assert all(lets(policy.require, Role.VIEWER, [scope]) for scope in Scope)
 
 
 def test_the_single_user_may_do_everything_and_the_reporter_only_report(connection: sa.Connection) -> None:
@@ -124,9 +124,9 @@ def test_the_single_user_may_do_everything_and_the_reporter_only_report(connecti
     single, reporter = (Policy.of(connection, caller) for caller in (SINGLE_USER, REPORTER))
 
     assert single.view == EVERYTHING
-    assert all(lets(single.require, role, scope) for role, scope in product(Role, Scope))
-    assert [scope for scope in Scope if lets(reporter.require, Role.UPLOADER, scope)] == [Scope.NOTIFY]
-    assert not lets(reporter.require, Role.ADMIN, Scope.NOTIFY)
+    assert all(lets(single.require, role, [scope]) for role, scope in product(Role, Scope))
+    assert [scope for scope in Scope if lets(reporter.require, Role.UPLOADER, [scope])] == [Scope.NOTIFY]
+    assert not lets(reporter.require, Role.ADMIN, [Scope.NOTIFY])
 
 
 def test_the_policies_of_several_are_those_of_each(connection: sa.Connection, ana: Account) -> None:
