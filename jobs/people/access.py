@@ -88,6 +88,14 @@ def granted(connection: sa.Connection, account_ids: Sequence[int]) -> dict[int, 
     return found
 
 
+def granted_to_group(connection: sa.Connection, group_id: int) -> dict[str, Role]:
+    """By dataset: what is granted to a group."""
+    statement = (
+        sa.select(grants.c.dataset, grants.c.role).where(grants.c.group_id == group_id).order_by(grants.c.dataset)
+    )
+    return {row.dataset: Role(row.role) for row in connection.execute(statement)}
+
+
 def _is_restricted(connection: sa.Connection, dataset: str) -> bool:
     these = restricted_datasets.c.dataset == dataset
     return connection.execute(sa.select(restricted_datasets.c.dataset).where(these)).one_or_none() is not None

@@ -8,7 +8,13 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from jobs.database import utc_now
-from jobs.errors import AccountNotFoundError, LastAdministratorError, NameTakenError, NoAdministratorError
+from jobs.errors import (
+    AccountNotFoundError,
+    LastAdministratorError,
+    NameTakenError,
+    NoAdministratorError,
+    NotAllowedError,
+)
 from jobs.people import names, policy_version
 from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
@@ -83,12 +89,31 @@ def require_administrator(connection: sa.Connection, role: Role) -> None:
         raise NoAdministratorError
 
 
+def require_only(connection: sa.Connection, account: Account) -> None:
+    """Raises NotAllowedError if there are other accounts than one that was just added."""
+    if connection.execute(sa.select(accounts.c.id).where(accounts.c.id != account.id).limit(1)).first() is not None:
+        raise NotAllowedError("Somebody else was faster: there is an account now. Sign in.")
+
+
 def get(connection: sa.Connection, name: str) -> Account:
     """Raises AccountNotFoundError."""
     row = _find(connection, name)
     if row is None:
         raise AccountNotFoundError(name)
     return Account.from_row(row)
+
+
+def get_enabled(connection: sa.Connection, name: str) -> Account:
+    """Raises AccountNotFoundError, NotAllowedError."""
+    account = get(connection, name)
+    if account.is_disabled:
+        raise NotAllowedError(f"The account “{account.name}” is disabled. Enable it first.")
+    return account
+
+
+def by_ids(connection: sa.Connection, ids: Collection[int]) -> dict[int, Account]:
+    found = connection.execute(sa.select(accounts).where(accounts.c.id.in_(ids)))
+    return {row.id: Account.from_row(row) for row in found}
 
 
 def by_id(connection: sa.Connection, account_id: int) -> Account | None:

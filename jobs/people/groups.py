@@ -39,6 +39,17 @@ def get(connection: sa.Connection, name: str) -> Group:
     return Group(row.id, row.name, _members(connection, [row.id])[row.id])
 
 
+def names_of(connection: sa.Connection, account_id: int) -> list[str]:
+    """Of the groups that an account is a member of, in their order."""
+    statement = (
+        sa.select(groups.c.name)
+        .join(group_members)
+        .where(group_members.c.account_id == account_id)
+        .order_by(groups.c.name_key)
+    )
+    return list(connection.execute(statement).scalars())
+
+
 def all_groups(connection: sa.Connection, *, after: str = "", limit: int | None = None) -> list[Group]:
     """In the order of their names. after: only those behind this name."""
     if not names.can_exist(after):

@@ -128,6 +128,14 @@ def end(connection: sa.Connection, account_id: int, session_id: int) -> bool:
     return ended is not None
 
 
+def end_of_browser(connection: sa.Connection, secret: str) -> None:
+    """End the session with this secret, if there is one: the browser gets another."""
+    if connection.execute(
+        sa.delete(sessions).where(sessions.c.digest == secrets.digest(secret)).returning(sessions.c.id)
+    ).all():
+        policy_version.bump(connection)
+
+
 def end_others(connection: sa.Connection, account_id: int, session_id: int | None) -> int:
     """End all sessions of an account but one. Returns how many."""
     these = sessions.c.account_id == account_id

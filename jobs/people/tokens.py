@@ -123,14 +123,14 @@ def of_account(connection: sa.Connection, account_id: int) -> list[Token]:
     return _list(connection, tokens.c.account_id == account_id)
 
 
-def all_tokens(connection: sa.Connection) -> list[Token]:
+def all_tokens(connection: sa.Connection, *, limit: int | None = None) -> list[Token]:
     """Those that were not revoked, the newest first."""
-    return _list(connection, sa.true())
+    return _list(connection, sa.true(), limit)
 
 
-def _list(connection: sa.Connection, these: sa.ColumnElement[bool]) -> list[Token]:
+def _list(connection: sa.Connection, these: sa.ColumnElement[bool], limit: int | None = None) -> list[Token]:
     statement = sa.select(tokens).where(these, tokens.c.revoked_at.is_(None)).order_by(tokens.c.id.desc())
-    return [Token.from_row(row) for row in connection.execute(statement)]
+    return [Token.from_row(row) for row in connection.execute(statement.limit(limit))]
 
 
 def revoke(connection: sa.Connection, token_id: int, *, account_id: int | None = None) -> Token:
