@@ -23,6 +23,10 @@ from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
+from webapp.templating import STATIC
+
+#: A file to try: a shop's orders, with words for missing values and a few rows that fail.
+SAMPLE = STATIC / "sample-orders.csv"
 
 
 async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
@@ -69,6 +73,30 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=is_made))
+        raise
+
+
+async def create_sample(request: AppRequest) -> Upload:
+    """Record an upload of the sample file, into a new dataset. Raises RefusedError."""
+    state = request.state
+
+    def store() -> StoredFile:
+        with files.Arrival(state["settings"].files, SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
+            arrival.write(SAMPLE.read_bytes())
+            return arrival.keep()
+
+    file = await threads.files.run(store)
+    create = partial(uploads.create, file=file, quick_bytes=state["settings"].quick_bytes, sender=_sender(request))
+    return await _recorded(state, file, create)
+
+
+async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Connection], Upload]) -> Upload:
+    """Record an upload of a file that is stored; remove the file if that fails. Raises what `create` raises."""
+    try:
+        return await _change(state, create)
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=True))
         raise
 
 
@@ -169,20 +197,15 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         file = await threads.files.run(partial(files.stored_again, folder, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    try:
-        create = partial(
-            uploads.create,
-            file=file,
-            dataset_wanted=name,
-            options=options,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-        )
-        return await _change(state, create)
-    except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
-        await threads.files.run(partial(remove, may_be_recorded=True))
-        raise
+    create = partial(
+        uploads.create,
+        file=file,
+        dataset_wanted=name,
+        options=options,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+    )
+    return await _recorded(state, file, create)
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
