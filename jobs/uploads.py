@@ -156,6 +156,7 @@ class Upload:
     search_text: str
     lane: Lane | None
     sender: str
+    outcome: str | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -870,17 +871,25 @@ def page(
     connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
 ) -> Page:
     """Uploads that match the query, with ids up to `cursor`, newest first."""
-    statement = sa.select(uploads).where(query.where()).order_by(uploads.c.id.desc())
-    upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
-    found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
-    newer = _newer(connection, statement, limit, cursor) if cursor is not None else None
-    return Page(found[:limit], newer, found[limit].id if len(found) > limit else None)
+    matching = _ids(query)
+    upto = matching if cursor is None else matching.where(uploads.c.id <= cursor)
+    ids = list(connection.scalars(upto.order_by(uploads.c.id.desc()).limit(limit + 1)))
+    found = get_many(connection, ids[:limit])[::-1]
+    newer = _newer(connection, matching, limit, cursor) if cursor is not None else None
+    return Page(found, newer, ids[limit] if len(ids) > limit else None)
 
 
-def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cursor: int) -> int | None:
+def _ids(query: HistoryQuery) -> sa.Select[Any]:
+    """The ids of the uploads that match. SQLite does not know how many uploads have a status or are of a dataset, so
+    together with other filters it could look up nearly all of them, one by one."""
+    matching = sa.select(uploads.c.id).where(query.where())
+    return matching.with_hint(uploads, "INDEXED BY uploads_history", "sqlite") if query.is_composed else matching
+
+
+def _newer(connection: sa.Connection, matching: sa.Select[Any], limit: int, cursor: int) -> int | None:
     """The id at which the page before this one begins."""
-    above = statement.where(uploads.c.id > cursor).order_by(None).order_by(uploads.c.id.asc()).limit(limit)
-    ids = [row.id for row in connection.execute(above)]
+    above = matching.where(uploads.c.id > cursor).order_by(uploads.c.id.asc()).limit(limit)
+    ids = connection.scalars(above).all()
     return ids[-1] if ids else None
 
 
@@ -891,6 +900,14 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> l
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
+
+
+def ended_lately(connection: sa.Connection, *, limit: int) -> list[Upload]:
+    """The uploads that ended last, the last one first; of those that changed last, so that an index finds them."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL))
+    rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
+    found = [Upload.from_row(row) for row in rows]
+    return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)
 
 
 def newest_change(connection: sa.Connection) -> datetime | None:

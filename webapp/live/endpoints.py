@@ -20,7 +20,7 @@ from webapp.state import AppRequest
 async def history(request: AppRequest) -> Response:
     """The stream of the history page, with that page's query."""
     state = request.state
-    view = HistoryView.from_query(request.query_params)
+    view = HistoryView.from_stream_query(request.query_params)
     stream = HistoryStream(
         state["snapshots"], state["renderer"], state["records"], view, since=moments.of_page(request)
     )

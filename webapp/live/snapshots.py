@@ -75,7 +75,7 @@ class Snapshots:
     async def _read_history(self, view: HistoryView) -> HistorySnapshot:
         def query(connection: sa.Connection) -> tuple[datetime | None, Page]:
             return uploads.newest_change(connection), uploads.page(
-                connection, view, limit=PAGE_SIZE, cursor=view.cursor
+                connection, view.query, limit=PAGE_SIZE, cursor=view.cursor
             )
 
         newest, page = await read(self._database, query)

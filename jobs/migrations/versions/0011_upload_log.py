@@ -42,9 +42,6 @@ def upgrade() -> None:
     )
     op.add_column("failure_counts", sa.Column("found_values", sa.JSON))
     op.add_column("failure_counts", sa.Column("more_values", sa.Boolean))
-    # The last uploads of a dataset are found without sorting all of them.
-    op.drop_index("uploads_dataset", "uploads")
-    op.create_index("uploads_dataset", "uploads", ["dataset", "id"])
 
 
 def _of_upload() -> "sa.Column[int]":
