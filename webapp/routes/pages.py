@@ -108,7 +108,7 @@ async def batch(request: AppRequest) -> Response:
     if wanted is None:
         summary = batches.NOTHING_SELECTED
     else:
-        summary = batches.Summary.of(wanted, await batches.run(request.state, wanted))
+        summary = batches.Summary.of(wanted, await batches.run(request.state, wanted, actions.asked_by(request)))
     return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
 
 
