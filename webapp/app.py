@@ -37,7 +37,7 @@ from webapp.live.snapshots import Snapshots
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, whole_rows
+from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, upload_details, whole_rows
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -106,6 +106,7 @@ def create_app(settings: Settings) -> Starlette:
             *endpoints.routes,
             *downloads.routes,
             *exports.routes,
+            *upload_details.routes,
             *whole_rows.routes,
             *audit_log.downloads,
             *compressed([*people.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),

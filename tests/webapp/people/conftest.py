@@ -7,7 +7,7 @@ import pytest
 
 from jobs.settings import Settings
 from tests.support.databases import Databases
-from tests.support.people import Team, a_team
+from tests.support.team import Team, a_team
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.people import passwords
 from jobs.people.roles import Role, Scope
-from tests.support.people import PASSWORD, Team
+from tests.support.team import PASSWORD, Team
 from webapp.people.account_page import browser
 
 NEW = "another harbour 31"

@@ -10,7 +10,7 @@ from jobs.people import audit
 from jobs.people.audit import Actor, Result, Via
 from jobs.people.roles import Role
 from tests.support.databases import BOTH_DATABASES
-from tests.support.people import ACTOR, Team
+from tests.support.team import ACTOR, Team
 from webapp.people import audit_log
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.people.roles import Role, Scope
-from tests.support.people import Team
+from tests.support.team import Team
 
 OPEN = {"restricted": False, "grants": []}
 

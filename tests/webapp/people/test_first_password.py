@@ -6,8 +6,8 @@ import pytest
 
 from jobs.people import accounts, invitations
 from jobs.people.roles import Role
-from tests.support.people import BROWSER, PASSWORD, Team
 from tests.support.serving import Served
+from tests.support.team import BROWSER, PASSWORD, Team
 
 
 def set_up_link(served: Served) -> str:

@@ -7,7 +7,7 @@ import pytest
 from jobs.people import access, groups
 from jobs.people.access import Access, Grant
 from jobs.people.roles import Role
-from tests.support.people import Team
+from tests.support.team import Team
 from webapp.people import group_pages
 
 

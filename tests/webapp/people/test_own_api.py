@@ -8,7 +8,7 @@ from jobs.people import access
 from jobs.people.access import Access
 from jobs.people.roles import Role, Scope
 from tests.support.databases import BOTH_DATABASES
-from tests.support.people import Team
+from tests.support.team import Team
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from jobs.people import passwords
 from jobs.people.roles import Role, Scope
 from jobs.tables import sessions
 from tests.support.databases import BOTH_DATABASES
-from tests.support.people import PASSWORD, Team
 from tests.support.serving import Served
+from tests.support.team import PASSWORD, Team
 from webapp.people.sign_in import WRONG
 
 

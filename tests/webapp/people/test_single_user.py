@@ -8,8 +8,8 @@ import pytest
 
 from jobs.people import accounts
 from jobs.people.roles import Role
-from tests.support.people import BROWSER, PASSWORD
 from tests.support.serving import Served
+from tests.support.team import BROWSER, PASSWORD
 
 
 def test_the_single_user_has_no_account(served: Served) -> None:

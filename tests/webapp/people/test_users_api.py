@@ -5,7 +5,7 @@ import pytest
 from jobs.people import passwords
 from jobs.people.roles import Role, Scope
 from tests.support.databases import BOTH_DATABASES
-from tests.support.people import PASSWORD, Team
+from tests.support.team import PASSWORD, Team
 
 
 def test_a_user_is_added_with_a_password(team: Team) -> None:
