@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import httpx
 
 from jobs.database import Database
-from jobs.people import access, accounts, tokens
+from jobs.people import access, accounts, passwords, tokens
 from jobs.people.access import Access, Grant
 from jobs.people.roles import Role, Scope
 
@@ -23,7 +23,7 @@ def add(
 ) -> str:
     """The secret of an API token of a new account."""
     with database.transaction() as connection:
-        account = accounts.add(connection, name, role, password=password)
+        account = accounts.add(connection, name, role, hashed=passwords.hashed(password, name) if password else None)
         return tokens.add(connection, account.id, name="of a test", scopes=scopes, dataset=dataset)[1]
 
 
