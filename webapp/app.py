@@ -27,7 +27,7 @@ from webapp.access.identity import Identity
 from webapp.access.mode import Mode
 from webapp.compression import compressed
 from webapp.export_process import remove_leftovers
-from webapp.guard import Guard, is_loopback
+from webapp.guard import Guard
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
 from webapp.live.limiter import StreamLimiter
@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> Starlette:
         records = RecordCache(database)
         mode = Mode(database, settings)
         await mode.refresh()
+        templates.warn_when(lambda: settings.open and not mode.is_team)
         hub = Hub(
             database,
             queue,
@@ -106,7 +107,7 @@ def create_app(settings: Settings) -> Starlette:
             Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[
-            Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host)),
+            Middleware(Guard, allowed_hosts=settings.host_names),
             Middleware(Gate, on_refused_token=refusals.note_token),
         ],
         exception_handlers={

@@ -18,8 +18,9 @@ from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 #: What everybody may ask for: whether the server is up, and what the page to sign in needs.
 ALWAYS_OPEN = ("/healthz", "/readyz", "/static")
-#: What people who have not signed in may ask for as well.
-SIGN_IN_PATHS = ("/sign-in", "/set-up", "/invitation")
+#: What people may ask for who cannot have signed in yet: before there is an account, and once there is one.
+SET_UP_PATHS = ("/sign-in", "/set-up")
+SIGN_IN_PATHS = (*SET_UP_PATHS, "/invitation")
 SIGN_IN_API = {("POST", "/api/v1/session")}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -51,12 +52,11 @@ class Gate:
 
     async def _answer(self, request: Request, mode: Mode, identity: Identity) -> Response | None:
         """The response to somebody who may not pass; None for others."""
-        scope = request.scope
-        is_open = _begins(scope["path"], SIGN_IN_PATHS) or (scope["method"], scope["path"]) in SIGN_IN_API
+        is_open = _is_open(request.scope, mode)
         if mode.needs_set_up and not is_open:
             return _unknown(request, "Nobody has set up this server yet. Its log shows the link with which to begin.")
         try:
-            policy = await identity.policy(request, is_team=mode.is_team)
+            policy = await identity.policy(request, is_team=mode.is_team or mode.needs_set_up)
         except InvalidCredentialsError as error:
             await self._on_refused_token(request)
             return _unknown(request, str(error))
@@ -65,7 +65,7 @@ class Gate:
         if policy is not None and policy.caller.session_id is not None and _is_blind(request):
             reason = "A browser says where a request comes from; this one did not. Programs send an API token instead."
             return _refusal(request, HTTPStatus.FORBIDDEN, "Request not allowed", reason)
-        self._note(scope, policy)
+        self._note(request.scope, policy)
         return None
 
     def _note(self, scope: Scope, policy: Policy | None) -> None:
@@ -74,6 +74,13 @@ class Gate:
         scope["state"]["policy"] = policy
         client = scope.get("client")
         scope["state"]["actor"] = Actor(name, via, client[0] if client else "")
+
+
+def _is_open(scope: Scope, mode: Mode) -> bool:
+    """Whether people may ask for this who have not signed in."""
+    if mode.needs_set_up:
+        return _begins(scope["path"], SET_UP_PATHS)
+    return _begins(scope["path"], SIGN_IN_PATHS) or (scope["method"], scope["path"]) in SIGN_IN_API
 
 
 def _begins(path: str, prefixes: tuple[str, ...]) -> bool:
