@@ -135,6 +135,21 @@ class LastAdministratorError(BulkUploadError):
         super().__init__(f"“{name}” is the only administrator. Make another account an administrator first.")
 
 
+class QuotaExceededError(BulkUploadError):
+    """An account, or the server, has reached a quota. The message says what is left and when there is more.
+
+    retry_after: seconds; None if it cannot be foreseen.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaTooSmallError(QuotaExceededError):
+    """This file is larger than what is left of a quota. A smaller one may pass."""
+
+
 class InvalidGrantError(BulkUploadError):
     """A token or a grant cannot be as it was asked for. The message says why."""
 

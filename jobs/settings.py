@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     session_age: Annotated[
         float, Field(ge=60, description="Seconds after which a browser has to sign in again in any case.")
     ] = 7 * 24 * 3600.0
+    quota_bytes_per_day: Annotated[
+        int | None, Field(ge=1, description="Bytes that each account may upload in a day (UTC); unset: any number.")
+    ] = None
+    quota_uploads_per_day: Annotated[
+        int | None, Field(ge=1, description="Files that each account may upload in a day (UTC); unset: any number.")
+    ] = None
+    quota_active_uploads: Annotated[
+        int | None, Field(ge=1, description="Uploads of an account that may wait or run at once; unset: any number.")
+    ] = None
+    quota_total_bytes: Annotated[
+        int | None, Field(ge=1, description="Bytes that all uploaded files together may take; unset: any number.")
+    ] = None
     auth_header: str | None = Field(
         default=None, description="Header in which a trusted proxy names the user, who then needs no password."
     )

@@ -24,6 +24,17 @@ metadata = sa.MetaData()
 #: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+#: `uploads.outcome`: what a completed upload ended with, or that a duplicate is held for a person; null for others. The
+#: database derives it, so that processes of the previous release need not know it. In Python: history_query.outcomes.
+OUTCOME = (
+    "CASE WHEN status = 'cancelled' AND attempt = 0 AND error IS NOT NULL THEN 'held'"
+    " WHEN status <> 'completed' THEN NULL"
+    " WHEN rows_failed > 0 AND CAST(warnings AS TEXT) NOT IN ('[]', 'null') THEN 'failed_rows warnings'"
+    " WHEN rows_failed > 0 THEN 'failed_rows'"
+    " WHEN CAST(warnings AS TEXT) NOT IN ('[]', 'null') THEN 'warnings'"
+    " ELSE 'clean' END"
+)
+
 uploads = sa.Table(
     "uploads",
     metadata,
@@ -95,17 +106,24 @@ uploads = sa.Table(
     sa.Column("lane", sa.Text, server_default=sa.text("'bulk'")),
     #: Whose turn it takes: uploads of different senders go in turn. The address of the client that sent it.
     sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
+    #: On SQLite only the index stores it.
+    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     #: Whose it is: the account that sent it, and the API token with which, if any.
     sa.Column("account_id", sa.BigInteger),
     sa.Column("token_id", sa.BigInteger),
-    sa.Index("uploads_account", "account_id"),
+    #: The name of that account, which it keeps for ever; null: nobody who is known.
+    sa.Column("uploaded_by", sa.Text),
+    sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),
-    sa.Index("uploads_dataset", "dataset"),
+    sa.Index("uploads_dataset_id", "dataset", "id"),
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
     sa.Index("uploads_parent", "parent"),
+    #: Everything that a filter of the history looks at, newest last: a query that no other index answers reads this one
+    #: instead of the table, which is ten times as large.
+    sa.Index("uploads_history", "id", "status", "outcome", "dataset", "created_at", "search_text"),
     sqlite_autoincrement=True,
 )
 
@@ -119,6 +137,13 @@ datasets = sa.Table(
     sa.Column("mode", sa.Text, nullable=False),
     sa.Column("upload_id", sa.ForeignKey("uploads.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    #: The rows of its table: whoever changes them counts them in the same transaction (datasets.count_rows).
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default="0"),
+    #: When rows were added or replaced last; null if none ever were.
+    sa.Column("changed_at", UtcDateTime),
+    #: Its title for searches, folded (history_query.fold). The default lets processes of the previous release create
+    #: datasets until they are replaced.
+    sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
 )
 
 failed_rows = sa.Table(

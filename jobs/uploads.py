@@ -20,6 +20,7 @@ from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
+from jobs.people.view import EVERYTHING, View
 from jobs.tables import datasets, uploads
 from jobs.warnings import UploadWarning, kept, merged
 
@@ -157,6 +158,8 @@ class Upload:
     sender: str
     account_id: int | None
     token_id: int | None
+    uploaded_by: str | None
+    outcome: str | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -220,6 +223,19 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Whose an upload is: an account, the token that it used, if any, and its name."""
+
+    account_id: int | None = None
+    token_id: int | None = None
+    name: str | None = None
+
+
+#: Of uploads that were sent without signing in.
+NOBODY = Owner()
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to write for an upload during one attempt. Every write checks it."""
 
@@ -251,12 +267,15 @@ def create(
     parent: int | None = None,
     quick_bytes: int = QUICK_BYTES,
     sender: str = "",
+    owner: Owner = NOBODY,
+    view: View = EVERYTHING,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
     file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
-    the largest file on the quick lane. sender: whose turn it takes.
+    the largest file on the quick lane. sender: whose turn it takes. view: of the sender, who does not learn of the same
+    file in a dataset that is hidden.
     """
     is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
@@ -269,7 +288,7 @@ def create(
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
-        .where(_earlier.c.sha256 != "")
+        .where(_earlier.c.sha256 != "", view.condition(_earlier.c.dataset))
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
         parent=parent,
@@ -290,6 +309,9 @@ def create(
         search_text=search_text(file.filename, dataset),
         lane=None if is_external else Lane.of(file.size, quick_bytes),
         sender=sender,
+        account_id=owner.account_id,
+        token_id=owner.token_id,
+        uploaded_by=owner.name,
     )
     return Upload.from_row(connection.execute(statement.returning(uploads)).one())
 
@@ -685,10 +707,10 @@ def _change_or_raise(connection: sa.Connection, transition: Transition, upload_i
     return upload
 
 
-def get(connection: sa.Connection, upload_id: int) -> Upload:
-    """Raises UploadNotFoundError."""
+def get(connection: sa.Connection, upload_id: int, view: View = EVERYTHING) -> Upload:
+    """view: what exists for whoever asks. Raises UploadNotFoundError, also for an upload that it hides."""
     row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
-    if row is None:
+    if row is None or not view.shows(row.dataset):
         raise UploadNotFoundError(upload_id)
     return Upload.from_row(row)
 
@@ -792,30 +814,55 @@ def lane_of(connection: sa.Connection, upload_id: int) -> Lane | None:
 
 
 def page(
-    connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
+    connection: sa.Connection,
+    query: HistoryQuery = ALL_UPLOADS,
+    *,
+    limit: int,
+    cursor: int | None = None,
+    seen: View = EVERYTHING,
 ) -> Page:
-    """Uploads that match the query, with ids up to `cursor`, newest first."""
-    statement = sa.select(uploads).where(query.where()).order_by(uploads.c.id.desc())
-    upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
-    found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
-    newer = _newer(connection, statement, limit, cursor) if cursor is not None else None
-    return Page(found[:limit], newer, found[limit].id if len(found) > limit else None)
+    """Uploads that match the query, with ids up to `cursor`, newest first. seen: what exists for whoever asks."""
+    matching = _ids(query).where(seen.condition(uploads.c.dataset))
+    upto = matching if cursor is None else matching.where(uploads.c.id <= cursor)
+    ids = list(connection.scalars(upto.order_by(uploads.c.id.desc()).limit(limit + 1)))
+    found = get_many(connection, ids[:limit])[::-1]
+    newer = _newer(connection, matching, limit, cursor) if cursor is not None else None
+    return Page(found, newer, ids[limit] if len(ids) > limit else None)
 
 
-def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cursor: int) -> int | None:
+def _ids(query: HistoryQuery) -> sa.Select[Any]:
+    """The ids of the uploads that match. SQLite does not know how many uploads have a status or are of a dataset, so
+    together with other filters it could look up nearly all of them, one by one."""
+    matching = sa.select(uploads.c.id).where(query.where())
+    return matching.with_hint(uploads, "INDEXED BY uploads_history", "sqlite") if query.is_composed else matching
+
+
+def _newer(connection: sa.Connection, matching: sa.Select[Any], limit: int, cursor: int) -> int | None:
     """The id at which the page before this one begins."""
-    above = statement.where(uploads.c.id > cursor).order_by(None).order_by(uploads.c.id.asc()).limit(limit)
-    ids = [row.id for row in connection.execute(above)]
+    above = matching.where(uploads.c.id > cursor).order_by(uploads.c.id.asc()).limit(limit)
+    ids = connection.scalars(above).all()
     return ids[-1] if ids else None
 
 
-def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
-    """The last uploads that ended after a moment, in the order in which they ended."""
+def ended_since(connection: sa.Connection, moment: datetime, *, limit: int, seen: View = EVERYTHING) -> list[Upload]:
+    """The last uploads that ended after a moment, in the order in which they ended. seen: what exists for whoever
+    asks."""
     statement = sa.select(uploads).where(
-        uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment, uploads.c.finished_at > moment
+        uploads.c.status.in_(TERMINAL),
+        uploads.c.updated_at > moment,
+        uploads.c.finished_at > moment,
+        seen.condition(uploads.c.dataset),
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
+
+
+def ended_lately(connection: sa.Connection, *, limit: int) -> list[Upload]:
+    """The uploads that ended last, the last one first; of those that changed last, so that an index finds them."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL))
+    rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
+    found = [Upload.from_row(row) for row in rows]
+    return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)
 
 
 def newest_change(connection: sa.Connection) -> datetime | None:

@@ -17,8 +17,6 @@
   const named = document.getElementById("upload-named");
   // Pauses shorter than this are within a word.
   const TYPING_MS = 250;
-  // The server counts no more rows than this.
-  const ROWS_COUNTED = 1_000_000;
   let request = null;
   let latestQuery = null;
   let latestName = "";
@@ -56,6 +54,7 @@
 
   // Asks the server with the file's first 64 KiB which datasets have the same columns. Works for plain text files only.
   const propose = async (file) => {
+    if (!name) return; // the page is of one dataset
     proposal.hidden = true;
     if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
     const query = (latestQuery = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
@@ -86,6 +85,7 @@
 
   // Says whether the typed name is that of a new or of an existing dataset, and what it becomes.
   const lookUp = async () => {
+    if (!name) return;
     const typed = (latestName = name.value.trim());
     if (!typed) {
       named.hidden = true;
@@ -103,12 +103,12 @@
     if (!answer?.ok || !found?.name) return "";
     if (!found.exists) return `New dataset: ${found.name}`;
     const rows = `${found.rows.toLocaleString("en")} ${found.rows === 1 ? "row" : "rows"}`;
-    return `Existing dataset: ${found.name}, ${rows}${found.rows === ROWS_COUNTED ? " or more" : ""}`;
+    return `Existing dataset: ${found.name}, ${rows}`;
   };
 
   // A dataset name accepted from a proposal belongs to the previous file.
   const changeFile = () => {
-    if (name.value === acceptedName) name.value = "";
+    if (name && name.value === acceptedName) name.value = "";
     acceptedName = "";
     lookUp();
     refresh();
@@ -165,8 +165,8 @@
     if (!request && input.files.length) send();
   });
   input.addEventListener("change", changeFile);
-  document.getElementById("upload-use").addEventListener("click", () => use(match.textContent));
-  name.addEventListener("input", () => {
+  document.getElementById("upload-use")?.addEventListener("click", () => use(match.textContent));
+  name?.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(lookUp, TYPING_MS);
   });

@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> Starlette:
         mode = Mode(database, settings)
         await mode.refresh()
         templates.warn_when(lambda: settings.open and not mode.is_team)
+        identity = Identity(database, settings)
         hub = Hub(
             database,
             queue,
@@ -69,6 +70,8 @@ def create_app(settings: Settings) -> Starlette:
             batch_interval=settings.stream_batch_interval,
             write_timeout=settings.stream_write_timeout,
             dataset_imports=settings.dataset_imports,
+            mode=mode,
+            lifetime=identity.lifetime,
         )
         renderer = Renderer(templates, hub.queue_monitor)
         changes = Changes(database, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
@@ -88,7 +91,7 @@ def create_app(settings: Settings) -> Starlette:
                     "snapshots": Snapshots(database, renderer, records),
                     "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
                     "mode": mode,
-                    "identity": Identity(database, settings),
+                    "identity": identity,
                 }
         finally:
             sweeper.cancel()

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -28,6 +29,8 @@ from jobs.errors import (
     NotAllowedError,
     NotExportableError,
     OptionsFixedError,
+    QuotaExceededError,
+    QuotaTooSmallError,
     RefusedError,
     ReportError,
     RowNotFoundError,
@@ -58,6 +61,8 @@ CONTENT_TOO_LARGE = HTTPStatus(413)
 
 #: The status and the title of each error that may reach a client. The first class that fits counts.
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
+    (QuotaTooSmallError, CONTENT_TOO_LARGE, "Quota reached"),
+    (QuotaExceededError, HTTPStatus.TOO_MANY_REQUESTS, "Quota reached"),
     (TooLargeError, CONTENT_TOO_LARGE, "File too large"),
     (DiskFullError, HTTPStatus.INSUFFICIENT_STORAGE, "Disk full"),
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Upload rejected"),
@@ -112,7 +117,10 @@ class Problems:
     async def expected(self, request: Request, error: Exception) -> Response:
         """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
-        return self._answer(request, details(error))
+        headers = {}
+        if isinstance(error, QuotaExceededError) and error.retry_after is not None:
+            headers["Retry-After"] = str(ceil(error.retry_after))
+        return self._answer(request, details(error), headers)
 
     async def database_unavailable(self, request: Request, error: Exception) -> Response:
         """The database does not respond, or its disk is full: the client may try again soon."""

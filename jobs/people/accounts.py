@@ -90,9 +90,10 @@ def all_accounts(connection: sa.Connection) -> list[Account]:
     return [Account.from_row(row) for row in connection.execute(sa.select(accounts).order_by(accounts.c.name_key))]
 
 
-def names_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, str]:
-    statement = sa.select(accounts.c.id, accounts.c.name).where(accounts.c.id.in_(ids))
-    return {row.id: row.name for row in connection.execute(statement)}
+def enabled(connection: sa.Connection, ids: Collection[int]) -> dict[int, Account]:
+    """By id, those of these accounts that are not disabled."""
+    statement = sa.select(accounts).where(accounts.c.id.in_(ids), accounts.c.disabled_at.is_(None))
+    return {row.id: Account.from_row(row) for row in connection.execute(statement)}
 
 
 def verified(connection: sa.Connection, name: str, password: str) -> Account | None:

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from jobs.errors import NotAllowedError
-from jobs.people import access, accounts
+from jobs import datasets, uploads
+from jobs.datasets import Dataset
+from jobs.errors import DatasetNotFoundError, NotAllowedError
+from jobs.people import access
 from jobs.people.accounts import Account
 from jobs.people.roles import Role, Scope
 from jobs.people.tokens import Token
 from jobs.people.view import EVERYTHING, View
-from jobs.uploads import Upload
+from jobs.uploads import Owner, Upload
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,32 @@ class Policy:
             return self.caller.role
         return self.roles.get(dataset, self.caller.role)
 
-    def shows(self, upload: Upload) -> bool:
-        """Whether an upload exists for the caller."""
-        return self.view.shows(upload.dataset)
+    def upload(self, connection: sa.Connection, upload_id: int) -> Upload:
+        """Raises UploadNotFoundError, also for one that is hidden."""
+        return uploads.get(connection, upload_id, self.view)
 
-    def require(self, role: Role, scope: Scope) -> None:
-        """Raises NotAllowedError unless the caller has a role somewhere, and a scope."""
-        self._require_scope(scope)
+    def dataset(self, connection: sa.Connection, name: str) -> Dataset:
+        """Raises DatasetNotFoundError, also for one that is hidden."""
+        if not self.view.shows(name):
+            raise DatasetNotFoundError(name)
+        return datasets.get(connection, name)
+
+    @property
+    def owner(self) -> Owner:
+        """Of what the caller uploads."""
+        return Owner(self.caller.account_id, self.caller.token_id, self.caller.name)
+
+    def require(self, role: Role, scopes: Sequence[Scope]) -> None:
+        """Raises NotAllowedError unless the caller has a role somewhere, and one of the scopes."""
+        self._require_scope(*scopes)
         if not any(each.includes(role) for each in (self.caller.role, *self.roles.values())):
             raise NotAllowedError(_lacking(role))
 
-    def require_upload_into(self, dataset: str | None) -> None:
-        """None: into a new dataset. Raises NotAllowedError."""
-        self._require_scope(Scope.UPLOAD)
+    def require_upload_into(self, dataset: str | None, scopes: Sequence[Scope] = (Scope.UPLOAD,)) -> None:
+        """None: into a new dataset. scopes: one of them is needed. Raises NotAllowedError."""
+        self._require_scope(*scopes)
+        if self.caller.dataset is not None and dataset != self.caller.dataset:
+            raise NotAllowedError(f"This API token is for the dataset “{self.caller.dataset}” only.")
         if not self.role_in(dataset).includes(Role.UPLOADER):
             raise NotAllowedError(_lacking(Role.UPLOADER, dataset))
 
@@ -121,16 +136,20 @@ class Policy:
             return False
         return True
 
-    def _require_scope(self, scope: Scope) -> None:
-        if not self.has_scope(scope):
-            raise NotAllowedError(f"This API token lacks the scope “{scope}”.")
+    def may_report_on(self, upload: Upload) -> bool:
+        """Whether the caller may report on an external upload: one that it announced itself, or that belongs to its
+        account. The single user, and whoever has the shared secret, may where nobody owns it."""
+        if upload.account_id is None:
+            return self.caller.account_id is None
+        if upload.account_id != self.caller.account_id:
+            return False
+        return self.caller.token_id is None or upload.token_id in (None, self.caller.token_id)
+
+    def _require_scope(self, *scopes: Scope) -> None:
+        if not any(map(self.has_scope, scopes)):
+            raise NotAllowedError(f"This API token lacks the scope “{'” or “'.join(scopes)}”.")
 
 
 def _lacking(role: Role, dataset: str | None = None) -> str:
     where = f" in the dataset “{dataset}”" if dataset else ""
     return f"This takes the role “{role}”{where}. Ask an administrator for it."
-
-
-def team_exists(connection: sa.Connection) -> bool:
-    """Whether everybody has to sign in: there is an account."""
-    return accounts.exist(connection)

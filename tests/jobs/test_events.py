@@ -69,6 +69,7 @@ UPLOAD = Upload(
     sender="192.0.2.1",
     account_id=None,
     token_id=None,
+    uploaded_by=None,
 )
 
 
@@ -93,6 +94,7 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("warnings", []),
         ("rows_corrected", 900),
         ("rows_open", 8),
+        ("created_at", "2026-01-31T08:00:00.000000Z"),
     ]
 
 

@@ -2,6 +2,8 @@
 
 import unicodedata
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 
 from jobs import uploads
 from jobs.files import StoredFile
-from jobs.history_query import HistoryQuery, fold
+from jobs.history_query import Facts, HistoryQuery, Outcome, fold, outcomes, search_text
 from jobs.uploads import Claim, Status, Upload
-from tests.jobs.test_uploads import begun, claimed
+from tests.jobs.test_uploads import begun, claimed, set_to
 
 #: The same examples in every run; the transaction may be shared, because each example looks at its own uploads only.
 STEADY = settings(
@@ -28,8 +30,13 @@ def created(connection: sa.Connection, filename: str, dataset: str | None = None
     return uploads.create(connection, StoredFile(filename, "00ff", 8, "beef"), dataset=dataset)
 
 
+def facts(upload: Upload) -> Facts:
+    found = outcomes(upload.status, upload.rows_failed, upload.warnings, upload.attempt, upload.error)
+    return Facts(upload.filename, upload.dataset, upload.status, found, upload.created_at)
+
+
 def by_python(query: HistoryQuery, among: list[Upload]) -> list[str]:
-    return [each.filename for each in among if query.matches(each.filename, each.dataset, each.status)]
+    return [each.filename for each in among if query.matches(facts(each))]
 
 
 def by_sql(connection: sa.Connection, query: HistoryQuery, among: list[Upload]) -> list[str]:
@@ -140,3 +147,81 @@ def test_for_any_names_and_any_word_the_database_and_python_agree(
 def test_folded_text_does_not_change_when_folded_again(text: str) -> None:
     assert fold(fold(text)) == fold(text)
     assert fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text)) == fold(text)
+
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MOMENTS = st.sampled_from([NOON + timedelta(microseconds=step) for step in (-(10**12), -1, 0, 1, 10**12)])
+DATASETS = st.sampled_from([None, "sales", "Sales", "sales_2"])
+#: What uploads may have, in any combination.
+RECORDS = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(Status),
+        "rows_failed": st.sampled_from([0, 1, 18]),
+        "warnings": st.sampled_from([[], None, [{"code": "no_header", "detail": "[]"}]]),
+        "attempt": st.sampled_from([0, 1]),
+        "error": st.sampled_from([None, "", "No."]),
+        "dataset": DATASETS,
+        "created_at": MOMENTS,
+    }
+)
+QUERIES = st.builds(
+    HistoryQuery,
+    search=st.sampled_from(["", "", "june", "SALES", "2"]),
+    status=st.none() | st.sampled_from(Status),
+    outcome=st.none() | st.sampled_from(Outcome),
+    dataset=DATASETS,
+    since=st.none() | MOMENTS,
+    until=st.none() | MOMENTS,
+)
+
+
+@STEADY
+@given(records=st.lists(RECORDS, min_size=1, max_size=6), queries=st.lists(QUERIES, min_size=1, max_size=12))
+def test_for_any_uploads_and_any_filters_the_database_and_python_agree(
+    connection: sa.Connection, records: list[dict[str, Any]], queries: list[HistoryQuery]
+) -> None:
+    among = []
+    for number, values in enumerate(records):
+        name = f"June {number}.csv"
+        values = {**values, "search_text": search_text(name, values["dataset"])}
+        among.append(set_to(connection, created(connection, name), **values))
+
+    for query in queries:
+        assert by_sql(connection, query, among) == by_python(query, among)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"),
+    [
+        (Outcome.CLEAN, ["clean"]),
+        (Outcome.FAILED_ROWS, ["failed rows", "both"]),
+        (Outcome.WARNINGS, ["warnings", "both"]),
+        (Outcome.HELD, ["held"]),
+    ],
+)
+def test_an_outcome_is_what_the_status_does_not_say(
+    connection: sa.Connection, outcome: Outcome, found: list[str]
+) -> None:
+    warned = [{"code": "no_header", "detail": "The first row was imported as data."}]
+    among = [
+        set_to(connection, created(connection, name), **values)
+        for name, values in {
+            "clean": {"status": Status.COMPLETED},
+            "failed rows": {"status": Status.COMPLETED, "rows_failed": 1},
+            "warnings": {"status": Status.COMPLETED, "warnings": warned},
+            "both": {"status": Status.COMPLETED, "rows_failed": 1, "warnings": warned},
+            "held": {"status": Status.CANCELLED, "error": "It was imported before."},
+            "cancelled": {"status": Status.CANCELLED, "attempt": 1},
+            "failed": {"status": Status.FAILED, "rows_failed": 3, "warnings": warned, "error": "No."},
+            "processing": {"status": Status.PROCESSING, "rows_failed": 3, "warnings": warned},
+        }.items()
+    ]
+
+    assert by_sql(connection, HistoryQuery(outcome=outcome), among) == found
+    assert by_python(HistoryQuery(outcome=outcome), among) == found
+
+
+def test_the_text_of_a_search_fits_into_an_index(connection: sa.Connection) -> None:
+    longest = created(connection, "\U0001f600" * 10_000, "\U0001f600" * 10_000)
+
+    assert by_sql(connection, HistoryQuery("\U0001f600\n\U0001f600"), [longest]) == [longest.filename]

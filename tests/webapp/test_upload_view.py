@@ -30,7 +30,7 @@ PENDING = Upload(
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
     silent_since=None, search_text="june.csv\n", lane=Lane.QUICK, sender="192.0.2.1",
-    account_id=None, token_id=None,
+    account_id=None, token_id=None, uploaded_by=None,
 )  # fmt: skip
 
 

@@ -15,13 +15,13 @@ from jobs.people.roles import Scope as TokenScope
 
 @dataclass(frozen=True)
 class Needs:
-    """is_public: without signing in. person: not with an API token. role, scope: that the caller has somewhere; what a
-    request may do to one dataset or upload, its endpoint asks the policy."""
+    """is_public: without signing in. person: not with an API token. role: that the caller has somewhere. scopes: of
+    which a token has one. What a request may do to one dataset or upload, its endpoint asks the policy."""
 
     is_public: bool = False
     person: bool = False
     role: Role = Role.VIEWER
-    scope: TokenScope | None = None
+    scopes: tuple[TokenScope, ...] = ()
 
 
 #: Whoever can connect.
@@ -29,13 +29,15 @@ PUBLIC = Needs(is_public=True)
 #: Whoever has signed in, for what concerns themselves.
 PERSON = Needs(person=True)
 #: Whoever may see something.
-READ = Needs(scope=TokenScope.READ)
+READ = Needs(scopes=(TokenScope.READ,))
 #: Whoever may upload somewhere.
-UPLOAD = Needs(role=Role.UPLOADER, scope=TokenScope.UPLOAD)
+UPLOAD = Needs(role=Role.UPLOADER, scopes=(TokenScope.UPLOAD,))
+#: Whoever may upload, or announce what a script imports.
+CREATE = Needs(role=Role.UPLOADER, scopes=(TokenScope.UPLOAD, TokenScope.NOTIFY))
 #: Scripts that report on their imports.
-REPORT = Needs(role=Role.UPLOADER, scope=TokenScope.NOTIFY)
+REPORT = Needs(role=Role.UPLOADER, scopes=(TokenScope.NOTIFY,))
 #: Administrators.
-ADMIN = Needs(role=Role.ADMIN, scope=TokenScope.ADMIN)
+ADMIN = Needs(role=Role.ADMIN, scopes=(TokenScope.ADMIN,))
 
 
 class GuardedRoute(Route):
@@ -66,5 +68,5 @@ def _check(needs: Needs, policy: Policy | None) -> None:
     assert policy is not None, "the gate lets nobody pass who is unknown"
     if needs.person and policy.caller.token_id is not None:
         raise NotAllowedError("An API token may not do this: sign in.")
-    if needs.scope is not None:
-        policy.require(needs.role, needs.scope)
+    if needs.scopes:
+        policy.require(needs.role, needs.scopes)

@@ -2,8 +2,8 @@
 
 from starlette.middleware import Middleware
 from starlette.responses import Response
-from starlette.routing import Route
 
+from webapp.access.needs import READ, GuardedRoute
 from webapp.history import HistoryView
 from webapp.live import moments
 from webapp.live.limiter import LimitedStream
@@ -20,9 +20,14 @@ from webapp.state import AppRequest
 async def history(request: AppRequest) -> Response:
     """The stream of the history page, with that page's query."""
     state = request.state
-    view = HistoryView.from_query(request.query_params)
+    view = HistoryView.from_stream_query(request.query_params)
     stream = HistoryStream(
-        state["snapshots"], state["renderer"], state["records"], view, since=moments.of_page(request)
+        state["snapshots"],
+        state["renderer"],
+        state["records"],
+        view,
+        seen=state["policy"].view,
+        since=moments.of_page(request),
     )
     return _respond(request, stream)
 
@@ -30,7 +35,13 @@ async def history(request: AppRequest) -> Response:
 async def upload_page(request: AppRequest) -> Response:
     """The stream of an upload's page."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    stream = UploadPageStream(state["snapshots"], state["renderer"], upload_id, since=moments.of_page(request))
+    stream = UploadPageStream(
+        state["snapshots"],
+        state["renderer"],
+        upload_id,
+        seen=state["policy"].view,
+        since=moments.of_page(request),
+    )
     return _respond(request, stream)
 
 
@@ -43,6 +54,7 @@ async def general_json(request: AppRequest) -> Response:
         state["snapshots"],
         state["renderer"],
         filter_,
+        seen=state["policy"].view,
         since=last_event or requested,
         is_reconnect=last_event is not None,
     )
@@ -52,21 +64,23 @@ async def general_json(request: AppRequest) -> Response:
 async def upload_json(request: AppRequest) -> Response:
     """The events of one upload. A client that has its last one gets 204, on which an EventSource stops reconnecting."""
     state, upload_id = request.state, request.path_params["upload_id"]
+    seen = state["policy"].view
     if last_event_id := request.headers.get("last-event-id"):
-        [event] = (await state["snapshots"].states(frozenset({upload_id}))).events
+        [event] = (await state["snapshots"].states(frozenset({upload_id}), seen)).events
         if event.is_terminal and last_event_id == event.timestamp:
             return Response(status_code=204)
-    return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id))
+    return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id, seen=seen))
 
 
 def _respond(request: AppRequest, stream: Stream) -> Response:
     state = request.state
-    return StreamResponse(stream, state["hub"], state["connection"], max_age=state["settings"].stream_max_age)
+    max_age = state["settings"].stream_max_age
+    return StreamResponse(stream, state["hub"], state["connection"], state["policy"], max_age=max_age)
 
 
 #: The application lists these before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
-    Route(path, endpoint, middleware=[Middleware(LimitedStream)])
+    GuardedRoute(path, endpoint, READ, middleware=[Middleware(LimitedStream)])
     for path, endpoint in [
         ("/uploads/events", history),
         ("/uploads/{upload_id:id}/events", upload_page),

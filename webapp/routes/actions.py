@@ -12,10 +12,14 @@ from starlette.responses import JSONResponse
 
 from jobs import corrections, datasets, files, leftovers, lineage, uploads
 from jobs.corrections import CorrectionsHead
-from jobs.errors import InvalidImportOptionError, NoFileError, RefusedError
+from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFileError, RefusedError, TooLargeError
 from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
+from jobs.people import audit
+from jobs.people.policy import Policy
+from jobs.people.quotas import Quotas
+from jobs.people.roles import Scope
 from jobs.reports import Rows
 from jobs.uploads import Processor, Upload
 from webapp import threads
@@ -33,8 +37,8 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
     `processor=external`: an external script imports the file, not a worker.
     """
-    state = request.state
-    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
+    state, policy = request.state, request.state["policy"]
+    file, fields = await _received(request, raw_allowed=raw_allowed)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -46,19 +50,25 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     def create(connection: sa.Connection) -> Upload:
         processor, options = _processor(fields), ImportOptions.from_fields(fields)
-        chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
-        parent = _parent(connection, head, name) if processor is Processor.WORKER else None
+        _quotas(state).require(connection, policy.owner.account_id, file.size)
+        chosen, name = _dataset(connection, policy, fields.get("dataset", ""), processor)
+        parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
+        into = parent.dataset if parent else chosen
+        policy.require_upload_into(into, _scopes(processor))
         upload = uploads.create(
             connection,
             file,
-            dataset=parent.dataset if parent else chosen,
+            dataset=into,
             dataset_wanted=name,
             options=options,
             processor=processor,
             parent=parent.id if parent else None,
             quick_bytes=state["settings"].quick_bytes,
             sender=_sender(request),
+            owner=policy.owner,
+            view=policy.view,
         )
+        _note(connection, request, "upload.create", upload, into)
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
         return upload
@@ -72,8 +82,49 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
         raise
 
 
+async def _received(request: AppRequest, *, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
+    """The stored file in a request, and the other fields. Raises RefusedError, QuotaExceededError."""
+    state, account_id = request.state, request.state["policy"].owner.account_id
+    limit, quotas = state["settings"].max_upload_bytes, _quotas(state)
+    left = await read(state["database"], lambda connection: quotas.require(connection, account_id))
+    allowed = limit if left is None else min(limit, left)
+    try:
+        return await receive(request, state["settings"].files, limit=allowed, raw_allowed=raw_allowed)
+    except TooLargeError:
+        if allowed < limit:  # the quotas know how to say so
+            await read(state["database"], lambda connection: quotas.require(connection, account_id, allowed + 1))
+        raise
+
+
+def _quotas(state: AppState) -> Quotas:
+    settings = state["settings"]
+    return Quotas(
+        bytes_per_day=settings.quota_bytes_per_day,
+        uploads_per_day=settings.quota_uploads_per_day,
+        active_uploads=settings.quota_active_uploads,
+        total_bytes=settings.quota_total_bytes,
+    )
+
+
+def _scopes(processor: Processor) -> tuple[Scope, ...]:
+    """One of which a token needs: what a script imports, it may announce with the scope for reports too."""
+    return (Scope.UPLOAD, Scope.NOTIFY) if processor is Processor.EXTERNAL else (Scope.UPLOAD,)
+
+
+def _note(
+    connection: sa.Connection, request: AppRequest, action: str, upload: Upload, dataset: str | None = None
+) -> None:
+    """Write what somebody does to an upload into the audit log."""
+    into = f"{upload.filename} into {dataset or upload.dataset or 'a new dataset'}"
+    audit.write(connection, request.state["actor"], action, f"upload {upload.id}", detail=into)
+
+
 def _sender(request: AppRequest) -> str:
-    """Whose turn an upload takes: the address of the client, which a trusted proxy may tell."""
+    """Whose turn an upload takes: that of the account, or of the address of the client, which a trusted proxy may
+    tell."""
+    account_id = request.state["policy"].owner.account_id
+    if account_id is not None:
+        return f"account {account_id}"
     return request.client.host if request.client else "a local socket"
 
 
@@ -94,12 +145,12 @@ def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
         return CorrectionsHead.read(content.read(_HEAD_BYTES))
 
 
-def _parent(connection: sa.Connection, head: CorrectionsHead | None, wanted: str) -> Upload | None:
+def _parent(connection: sa.Connection, policy: Policy, head: CorrectionsHead | None, wanted: str) -> Upload | None:
     """The upload whose failed rows a file corrects. wanted: the requested dataset.
 
     Raises RefusedError if the rows belong in another one.
     """
-    parent = lineage.find_parent(connection, head.parent, head.names) if head else None
+    parent = lineage.find_parent(connection, head.parent, head.names, policy.view) if head else None
     if parent and parent.dataset and wanted not in ("", parent.dataset):
         raise RefusedError(corrections.wrong_dataset(parent.id, parent.dataset, wanted))
     return parent
@@ -134,11 +185,23 @@ async def create_external(request: AppRequest) -> Upload:
     body = json_body.parse(_EXTERNAL_UPLOAD, await json_body.read(request))
     file = StoredFile(body.filename, stored_as="", size=body.size, sha256="")
 
+    policy = request.state["policy"]
+
     def record(connection: sa.Connection) -> Upload:
-        dataset, _ = _dataset(connection, body.dataset or "", Processor.EXTERNAL)
-        return uploads.create(
-            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
+        _quotas(request.state).require(connection, policy.owner.account_id)
+        dataset, _ = _dataset(connection, policy, body.dataset or "", Processor.EXTERNAL)
+        policy.require_upload_into(dataset, _scopes(Processor.EXTERNAL))
+        upload = uploads.create(
+            connection,
+            file,
+            dataset=dataset,
+            processor=Processor.EXTERNAL,
+            rows_total=body.rows_total,
+            owner=policy.owner,
+            view=policy.view,
         )
+        _note(connection, request, "upload.create", upload)
+        return upload
 
     return await _change(request.state, record)
 
@@ -149,10 +212,12 @@ async def import_as_near_type(request: AppRequest) -> Upload:
     The column is named in the query. Raises DatasetNotFoundError, RefusedError, NoFileError.
     """
     state, column = request.state, request.query_params.get("column", "")
+    policy = state["policy"]
     name = request.path_params["name"]
 
     def find(connection: sa.Connection) -> tuple[StoredFile, ImportOptions]:
-        dataset = datasets.get(connection, name)
+        dataset = policy.dataset(connection, name)
+        policy.require_upload_into(None)
         near = {field.name: field.near_type for field in dataset.schema.fields}.get(column)
         if near is None or dataset.upload_id is None:
             raise RefusedError(f"The column “{excerpt(column)}” of “{name}” is not a column whose type can be changed.")
@@ -170,14 +235,22 @@ async def import_as_near_type(request: AppRequest) -> Upload:
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
     try:
-        create = partial(
-            uploads.create,
-            file=file,
-            dataset_wanted=name,
-            options=options,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-        )
+
+        def create(connection: sa.Connection) -> Upload:
+            _quotas(state).require(connection, policy.owner.account_id, file.size)
+            upload = uploads.create(
+                connection,
+                file,
+                dataset_wanted=name,
+                options=options,
+                quick_bytes=state["settings"].quick_bytes,
+                sender=_sender(request),
+                owner=policy.owner,
+                view=policy.view,
+            )
+            _note(connection, request, "upload.create", upload)
+            return upload
+
         return await _change(state, create)
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
@@ -193,10 +266,15 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     return Processor(name)
 
 
-def _dataset(connection: sa.Connection, requested: str, processor: Processor) -> tuple[str | None, str]:
-    """The requested dataset if it exists, and the name for a new one. Raises InvalidDatasetNameError, RefusedError."""
-    name = datasets.checked_name(requested)
+def _dataset(connection: sa.Connection, policy: Policy, requested: str, processor: Processor) -> tuple[str | None, str]:
+    """The requested dataset if it exists, and the name for a new one. An API token for one dataset requests that.
+
+    Raises InvalidDatasetNameError, RefusedError.
+    """
+    name = datasets.checked_name(requested or policy.caller.dataset or "")
     if name and datasets.exists(connection, name):
+        if not policy.view.shows(name):
+            raise InvalidDatasetNameError(f"The name “{name}” cannot be used. Choose another one.")
         return name, name
     if name and processor is Processor.EXTERNAL:
         raise RefusedError(
@@ -208,8 +286,15 @@ def _dataset(connection: sa.Connection, requested: str, processor: Processor) ->
 
 async def cancel(request: AppRequest) -> Upload:
     """Raises UploadNotFoundError, TransitionError."""
-    upload_id = request.path_params["upload_id"]
-    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id))
+    upload_id, policy = request.path_params["upload_id"], request.state["policy"]
+
+    def change(connection: sa.Connection) -> Upload:
+        policy.require_change_of(policy.upload(connection, upload_id))
+        upload = uploads.cancel(connection, upload_id)
+        _note(connection, request, "upload.cancel", upload)
+        return upload
+
+    return await _change(request.state, change)
 
 
 async def retry(request: AppRequest) -> Upload:
@@ -217,11 +302,14 @@ async def retry(request: AppRequest) -> Upload:
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
     """
-    upload_id = request.path_params["upload_id"]
+    upload_id, policy = request.path_params["upload_id"], request.state["policy"]
     given = await options_body.read(request)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        present = uploads.get(connection, upload_id).options
+        upload = policy.upload(connection, upload_id)
+        policy.require_change_of(upload)
+        _note(connection, request, "upload.retry", upload)
+        present = upload.options
         options = present.changed(given)
         retried = lineage.retry(connection, upload_id, options if options != present else None)
         datasets.drop_unused(connection, upload_id)

@@ -11,7 +11,7 @@ from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp.database_access import read
-from webapp.history import PAGE_SIZE, HistoryView
+from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
@@ -29,22 +29,32 @@ async def home(_request: AppRequest) -> Response:
 
 async def history(request: AppRequest) -> Response:
     state, view = request.state, HistoryView.from_query(request.query_params)
+    seen = state["policy"].view
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
-        page = uploads.page(connection, view, limit=PAGE_SIZE, cursor=view.cursor)
+        page = uploads.page(connection, view.query, limit=PAGE_SIZE, cursor=view.cursor, seen=seen)
         return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
 
     newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
         "dataset_names": names,
         # Of a page without uploads a toast must announce whatever ends next.
-        "events_url": view.url("/uploads/events", since=timestamp(newest or EARLIEST)),
+        "events_url": view.stream_url(timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
         "changes_url": view.url("/uploads") if view.is_filtered else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
     return HTMLResponse(state["templates"].render("uploads.html", context))
+
+
+async def recent(request: AppRequest) -> Response:
+    """The uploads that ended lately: what announcements said can be found again. A menu asks for the list alone."""
+    state = request.state
+    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT))
+    is_menu = request.headers.get("hx-request") == "true"
+    context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
+    return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
 
 
 async def create(request: AppRequest) -> Response:
@@ -57,7 +67,7 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id)
+    upload, view = await state["snapshots"].detail(upload_id, state["policy"].view)
     context = {
         "upload": view,
         "events_url": None
@@ -83,6 +93,7 @@ routes = [
     Route("/", home),
     Route("/uploads", history, methods=["GET"]),
     Route("/uploads", create, methods=["POST"]),
+    Route("/uploads/recent", recent),
     Route("/uploads/{upload_id:id}", detail),
     Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0010"
+down_revision = "0013"
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -110,4 +110,5 @@ def upgrade() -> None:
     op.execute(sa.text("INSERT INTO policy_versions (id, version) VALUES (1, 0)"))
     for name in ("account_id", "token_id"):
         op.add_column("uploads", sa.Column(name, sa.BigInteger))
-    op.create_index("uploads_account", "uploads", ["account_id"])
+    op.add_column("uploads", sa.Column("uploaded_by", sa.Text))
+    op.create_index("uploads_account", "uploads", ["account_id", "created_at"])
