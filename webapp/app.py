@@ -5,12 +5,15 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Mount
+from starlette.types import ExceptionHandler
 
 from jobs import disk
 from jobs.changes import Changes
@@ -21,7 +24,7 @@ from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
-from webapp.access import refusals
+from webapp.access.attempts import Attempts
 from webapp.access.gate import Gate
 from webapp.access.identity import Identity
 from webapp.access.mode import Mode
@@ -52,6 +55,11 @@ def create_app(settings: Settings) -> Starlette:
     """The web process as an ASGI application. The database must be migrated."""
     templates = Templates()
     problems = Problems(templates)
+    handlers: dict[Any, ExceptionHandler] = {
+        BulkUploadError: problems.expected,
+        OperationalError: problems.database_unavailable,
+        HTTPException: problems.http,
+    }
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
@@ -62,6 +70,7 @@ def create_app(settings: Settings) -> Starlette:
         await mode.refresh()
         templates.warn_when(lambda: settings.open and not mode.is_team)
         identity = Identity(database, settings)
+        attempts = Attempts(settings.redis)
         hub = Hub(
             database,
             queue,
@@ -92,10 +101,12 @@ def create_app(settings: Settings) -> Starlette:
                     "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
                     "mode": mode,
                     "identity": identity,
+                    "attempts": attempts,
                 }
         finally:
             sweeper.cancel()
             await asyncio.wait({sweeper})
+            await attempts.close()
             publisher.close()
             queue.close()
             database.close()
@@ -111,14 +122,10 @@ def create_app(settings: Settings) -> Starlette:
         ],
         middleware=[
             Middleware(Guard, allowed_hosts=settings.host_names),
-            Middleware(Gate, on_refused_token=refusals.note_token),
+            Middleware(ExceptionMiddleware, handlers=handlers),  # of the gate; Starlette adds another for the routes
+            Middleware(Gate),
         ],
-        exception_handlers={
-            BulkUploadError: problems.expected,
-            OperationalError: problems.database_unavailable,
-            HTTPException: problems.http,
-            Exception: problems.unexpected,
-        },
+        exception_handlers={**handlers, Exception: problems.unexpected},
         lifespan=lifespan,
     )
 

@@ -1,6 +1,7 @@
 """Errors of the web application, in addition to those of `jobs`."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from jobs.errors import BulkUploadError
 
@@ -48,6 +49,14 @@ class InvalidCredentialsError(BulkUploadError):
 
     def __init__(self) -> None:
         super().__init__("This API token is not valid: it is unknown, revoked or expired.")
+
+
+class TooManyAttemptsError(BulkUploadError):
+    """Somebody tried wrong passwords or tokens too often. retry_after: seconds."""
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{reason} Try again in {ceil(retry_after)} s.")
 
 
 class TooManyStreamsError(BulkUploadError):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from jobs.people.policy import Policy
     from jobs.queue import UploadQueue
     from jobs.settings import Settings
+    from webapp.access.attempts import Attempts
     from webapp.access.identity import Identity
     from webapp.access.mode import Mode
     from webapp.live.delivery.hub import Hub
@@ -38,6 +39,7 @@ class AppState(TypedDict):
     stream_limiter: "StreamLimiter"
     mode: "Mode"
     identity: "Identity"
+    attempts: "Attempts"
 
 
 class RequestState(AppState):

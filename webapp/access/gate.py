@@ -1,8 +1,6 @@
 """Gate: middleware that lets nobody pass who is unknown, and tells the routes who asks. Plain ASGI, no buffering."""
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -11,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobs.people.audit import Actor, Via
 from jobs.people.policy import Policy
-from webapp.access.identity import Identity
+from webapp.access.attempts import Attempts
+from webapp.access.identity import Identity, is_secret
 from webapp.access.mode import Mode
 from webapp.errors import InvalidCredentialsError
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
@@ -28,10 +27,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Gate:
     """`scope["state"]` gets `policy`, which is None on open paths only, and `actor`, for the audit log."""
 
-    def __init__(self, app: ASGIApp, *, on_refused_token: Callable[[Request], Any]) -> None:
-        """on_refused_token: notes it, and may raise instead; a coroutine function."""
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._on_refused_token = on_refused_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,14 +48,17 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _answer(self, request: Request, mode: Mode, identity: Identity) -> Response | None:
-        """The response to somebody who may not pass; None for others."""
+        """The response to somebody who may not pass; None for others. Raises TooManyAttemptsError."""
+        attempts: Attempts = request.scope["state"]["attempts"]
         is_open = _is_open(request.scope, mode)
         if mode.needs_set_up and not is_open:
             return _unknown(request, "Nobody has set up this server yet. Its log shows the link with which to begin.")
+        if is_secret(request):
+            attempts.check_secret(request)
         try:
             policy = await identity.policy(request, is_team=mode.is_team or mode.needs_set_up)
         except InvalidCredentialsError as error:
-            await self._on_refused_token(request)
+            await attempts.note_refused_token(request)
             return _unknown(request, str(error))
         if policy is None and not is_open:
             return _unknown(request, "Sign in, or send an API token.")

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from starlette.requests import Request
 
 from jobs.database import Database
-from jobs.people import accounts, sessions, tokens
+from jobs.people import accounts, secrets, sessions, tokens
 from jobs.people.policy import REPORTER, SINGLE_USER, Caller, Policy
 from jobs.people.sessions import Lifetime
 from jobs.settings import Settings
@@ -73,6 +73,12 @@ class Identity:
 
     def _is_notify_token(self, bearer: str) -> bool:
         return self._notify_token is not None and hmac.compare_digest(bearer.encode(), self._notify_token.encode())
+
+
+def is_secret(request: Request) -> bool:
+    """Whether a request has a secret that is no API token."""
+    bearer = _bearer(request)
+    return bearer is not None and not bearer.startswith(secrets.TOKEN_PREFIX)
 
 
 def _bearer(request: Request) -> str | None:

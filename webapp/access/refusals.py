@@ -1,5 +1,7 @@
 """Notes in the audit log who was refused."""
 
+from typing import Any
+
 from starlette.requests import Request
 
 from jobs.database import Database
@@ -8,7 +10,9 @@ from jobs.people.audit import Actor, Result, Via
 from webapp.threads import writes
 
 
-async def note(request: Request, action: str, object_: str = "", *, actor: str | None = None, detail: str = "") -> None:
+async def note(
+    request: Request[Any], action: str, object_: str = "", *, actor: str | None = None, detail: str = ""
+) -> None:
     """In a transaction of its own: what was refused changes nothing."""
     client = request.client
     via = Via.API if request.url.path.startswith("/api/") else Via.WEB
@@ -22,6 +26,6 @@ async def note(request: Request, action: str, object_: str = "", *, actor: str |
     await writes.run(write)
 
 
-async def note_token(request: Request) -> None:
+async def note_token(request: Request[Any]) -> None:
     """A token that is unknown, revoked or expired."""
     await note(request, "token.use", f"{request.method} {request.url.path}")
