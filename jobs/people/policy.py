@@ -76,7 +76,7 @@ class Policy:
         if caller.account_id is None or caller.role is Role.ADMIN:
             return cls(caller, View(only=caller.dataset))
         roles = {dataset: role for dataset, role in granted.items() if dataset in closed}
-        return cls(caller, View(closed - roles.keys(), caller.dataset), roles)
+        return cls(caller, View(closed.difference(roles), caller.dataset), roles)
 
     def has_scope(self, scope: Scope) -> bool:
         return self.caller.scopes is None or scope in self.caller.scopes

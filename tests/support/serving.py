@@ -123,9 +123,11 @@ class Records:
         self.publisher.publish(upload)
         return upload
 
-    def pending(self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n") -> Upload:
-        file = store(self.settings, content, filename)
-        return self.tell(lambda connection: uploads.create(connection, file, quick_bytes=self._quick_bytes))
+    def pending(
+        self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n", dataset: str | None = None
+    ) -> Upload:
+        file, more = store(self.settings, content, filename), {"quick_bytes": self._quick_bytes, "dataset": dataset}
+        return self.tell(lambda connection: uploads.create(connection, file, **more))
 
     def external(self, filename: str = "june.csv", **more: Any) -> Upload:
         """An upload that an external script imports from its own file."""
@@ -153,9 +155,10 @@ class Records:
         dataset: str = "june",
         header: Sequence[str] = ("a", "b"),
         parent: int | None = None,
+        is_named: bool = False,
     ) -> Upload:
-        """An upload whose import a worker has begun."""
-        upload = self.claim(self.pending(filename))
+        """An upload whose import a worker has begun. is_named: into a dataset that existed when the file came."""
+        upload = self.claim(self.pending(filename, dataset=dataset if is_named else None))
         known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "header": list(header), "notes": []}
         known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
         return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
