@@ -128,6 +128,11 @@ class Attempts:
         self._blocked[address] = now + wait
         raise TooManyAttemptsError(_TOKENS, wait)
 
+    async def note_refused_name(self, request: Request[Any], name: str, reason: str) -> None:
+        """Note somebody whom a proxy names and who may not use this server. Nothing is limited but the notes."""
+        if await self._hit(_Limit(NOTED, f"name:{secrets.digest(_printable(name))}")):
+            await refusals.note(request, "sign-in", _object(name), detail=reason)
+
     def _reserve(self, limits: Sequence[_Limit], used: Sequence[int]) -> bool:
         """Count a sign-in as running, if no limit would be exceeded if all that are running failed."""
         now = time.monotonic()

@@ -12,6 +12,7 @@ from jobs.people.policy import Policy
 from webapp.access.attempts import Attempts
 from webapp.access.identity import Identity, is_secret
 from webapp.access.mode import Mode
+from webapp.access.proxy_header import RefusedNameError
 from webapp.errors import InvalidCredentialsError
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
@@ -48,7 +49,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _answer(self, request: Request, mode: Mode, identity: Identity) -> Response | None:
-        """The response to somebody who may not pass; None for others. Raises TooManyAttemptsError."""
+        """The response to somebody who may not pass; None for others. Raises TooManyAttemptsError, RefusedNameError."""
         attempts: Attempts = request.scope["state"]["attempts"]
         is_open = _is_open(request.scope, mode)
         if mode.needs_set_up and not is_open:
@@ -60,9 +61,12 @@ class Gate:
         except InvalidCredentialsError as error:
             await attempts.note_refused_token(request)
             return _unknown(request, str(error))
+        except RefusedNameError as error:
+            await attempts.note_refused_name(request, error.name, str(error))
+            raise
         if policy is None and not is_open:
             return _unknown(request, "Sign in, or send an API token.")
-        if policy is not None and policy.caller.session_id is not None and _is_blind(request):
+        if policy is not None and _is_person(policy) and _is_blind(request):
             reason = "A browser says where a request comes from; this one did not. Programs send an API token instead."
             return _refusal(request, HTTPStatus.FORBIDDEN, "Request not allowed", reason)
         self._note(request.scope, policy)
@@ -88,8 +92,13 @@ def _begins(path: str, prefixes: tuple[str, ...]) -> bool:
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
 
+def _is_person(policy: Policy) -> bool:
+    """Whether a browser speaks for somebody by itself, with its cookie or through a proxy."""
+    return policy.caller.account_id is not None and policy.caller.token_id is None
+
+
 def _is_blind(request: Request) -> bool:
-    """Whether a change, for which a cookie speaks, does not tell which page asked for it."""
+    """Whether a change does not tell which page asked for it."""
     headers = request.headers
     return request.method not in _SAFE_METHODS and "sec-fetch-site" not in headers and "origin" not in headers
 
