@@ -12,8 +12,8 @@ from jobs.people import access
 from jobs.people.accounts import Account
 from jobs.people.roles import Role, Scope
 from jobs.people.tokens import Token
-from jobs.people.view import EVERYTHING, View
 from jobs.uploads import Owner, Upload
+from jobs.view import EVERYTHING, View
 
 
 @dataclass(frozen=True)

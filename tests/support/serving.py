@@ -126,8 +126,8 @@ class Records:
     def pending(
         self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n", dataset: str | None = None
     ) -> Upload:
-        file, more = store(self.settings, content, filename), {"quick_bytes": self._quick_bytes, "dataset": dataset}
-        return self.tell(lambda connection: uploads.create(connection, file, **more))
+        file, lane = store(self.settings, content, filename), self._quick_bytes
+        return self.tell(lambda connection: uploads.create(connection, file, quick_bytes=lane, dataset=dataset))
 
     def external(self, filename: str = "june.csv", **more: Any) -> Upload:
         """An upload that an external script imports from its own file."""

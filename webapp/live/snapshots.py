@@ -11,8 +11,8 @@ from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
-from jobs.people.view import View
 from jobs.uploads import Page, Upload
+from jobs.view import View
 from webapp.database_access import read
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache

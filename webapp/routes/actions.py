@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
@@ -21,12 +21,20 @@ from jobs.people.policy import Policy
 from jobs.people.quotas import Quotas
 from jobs.people.roles import Scope
 from jobs.reports import Rows
+from jobs.upload_log import By, Via
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
+from webapp.templating import STATIC
+
+#: A file to try: a shop's orders, with words for missing values and a few rows that fail.
+SAMPLE = STATIC / "sample-orders.csv"
+
+#: How the requests of the bulk-upload command name their sender.
+COMMAND_AGENT = "bulk-upload/"
 
 
 async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
@@ -50,25 +58,20 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
 
     def create(connection: sa.Connection) -> Upload:
         processor, options = _processor(fields), ImportOptions.from_fields(fields)
-        _quotas(state).require(connection, policy.owner.account_id, file.size)
         chosen, name = _dataset(connection, policy, fields.get("dataset", ""), processor)
         parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
         into = parent.dataset if parent else chosen
         policy.require_upload_into(into, _scopes(processor))
-        upload = uploads.create(
+        upload = _create(
             connection,
+            request,
             file,
             dataset=into,
             dataset_wanted=name,
             options=options,
             processor=processor,
             parent=parent.id if parent else None,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-            owner=policy.owner,
-            view=policy.view,
         )
-        _note(connection, request, "upload.create", upload, into)
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
         return upload
@@ -111,12 +114,57 @@ def _scopes(processor: Processor) -> tuple[Scope, ...]:
     return (Scope.UPLOAD, Scope.NOTIFY) if processor is Processor.EXTERNAL else (Scope.UPLOAD,)
 
 
-def _note(
-    connection: sa.Connection, request: AppRequest, action: str, upload: Upload, dataset: str | None = None
-) -> None:
+def _note(connection: sa.Connection, request: AppRequest, action: str, upload: Upload) -> None:
     """Write what somebody does to an upload into the audit log."""
-    into = f"{upload.filename} into {dataset or upload.dataset or 'a new dataset'}"
+    into = f"{upload.filename} into {upload.dataset or upload.dataset_wanted or 'a new dataset'}"
     audit.write(connection, request.state["actor"], action, f"upload {upload.id}", detail=into)
+
+
+async def create_sample(request: AppRequest) -> Upload:
+    """Record an upload of the sample file, into a new dataset. Raises RefusedError."""
+    state = request.state
+
+    def store() -> StoredFile:
+        with files.Arrival(state["settings"].files, SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
+            arrival.write(SAMPLE.read_bytes())
+            return arrival.keep()
+
+    def record(connection: sa.Connection) -> Upload:
+        state["policy"].require_upload_into(None)
+        return _create(connection, request, file)
+
+    file = await threads.files.run(store)
+    return await _recorded(state, file, record)
+
+
+def _create(connection: sa.Connection, request: AppRequest, file: StoredFile, **values: Any) -> Upload:
+    """Record an upload of whoever asks, and that they sent it. values: more of `uploads.create`. Raises
+    QuotaExceededError."""
+    state = request.state
+    policy = state["policy"]
+    _quotas(state).require(connection, policy.owner.account_id, file.size if file.stored_as else 0)
+    upload = uploads.create(
+        connection,
+        file,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        owner=policy.owner,
+        view=policy.view,
+        by=asked_by(request),
+        **values,
+    )
+    _note(connection, request, "upload.create", upload)
+    return upload
+
+
+async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Connection], Upload]) -> Upload:
+    """Record an upload of a file that is stored; remove the file if that fails. Raises what `create` raises."""
+    try:
+        return await _change(state, create)
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=True))
+        raise
 
 
 def _sender(request: AppRequest) -> str:
@@ -126,6 +174,15 @@ def _sender(request: AppRequest) -> str:
     if account_id is not None:
         return f"account {account_id}"
     return request.client.host if request.client else "a local socket"
+
+
+def asked_by(request: AppRequest) -> By:
+    """Who asks for a change, for the log of the upload."""
+    name = request.state["policy"].caller.name
+    if not request.url.path.startswith("/api/"):
+        return By(Via.WEB, name)
+    is_command = request.headers.get("user-agent", "").startswith(COMMAND_AGENT)
+    return By(Via.COMMAND if is_command else Via.API, name)
 
 
 def created(request: AppRequest, upload: Upload) -> JSONResponse:
@@ -188,20 +245,11 @@ async def create_external(request: AppRequest) -> Upload:
     policy = request.state["policy"]
 
     def record(connection: sa.Connection) -> Upload:
-        _quotas(request.state).require(connection, policy.owner.account_id)
         dataset, _ = _dataset(connection, policy, body.dataset or "", Processor.EXTERNAL)
         policy.require_upload_into(dataset, _scopes(Processor.EXTERNAL))
-        upload = uploads.create(
-            connection,
-            file,
-            dataset=dataset,
-            processor=Processor.EXTERNAL,
-            rows_total=body.rows_total,
-            owner=policy.owner,
-            view=policy.view,
+        return _create(
+            connection, request, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
         )
-        _note(connection, request, "upload.create", upload)
-        return upload
 
     return await _change(request.state, record)
 
@@ -229,33 +277,12 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         return file, replace(upload.options, types=types)
 
     original, options = await read(state["database"], find)
-    folder = state["settings"].files
     try:
-        file = await threads.files.run(partial(files.stored_again, folder, original))
+        file = await threads.files.run(partial(files.stored_again, state["settings"].files, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    try:
-
-        def create(connection: sa.Connection) -> Upload:
-            _quotas(state).require(connection, policy.owner.account_id, file.size)
-            upload = uploads.create(
-                connection,
-                file,
-                dataset_wanted=name,
-                options=options,
-                quick_bytes=state["settings"].quick_bytes,
-                sender=_sender(request),
-                owner=policy.owner,
-                view=policy.view,
-            )
-            _note(connection, request, "upload.create", upload)
-            return upload
-
-        return await _change(state, create)
-    except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
-        await threads.files.run(partial(remove, may_be_recorded=True))
-        raise
+    create = partial(_create, request=request, file=file, dataset_wanted=name, options=options)
+    return await _recorded(state, file, create)
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
@@ -285,37 +312,48 @@ def _dataset(connection: sa.Connection, policy: Policy, requested: str, processo
 
 
 async def cancel(request: AppRequest) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
-    upload_id, policy = request.path_params["upload_id"], request.state["policy"]
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
+    upload_id = request.path_params["upload_id"]
+    return await _change(request.state, lambda connection: cancelled(connection, request, upload_id))
 
-    def change(connection: sa.Connection) -> Upload:
-        policy.require_change_of(policy.upload(connection, upload_id))
-        upload = uploads.cancel(connection, upload_id)
-        _note(connection, request, "upload.cancel", upload)
-        return upload
 
-    return await _change(request.state, change)
+def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) -> Upload:
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
+    policy = request.state["policy"]
+    policy.require_change_of(policy.upload(connection, upload_id))
+    upload = uploads.cancel(connection, upload_id, by=asked_by(request))
+    _note(connection, request, "upload.cancel", upload)
+    return upload
 
 
 async def retry(request: AppRequest) -> Upload:
     """Retry an upload, with the import options that the body changes, if it has any.
 
-    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
+    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError,
+    NotAllowedError.
     """
-    upload_id, policy = request.path_params["upload_id"], request.state["policy"]
+    upload_id = request.path_params["upload_id"]
     given = await options_body.read(request)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        upload = policy.upload(connection, upload_id)
-        policy.require_change_of(upload)
-        _note(connection, request, "upload.retry", upload)
-        present = upload.options
+        present = request.state["policy"].upload(connection, upload_id).options
         options = present.changed(given)
-        retried = lineage.retry(connection, upload_id, options if options != present else None)
-        datasets.drop_unused(connection, upload_id)
-        return retried
+        return retried(connection, request, upload_id, options if options != present else None)
 
     return await threads.writes.run(lambda: request.state["changes"].make_several(change))
+
+
+def retried(
+    connection: sa.Connection, request: AppRequest, upload_id: int, options: ImportOptions | None = None
+) -> tuple[Upload, list[Upload]]:
+    """The upload, and all that changed. options: other ones than before. Raises UploadNotFoundError, TransitionError,
+    OptionsFixedError, NotAllowedError."""
+    policy = request.state["policy"]
+    policy.require_change_of(policy.upload(connection, upload_id))
+    found = lineage.retry(connection, upload_id, options, by=asked_by(request))
+    datasets.drop_unused(connection, upload_id)
+    _note(connection, request, "upload.retry", found[0])
+    return found
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from jobs import catalogue, datasets, row_excerpts, row_filters
 from jobs.catalogue import Entry
@@ -16,12 +15,13 @@ from jobs.datasets import Dataset, Row
 from jobs.excerpt import excerpt
 from jobs.row_filters import RowFilters
 from jobs.schema import SchemaField
+from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
 from webapp.cells import Cell
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.filter_view import FORM_FIELDS, OPERATORS, ROWS_COUNTED, FilterView
-from webapp.routes import actions, row_position
+from webapp.routes import actions, row_position, visible
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -40,10 +40,11 @@ DATASETS_SHOWN = 100
 async def index(request: AppRequest) -> Response:
     """The list of datasets."""
     state, view = request.state, CatalogueView.from_query(request.query_params)
+    seen = state["policy"].view
 
     def query(connection: sa.Connection) -> list[Entry]:
         skipped = (view.page - 1) * DATASETS_SHOWN
-        return catalogue.entries(connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped)
+        return catalogue.entries(connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped, seen=seen)
 
     found = await read(state["database"], query)
     listed = [
@@ -82,7 +83,7 @@ async def detail(request: AppRequest) -> Response:
     parameter = "before" if backwards else "after"
 
     def page(connection: sa.Connection) -> dict[str, Any]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         first = _first_column(query_params, len(dataset.schema.fields))
         fields = dataset.schema.fields[first - 1 : first - 1 + COLUMNS_SHOWN]
         filters = row_filters.parse(query_params.multi_items(), dataset.schema, others=OWN_PARAMETERS)
@@ -184,7 +185,7 @@ def _context(
 async def add_filter(request: AppRequest) -> Response:
     """The form's target: leads to the page with the filters that it has already, and one more."""
     name, query = request.path_params["name"], request.query_params
-    dataset = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    dataset = await visible.dataset(request, name)
     kept = [(each, value) for each, value in query.multi_items() if each not in FORM_FIELDS]
     added = FilterView.added(*(query.get(field, "") for field in FORM_FIELDS))
     row_filters.parse([*kept, added], dataset.schema, others=OWN_PARAMETERS)
@@ -198,8 +199,8 @@ async def change_type(request: AppRequest) -> Response:
 
 
 routes = [
-    Route("/datasets", index),
-    Route("/datasets/{name}/filter", add_filter),
-    Route("/datasets/{name}/change-type", change_type, methods=["POST"]),
-    Route("/datasets/{name}", detail),
+    GuardedRoute("/datasets", index, READ),
+    GuardedRoute("/datasets/{name}/filter", add_filter, READ),
+    GuardedRoute("/datasets/{name}/change-type", change_type, UPLOAD, methods=["POST"]),
+    GuardedRoute("/datasets/{name}", detail, READ),
 ]

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator
 
 from starlette.responses import FileResponse, Response, StreamingResponse
-from starlette.routing import Route
 
-from jobs import corrections, datasets, failed_rows, files, uploads
+from jobs import corrections, failed_rows, files
 from jobs.corrections import escape_formula
 from jobs.database import Database
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.export import csv_text
 from jobs.uploads import Upload
 from webapp import threads
-from webapp.database_access import read
+from webapp.access.needs import READ, GuardedRoute
+from webapp.routes import visible
 from webapp.routes.pieces import in_pieces
 from webapp.state import AppRequest
 
@@ -25,7 +25,7 @@ BOM = "\ufeff".encode()
 async def original(request: AppRequest) -> Response:
     """The uploaded file, unchanged."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
+    upload = await visible.upload(request, upload_id)
     if not upload.has_file:
         raise NoFileError(upload_id)
     path = files.path_of(state["settings"].files, upload.stored_as)
@@ -37,7 +37,7 @@ async def original(request: AppRequest) -> Response:
 async def failed_rows_csv(request: AppRequest) -> Response:
     """The failed rows with original values and reasons. Users correct the file and upload it. `?raw=1`: no escapes."""
     upload_id, is_raw = request.path_params["upload_id"], _is_raw(request)
-    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
+    upload = await visible.upload(request, upload_id)
     return _csv(f"upload-{upload_id}-failed-rows", _failed_rows(request.state["database"], upload, is_raw))
 
 
@@ -61,7 +61,7 @@ def _failed_rows(database: Database, upload: Upload, is_raw: bool) -> Iterator[b
 async def template_csv(request: AppRequest) -> Response:
     """An empty file with a dataset's header."""
     name = request.path_params["name"]
-    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    found = await visible.dataset(request, name)
     header = [escape_formula(name) for name in found.schema.names]
     return _csv(f"{name}-template", [BOM + csv_text.lines([header])])
 
@@ -78,7 +78,7 @@ def _csv(name: str, content: Iterable[bytes]) -> Response:
 
 
 routes = [
-    Route("/uploads/{upload_id:id}/original", original),
-    Route("/uploads/{upload_id:id}/failed-rows.csv", failed_rows_csv),
-    Route("/datasets/{name}/template.csv", template_csv),
+    GuardedRoute("/uploads/{upload_id:id}/original", original, READ),
+    GuardedRoute("/uploads/{upload_id:id}/failed-rows.csv", failed_rows_csv, READ),
+    GuardedRoute("/datasets/{name}/template.csv", template_csv, READ),
 ]

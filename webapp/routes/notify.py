@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from jobs import idempotency, reports
 from jobs.idempotency import Answer
@@ -16,6 +15,7 @@ from jobs.people.roles import Role, Scope
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
 from webapp import problems, threads
+from webapp.access.needs import REPORT, GuardedRoute
 from webapp.errors import InvalidHeaderError
 from webapp.problem_details import MEDIA_TYPE
 from webapp.routes import json_body, upload_json
@@ -116,7 +116,7 @@ def _key(request: AppRequest) -> str | None:
 
 
 routes = [
-    Route("/api/v1/internal/notify", notify, methods=["POST"]),
+    GuardedRoute("/api/v1/internal/notify", notify, REPORT, methods=["POST"]),
     # The address that scripts of the previous system use.
-    Route("/api/v1/internal/websocket/notify", notify, methods=["POST"]),
+    GuardedRoute("/api/v1/internal/websocket/notify", notify, REPORT, methods=["POST"]),
 ]

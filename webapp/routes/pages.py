@@ -5,17 +5,18 @@ from functools import partial
 
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
+from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions
+from webapp.routes import batch as batches
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -34,7 +35,7 @@ async def history(request: AppRequest) -> Response:
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
         page = uploads.page(connection, view.query, limit=PAGE_SIZE, cursor=view.cursor, seen=seen)
-        return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
+        return newest, page, [name for name in datasets.names(connection) if seen.shows(name)][:NAMES_PROPOSED]
 
     newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
@@ -42,7 +43,13 @@ async def history(request: AppRequest) -> Response:
         # Of a page without uploads a toast must announce whatever ends next.
         "events_url": view.stream_url(timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
-        "changes_url": view.url("/uploads") if view.is_filtered else None,
+        # A later page without filters does not change.
+        "changes_url": view.url("/uploads") if view.is_filtered or view.is_newest else None,
+        "is_newest": view.is_newest,
+        "is_empty": newest is None and view.is_newest,
+        "is_compact": request.cookies.get("density") == "compact",
+        "batch_url": view.url("/uploads/batch"),
+        "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
     return HTMLResponse(state["templates"].render("uploads.html", context))
@@ -51,7 +58,8 @@ async def history(request: AppRequest) -> Response:
 async def recent(request: AppRequest) -> Response:
     """The uploads that ended lately: what announcements said can be found again. A menu asks for the list alone."""
     state = request.state
-    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT))
+    seen = state["policy"].view
+    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT, seen=seen))
     is_menu = request.headers.get("hx-request") == "true"
     context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
     return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
@@ -62,6 +70,12 @@ async def create(request: AppRequest) -> Response:
     upload = await actions.create_from_file(request, raw_allowed=False)
     if wants_json(request):
         return actions.created(request, upload)
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
+
+
+async def sample(request: AppRequest) -> Response:
+    """Import the sample file, and show how it goes."""
+    upload = await actions.create_sample(request)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
@@ -89,12 +103,25 @@ async def retry(request: AppRequest) -> Response:
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
+async def batch(request: AppRequest) -> Response:
+    """Cancel or retry the selected uploads, and return to the page of the history that the form is on."""
+    view = HistoryView.from_query(request.query_params)
+    wanted = await batches.of_form(request)
+    if wanted is None:
+        summary = batches.NOTHING_SELECTED
+    else:
+        summary = batches.Summary.of(wanted, await batches.run(request, wanted))
+    return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
+
+
 routes = [
-    Route("/", home),
-    Route("/uploads", history, methods=["GET"]),
-    Route("/uploads", create, methods=["POST"]),
-    Route("/uploads/recent", recent),
-    Route("/uploads/{upload_id:id}", detail),
-    Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
-    Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
+    GuardedRoute("/", home, READ),
+    GuardedRoute("/uploads", history, READ),
+    GuardedRoute("/uploads", create, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/recent", recent, READ),
+    GuardedRoute("/uploads/batch", batch, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/sample", sample, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}", detail, READ),
+    GuardedRoute("/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
 ]

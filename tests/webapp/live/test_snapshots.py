@@ -11,8 +11,8 @@ from jobs import uploads
 from jobs.errors import UploadNotFoundError
 from jobs.events import timestamp
 from jobs.history_query import HistoryQuery
-from jobs.people.view import EVERYTHING
 from jobs.uploads import Upload
+from jobs.view import EVERYTHING
 from tests.support.rendering import Scene
 from webapp.history import HistoryView
 from webapp.live.snapshots import MISSED_TOASTS

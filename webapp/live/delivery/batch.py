@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 from jobs.events import Event
-from jobs.people.view import View
+from jobs.view import View
 
 T = TypeVar("T")
 

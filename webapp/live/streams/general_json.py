@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from jobs.people.view import View
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots

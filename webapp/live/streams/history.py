@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from jobs.events import Event, timestamp
-from jobs.people.view import View
+from jobs.view import View
 from webapp.history import HistoryView
 from webapp.live.delivery.batch import Batch
 from webapp.live.record_cache import RecordCache

@@ -1,7 +1,7 @@
 """The JSON stream of one upload."""
 
 from jobs.events import Event
-from jobs.people.view import View
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots

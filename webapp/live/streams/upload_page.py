@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from jobs.events import timestamp
-from jobs.people.view import View
 from jobs.uploads import Upload
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.moments import EARLIEST
 from webapp.live.renderer import Renderer, message
