@@ -142,6 +142,13 @@ class LastAdministratorError(BulkUploadError):
         super().__init__(f"“{name}” is the only administrator. Make another account an administrator first.")
 
 
+class NoAdministratorError(BulkUploadError):
+    """An account would be made that nobody could ever change."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no administrator yet. Make the first account one: its role must be “admin”.")
+
+
 class QuotaExceededError(BulkUploadError):
     """An account, or the server, has reached a quota. The message says what is left and when there is more.
 

@@ -264,6 +264,8 @@ accounts = sa.Table(
     sa.Column("subject", sa.Text, unique=True),
     sa.Column("disabled_at", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    #: When a session or a token of it was used last, within a minute.
+    sa.Column("used_at", UtcDateTime),
     sqlite_autoincrement=True,
 )
 
@@ -384,5 +386,6 @@ audit = sa.Table(
     sa.Index("audit_actor", "actor", "id"),
     sa.Index("audit_action", "action", "id"),
     sa.Index("audit_object", "object", "id"),
+    sa.Index("audit_result", "result", "id"),
     sqlite_autoincrement=True,
 )

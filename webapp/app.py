@@ -37,6 +37,8 @@ from webapp.live.limiter import StreamLimiter
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
+from webapp.people import audit_log
+from webapp.people import routes as people
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, upload_details, whole_rows
 from webapp.state import AppState
@@ -118,7 +120,8 @@ def create_app(settings: Settings) -> Starlette:
             *exports.routes,
             *upload_details.routes,
             *whole_rows.routes,
-            *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            *audit_log.downloads,
+            *compressed([*people.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
             Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[

@@ -12,6 +12,9 @@ from jobs.people import policy_version
 from jobs.people.roles import Role
 from jobs.tables import accounts, grants, group_members, groups, restricted_datasets
 
+#: Grants of one dataset, at most: it has more when groups should have been made.
+MOST_GRANTS = 500
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -44,6 +47,9 @@ def of_dataset(connection: sa.Connection, dataset: str) -> Access:
 def put(connection: sa.Connection, dataset: str, access: Access) -> None:
     """Replace the access of a dataset that exists. Raises AccountNotFoundError, GroupNotFoundError,
     InvalidGrantError."""
+    if len(access.grants) > MOST_GRANTS:
+        raise InvalidGrantError(f"A dataset has at most {MOST_GRANTS} grants. Make groups for more people.")
+    policy_version.lock(connection)
     connection.execute(sa.delete(restricted_datasets).where(restricted_datasets.c.dataset == dataset))
     connection.execute(sa.delete(grants).where(grants.c.dataset == dataset))
     if access.restricted:
@@ -59,7 +65,6 @@ def put(connection: sa.Connection, dataset: str, access: Access) -> None:
         seen.add((account, group))
         values = {"dataset": dataset, "account_id": account, "group_id": group, "role": grant.role}
         connection.execute(sa.insert(grants).values(**values))
-    policy_version.bump(connection)
 
 
 def restricted(connection: sa.Connection) -> frozenset[str]:
@@ -81,6 +86,14 @@ def granted(connection: sa.Connection, account_ids: Sequence[int]) -> dict[int, 
         if before is None or not before.includes(Role(role)):
             found[account_id][dataset] = Role(role)
     return found
+
+
+def granted_to_group(connection: sa.Connection, group_id: int) -> dict[str, Role]:
+    """By dataset: what is granted to a group."""
+    statement = (
+        sa.select(grants.c.dataset, grants.c.role).where(grants.c.group_id == group_id).order_by(grants.c.dataset)
+    )
+    return {row.dataset: Role(row.role) for row in connection.execute(statement)}
 
 
 def _is_restricted(connection: sa.Connection, dataset: str) -> bool:

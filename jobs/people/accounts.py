@@ -8,15 +8,22 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from jobs.database import utc_now
-from jobs.errors import AccountNotFoundError, LastAdministratorError, NameTakenError
-from jobs.people import names, passwords, policy_version
+from jobs.errors import (
+    AccountNotFoundError,
+    LastAdministratorError,
+    NameTakenError,
+    NoAdministratorError,
+    NotAllowedError,
+)
+from jobs.people import names, policy_version
+from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
 from jobs.tables import accounts, invitations, sessions
 
 
 @dataclass(frozen=True)
 class Account:
-    """has_password: whether it can sign in with one."""
+    """has_password: whether it can sign in with one. used_at: when it was used last, within a minute."""
 
     id: int
     name: str
@@ -25,6 +32,7 @@ class Account:
     subject: str | None
     disabled_at: datetime | None
     created_at: datetime
+    used_at: datetime | None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -36,11 +44,20 @@ class Account:
             row.subject,
             row.disabled_at,
             row.created_at,
+            row.used_at,
         )
 
     @property
     def is_disabled(self) -> bool:
         return self.disabled_at is not None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a password is compared with. account, hashed: None if there is none with this name, or with a password."""
+
+    account: Account | None
+    hashed: str | None
 
 
 def exist(connection: sa.Connection) -> bool:
@@ -49,21 +66,33 @@ def exist(connection: sa.Connection) -> bool:
 
 
 def add(
-    connection: sa.Connection, name: str, role: Role, *, password: str | None = None, subject: str | None = None
+    connection: sa.Connection, name: str, role: Role, *, hashed: Hashed | None = None, subject: str | None = None
 ) -> Account:
-    """password: as it was typed; None: it is set later, or the account signs in otherwise.
+    """hashed: None: the password is set later, or the account signs in otherwise.
 
-    Raises InvalidNameError, UnsafePasswordError, NameTakenError.
+    Raises InvalidNameError, NameTakenError.
     """
     shown = names.checked(name)
-    hashed = None if password is None else passwords.hash_of(passwords.checked(password, shown))
+    policy_version.lock(connection)
     if _find(connection, shown) is not None:
         raise NameTakenError("account", shown)
     statement = sa.insert(accounts).values(
         name=shown, name_key=names.key(shown), role=role, password=hashed, subject=subject, created_at=utc_now()
     )
-    policy_version.bump(connection)
     return Account.from_row(connection.execute(statement.returning(accounts)).one())
+
+
+def require_administrator(connection: sa.Connection, role: Role) -> None:
+    """Raises NoAdministratorError if an account with this role would be made where nobody could change it again."""
+    policy_version.lock(connection)
+    if role is not Role.ADMIN and connection.execute(_administrators().limit(1)).first() is None:
+        raise NoAdministratorError
+
+
+def require_only(connection: sa.Connection, account: Account) -> None:
+    """Raises NotAllowedError if there are other accounts than one that was just added."""
+    if connection.execute(sa.select(accounts.c.id).where(accounts.c.id != account.id).limit(1)).first() is not None:
+        raise NotAllowedError("Somebody else was faster: there is an account now. Sign in.")
 
 
 def get(connection: sa.Connection, name: str) -> Account:
@@ -72,6 +101,19 @@ def get(connection: sa.Connection, name: str) -> Account:
     if row is None:
         raise AccountNotFoundError(name)
     return Account.from_row(row)
+
+
+def get_enabled(connection: sa.Connection, name: str) -> Account:
+    """Raises AccountNotFoundError, NotAllowedError."""
+    account = get(connection, name)
+    if account.is_disabled:
+        raise NotAllowedError(f"The account “{account.name}” is disabled. Enable it first.")
+    return account
+
+
+def by_ids(connection: sa.Connection, ids: Collection[int]) -> dict[int, Account]:
+    found = connection.execute(sa.select(accounts).where(accounts.c.id.in_(ids)))
+    return {row.id: Account.from_row(row) for row in found}
 
 
 def by_id(connection: sa.Connection, account_id: int) -> Account | None:
@@ -85,9 +127,12 @@ def by_subject(connection: sa.Connection, subject: str) -> Account | None:
     return None if row is None else Account.from_row(row)
 
 
-def all_accounts(connection: sa.Connection) -> list[Account]:
-    """In the order of their names."""
-    return [Account.from_row(row) for row in connection.execute(sa.select(accounts).order_by(accounts.c.name_key))]
+def all_accounts(connection: sa.Connection, *, after: str = "", limit: int | None = None) -> list[Account]:
+    """In the order of their names. after: only those behind this name."""
+    if not names.can_exist(after):
+        return []
+    statement = sa.select(accounts).where(accounts.c.name_key > names.key(after)).order_by(accounts.c.name_key)
+    return [Account.from_row(row) for row in connection.execute(statement.limit(limit))]
 
 
 def enabled(connection: sa.Connection, ids: Collection[int]) -> dict[int, Account]:
@@ -96,20 +141,32 @@ def enabled(connection: sa.Connection, ids: Collection[int]) -> dict[int, Accoun
     return {row.id: Account.from_row(row) for row in connection.execute(statement)}
 
 
-def verified(connection: sa.Connection, name: str, password: str) -> Account | None:
-    """The account with this name and password; None if there is none or it is disabled. It always takes as long.
-
-    The caller holds the connection while a hash is computed, which takes tens of milliseconds.
-    """
+def credentials(connection: sa.Connection, name: str) -> Credentials:
+    """Compare the password outside of the transaction, and ask `confirmed` in the one that follows."""
     row = _find(connection, name)
-    is_right = passwords.verify(password, row.password if row else None)
-    return Account.from_row(row) if row and is_right and row.disabled_at is None else None
+    return Credentials(None, None) if row is None else Credentials(Account.from_row(row), row.password)
+
+
+def confirmed(connection: sa.Connection, found: Credentials) -> Account | None:
+    """The account of credentials whose password was right, unless it was disabled or changed meanwhile."""
+    if found.account is None or found.hashed is None:
+        return None
+    these = (
+        (accounts.c.id == found.account.id) & (accounts.c.password == found.hashed) & accounts.c.disabled_at.is_(None)
+    )
+    row = connection.execute(sa.select(accounts).where(these)).one_or_none()
+    return None if row is None else Account.from_row(row)
+
+
+def note_use(connection: sa.Connection, account_id: int | sa.ScalarSelect[int]) -> None:
+    connection.execute(sa.update(accounts).where(accounts.c.id == account_id).values(used_at=utc_now()))
 
 
 def set_role(connection: sa.Connection, name: str, role: Role) -> Account:
     """Raises AccountNotFoundError, LastAdministratorError."""
+    policy_version.lock(connection)
     account = get(connection, name)
-    if account.role is Role.ADMIN and role is not Role.ADMIN:
+    if role is not Role.ADMIN:
         _require_another_administrator(connection, account)
     return _change(connection, account, role=role)
 
@@ -119,6 +176,7 @@ def disable(connection: sa.Connection, name: str) -> Account:
 
     Raises AccountNotFoundError, LastAdministratorError.
     """
+    policy_version.lock(connection)
     account = get(connection, name)
     _require_another_administrator(connection, account)
     connection.execute(sa.delete(sessions).where(sessions.c.account_id == account.id))
@@ -128,17 +186,19 @@ def disable(connection: sa.Connection, name: str) -> Account:
 
 def enable(connection: sa.Connection, name: str) -> Account:
     """Raises AccountNotFoundError."""
+    policy_version.lock(connection)
     return _change(connection, get(connection, name), disabled_at=None)
 
 
-def set_password(connection: sa.Connection, name: str, password: str, *, except_session: int | None = None) -> Account:
-    """Set it, and end all sessions but one. Raises AccountNotFoundError, UnsafePasswordError."""
+def set_password(connection: sa.Connection, name: str, hashed: Hashed, *, except_session: int | None = None) -> Account:
+    """Set it, and end all sessions but one, and all invitations. Raises AccountNotFoundError."""
+    policy_version.lock(connection)
     account = get(connection, name)
-    hashed = passwords.hash_of(passwords.checked(password, account.name))
     others = sessions.c.account_id == account.id
     if except_session is not None:
         others &= sessions.c.id != except_session
     connection.execute(sa.delete(sessions).where(others))
+    connection.execute(sa.delete(invitations).where(invitations.c.account_id == account.id))
     return _change(connection, account, password=hashed)
 
 
@@ -146,25 +206,21 @@ def _require_another_administrator(connection: sa.Connection, account: Account) 
     """Raises LastAdministratorError if an account is the only administrator that is not disabled."""
     if account.role is not Role.ADMIN or account.is_disabled:
         return
-    _lock(connection)
-    others = sa.select(accounts.c.id).where(
-        accounts.c.role == Role.ADMIN, accounts.c.disabled_at.is_(None), accounts.c.id != account.id
-    )
+    others = _administrators().where(accounts.c.id != account.id)
     if connection.execute(others.limit(1)).first() is None:
         raise LastAdministratorError(account.name)
 
 
-def _lock(connection: sa.Connection) -> None:
-    """Let no other transaction change permissions until this one ends: two administrators must not disable each other
-    at once."""
-    policy_version.bump(connection)
+def _administrators() -> sa.Select[tuple[int]]:
+    return sa.select(accounts.c.id).where(accounts.c.role == Role.ADMIN, accounts.c.disabled_at.is_(None))
 
 
 def _find(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
+    if not names.can_exist(name):
+        return None
     return connection.execute(sa.select(accounts).where(accounts.c.name_key == names.key(name))).one_or_none()
 
 
 def _change(connection: sa.Connection, account: Account, **values: Any) -> Account:
-    policy_version.bump(connection)
     statement = sa.update(accounts).where(accounts.c.id == account.id).values(**values).returning(accounts)
     return Account.from_row(connection.execute(statement).one())

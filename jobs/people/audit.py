@@ -16,6 +16,8 @@ from jobs.tables import audit
 LONGEST = 300
 #: Characters that are kept of a name that somebody typed.
 TYPED = 64
+#: Entries that may have got their numbers in another order than their times, because they were written at once.
+_DISORDER = 1_000
 
 
 class Via(StrEnum):
@@ -68,15 +70,23 @@ class AuditQuery:
 
     def condition(self) -> sa.ColumnElement[bool]:
         conditions: list[sa.ColumnElement[bool]] = [
-            audit.c[name] == value
+            audit.c[name] == _storable(value)
             for name in ("actor", "action", "object", "result")
             if (value := getattr(self, name)) is not None
         ]
         if self.since is not None:
-            conditions.append(audit.c.at >= self.since)
+            conditions += [audit.c.at >= self.since, audit.c.id > _number_at(self.since) - _DISORDER]
         if self.until is not None:
-            conditions.append(audit.c.at < self.until)
+            # Without an entry since then, none is left out.
+            last = sa.func.coalesce(_number_at(self.until), 2**62)
+            conditions += [audit.c.at < self.until, audit.c.id < last + _DISORDER]
         return sa.and_(sa.true(), *conditions)
+
+
+def _number_at(moment: datetime) -> sa.ColumnElement[int]:
+    """The number of the first entry since then: pages are in the order of numbers, and need not read all times."""
+    first = sa.select(audit.c.id).where(audit.c.at >= moment).order_by(audit.c.at).limit(1)
+    return first.scalar_subquery()
 
 
 def write(
@@ -95,11 +105,16 @@ def write(
         via=actor.via,
         address=actor.address,
         action=action,
-        object=excerpt(object_, LONGEST),
+        object=_storable(object_),
         result=result,
-        detail=excerpt(detail, LONGEST),
+        detail=_storable(detail),
     )
     connection.execute(statement)
+
+
+def _storable(text: str) -> str:
+    """What somebody typed may hold characters that databases do not take."""
+    return excerpt(text, LONGEST).replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def page(connection: sa.Connection, query: AuditQuery, *, limit: int, before: int | None = None) -> list[Entry]:

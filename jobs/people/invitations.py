@@ -3,13 +3,17 @@
 import sqlalchemy as sa
 
 from jobs.database import utc_now
-from jobs.people import accounts, secrets
+from jobs.people import accounts, policy_version, secrets
 from jobs.people.accounts import Account
+from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
 from jobs.tables import invitations
 
 #: Seconds for which an invitation is valid.
 VALID_SECONDS = 7 * 24 * 3600.0
+#: Seconds for which a set-up link remains valid when there is a newer one: processes that start together each print
+#: one.
+SET_UP_OVERLAP_SECONDS = 600.0
 
 
 def invite(connection: sa.Connection, account: Account) -> str:
@@ -19,10 +23,14 @@ def invite(connection: sa.Connection, account: Account) -> str:
 
 
 def make_set_up_link(connection: sa.Connection) -> str | None:
-    """The secret of the link with which a person makes the first account; None if there is one. Earlier ones end."""
+    """The secret of the link with which a person makes the first account; None if there is one. Earlier ones end
+    soon."""
     if accounts.exist(connection):
         return None
-    connection.execute(sa.delete(invitations).where(invitations.c.account_id.is_(None)))
+    earlier = invitations.c.account_id.is_(None)
+    connection.execute(sa.delete(invitations).where(earlier, invitations.c.expires_at <= utc_now()))
+    ending = sa.update(invitations).where(earlier, invitations.c.expires_at.is_(None))
+    connection.execute(ending.values(expires_at=utc_now(SET_UP_OVERLAP_SECONDS)))
     return _add(connection)
 
 
@@ -40,33 +48,34 @@ def invited(connection: sa.Connection, secret: str) -> Account | None:
 
 def is_set_up(connection: sa.Connection, secret: str) -> bool:
     """Whether a link makes the first account."""
-    return _take(connection, secret, invitations.c.account_id.is_(None), remove=False) is not None
+    found = _take(connection, secret, invitations.c.account_id.is_(None), remove=False)
+    return found is not None and not accounts.exist(connection)
 
 
-def accept(connection: sa.Connection, secret: str, password: str) -> Account | None:
-    """Set the password of the account that a link invites. None if it is unknown, used or expired.
-
-    Raises UnsafePasswordError; the link remains valid if the caller rolls back.
-    """
+def accept(connection: sa.Connection, secret: str, hashed: Hashed) -> Account | None:
+    """Set the password of the account that a link invites. None if it is unknown, used or expired."""
     row = _take(connection, secret, invitations.c.account_id.is_not(None), remove=True)
     account = row and accounts.by_id(connection, row.account_id)
-    return account and accounts.set_password(connection, account.name, password)
+    return account and accounts.set_password(connection, account.name, hashed)
 
 
-def set_up(connection: sa.Connection, secret: str, name: str, password: str) -> Account | None:
+def set_up(connection: sa.Connection, secret: str, name: str, hashed: Hashed) -> Account | None:
     """Make the first administrator. None if the link is unknown or used, or there is an account already.
 
-    Raises InvalidNameError, UnsafePasswordError.
+    Raises InvalidNameError; the link remains valid if the caller rolls back.
     """
-    row = _take(connection, secret, invitations.c.account_id.is_(None), remove=True)
-    if row is None or accounts.exist(connection):
+    policy_version.lock(connection)
+    if not is_set_up(connection, secret):
         return None
-    return accounts.add(connection, name, Role.ADMIN, password=password)
+    connection.execute(sa.delete(invitations).where(invitations.c.account_id.is_(None)))
+    return accounts.add(connection, name, Role.ADMIN, hashed=hashed)
 
 
 def _take(
     connection: sa.Connection, secret: str, these: sa.ColumnElement[bool], *, remove: bool
 ) -> sa.Row[tuple[int | None]] | None:
+    if not secret.isascii():
+        return None
     valid = (
         (invitations.c.digest == secrets.digest(secret))
         & (invitations.c.expires_at.is_(None) | (invitations.c.expires_at > utc_now()))

@@ -103,10 +103,17 @@ class Policy:
         return Owner(self.caller.account_id, self.caller.token_id, self.caller.name)
 
     def require(self, role: Role, scopes: Sequence[Scope]) -> None:
-        """Raises NotAllowedError unless the caller has a role somewhere, and one of the scopes."""
+        """Raises NotAllowedError unless the caller has a role somewhere, and one of the scopes. An administrator is one
+        everywhere: who is granted that role in a dataset is not."""
         self._require_scope(*scopes)
-        if not any(each.includes(role) for each in (self.caller.role, *self.roles.values())):
+        granted = () if role is Role.ADMIN else self.roles.values()
+        if not any(each.includes(role) for each in (self.caller.role, *granted)):
             raise NotAllowedError(_lacking(role))
+
+    def require_whole_server(self) -> None:
+        """Raises NotAllowedError for an API token for which only one dataset exists."""
+        if self.caller.dataset is not None:
+            raise NotAllowedError(f"This API token is for the dataset “{self.caller.dataset}” only.")
 
     def require_upload_into(self, dataset: str | None, scopes: Sequence[Scope] = (Scope.UPLOAD,)) -> None:
         """None: into a new dataset. scopes: one of them is needed. Raises NotAllowedError."""

@@ -11,6 +11,12 @@ def bump(connection: sa.Connection) -> None:
     connection.execute(sa.update(policy_versions).values(version=policy_versions.c.version + 1))
 
 
+def lock(connection: sa.Connection) -> None:
+    """As `bump`, before the caller looks at what it will change: until its transaction ends, no other one changes
+    permissions. Or two administrators could disable each other at once, or two people take one name."""
+    bump(connection)
+
+
 def current(connection: sa.Connection) -> int:
     version: int = connection.execute(sa.select(policy_versions.c.version)).scalar_one()
     return version

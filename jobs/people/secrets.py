@@ -16,4 +16,4 @@ def make(prefix: str = "") -> str:
 
 def digest(secret: str) -> str:
     """What the database keeps of it: SHA-256, hexadecimal."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

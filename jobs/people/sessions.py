@@ -8,6 +8,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from jobs.database import utc_now
+from jobs.people import accounts as accounts_
 from jobs.people import policy_version, secrets
 from jobs.tables import accounts, sessions
 
@@ -46,10 +47,18 @@ class Lifetime:
 
 
 def begin(
-    connection: sa.Connection, account_id: int, *, address: str, agent: str, identity_token: str | None = None
+    connection: sa.Connection,
+    account_id: int,
+    lifetime: Lifetime,
+    *,
+    address: str,
+    agent: str,
+    identity_token: str | None = None,
 ) -> str:
-    """The secret of a new session."""
+    """The secret of a new session. Forgets those of the account that have ended."""
     secret = secrets.make()
+    of_account = sessions.c.account_id == account_id
+    connection.execute(sa.delete(sessions).where(of_account, sa.not_(lifetime.is_alive())))
     values = {
         "digest": secrets.digest(secret),
         "account_id": account_id,
@@ -60,15 +69,12 @@ def begin(
         "identity_token": identity_token,
     }
     connection.execute(sa.insert(sessions).values(**values))
-    kept = (
-        sa.select(sessions.c.id)
-        .where(sessions.c.account_id == account_id)
-        .order_by(sessions.c.used_at.desc(), sessions.c.id.desc())
-        .limit(MOST)
-    )
-    connection.execute(
-        sa.delete(sessions).where(sessions.c.account_id == account_id, sessions.c.id.not_in(kept.scalar_subquery()))
-    )
+    newest = sessions.c.used_at.desc(), sessions.c.id.desc()
+    kept = sa.select(sessions.c.id).where(of_account).order_by(*newest).limit(MOST)
+    surplus = sa.delete(sessions).where(of_account, sessions.c.id.not_in(kept.scalar_subquery()))
+    if connection.execute(surplus.returning(sessions.c.id)).all():
+        policy_version.bump(connection)
+    accounts_.note_use(connection, account_id)
     return secret
 
 
@@ -100,6 +106,8 @@ def is_due(session: Session, now: datetime) -> bool:
 
 def note_use(connection: sa.Connection, session_id: int) -> None:
     connection.execute(sa.update(sessions).where(sessions.c.id == session_id).values(used_at=utc_now()))
+    owner = sa.select(sessions.c.account_id).where(sessions.c.id == session_id).scalar_subquery()
+    accounts_.note_use(connection, owner)
 
 
 def of_account(connection: sa.Connection, account_id: int, lifetime: Lifetime) -> list[Session]:
@@ -120,5 +128,19 @@ def end(connection: sa.Connection, account_id: int, session_id: int) -> bool:
     return ended is not None
 
 
-def delete_ended(connection: sa.Connection, lifetime: Lifetime) -> None:
-    connection.execute(sa.delete(sessions).where(sa.not_(lifetime.is_alive())))
+def end_of_browser(connection: sa.Connection, secret: str) -> None:
+    """End the session with this secret, if there is one: the browser gets another."""
+    if connection.execute(
+        sa.delete(sessions).where(sessions.c.digest == secrets.digest(secret)).returning(sessions.c.id)
+    ).all():
+        policy_version.bump(connection)
+
+
+def end_others(connection: sa.Connection, account_id: int, session_id: int | None) -> int:
+    """End all sessions of an account but one. Returns how many."""
+    these = sessions.c.account_id == account_id
+    if session_id is not None:
+        these &= sessions.c.id != session_id
+    ended = connection.execute(sa.delete(sessions).where(these).returning(sessions.c.id)).all()
+    policy_version.bump(connection)
+    return len(ended)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from jobs.database import utc_now
 from jobs.errors import InvalidGrantError, TokenNotFoundError
+from jobs.people import accounts as accounts_
 from jobs.people import policy_version, secrets
 from jobs.people.roles import Scope
 from jobs.tables import accounts, tokens
@@ -17,6 +18,8 @@ from jobs.tables import accounts, tokens
 NOTE_SECONDS = 60.0
 #: Characters of the longest name.
 NAME_LENGTH = 100
+#: Tokens that one account may have.
+MOST = 100
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def add(
         raise InvalidGrantError(f"A token needs at least one scope: {', '.join(Scope)}.")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidGrantError("The token would have expired already.")
+    policy_version.lock(connection)
+    if len(of_account(connection, account_id)) >= MOST:
+        raise InvalidGrantError(f"An account has at most {MOST} tokens. Revoke one that is no longer needed.")
     secret = secrets.make(secrets.TOKEN_PREFIX)
     statement = sa.insert(tokens).values(
         digest=secrets.digest(secret),
@@ -88,7 +94,7 @@ def _is_valid() -> sa.ColumnElement[bool]:
 
 def find(connection: sa.Connection, secret: str) -> Token | None:
     """The token with this secret, if it is valid and its owner is not disabled."""
-    if not secret.startswith(secrets.TOKEN_PREFIX):
+    if not secret.startswith(secrets.TOKEN_PREFIX) or not secret.isascii():
         return None
     statement = sa.select(tokens).join(accounts).where(tokens.c.digest == secrets.digest(secret), _is_valid())
     row = connection.execute(statement).one_or_none()
@@ -108,6 +114,8 @@ def is_due(token: Token, now: datetime) -> bool:
 
 def note_use(connection: sa.Connection, token_id: int) -> None:
     connection.execute(sa.update(tokens).where(tokens.c.id == token_id).values(used_at=utc_now()))
+    owner = sa.select(tokens.c.account_id).where(tokens.c.id == token_id).scalar_subquery()
+    accounts_.note_use(connection, owner)
 
 
 def of_account(connection: sa.Connection, account_id: int) -> list[Token]:
@@ -115,14 +123,14 @@ def of_account(connection: sa.Connection, account_id: int) -> list[Token]:
     return _list(connection, tokens.c.account_id == account_id)
 
 
-def all_tokens(connection: sa.Connection) -> list[Token]:
+def all_tokens(connection: sa.Connection, *, limit: int | None = None) -> list[Token]:
     """Those that were not revoked, the newest first."""
-    return _list(connection, sa.true())
+    return _list(connection, sa.true(), limit)
 
 
-def _list(connection: sa.Connection, these: sa.ColumnElement[bool]) -> list[Token]:
+def _list(connection: sa.Connection, these: sa.ColumnElement[bool], limit: int | None = None) -> list[Token]:
     statement = sa.select(tokens).where(these, tokens.c.revoked_at.is_(None)).order_by(tokens.c.id.desc())
-    return [Token.from_row(row) for row in connection.execute(statement)]
+    return [Token.from_row(row) for row in connection.execute(statement.limit(limit))]
 
 
 def revoke(connection: sa.Connection, token_id: int, *, account_id: int | None = None) -> Token:

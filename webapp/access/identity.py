@@ -13,9 +13,8 @@ from jobs.people.sessions import Lifetime
 from jobs.settings import Settings
 from webapp.access import cookie
 from webapp.access.proxy_header import ProxyHeader
-from webapp.database_access import read
+from webapp.database_access import read, write
 from webapp.errors import InvalidCredentialsError
-from webapp.threads import writes
 
 
 class Identity:
@@ -68,14 +67,13 @@ class Identity:
         return Policy.of(connection, caller), caller if sessions.is_due(session, now) else None
 
     async def _note_use(self, caller: Caller) -> None:
-        def note() -> None:
-            with self._database.transaction() as connection:
-                if caller.token_id is not None:
-                    tokens.note_use(connection, caller.token_id)
-                elif caller.session_id is not None:
-                    sessions.note_use(connection, caller.session_id)
+        def note(connection: sa.Connection) -> None:
+            if caller.token_id is not None:
+                tokens.note_use(connection, caller.token_id)
+            elif caller.session_id is not None:
+                sessions.note_use(connection, caller.session_id)
 
-        await writes.run(note)
+        await write(self._database, note)
 
     def _is_notify_token(self, bearer: str) -> bool:
         return self._notify_token is not None and hmac.compare_digest(bearer.encode(), self._notify_token.encode())

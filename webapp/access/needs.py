@@ -16,12 +16,14 @@ from jobs.people.roles import Scope as TokenScope
 @dataclass(frozen=True)
 class Needs:
     """is_public: without signing in. person: not with an API token. role: that the caller has somewhere. scopes: of
-    which a token has one. What a request may do to one dataset or upload, its endpoint asks the policy."""
+    which a token has one. whole_server: not with a token for a dataset. What a request may do to one dataset or upload,
+    its endpoint asks the policy."""
 
     is_public: bool = False
     person: bool = False
     role: Role = Role.VIEWER
     scopes: tuple[TokenScope, ...] = ()
+    whole_server: bool = False
 
 
 #: Whoever can connect.
@@ -38,6 +40,10 @@ CREATE = Needs(role=Role.UPLOADER, scopes=(TokenScope.UPLOAD, TokenScope.NOTIFY)
 REPORT = Needs(role=Role.UPLOADER, scopes=(TokenScope.NOTIFY,))
 #: Administrators.
 ADMIN = Needs(role=Role.ADMIN, scopes=(TokenScope.ADMIN,))
+#: Administrators, for what belongs to no dataset: accounts, groups, the audit log.
+SERVER = Needs(role=Role.ADMIN, scopes=(TokenScope.ADMIN,), whole_server=True)
+#: Anybody for themselves; a token needs the scope.
+OWN = Needs(scopes=(TokenScope.ADMIN,), whole_server=True)
 
 
 class GuardedRoute(Route):
@@ -66,7 +72,9 @@ def _check(needs: Needs, policy: Policy | None) -> None:
     if needs.is_public:
         return
     assert policy is not None, "the gate lets nobody pass who is unknown"
-    if needs.person and policy.caller.token_id is not None:
+    if needs.person and policy.caller.scopes is not None:
         raise NotAllowedError("An API token may not do this: sign in.")
+    if needs.whole_server:
+        policy.require_whole_server()
     if needs.scopes:
         policy.require(needs.role, needs.scopes)

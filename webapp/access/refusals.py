@@ -1,5 +1,6 @@
 """Notes in the audit log who was refused."""
 
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -7,7 +8,7 @@ from starlette.requests import Request
 from jobs.database import Database
 from jobs.people import audit
 from jobs.people.audit import Actor, Result, Via
-from webapp.threads import writes
+from webapp.database_access import write
 
 
 async def note(
@@ -19,11 +20,9 @@ async def note(
     who = Actor(actor, via, client.host if client else "")
     database: Database = request.scope["state"]["database"]
 
-    def write() -> None:
-        with database.transaction() as connection:
-            audit.write(connection, who, action, object_, result=Result.REFUSED, detail=detail)
-
-    await writes.run(write)
+    await write(
+        database, partial(audit.write, actor=who, action=action, object_=object_, result=Result.REFUSED, detail=detail)
+    )
 
 
 async def note_token(request: Request[Any]) -> None:

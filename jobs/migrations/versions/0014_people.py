@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.Text, unique=True),
         sa.Column("disabled_at", sa.DateTime(timezone=True)),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True)),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -107,6 +108,7 @@ def upgrade() -> None:
     op.create_index("audit_actor", "audit", ["actor", "id"])
     op.create_index("audit_action", "audit", ["action", "id"])
     op.create_index("audit_object", "audit", ["object", "id"])
+    op.create_index("audit_result", "audit", ["result", "id"])
     op.execute(sa.text("INSERT INTO policy_versions (id, version) VALUES (1, 0)"))
     for name in ("account_id", "token_id"):
         op.add_column("uploads", sa.Column(name, sa.BigInteger))

@@ -29,13 +29,15 @@ class PolicyWatch:
         self._mode = mode
         self._lifetime = lifetime
         self._looked_at = time.monotonic()
+        #: Of the policy when it was last looked at; requests that change it refresh the mode too.
+        self._version = mode.version
 
     async def run(self) -> None:
         """Wait, then look whether anything changed."""
         await asyncio.sleep(INTERVAL)
-        has_changed = await self._mode.refresh()
-        if has_changed or time.monotonic() - self._looked_at >= EXPIRY_INTERVAL:
-            self._looked_at = time.monotonic()
+        await self._mode.refresh()
+        if self._mode.version != self._version or time.monotonic() - self._looked_at >= EXPIRY_INTERVAL:
+            self._looked_at, self._version = time.monotonic(), self._mode.version
             await self.enforce()
 
     async def enforce(self) -> None:
