@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
@@ -37,6 +37,7 @@ from webapp.live.limiter import StreamLimiter
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
+from webapp.oidc import routes as oidc
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
@@ -45,6 +46,9 @@ from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
+
+if TYPE_CHECKING:
+    from webapp.oidc.issuer import Issuer
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ def create_app(settings: Settings) -> Starlette:
         templates.warn_when(lambda: settings.open and not mode.is_team)
         identity = Identity(database, settings)
         attempts = Attempts(settings.redis)
+        issuer = _issuer(settings)
         hub = Hub(
             database,
             queue,
@@ -104,11 +109,14 @@ def create_app(settings: Settings) -> Starlette:
                     "mode": mode,
                     "identity": identity,
                     "attempts": attempts,
+                    "issuer": issuer,
                 }
         finally:
             sweeper.cancel()
             await asyncio.wait({sweeper})
             await attempts.close()
+            if issuer is not None:
+                await issuer.close()
             publisher.close()
             queue.close()
             database.close()
@@ -121,7 +129,9 @@ def create_app(settings: Settings) -> Starlette:
             *upload_details.routes,
             *whole_rows.routes,
             *audit_log.downloads,
-            *compressed([*people.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            *compressed(
+                [*people.routes, *oidc.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]
+            ),
             Mount("/static", VersionedFiles(STATIC)),
         ],
         middleware=[
@@ -132,6 +142,14 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers={**handlers, Exception: problems.unexpected},
         lifespan=lifespan,
     )
+
+
+def _issuer(settings: Settings) -> "Issuer | None":
+    if settings.oidc_issuer is None:
+        return None
+    from webapp.oidc.issuer import Issuer  # with libraries that nothing else needs
+
+    return Issuer(settings)
 
 
 async def _sweep(settings: Settings, changes: Changes) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from webapp.live.renderer import Renderer
     from webapp.live.response import Connection
     from webapp.live.snapshots import Snapshots
+    from webapp.oidc.issuer import Issuer
     from webapp.templating import Templates
 
 
@@ -40,6 +41,7 @@ class AppState(TypedDict):
     mode: "Mode"
     identity: "Identity"
     attempts: "Attempts"
+    issuer: "Issuer | None"
 
 
 class RequestState(AppState):

@@ -31,6 +31,8 @@ ADDRESS = RateLimitItemPerMinute(20, namespace="sign-in-address")
 TOKEN = RateLimitItemPerMinute(20, namespace="token-address")
 #: Entries in the audit log about one limit that is reached: who goes on all the same must not fill it.
 NOTED = RateLimitItemPerMinute(1, namespace="noted")
+#: The action in the audit log.
+SIGN_IN = "sign_in"
 #: Seconds that Redis may take to answer; and, after it took longer, seconds in which it is not asked.
 REDIS_SECONDS = 0.5
 REDIS_PAUSE_SECONDS = 5.0
@@ -81,8 +83,11 @@ class Attempts:
         with suppress(RedisError, OSError):
             await self._pool.disconnect()
 
-    async def check(self, request: Request[Any], name: str) -> None:
-        """name: of the account, as it was typed. Raises TooManyAttemptsError, also for those who know the password."""
+    async def check(self, request: Request[Any], name: str | None) -> None:
+        """name: of the account, as it was typed; None: it is not known yet, so only the address counts.
+
+        Raises TooManyAttemptsError, also for those who know the password.
+        """
         limits, deadline = _of_sign_in(request, name), time.monotonic() + PATIENCE
         while True:
             change = self._change
@@ -98,14 +103,14 @@ class Attempts:
             with suppress(TimeoutError):
                 await asyncio.wait_for(change.wait(), min(remaining, 1))
 
-    async def note_failure(self, request: Request[Any], name: str) -> None:
+    async def note_failure(self, request: Request[Any], name: str | None, reason: str = "") -> None:
         limits = _of_sign_in(request, name)
         for limit in limits:
             await self._hit(limit)
         self._release(limits)
-        await refusals.note(request, "sign-in", _object(name))
+        await refusals.note(request, SIGN_IN, _object(name), detail=reason)
 
-    async def note_success(self, request: Request[Any], name: str) -> None:
+    async def note_success(self, request: Request[Any], name: str | None) -> None:
         self._release(_of_sign_in(request, name))
 
     def check_secret(self, request: Request[Any]) -> None:
@@ -131,7 +136,7 @@ class Attempts:
     async def note_refused_name(self, request: Request[Any], name: str, reason: str) -> None:
         """Note somebody whom a proxy names and who may not use this server. Nothing is limited but the notes."""
         if await self._hit(_Limit(NOTED, f"name:{secrets.digest(_printable(name))}")):
-            await refusals.note(request, "sign-in", _object(name), detail=reason)
+            await refusals.note(request, SIGN_IN, _object(name), detail=reason)
 
     def _reserve(self, limits: Sequence[_Limit], used: Sequence[int]) -> bool:
         """Count a sign-in as running, if no limit would be exceeded if all that are running failed."""
@@ -156,10 +161,10 @@ class Attempts:
         else:
             self._running.pop(limit, None)
 
-    async def _refuse(self, request: Request[Any], name: str, limit: _Limit, wait: float) -> None:
+    async def _refuse(self, request: Request[Any], name: str | None, limit: _Limit, wait: float) -> None:
         """Raises TooManyAttemptsError."""
         if await self._hit(_Limit(NOTED, f"{limit.item.namespace}:{limit.key}")):
-            await refusals.note(request, "sign-in", _object(name), detail="Too many failed attempts.")
+            await refusals.note(request, SIGN_IN, _object(name), detail="Too many failed attempts.")
         what = "for this account" if limit.item is ACCOUNT else "from this address"
         raise TooManyAttemptsError(f"Too many failed sign-ins {what}.", wait)
 
@@ -198,9 +203,12 @@ class Attempts:
 _TOKENS = "Too many wrong tokens or secrets from this address."
 
 
-def _of_sign_in(request: Request[Any], name: str) -> list[_Limit]:
+def _of_sign_in(request: Request[Any], name: str | None) -> list[_Limit]:
+    address = _Limit(ADDRESS, _address(request))
+    if name is None:
+        return [address]
     # A digest: Redis keeps no names, and no long ones.
-    return [_Limit(ACCOUNT, secrets.digest(names.key(_printable(name)))), _Limit(ADDRESS, _address(request))]
+    return [_Limit(ACCOUNT, secrets.digest(names.key(_printable(name)))), address]
 
 
 def _address(request: Request[Any]) -> str:
@@ -215,7 +223,9 @@ def _address(request: Request[Any]) -> str:
     return str(address)
 
 
-def _object(name: str) -> str:
+def _object(name: str | None) -> str:
+    if name is None:
+        return ""
     return f"user {_printable(name)[: audit.TYPED]}"
 
 

@@ -11,7 +11,7 @@ from jobs.people.access import Access, Grant
 from jobs.people.accounts import Account
 from jobs.people.policy import REPORTER, SINGLE_USER, Caller, Policy
 from jobs.people.roles import Role, Scope
-from jobs.people.view import EVERYTHING, View
+from jobs.view import EVERYTHING, View
 from tests.support.people import add_account
 
 #: What is granted in the restricted dataset: to the account itself, to its group.

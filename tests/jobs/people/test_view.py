@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from jobs.people.view import EVERYTHING, View
+from jobs.view import EVERYTHING, View
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_who_was_refused_is_in_the_audit_log(opened: Database, redis_server: Red
     found = entries(opened)
 
     assert [(each.action, each.result, each.actor, each.address) for each in found] == [
-        ("sign-in", "refused", None, "192.0.2.1")
+        ("sign_in", "refused", None, "192.0.2.1")
     ] * 6
     assert {each.object for each in found} == {"user Ana��" + "a" * 59}
     assert [each.via for each in found] == ["api"] * 5 + ["web"]

@@ -11,6 +11,7 @@ from jobs.people.audit import AuditQuery
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
 from tests.support.databases import ONE_DATABASE
+from tests.support.people import LIFETIME
 from tests.support.services import RedisServer
 from tests.support.serving import Served
 
@@ -23,7 +24,7 @@ class People:
     def __init__(self, served: Served) -> None:
         with served.records.database.transaction() as connection:
             self.account = accounts.add(connection, "Ana", Role.ADMIN)
-            self.session = sessions.begin(connection, self.account.id, address="", agent="")
+            self.session = sessions.begin(connection, self.account.id, LIFETIME, address="", agent="")
             _, self.token = tokens.add(connection, self.account.id, name="script", scopes=list(Scope))
 
 

@@ -99,7 +99,7 @@ def test_a_disabled_account_is_refused_and_noted_once(served: Served, proxied: h
 
     assert {answer.status_code for answer in answers} == {403}
     assert answers[0].json()["detail"] == "The account “Ana” is disabled."
-    assert (entry.action, entry.object, entry.result) == ("sign-in", "user ana", "refused")
+    assert (entry.action, entry.object, entry.result) == ("sign_in", "user ana", "refused")
 
 
 @ONE_DATABASE
