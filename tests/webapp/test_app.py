@@ -23,8 +23,12 @@ from tests.support.serving import Records, Served
 from tests.support.waiting import until
 
 
-def test_the_application_does_not_import_what_only_workers_need() -> None:
-    heavy = {"pandas", "pyarrow", "numpy", "jobs.pipeline"}
+@pytest.mark.parametrize(
+    "heavy",
+    [{"pandas", "pyarrow", "numpy", "jobs.pipeline"}, {"authlib", "joserfc", "httpx"}],
+    ids=["of workers", "of OpenID Connect"],
+)
+def test_the_application_does_not_import_what_it_may_not_need(heavy: set[str]) -> None:
     code = f"import sys, webapp.app; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -104,11 +104,15 @@ class Attempts:
                 await asyncio.wait_for(change.wait(), min(remaining, 1))
 
     async def note_failure(self, request: Request[Any], name: str | None, reason: str = "") -> None:
+        """Count it, and note it in the audit log."""
+        await self.count_failure(request, name)
+        await refusals.note(request, SIGN_IN, _object(name), detail=reason)
+
+    async def count_failure(self, request: Request[Any], name: str | None) -> None:
         limits = _of_sign_in(request, name)
         for limit in limits:
             await self._hit(limit)
         self._release(limits)
-        await refusals.note(request, SIGN_IN, _object(name), detail=reason)
 
     async def note_success(self, request: Request[Any], name: str | None) -> None:
         self._release(_of_sign_in(request, name))

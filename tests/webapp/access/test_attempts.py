@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from starlette.requests import Request
 
 from jobs.database import Database
-from jobs.people import audit
+from jobs.people import accounts, audit, passwords
 from jobs.people.audit import AuditQuery, Entry
+from jobs.people.roles import Role
+from jobs.settings import Settings
+from tests.support.people import PASSWORD
 from tests.support.services import RedisServer
+from tests.support.serving import Served
 from webapp.access.attempts import Attempts
 from webapp.errors import TooManyAttemptsError
 
@@ -207,3 +212,38 @@ def test_refused_tokens_are_limited_and_noted(opened: Database, redis_server: Re
 
     assert run(redis_server, use) == ["refused"] * 20 + ["too many"] * 3
     assert [(each.action, each.object) for each in entries(opened)] == [("token.use", "POST /sign-in")] * 20
+
+
+def test_wrong_passwords_in_all_forms_count_together(settings: Settings) -> None:
+    with Served(settings) as served:
+        with served.records.database.transaction() as connection:
+            accounts.add(connection, "Ana", Role.ADMIN, hashed=passwords.hashed(PASSWORD, "Ana"))
+            accounts.add(connection, "Bo", Role.VIEWER, hashed=passwords.hashed(PASSWORD, "Bo"))
+        with served.records.database.reading() as connection:
+            assert accounts.exist(connection)
+    with Served(settings) as served:
+        here = {"Sec-Fetch-Site": "same-origin"}
+
+        def form(password: str, name: str = "Ana") -> httpx.Response:
+            return httpx.post(f"{served.url}/sign-in", data={"name": name, "password": password})
+
+        def json(password: str) -> httpx.Response:
+            return httpx.post(f"{served.url}/api/v1/session", json={"name": "ana", "password": password})
+
+        def change(password: str, cookie: str) -> httpx.Response:
+            fields = {"current": password, "password": "another harbour 30"}
+            return httpx.post(f"{served.url}/account/password", data=fields, headers={"Cookie": cookie, **here})
+
+        cookie = form(PASSWORD).headers["set-cookie"].partition(";")[0]
+        statuses = [form("x").status_code, json("x").status_code, form("y").status_code, json("y").status_code]
+        statuses.append(change("x", cookie).status_code)
+        page, program, changed = form(PASSWORD), json(PASSWORD), change(PASSWORD, cookie)
+
+        assert statuses == [401, 401, 401, 401, 422]
+        assert [page.status_code, program.status_code, changed.status_code] == [429, 429, 429]
+        assert program.json()["title"] == "Too many attempts"
+        assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in (page, program, changed))
+        assert "Too many failed sign-ins for this account." in page.text
+        assert "set-cookie" not in page.headers
+        assert form(PASSWORD, "Bo").status_code == 303
+        assert httpx.get(f"{served.url}/uploads", headers={"Cookie": cookie}).status_code == 200
