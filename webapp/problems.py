@@ -48,6 +48,7 @@ from webapp.errors import (
     InvalidHeaderError,
     InvalidQueryError,
     ServerBusyError,
+    TooManyAttemptsError,
     TooManyStreamsError,
 )
 from webapp.guard import headers_of
@@ -97,6 +98,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Database busy"),
     (ServerBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Server busy"),
+    (TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts"),
     (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams"),
 ]  # fmt: skip
 
@@ -122,7 +124,7 @@ class Problems:
         """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
         headers = {}
-        if isinstance(error, QuotaExceededError) and error.retry_after is not None:
+        if isinstance(error, QuotaExceededError | TooManyAttemptsError) and error.retry_after is not None:
             headers["Retry-After"] = str(ceil(error.retry_after))
         return self._answer(request, details(error), headers)
 

@@ -43,11 +43,14 @@ async def show(request: AppRequest) -> Response:
 
 
 async def change_password(request: AppRequest) -> Response:
-    """Asks for the current one, and ends the other sessions."""
-    fields, caller = await Form.read(request), request.state["policy"].caller
+    """Asks for the current one, and ends the other sessions. Raises TooManyAttemptsError."""
+    fields, caller, attempts = await Form.read(request), request.state["policy"].caller, request.state["attempts"]
     name = caller.name or ""
+    await attempts.check(request, name)
     found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
-    if not await threads.hashes.run(lambda: passwords.verify(fields["current"], found.hashed)):
+    is_right = await threads.hashes.run(lambda: passwords.verify(fields["current"], found.hashed))
+    await (attempts.note_success if is_right else attempts.count_failure)(request, name)
+    if not is_right:
         await refusals.note(request, "user.password", f"user {name}", actor=name)
         return await _refuse(request, {"current": "This is not your current password."})
     try:

@@ -90,8 +90,8 @@ def test_what_is_hidden_is_answered_like_what_does_not_exist(office: Office, set
                         (absent_upload, absent_dataset),
                     )
                 )
-                names = (office.hidden.name, absent_dataset, str(absent_upload), f"#{office.hidden_upload.id}")
-                names = (*names, f"{absent_upload:,}", f"/{office.hidden_upload.id}")
+                names = [office.hidden.name, absent_dataset, str(absent_upload), f"{absent_upload:,}"]
+                names += [f"#{office.hidden_upload.id}", f"/{office.hidden_upload.id}"]
                 assert comparable(hidden, *names) == comparable(absent, *names), (method, route.path, caller)
                 assert hidden.status_code in (403, 404), (method, route.path)
                 assert "secret value" not in hidden.text
