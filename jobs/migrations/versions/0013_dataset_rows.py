@@ -6,7 +6,7 @@ from alembic import op
 from jobs.history_query import fold
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 
 
 def upgrade() -> None:
