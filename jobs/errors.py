@@ -68,6 +68,13 @@ class UploadNotFoundError(BulkUploadError):
         self.upload_id = upload_id
 
 
+class HeldError(BulkUploadError):
+    """A duplicate is held until a person confirms its import."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"The file of upload #{upload_id} was imported before. Retry it alone to import it again.")
+
+
 class DatasetNotFoundError(BulkUploadError):
     """No dataset has this name."""
 

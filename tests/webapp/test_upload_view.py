@@ -231,7 +231,7 @@ def test_progress_is_unknown_while_column_types_are_inferred() -> None:
     html = Templates().render("_upload_row.html", {"upload": processing()})
 
     assert "Inferring column types" in html
-    assert "value=" not in html
+    assert '<progress class="progress " max="100" aria-label="Progress of june.csv"></progress>' in html
     assert " %" not in html
 
 

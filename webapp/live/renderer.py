@@ -13,6 +13,7 @@ from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
 from webapp.dataset_view import DatasetState, Shown
 from webapp.history import HistoryView
+from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.templating import Templates
 from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
@@ -49,8 +50,7 @@ class Renderer:
         """The variables of `_uploads_table.html`."""
         return {
             "uploads": [self.view(upload) for upload in page.items],
-            "q": view.search,
-            "status": view.status or "",
+            "filters": HistoryFilters(view),
             "page": {
                 "newer_url": view.at(page.newer).url("/uploads") if page.newer else None,
                 "older_url": view.at(page.older).url("/uploads") if page.older else None,

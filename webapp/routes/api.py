@@ -14,7 +14,7 @@ from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.dialect import header_of
-from jobs.events import timestamp
+from jobs.events import Event, timestamp
 from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
@@ -22,7 +22,9 @@ from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import RECENT, HistoryView
+from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json
+from webapp.routes import batch as batches
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
@@ -83,6 +85,23 @@ async def cancel(request: AppRequest) -> Response:
 
 async def retry(request: AppRequest) -> Response:
     return await _with_children(request, await actions.retry(request))
+
+
+async def batch(request: AppRequest) -> Response:
+    """What became of each upload, with a sentence about all of them. The status is 200 even if nothing was done."""
+    wanted = await batches.of_json(request)
+    results = await batches.run(request.state, wanted, actions.asked_by(request))
+    summary = batches.Summary.of(wanted, results)
+    return JSONResponse({"detail": summary.sentence, "results": [_result(each) for each in results]})
+
+
+def _result(found: batches.Result) -> dict[str, Any]:
+    """status: as if it had been done to this upload alone."""
+    if found.upload is not None:
+        return {"id": found.upload_id, "status": 200, "upload": vars(Event.from_upload(found.upload))}
+    assert found.error is not None
+    problem = details(found.error)
+    return {"id": found.upload_id, **{name: problem[name] for name in ("status", "title", "detail")}}
 
 
 async def _with_children(request: AppRequest, upload: Upload) -> Response:
@@ -279,6 +298,7 @@ routes = [
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
     Route("/api/v1/uploads/recent", recent),
+    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

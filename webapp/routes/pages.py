@@ -16,6 +16,7 @@ from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions
+from webapp.routes import batch as batches
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -41,7 +42,13 @@ async def history(request: AppRequest) -> Response:
         # Of a page without uploads a toast must announce whatever ends next.
         "events_url": view.stream_url(timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
-        "changes_url": view.url("/uploads") if view.is_filtered else None,
+        # A later page without filters does not change.
+        "changes_url": view.url("/uploads") if view.is_filtered or view.is_newest else None,
+        "is_newest": view.is_newest,
+        "is_empty": newest is None and view.is_newest,
+        "is_compact": request.cookies.get("density") == "compact",
+        "batch_url": view.url("/uploads/batch"),
+        "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
     return HTMLResponse(state["templates"].render("uploads.html", context))
@@ -61,6 +68,12 @@ async def create(request: AppRequest) -> Response:
     upload = await actions.create_from_file(request, raw_allowed=False)
     if wants_json(request):
         return actions.created(request, upload)
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
+
+
+async def sample(request: AppRequest) -> Response:
+    """Import the sample file, and show how it goes."""
+    upload = await actions.create_sample(request)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
@@ -88,11 +101,24 @@ async def retry(request: AppRequest) -> Response:
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
+async def batch(request: AppRequest) -> Response:
+    """Cancel or retry the selected uploads, and return to the page of the history that the form is on."""
+    view = HistoryView.from_query(request.query_params)
+    wanted = await batches.of_form(request)
+    if wanted is None:
+        summary = batches.NOTHING_SELECTED
+    else:
+        summary = batches.Summary.of(wanted, await batches.run(request.state, wanted, actions.asked_by(request)))
+    return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
+
+
 routes = [
     Route("/", home),
     Route("/uploads", history, methods=["GET"]),
     Route("/uploads", create, methods=["POST"]),
     Route("/uploads/recent", recent),
+    Route("/uploads/batch", batch, methods=["POST"]),
+    Route("/uploads/sample", sample, methods=["POST"]),
     Route("/uploads/{upload_id:id}", detail),
     Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
