@@ -182,7 +182,7 @@ class TookTooLongError(BulkUploadError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"Finding these rows took longer than {seconds:g} s. Add a filter that leaves fewer rows, or sort by the key."
+            f"Finding these rows took longer than {seconds:g} s. Add a filter that leaves fewer rows, or omit `sort`."
         )
         self.seconds = seconds
 
