@@ -174,7 +174,17 @@ class InvalidFilterError(BulkUploadError):
     def __init__(self, parameter: str, problem: str) -> None:
         """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
-        self.parameter = parameter
+        self.parameter, self.problem = parameter, problem
+
+
+class TookTooLongError(BulkUploadError):
+    """A query reached its time limit. seconds: that limit."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Finding these rows took longer than {seconds:g} s. Add a filter that leaves fewer rows, or sort by the key."
+        )
+        self.seconds = seconds
 
 
 class NotExportableError(BulkUploadError):

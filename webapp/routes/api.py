@@ -15,6 +15,7 @@ from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.dialect import header_of
 from jobs.events import Event, timestamp
+from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.catalogue_view import CatalogueView
@@ -30,6 +31,8 @@ from webapp.state import AppRequest
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Seconds that the database may look for the rows of a page.
+ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -139,13 +142,14 @@ async def rows(request: AppRequest) -> Response:
         after = row_position.locate(connection, found, request.query_params, "cursor")
         items: list[bytes] = []
         size, last, has_more = 0, None, False
-        for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
-            item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
-            size += len(item)
-            if items and (has_more := len(items) == limit or size > ROWS_BYTES):
-                break
-            items.append(item)
-            last = row
+        with limited(connection, ROWS_LIMIT):
+            for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
+                item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
+                size += len(item)
+                if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                    break
+                items.append(item)
+                last = row
         cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
