@@ -17,8 +17,6 @@
   const named = document.getElementById("upload-named");
   // Pauses shorter than this are within a word.
   const TYPING_MS = 250;
-  // The server counts no more rows than this.
-  const ROWS_COUNTED = 1_000_000;
   let request = null;
   let latestQuery = null;
   let latestName = "";
@@ -105,7 +103,7 @@
     if (!answer?.ok || !found?.name) return "";
     if (!found.exists) return `New dataset: ${found.name}`;
     const rows = `${found.rows.toLocaleString("en")} ${found.rows === 1 ? "row" : "rows"}`;
-    return `Existing dataset: ${found.name}, ${rows}${found.rows === ROWS_COUNTED ? " or more" : ""}`;
+    return `Existing dataset: ${found.name}, ${rows}`;
   };
 
   // A dataset name accepted from a proposal belongs to the previous file.
