@@ -115,6 +115,22 @@ class SqlTable:
         assignments = ", ".join(f"{name} = excluded.{name}" for name in others)
         return f" ON CONFLICT ({self._list(key)}) DO UPDATE SET {assignments}"
 
+    @staticmethod
+    def counting_new(insertion: str) -> str:
+        """How many rows an insertion that replaces others inserts, on PostgreSQL: only a row that it locked before it
+        replaced it has an xmax."""
+        written = f"WITH written AS ({insertion} RETURNING xmax = 0 AS is_new)"
+        return f"{written} SELECT count(*) FILTER (WHERE is_new) FROM written"
+
+    def matches(self, staged: "SqlTable", key: Sequence[str]) -> str:
+        """The number of rows of `staged` whose key is stored here, on SQLite. Looked up in the order of the key, each
+        page of the table is read once: the limit keeps the planner from giving up the order."""
+        names = self._list(key)
+        equal = " AND ".join(f"stored.{name} = staged.{name}" for name in map(self._quoted, key))
+        ordered = f"SELECT {names} FROM {self._quoted(staged.name)} ORDER BY {names} LIMIT -1"
+        stored = f"SELECT 1 FROM {self._quoted(self.name)} AS stored WHERE {equal}"
+        return f"SELECT count(*) FROM ({ordered}) AS staged WHERE EXISTS ({stored})"
+
     def releasing(self, names: Sequence[str], key: Sequence[str]) -> str:
         """Empties some columns of the row with a certain key. Parameters: the key's values."""
         where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in key)

@@ -111,7 +111,7 @@ uploads = sa.Table(
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),
-    sa.Index("uploads_dataset", "dataset"),
+    sa.Index("uploads_dataset_id", "dataset", "id"),
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
     sa.Index("uploads_parent", "parent"),
@@ -131,6 +131,13 @@ datasets = sa.Table(
     sa.Column("mode", sa.Text, nullable=False),
     sa.Column("upload_id", sa.ForeignKey("uploads.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    #: The rows of its table: whoever changes them counts them in the same transaction (datasets.count_rows).
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default="0"),
+    #: When rows were added or replaced last; null if none ever were.
+    sa.Column("changed_at", UtcDateTime),
+    #: Its title for searches, folded (history_query.fold). The default lets processes of the previous release create
+    #: datasets until they are replaced.
+    sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
 )
 
 failed_rows = sa.Table(

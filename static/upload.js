@@ -25,8 +25,6 @@
   const others = document.getElementById("upload-others");
   // Pauses shorter than this are within a word.
   const TYPING_MS = 250;
-  // The server counts no more rows than this.
-  const ROWS_COUNTED = 1_000_000;
   let latestQuery = null;
   let latestName = "";
   let typing = 0;
@@ -141,7 +139,7 @@
     if (!answer?.ok || !found?.name) return "";
     if (!found.exists) return `New dataset: ${found.name}`;
     const rows = `${found.rows.toLocaleString("en")} ${found.rows === 1 ? "row" : "rows"}`;
-    return `Existing dataset: ${found.name}, ${rows}${found.rows === ROWS_COUNTED ? " or more" : ""}`;
+    return `Existing dataset: ${found.name}, ${rows}`;
   };
 
   // The files that are sent, one after the other. Those sent since the tray was empty belong together.

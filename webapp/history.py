@@ -14,6 +14,8 @@ from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
+#: Uploads in the list of those that ended lately.
+RECENT = 20
 #: Characters of a search, and of the name of a dataset.
 LONGEST_TEXT = 200
 #: A number of days or hours before now, as in 7d and 24h.

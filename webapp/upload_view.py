@@ -173,8 +173,7 @@ class UploadView:
 
     @property
     def rows_in_words(self) -> str:
-        """850 of 1,000 (85 %): of the file's rows those that were read, at the end those that are in the dataset. Before
-        the first one ""."""
+        """850 of 1,000 (85 %): of the file's rows those that were read, at the end those in the dataset; "" for none."""
         upload = self._upload
         if not upload.rows_processed:
             return "0 rows" if upload.status is Status.COMPLETED else ""

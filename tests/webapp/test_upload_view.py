@@ -252,7 +252,7 @@ def test_only_external_uploads_are_marked_as_external(template: str) -> None:
 def test_a_silent_script_is_shown_with_its_last_update(template: str) -> None:
     view = processing(processor=Processor.EXTERNAL, silent_since=NOON)
 
-    assert f"No update since {when(NOON)}" in Templates().render(template, {"upload": view})
+    assert f"No update since {when(NOON, 'clock')}" in Templates().render(template, {"upload": view})
     assert "No update since" not in Templates().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
 
 

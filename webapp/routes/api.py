@@ -9,17 +9,18 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import datasets, disk, lineage, row_excerpts, row_filters, uploads
+from jobs import catalogue, datasets, disk, lineage, row_excerpts, row_filters, uploads
+from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
-from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import Event, timestamp
 from jobs.uploads import Page, Upload
 from webapp import threads
+from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
-from webapp.history import HistoryView
+from webapp.history import RECENT, HistoryView
 from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json
 from webapp.routes import batch as batches
@@ -29,8 +30,6 @@ from webapp.state import AppRequest
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
-#: Rows of an upsert dataset that are counted while somebody types its name.
-ROWS_COUNTED = 1_000_000
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -58,6 +57,17 @@ async def index(request: AppRequest) -> Response:
     items = [upload_json.as_json(each, children[each.id], places.get(each.id)) for each in found.items]
     following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
     return _page(items, found.older, following)
+
+
+async def recent(request: AppRequest) -> Response:
+    """The uploads that ended lately, the last one first."""
+
+    def ended(connection: sa.Connection) -> Response:
+        found = uploads.ended_lately(connection, limit=RECENT)
+        children = lineage.children(connection, [upload.id for upload in found])
+        return _page([upload_json.as_json(each, children[each.id]) for each in found], None, None)
+
+    return await read(request.state["database"], ended)
 
 
 async def detail(request: AppRequest) -> Response:
@@ -98,8 +108,10 @@ async def _with_children(request: AppRequest, upload: Upload) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
+    query = CatalogueView.from_query(request.query_params).query
+
     def page(connection: sa.Connection) -> Response:
-        return _page([_dataset(*each) for each in datasets.all_with_row_counts(connection)], None, None)
+        return _page([_dataset(each) for each in catalogue.entries(connection, query)], None, None)
 
     return await read(request.state["database"], page)
 
@@ -107,7 +119,8 @@ async def all_datasets(request: AppRequest) -> Response:
 async def dataset(request: AppRequest) -> Response:
     def detail(connection: sa.Connection) -> Response:
         found = datasets.get(connection, request.path_params["name"])
-        return JSONResponse(_dataset(found, datasets.row_count(connection, found)) | {"schema": found.schema.as_json()})
+        entry = catalogue.entry(connection, found.name)
+        return JSONResponse(_dataset(entry) | {"schema": found.schema.as_json()})
 
     return await read(request.state["database"], detail)
 
@@ -194,25 +207,39 @@ async def dataset_name(request: AppRequest) -> Response:
         if not (name and datasets.exists(connection, name)):
             return JSONResponse({"name": name, "exists": False, "rows": None})
         found = datasets.get(connection, name)
-        rows = datasets.row_count(connection, found, limit=ROWS_COUNTED)
-        return JSONResponse({"name": name, "exists": True, "rows": rows})
+        return JSONResponse({"name": name, "exists": True, "rows": datasets.row_count(connection, found)})
 
     return await read(request.state["database"], look)
 
 
-def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
+def _dataset(entry: Entry) -> dict[str, Any]:
     return {
-        "name": found.name,
-        "mode": found.mode,
-        "rows": row_count,
-        "upload_id": found.upload_id,
-        "created_at": timestamp(found.created_at),
+        "name": entry.name,
+        "title": entry.title,
+        "mode": entry.mode,
+        "rows": entry.rows,
+        "columns": entry.columns,
+        "upload_id": entry.upload_id,
+        "created_at": timestamp(entry.created_at),
+        "changed_at": entry.changed_at and timestamp(entry.changed_at),
+        "last_upload": entry.last_upload and _last_upload(entry.last_upload),
         "links": {
-            "self": f"/api/v1/datasets/{found.name}",
-            "rows": f"/api/v1/datasets/{found.name}/rows",
-            "csv": f"/api/v1/datasets/{found.name}/rows.csv",
-            "html": f"/datasets/{found.name}",
+            "self": f"/api/v1/datasets/{entry.name}",
+            "rows": f"/api/v1/datasets/{entry.name}/rows",
+            "csv": f"/api/v1/datasets/{entry.name}/rows.csv",
+            "html": f"/datasets/{entry.name}",
         },
+    }
+
+
+def _last_upload(upload: Upload) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "status": upload.status,
+        "rows_success": upload.rows_success,
+        "rows_failed": upload.rows_failed,
+        "warnings": len(upload.warnings),
+        "links": {"self": f"/api/v1/uploads/{upload.id}", "html": f"/uploads/{upload.id}"},
     }
 
 
@@ -267,6 +294,7 @@ routes = [
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
     Route("/api/v1/uploads/batch", batch, methods=["POST"]),
+    Route("/api/v1/uploads/recent", recent),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

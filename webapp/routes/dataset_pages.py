@@ -10,11 +10,13 @@ import sqlalchemy as sa
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from jobs import datasets, row_excerpts, row_filters
+from jobs import catalogue, datasets, row_excerpts, row_filters
+from jobs.catalogue import Entry
 from jobs.datasets import Dataset, Row
 from jobs.excerpt import excerpt
 from jobs.row_filters import RowFilters
 from jobs.schema import SchemaField
+from webapp.catalogue_view import CatalogueView
 from webapp.cells import Cell
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
@@ -32,29 +34,28 @@ ROWS_BYTES = 300_000
 #: Parameters of a dataset's page that choose no rows.
 OWN_PARAMETERS = ("after", "before", "columns")
 #: Datasets on a page of their list.
-DATASETS_SHOWN = 500
+DATASETS_SHOWN = 100
 
 
 async def index(request: AppRequest) -> Response:
-    after = request.query_params.get("after", "").replace("\x00", "")
+    """The list of datasets."""
+    state, view = request.state, CatalogueView.from_query(request.query_params)
 
-    def query(connection: sa.Connection) -> list[tuple[Dataset, int]]:
-        return datasets.all_with_row_counts(connection, after=after, limit=DATASETS_SHOWN + 1)
+    def query(connection: sa.Connection) -> list[Entry]:
+        skipped = (view.page - 1) * DATASETS_SHOWN
+        return catalogue.entries(connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped)
 
-    found = await read(request.state["database"], query)
+    found = await read(state["database"], query)
     listed = [
-        {
-            "name": dataset.name,
-            "rows": rows,
-            "columns": len(dataset.schema.fields),
-            "created_at": dataset.created_at,
-            "upload_id": dataset.upload_id,
-        }
-        for dataset, rows in found[:DATASETS_SHOWN]
+        (entry, entry.last_upload and state["renderer"].view(entry.last_upload)) for entry in found[:DATASETS_SHOWN]
     ]
-    following = urlencode({"after": listed[-1]["name"]}) if len(found) > DATASETS_SHOWN else None
-    context = {"datasets": listed, "is_first": not after, "next_url": following and f"/datasets?{following}"}
-    render = partial(request.state["templates"].render, "datasets.html", context)
+    context = {
+        "datasets": listed,
+        "view": view,
+        "previous_url": view.at(view.page - 1) if view.page > 1 else None,
+        "next_url": view.at(view.page + 1) if len(found) > DATASETS_SHOWN else None,
+    }
+    render = partial(state["templates"].render, "datasets.html", context)
     return HTMLResponse(await in_thread(render))
 
 

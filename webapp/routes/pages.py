@@ -11,7 +11,7 @@ from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp.database_access import read
-from webapp.history import PAGE_SIZE, HistoryView
+from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
@@ -52,6 +52,15 @@ async def history(request: AppRequest) -> Response:
         "max_upload_bytes": state["settings"].max_upload_bytes,
     }
     return HTMLResponse(state["templates"].render("uploads.html", context))
+
+
+async def recent(request: AppRequest) -> Response:
+    """The uploads that ended lately: what announcements said can be found again. A menu asks for the list alone."""
+    state = request.state
+    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT))
+    is_menu = request.headers.get("hx-request") == "true"
+    context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
+    return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
 
 
 async def create(request: AppRequest) -> Response:
@@ -109,6 +118,7 @@ routes = [
     Route("/uploads", create, methods=["POST"]),
     Route("/uploads/batch", batch, methods=["POST"]),
     Route("/uploads/sample", sample, methods=["POST"]),
+    Route("/uploads/recent", recent),
     Route("/uploads/{upload_id:id}", detail),
     Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

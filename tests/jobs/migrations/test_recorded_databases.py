@@ -152,7 +152,7 @@ def test_an_upload_reads_back_as_it_was_recorded(database: Database, upload_id: 
 
 def rows_of(database: Database, name: str) -> list[tuple[Any, ...]]:
     with database.reading() as connection:
-        found = datasets.rows_after(connection, datasets.get(connection, name), None, limit=99)
+        found = list(datasets.each_after(connection, datasets.get(connection, name), None, limit=99))
     return [(row.upload_id, row.row_number, *row.cells) for row in found]
 
 

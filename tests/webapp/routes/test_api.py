@@ -13,7 +13,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import sweeper
+from jobs import catalogue, sweeper
+from jobs.catalogue import Entry
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
@@ -417,18 +418,51 @@ def test_an_upload_shows_its_public_state(served: Served) -> None:
         assert shown["finished_at"] == (upload.finished_at and timestamp(upload.finished_at))
 
 
+def entries(served: Served) -> list[Entry]:
+    with served.records.database.reading() as connection:
+        return catalogue.entries(connection)
+
+
+def test_datasets_are_searched_and_sorted(served: Served) -> None:
+    for name, rows in (("sales", 1), ("salaries", 3), ("weather", 2)):
+        served.records.dataset(name, ROWS[:rows])
+
+    def names(**query: str) -> list[str]:
+        return [item["name"] for item in served.client.get("/api/v1/datasets", params=query).json()["items"]]
+
+    assert names(sort="-rows") == ["salaries", "weather", "sales"]
+    assert names(q="SAL", sort="rows") == ["sales", "salaries"]
+    assert names(sort="changed") == ["sales", "salaries", "weather"]
+    assert served.client.get("/api/v1/datasets?sort=size").json()["detail"] == (
+        "`sort` must be one of name, rows, changed, or - and one of them for a descending order."
+    )
+
+
 def test_datasets_are_listed_with_their_rows(served: Served) -> None:
     made = [served.records.dataset("sales", ROWS[:3]), served.records.dataset("empty")]
     listed = served.client.get("/api/v1/datasets").json()
 
     assert listed.keys() == {"items", "cursor", "links"}
     assert [(item["name"], item["rows"]) for item in listed["items"]] == [("empty", 0), ("sales", 3)]
+    [entry] = [each for each in entries(served) if each.name == "sales"]
+    upload_id = made[0].upload_id
     assert listed["items"][1] == {
         "name": "sales",
+        "title": None,
         "mode": "insert",
         "rows": 3,
-        "upload_id": made[0].upload_id,
+        "columns": 3,
+        "upload_id": upload_id,
         "created_at": timestamp(made[0].created_at),
+        "changed_at": timestamp(entry.changed_at or made[0].created_at),
+        "last_upload": {
+            "id": upload_id,
+            "status": "completed",
+            "rows_success": 3,
+            "rows_failed": 0,
+            "warnings": 0,
+            "links": {"self": f"/api/v1/uploads/{upload_id}", "html": f"/uploads/{upload_id}"},
+        },
         "links": {
             "self": "/api/v1/datasets/sales",
             "rows": "/api/v1/datasets/sales/rows",

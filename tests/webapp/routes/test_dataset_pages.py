@@ -57,7 +57,8 @@ def test_datasets_are_listed(served: Served) -> None:
     html = served.page("/datasets")
 
     assert {"/datasets/sales", f"/uploads/{dataset.upload_id}"} <= set(links(html))
-    assert '<td class="num">2</td>' in html
+    assert '<td class="num nowrap">2</td>' in html
+    assert '<span class="badge">Completed</span> <span class="outcome-file">sales.csv</span>' in html
 
 
 def test_a_dataset_shows_its_rows_and_columns(served: Served) -> None:
@@ -316,7 +317,7 @@ def test_many_datasets_are_listed_on_several_pages(served: Served, monkeypatch: 
         ["c", "d"],
         ["e"],
     ]
-    assert "No more datasets" in served.page("/datasets", after="e")
+    assert "No more datasets" in served.page("/datasets", page=4)
 
 
 # Filters

@@ -109,6 +109,28 @@ def test_a_rejected_upload_is_explained_on_a_page(
     assert standing.records.all() == []
 
 
+def test_what_ended_lately_is_listed_with_its_outcome(served: Served) -> None:
+    records = served.records
+    completed = records.completed("june.csv")
+    failed = records.fail(records.processing("july.csv"), "The disk is full.")
+    records.processing("august.csv")
+    page = served.page("/uploads/recent")
+    menu = served.client.get("/uploads/recent", headers={"HX-Request": "true"}).text
+    listed = served.client.get("/api/v1/uploads/recent").json()["items"]
+
+    for html in (page, menu):
+        items = [
+            " ".join(re.sub("<[^>]+>", "", item).split()) for item in re.findall("<li class.*?</li>", html, re.DOTALL)
+        ]
+        assert [re.sub(" 20..-.*", "", item) for item in items] == [
+            "july.csv failed: The disk is full.",
+            "june.csv completed: 0 rows imported",
+        ]
+    assert "<h1>" in page
+    assert "<html" not in menu
+    assert [each["id"] for each in listed] == [failed.id, completed.id]
+
+
 @ONE_DATABASE
 def test_the_size_limit_is_shown_before_and_after_an_upload(settings: Settings) -> None:
     with Served(settings.model_copy(update={"max_upload_bytes": 1000})) as served:
