@@ -52,8 +52,8 @@ def test_a_choice_keeps_the_other_filters_and_begins_at_the_first_page() -> None
     [
         (HistoryView("june"), "No upload named like “june”."),
         (
-            HistoryView("june", Status.FAILED, dataset="sales", since="7d"),
-            "No upload named like “june”, with the state “Failed”, in the dataset “sales”, uploaded in the last 7 days.",
+            HistoryView("june", Status.FAILED, dataset="x", since="7d"),
+            "No upload named like “june”, with the state “Failed”, in the dataset “x”, uploaded in the last 7 days.",
         ),
     ],
 )
