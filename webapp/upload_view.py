@@ -173,7 +173,8 @@ class UploadView:
 
     @property
     def rows_in_words(self) -> str:
-        """850 of 1,000 (85 %): those of the file that were read, at the end those in the dataset. "" for none."""
+        """850 of 1,000 (85 %): of the file's rows those that were read, at the end those in the dataset. Before the
+        first one: ""."""
         upload = self._upload
         if not upload.rows_processed:
             return "0 rows" if upload.status is Status.COMPLETED else ""

@@ -17,6 +17,7 @@ from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
+from jobs.upload_log import By, Via
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
@@ -27,6 +28,9 @@ from webapp.templating import STATIC
 
 #: A file to try: a shop's orders, with words for missing values and a few rows that fail.
 SAMPLE = STATIC / "sample-orders.csv"
+
+#: How the requests of the bulk-upload command name their sender.
+COMMAND_AGENT = "bulk-upload/"
 
 
 async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
@@ -62,6 +66,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
             parent=parent.id if parent else None,
             quick_bytes=state["settings"].quick_bytes,
             sender=_sender(request),
+            by=asked_by(request),
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
@@ -86,7 +91,13 @@ async def create_sample(request: AppRequest) -> Upload:
             return arrival.keep()
 
     file = await threads.files.run(store)
-    create = partial(uploads.create, file=file, quick_bytes=state["settings"].quick_bytes, sender=_sender(request))
+    create = partial(
+        uploads.create,
+        file=file,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        by=asked_by(request),
+    )
     return await _recorded(state, file, create)
 
 
@@ -103,6 +114,14 @@ async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Conn
 def _sender(request: AppRequest) -> str:
     """Whose turn an upload takes: the address of the client, which a trusted proxy may tell."""
     return request.client.host if request.client else "a local socket"
+
+
+def asked_by(request: AppRequest) -> By:
+    """Who asks for a change, for the log of the upload."""
+    if not request.url.path.startswith("/api/"):
+        return By(Via.WEB)
+    is_command = request.headers.get("user-agent", "").startswith(COMMAND_AGENT)
+    return By(Via.COMMAND if is_command else Via.API)
 
 
 def created(request: AppRequest, upload: Upload) -> JSONResponse:
@@ -165,7 +184,12 @@ async def create_external(request: AppRequest) -> Upload:
     def record(connection: sa.Connection) -> Upload:
         dataset, _ = _dataset(connection, body.dataset or "", Processor.EXTERNAL)
         return uploads.create(
-            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
+            connection,
+            file,
+            dataset=dataset,
+            processor=Processor.EXTERNAL,
+            rows_total=body.rows_total,
+            by=asked_by(request),
         )
 
     return await _change(request.state, record)
@@ -204,6 +228,7 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         options=options,
         quick_bytes=state["settings"].quick_bytes,
         sender=_sender(request),
+        by=asked_by(request),
     )
     return await _recorded(state, file, create)
 
@@ -231,8 +256,8 @@ def _dataset(connection: sa.Connection, requested: str, processor: Processor) ->
 
 async def cancel(request: AppRequest) -> Upload:
     """Raises UploadNotFoundError, TransitionError."""
-    upload_id = request.path_params["upload_id"]
-    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id))
+    upload_id, by = request.path_params["upload_id"], asked_by(request)
+    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id, by=by))
 
 
 async def retry(request: AppRequest) -> Upload:
@@ -240,13 +265,13 @@ async def retry(request: AppRequest) -> Upload:
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
     """
-    upload_id = request.path_params["upload_id"]
+    upload_id, by = request.path_params["upload_id"], asked_by(request)
     given = await options_body.read(request)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = uploads.get(connection, upload_id).options
         options = present.changed(given)
-        retried = lineage.retry(connection, upload_id, options if options != present else None)
+        retried = lineage.retry(connection, upload_id, options if options != present else None, by=by)
         datasets.drop_unused(connection, upload_id)
         return retried
 

@@ -87,7 +87,7 @@ async def retry(request: AppRequest) -> Response:
 async def batch(request: AppRequest) -> Response:
     """What became of each upload, with a sentence about all of them. The status is 200 even if nothing was done."""
     wanted = await batches.of_json(request)
-    results = await batches.run(request.state, wanted)
+    results = await batches.run(request.state, wanted, actions.asked_by(request))
     summary = batches.Summary.of(wanted, results)
     return JSONResponse({"detail": summary.sentence, "results": [_result(each) for each in results]})
 
@@ -293,8 +293,8 @@ routes = [
     Route("/readyz", readyz),
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
-    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
     Route("/api/v1/uploads/recent", recent),
+    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from jobs import datasets, lineage, uploads
 from jobs.errors import BulkUploadError, HeldError, TransitionError, UploadNotFoundError
 from jobs.history_query import Outcome
+from jobs.upload_log import By
 from jobs.uploads import Upload
 from webapp import threads
 from webapp.errors import InvalidBodyError
@@ -62,33 +63,33 @@ class Result:
     error: BulkUploadError | None = None
 
 
-async def run(state: AppState, batch: Batch) -> list[Result]:
+async def run(state: AppState, batch: Batch, by: By) -> list[Result]:
     """Do it to each upload, in a transaction of its own, in the order in which they are named. Raises
     ServerBusyError."""
-    actions: dict[str, Callable[[AppState, int], Upload]] = {"cancel": _cancel, "retry": _retry}
+    actions: dict[str, Callable[[AppState, int, By], Upload]] = {"cancel": _cancel, "retry": _retry}
     ids = dict.fromkeys(batch.ids)
 
     def attempt(upload_id: int) -> Result:
         try:
-            return Result(upload_id, upload=actions[batch.action](state, upload_id))
+            return Result(upload_id, upload=actions[batch.action](state, upload_id, by))
         except BulkUploadError as error:
             return Result(upload_id, error=error)
 
     return await threads.writes.run(lambda: [attempt(each) for each in ids])
 
 
-def _cancel(state: AppState, upload_id: int) -> Upload:
+def _cancel(state: AppState, upload_id: int, by: By) -> Upload:
     """Raises UploadNotFoundError, TransitionError."""
-    return state["changes"].make(lambda connection: uploads.cancel(connection, upload_id))
+    return state["changes"].make(lambda connection: uploads.cancel(connection, upload_id, by=by))
 
 
-def _retry(state: AppState, upload_id: int) -> Upload:
+def _retry(state: AppState, upload_id: int, by: By) -> Upload:
     """Raises UploadNotFoundError, TransitionError, and HeldError: nobody imports a file twice by selecting all."""
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         if uploads.get(connection, upload_id).outcome == Outcome.HELD:
             raise HeldError(upload_id)
-        retried = lineage.retry(connection, upload_id)
+        retried = lineage.retry(connection, upload_id, by=by)
         datasets.drop_unused(connection, upload_id)
         return retried
 

@@ -84,6 +84,16 @@ def test_the_form_returns_to_the_filters_of_its_page(served: Served) -> None:
 
 
 @ONE_DATABASE
+def test_the_form_with_javascript_receives_what_the_page_says(served: Served) -> None:
+    upload = served.records.pending()
+    answer = served.client.post(
+        "/uploads/batch", data={"action": "cancel", "id": upload.id}, headers={"Accept": "application/json"}
+    )
+
+    assert (answer.status_code, answer.json()) == (200, {"detail": "1 upload cancelled."})
+
+
+@ONE_DATABASE
 def test_a_form_without_a_selected_upload_says_so(served: Served) -> None:
     served.records.pending()
 
