@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from jobs import datasets, uploads
@@ -128,13 +128,16 @@ async def retry(request: AppRequest) -> Response:
 
 
 async def batch(request: AppRequest) -> Response:
-    """Cancel or retry the selected uploads, and return to the page of the history that the form is on."""
+    """Cancel or retry the selected uploads, and return to the page of the history that the form is on. With JavaScript
+    the form requests JSON, which has what the page then says."""
     view = HistoryView.from_query(request.query_params)
     wanted = await batches.of_form(request)
     if wanted is None:
         summary = batches.NOTHING_SELECTED
     else:
         summary = batches.Summary.of(wanted, await batches.run(request.state, wanted, actions.asked_by(request)))
+    if wants_json(request):
+        return JSONResponse({"detail": summary.sentence})
     return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
 
 
