@@ -122,7 +122,7 @@ class FormField:
 @dataclass(frozen=True)
 class ColumnForm:
     """The form that sorts by a column and filters it. kept: the parameters of everything else, as hidden fields.
-    choices: filters without a value to enter. url: the page that it leads to. is_sent: whether it was sent, and not only
+    choices: filters without a value to enter. url: the page that it leads to. is_sent: whether it was sent, not only
     asked for."""
 
     column: str

@@ -11,6 +11,7 @@ import pytest
 from jobs.datasets import Dataset, Mode, Position
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
+from webapp import rows_view
 from webapp.routes import dataset_pages
 from webapp.rows_view import ROWS_SHOWN
 
