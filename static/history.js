@@ -53,12 +53,9 @@
 
   const run = async (action) => {
     const rows = selected().filter((box) => CAN[action](box.closest("tr")));
-    const ids = rows.map((box) => Number(box.value));
-    const answer = await fetch("/api/v1/uploads/batch", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ action, ids }),
-    }).catch(() => null);
+    const body = new URLSearchParams([["action", action], ...rows.map((box) => ["id", box.value])]);
+    const request = { method: "POST", headers: { Accept: "application/json" }, body };
+    const answer = await fetch(batch.getAttribute("action"), request).catch(() => null);
     const found = await answer?.json().catch(() => null);
     say(found?.detail ?? "The server did not answer. Try again.");
     if (answer?.ok) clear();
