@@ -122,7 +122,8 @@ class FormField:
 @dataclass(frozen=True)
 class ColumnForm:
     """The form that sorts by a column and filters it. kept: the parameters of everything else, as hidden fields.
-    choices: filters without a value to enter. url: the page that it leads to. is_sent: whether it was sent."""
+    choices: filters without a value to enter. url: the page that it leads to. is_sent: whether it was sent, not only
+    asked for."""
 
     column: str
     title: str
