@@ -775,6 +775,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     return [Upload.from_row(row) for row in connection.execute(statement)]
 
 
+def filenames(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, str]:
+    """The names of the files of these uploads, by upload id."""
+    statement = sa.select(uploads.c.id, uploads.c.filename).where(uploads.c.id.in_(list(upload_ids)))
+    return {row.id: row.filename for row in connection.execute(statement)}
+
+
 def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
     """The status of the upload of each stored file that has one."""
     statement = sa.select(uploads.c.stored_as, uploads.c.status).where(uploads.c.stored_as.in_(list(stored_as)))

@@ -25,6 +25,7 @@ from jobs.errors import (
     RefusedError,
     ReportError,
     RowNotFoundError,
+    TookTooLongError,
     TooLargeError,
     TransitionError,
     UploadNotFoundError,
@@ -65,6 +66,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (ReportError, HTTPStatus.CONFLICT, "Report rejected"),
     (InvalidQueryError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid query parameter"),
     (InvalidFilterError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid query parameter"),
+    (TookTooLongError, HTTPStatus.SERVICE_UNAVAILABLE, "Query took too long"),
     (NotExportableError, HTTPStatus.UNPROCESSABLE_ENTITY, "Too large for this format"),
     (InvalidHeaderError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request header"),
     (InvalidBodyError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request body"),
@@ -77,12 +79,15 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
 
 
 def details(error: BulkUploadError) -> dict[str, Any]:
-    """An error as problem details. errors: path and description of each problem in a body. Raises an unlisted error."""
+    """An error as problem details. errors: path and description of each problem in a body, or the field of a form.
+    Raises an unlisted error."""
     for kind, status, title in _STATUSES:
         if isinstance(error, kind):
             found = problem(status, title, str(error))
             if isinstance(error, InvalidBodyError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            elif error.field is not None:
+                found["errors"] = [{"path": error.field, "detail": str(error)}]
             return found
     raise error  # a defect: no request should cause it
 

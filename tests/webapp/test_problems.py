@@ -89,7 +89,9 @@ def test_a_program_gets_problem_details(error: Exception, status: int, title: st
     assert found.status_code == status
     assert found.headers["content-type"] == "application/problem+json"
     detail = error.detail if isinstance(error, HTTPException) else str(error)
-    assert found.json() == {"type": "about:blank", "status": status, "title": title, "detail": detail}
+    field = getattr(error, "field", None)
+    about = {"errors": [{"path": field, "detail": detail}]} if field else {}
+    assert found.json() == {"type": "about:blank", "status": status, "title": title, "detail": detail, **about}
 
 
 @pytest.mark.parametrize(("error", "status", "title"), KNOWN, ids=IDS)

@@ -33,8 +33,9 @@ SAMPLE = STATIC / "sample-orders.csv"
 COMMAND_AGENT = "bulk-upload/"
 
 
-async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file in the request, record the upload, and enqueue it.
+async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None = None) -> Upload:
+    """Store the file in the request, record the upload, and enqueue it. entered: receives the fields of a form, also of
+    one that is refused.
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
@@ -42,7 +43,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
-    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
+    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed, entered=entered)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -237,7 +238,9 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     """Raises InvalidImportOptionError."""
     name = fields.get("processor") or Processor.WORKER
     if name not in list(Processor):
-        raise InvalidImportOptionError("processor must be worker, or external if an external script imports the file.")
+        raise InvalidImportOptionError(
+            "processor must be worker, or external if an external script imports the file.", "processor"
+        )
     return Processor(name)
 
 
@@ -260,13 +263,16 @@ async def cancel(request: AppRequest) -> Upload:
     return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id, by=by))
 
 
-async def retry(request: AppRequest) -> Upload:
-    """Retry an upload, with the import options that the body changes, if it has any.
+async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
+    """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
+    they are refused.
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
     """
     upload_id, by = request.path_params["upload_id"], asked_by(request)
     given = await options_body.read(request)
+    if entered is not None:
+        entered.update(given)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = uploads.get(connection, upload_id).options

@@ -8,9 +8,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from jobs import datasets, uploads
+from jobs.errors import BulkUploadError, InvalidImportOptionError
 from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp.database_access import read
+from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
@@ -29,7 +31,12 @@ async def home(_request: AppRequest) -> Response:
 
 
 async def history(request: AppRequest) -> Response:
-    state, view = request.state, HistoryView.from_query(request.query_params)
+    return await _history(request, HistoryView.from_query(request.query_params))
+
+
+async def _history(request: AppRequest, view: HistoryView, form: FormView | None = None) -> Response:
+    """form: that of a request that was refused."""
+    state = request.state
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
@@ -50,8 +57,9 @@ async def history(request: AppRequest) -> Response:
         "batch_url": view.url("/uploads/batch"),
         "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
+        "form": form,
     }
-    return HTMLResponse(state["templates"].render("uploads.html", context))
+    return HTMLResponse(state["templates"].render("uploads.html", context), form.status if form else 200)
 
 
 async def recent(request: AppRequest) -> Response:
@@ -64,10 +72,15 @@ async def recent(request: AppRequest) -> Response:
 
 
 async def create(request: AppRequest) -> Response:
-    """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page."""
-    upload = await actions.create_from_file(request, raw_allowed=False)
+    """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page.
+    Without, a form that is refused comes back as it was filled in."""
     if wants_json(request):
-        return actions.created(request, upload)
+        return actions.created(request, await actions.create_from_file(request, raw_allowed=False))
+    entered: dict[str, str] = {}
+    try:
+        upload = await actions.create_from_file(request, raw_allowed=False, entered=entered)
+    except BulkUploadError as error:
+        return await _history(request, HistoryView(), FormView.refused(error, entered))
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
@@ -78,17 +91,24 @@ async def sample(request: AppRequest) -> Response:
 
 
 async def detail(request: AppRequest) -> Response:
+    return await _detail(request)
+
+
+async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
+    """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
     state, upload_id = request.state, request.path_params["upload_id"]
     upload, view = await state["snapshots"].detail(upload_id)
     context = {
         "upload": view,
+        "form": form,
         "events_url": None
-        if upload.is_settled
+        if upload.is_settled or form
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    return HTMLResponse(await in_thread(render) if view.is_large else render())
+    html = await in_thread(render) if view.is_large else render()
+    return HTMLResponse(html, form.status if form else 200)
 
 
 async def cancel(request: AppRequest) -> Response:
@@ -97,7 +117,13 @@ async def cancel(request: AppRequest) -> Response:
 
 
 async def retry(request: AppRequest) -> Response:
-    upload = await actions.retry(request)
+    entered: dict[str, str] = {}
+    try:
+        upload = await actions.retry(request, entered)
+    except InvalidImportOptionError as error:
+        if wants_json(request):
+            raise
+        return await _detail(request, FormView.refused(error, entered))
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 

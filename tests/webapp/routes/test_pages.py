@@ -91,7 +91,7 @@ REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "title", "sentence"), REJECTIONS.values(), ids=REJECTIONS.keys())
-def test_a_rejected_upload_is_explained_on_a_page(
+def test_a_rejected_upload_is_explained_beside_its_field(
     standing: Served, sent: dict[str, Any], title: str, sentence: str
 ) -> None:
     if "files" in sent:
@@ -103,13 +103,68 @@ def test_a_rejected_upload_is_explained_on_a_page(
         answer, problem = submit(standing, **sent), submit(standing, **sent, headers={"Accept": "application/json"})
 
     assert (answer.status_code, problem.status_code) == (422, 422)
-    assert f"<h1>{title}</h1>" in answer.text
-    assert sentence in unescape(answer.text)
+    assert '<form id="upload-form"' in answer.text
+    assert "<title>Error: Uploads" in answer.text
+    [invalid] = re.findall(r'<input [^>]*aria-invalid="true"[^>]*>', answer.text)
+    described_by = re.findall(r'aria-describedby="([^"]*)"', invalid)[0].split()[-1]
+    [error] = re.findall(rf'<p id="{described_by}" class="field-error message">([^<]*)</p>', answer.text)
+    assert unescape(error).startswith(sentence)
+    assert "autofocus" in invalid
+    assert problem.json()["errors"] == [{"path": re.findall('name="([^"]*)"', invalid)[0], "detail": unescape(error)}]
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json()["title"] == title
     assert problem.json()["detail"].startswith(sentence)
     assert standing.stored == []
     assert standing.records.all() == []
+
+
+def checked(html: str, prefix: str) -> dict[str, str]:
+    """What the fields of the import options have, by their ids without prefix."""
+    inputs = re.findall(rf'<input id="{prefix}-(\w+)" type="text"[^>]* value="([^"]*)"', html)
+    selects = re.findall(rf'<select id="{prefix}-(\w+)"(.*?)</select>', html, re.DOTALL)
+    chosen = {name: "".join(re.findall(r'value="([^"]*)" selected', options)) for name, options in selects}
+    return {**dict(inputs), **chosen}
+
+
+ENTERED = {"encoding": "klingon", "delimiter": "semicolon", "header_row": "3", "sheet": "Q1", "types": "text"}
+SHOWN = {"encoding": "klingon", "delimiter": "semicolon", "header": "3", "sheet": "Q1", "types": "text"}
+
+
+def test_a_refused_upload_form_comes_back_as_it_was_filled_in(standing: Served) -> None:
+    html = submit(standing, data={"dataset": "Sales <June>", **ENTERED}).text
+
+    assert checked(html, "option") == SHOWN
+    assert re.findall(r'<input id="upload-dataset"[^>]* value="([^"]*)"', html) == ["Sales &lt;June&gt;"]
+    assert re.search(r'<details class="import-options" open>', html)
+
+
+def test_a_file_that_is_too_large_comes_back_as_a_form_with_the_status_413(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"max_upload_bytes": 5})) as served:
+        answer = submit(served)
+
+    assert answer.status_code == 413
+    assert "The file is larger than 5 bytes" in answer.text
+    assert '<form id="upload-form"' in answer.text
+
+
+def test_refused_options_of_a_retry_come_back_as_they_were_filled_in(served: Served) -> None:
+    upload = served.records.fail(served.records.processing(), "The file cannot be read.", Remedy.OPTIONS)
+    answer = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED)
+    problem = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED, headers={"Accept": "application/json"})
+
+    assert (answer.status_code, problem.status_code) == (422, 422)
+    assert checked(answer.text, "retry") == SHOWN
+    assert "Unknown encoding “klingon”" in answer.text
+    assert re.search(r'<details id="upload-options"[^>]* open>', answer.text)
+    assert "hx-sse:connect" not in answer.text
+    assert served.records.get(upload) == upload
+
+
+def test_a_first_row_that_is_data_stays_chosen_in_a_refused_form(standing: Served) -> None:
+    html = submit(standing, data={"encoding": "klingon", "header_row": "0"}).text
+
+    assert re.search(r'<input id="option-headerless"[^>]* checked', html)
+    assert checked(html, "option")["header"] == ""
 
 
 def test_what_ended_lately_is_listed_with_its_outcome(served: Served) -> None:
