@@ -44,6 +44,7 @@ from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import PackedRows, Writer, Written
 from jobs.settings import Settings
+from jobs.upload_log import Milestones
 from jobs.uploads import Claim, CutReason, Remedy, Upload
 from jobs.warnings import UploadWarning
 
@@ -175,6 +176,7 @@ class Attempt:
         self._changes.begin_import()
         self._path = files.path_of(settings.files, upload.stored_as)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
+        self._milestones: Milestones | None = None
         self.was_handed_back = False
 
     def run(self) -> None:
@@ -387,6 +389,7 @@ class Attempt:
             before=self._upload.warnings,
             warnings=chunk.source.warnings,
         )
+        self._pass_milestone(connection, upload)
         room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
         failed_rows_writer.record(connection, upload.id, failed, room=room)
         return upload, written
@@ -395,6 +398,13 @@ class Attempt:
         """Keep the number of rows of the dataset; the last statement of a chunk's transaction."""
         if upload.dataset is not None and upload.rows_success > self._upload.rows_success:
             datasets.count_rows(connection, upload.dataset, written.added)
+
+    def _pass_milestone(self, connection: sa.Connection, upload: Upload) -> None:
+        if self._milestones is None:
+            begun = upload.counting_since or upload.updated_at
+            resumes = self._upload.rows_processed > 0
+            self._milestones = Milestones.resumed(connection, upload.id, begun) if resumes else Milestones(begun)
+        self._milestones.pass_by(connection, upload.log_state)
 
     def _read(self, query: Callable[[sa.Connection], T]) -> T:
         with self._database.reading() as connection:

@@ -79,6 +79,13 @@ class UploadNotFoundError(BulkUploadError):
         self.upload_id = upload_id
 
 
+class HeldError(BulkUploadError):
+    """A duplicate is held until a person confirms its import."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"The file of upload #{upload_id} was imported before. Retry it alone to import it again.")
+
+
 class DatasetNotFoundError(BulkUploadError):
     """No dataset has this name."""
 
@@ -178,7 +185,18 @@ class InvalidFilterError(BulkUploadError):
     def __init__(self, parameter: str, problem: str) -> None:
         """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
-        self.parameter = parameter
+        self.parameter, self.problem = parameter, problem
+
+
+class TookTooLongError(BulkUploadError):
+    """A query reached its time limit. seconds: that limit."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Finding these rows took longer than {seconds:g} s. Add a filter that leaves fewer rows, or sort by the"
+            " key."
+        )
+        self.seconds = seconds
 
 
 class NotExportableError(BulkUploadError):

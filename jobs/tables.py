@@ -121,6 +121,29 @@ uploads = sa.Table(
     sqlite_autoincrement=True,
 )
 
+#: What happened to each upload (upload_log.py).
+upload_log = sa.Table(
+    "upload_log",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: The seq of the upload after the change.
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    #: upload_log.Kind.
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("rows_processed", sa.BigInteger, nullable=False),
+    sa.Column("rows_failed", sa.BigInteger, nullable=False),
+    #: Of a claim.
+    sa.Column("worker", sa.Text),
+    sa.Column("lane", sa.Text),
+    #: Why, for people.
+    sa.Column("detail", sa.Text),
+    #: Who asked for it: upload_log.Via, and the name of an account.
+    sa.Column("via", sa.Text),
+    sa.Column("by_name", sa.Text),
+)
+
 datasets = sa.Table(
     "datasets",
     metadata,
@@ -175,6 +198,34 @@ failure_counts = sa.Table(
     sa.Column("column", sa.Text, primary_key=True),
     sa.Column("rule", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
+    #: Values that break the rule and how often: a list of [text, rows]. Null: an earlier release counted the rows.
+    sa.Column("found_values", sa.JSON),
+    #: Whether there are others.
+    sa.Column("more_values", sa.Boolean),
+)
+
+#: Where in its file the rows of an upload fail (failure_map.py).
+failure_maps = sa.Table(
+    "failure_maps",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: Rows of the file that a count is of.
+    sa.Column("width", sa.BigInteger, nullable=False),
+    #: How many of the first `width` rows failed, how many of the next ones, and so on.
+    sa.Column("counts", sa.JSON, nullable=False),
+)
+
+#: The stored failed rows that have a reason, in blocks: an index that finds them among a million of others.
+failure_places = sa.Table(
+    "failure_places",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("column", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("first_row", sa.BigInteger, primary_key=True),
+    sa.Column("last_row", sa.BigInteger, nullable=False),
+    #: The numbers of the rows, as runs (failure_places.py).
+    sa.Column("runs", sa.JSON, nullable=False),
 )
 
 #: The answers to requests with an Idempotency-Key (see idempotency.py).

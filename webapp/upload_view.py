@@ -172,6 +172,44 @@ class UploadView:
         return [segment for segment in found if segment.width]
 
     @property
+    def rows_in_words(self) -> str:
+        """850 of 1,000 (85 %): of the file's rows those that were read, at the end those in the dataset. Before the
+        first one: ""."""
+        upload = self._upload
+        if not upload.rows_processed:
+            return "0 rows" if upload.status is Status.COMPLETED else ""
+        count = upload.rows_processed if upload.is_active else upload.rows_success
+        total = upload.rows_total if upload.is_active else upload.rows_total or upload.rows_processed
+        words = f"{count:,} of {total:,}" if total else _rows(count)
+        return words if self.percent is None else f"{words} ({self.percent} %)"
+
+    @property
+    def remark(self) -> str:
+        """What a person should know first of its state, in one line; "" for nothing."""
+        upload = self._upload
+        if upload.is_active:
+            left = "Inferring column types" if self.is_inferring else f"{self.time_left} left" if self.time_left else ""
+            return self.waiting or left
+        if upload.status is Status.FAILED:
+            return excerpt(upload.error or "", REASONS_LENGTH)
+        if self.is_held:
+            return f"Same file as #{upload.duplicate_of}"
+        if upload.status is Status.CANCELLED:
+            return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
+        return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
+
+    @property
+    def _failed_in_words(self) -> str:
+        """18 rows failed, 8 corrected, and 1 warning; "" if no row failed."""
+        upload = self._upload
+        if not upload.rows_failed:
+            return ""
+        corrected = "all" if upload.rows_corrected == upload.rows_failed else f"{upload.rows_corrected:,}"
+        parts = [f"{_rows(upload.rows_failed)} failed", *([f"{corrected} corrected"] if upload.rows_corrected else [])]
+        count = len(self.warnings)
+        return ", ".join(parts) + (f" and {count} warning{'' if count == 1 else 's'}" if count else "")
+
+    @property
     def _reached(self) -> float:
         """Percent of the file."""
         upload = self._upload
@@ -241,6 +279,10 @@ class Segment:
     kind: str
     start: float
     width: float
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _at_least_visible(reached: float, failed: int, succeeded: int) -> float:

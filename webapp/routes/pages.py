@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from jobs import datasets, uploads
@@ -18,6 +18,7 @@ from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.problem_details import wants_json
 from webapp.routes import actions
+from webapp.routes import batch as batches
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -48,7 +49,13 @@ async def _history(request: AppRequest, view: HistoryView, form: FormView | None
         # Of a page without uploads a toast must announce whatever ends next.
         "events_url": view.stream_url(timestamp(newest or EARLIEST)),
         "heartbeat_interval": HEARTBEAT_INTERVAL,
-        "changes_url": view.url("/uploads") if view.is_filtered else None,
+        # A later page without filters does not change.
+        "changes_url": view.url("/uploads") if view.is_filtered or view.is_newest else None,
+        "is_newest": view.is_newest,
+        "is_empty": newest is None and view.is_newest,
+        "is_compact": request.cookies.get("density") == "compact",
+        "batch_url": view.url("/uploads/batch"),
+        "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
         "form": form,
     }
@@ -74,6 +81,12 @@ async def create(request: AppRequest) -> Response:
         upload = await actions.create_from_file(request, raw_allowed=False, entered=entered)
     except BulkUploadError as error:
         return await _history(request, HistoryView(), FormView.refused(error, entered))
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
+
+
+async def sample(request: AppRequest) -> Response:
+    """Import the sample file, and show how it goes."""
+    upload = await actions.create_sample(request)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
@@ -118,11 +131,27 @@ def _changed(upload: Upload) -> Response:
     return RedirectResponse(f"/uploads/{upload.id}#main", 303)
 
 
+async def batch(request: AppRequest) -> Response:
+    """Cancel or retry the selected uploads, and return to the page of the history that the form is on. With JavaScript
+    the form requests JSON, which has what the page then says."""
+    view = HistoryView.from_query(request.query_params)
+    wanted = await batches.of_form(request)
+    if wanted is None:
+        summary = batches.NOTHING_SELECTED
+    else:
+        summary = batches.Summary.of(wanted, await batches.run(request.state, wanted, actions.asked_by(request)))
+    if wants_json(request):
+        return JSONResponse({"detail": summary.sentence})
+    return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
+
+
 routes = [
     Route("/", home),
     Route("/uploads", history, methods=["GET"]),
     Route("/uploads", create, methods=["POST"]),
     Route("/uploads/recent", recent),
+    Route("/uploads/batch", batch, methods=["POST"]),
+    Route("/uploads/sample", sample, methods=["POST"]),
     Route("/uploads/{upload_id:id}", detail),
     Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

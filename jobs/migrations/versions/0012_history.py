@@ -6,7 +6,7 @@ from alembic import op
 from jobs.history_query import LONGEST_DATASET, LONGEST_FILE, search_text
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 #: tables.OUTCOME.
 OUTCOME = (

@@ -11,8 +11,9 @@ import pytest
 from jobs.datasets import Dataset, Mode, Position
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
+from webapp import rows_view
 from webapp.routes import dataset_pages
-from webapp.routes.dataset_pages import ROWS_SHOWN
+from webapp.rows_view import ROWS_SHOWN
 
 
 def numbers(html: str) -> list[int]:
@@ -142,7 +143,7 @@ KEYS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
 def test_a_dataset_with_a_key_is_paged_in_the_order_of_the_key(
     served: Served, monkeypatch: pytest.MonkeyPatch, fields: list[dict[str, Any]], rows: list[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 3)
     key = [field["name"] for field in fields]
     dataset = served.records.declare("sales", *fields, primaryKey=key, mode=Mode.UPSERT)
     if served.records.database.engine.dialect.name == "sqlite":
@@ -359,7 +360,7 @@ def test_a_wrong_value_in_the_form_is_a_problem_with_a_sentence(served: Served) 
 
 @ONE_DATABASE
 def test_pages_of_filtered_and_sorted_rows_lead_to_each_other(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 3)
     served.records.dataset("sales", [(n % 4, f"name {n}", True) for n in range(12)])
     html = served.page("/datasets/sales?id__gte=1&sort=-id")
     forward = [numbers(html)]
