@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -162,6 +161,8 @@ def test_a_reader_who_scrolled_is_told_of_new_uploads_and_nothing_moves(
     page.evaluate(WATCH_SHIFTS)
     newest = send(url, "at the top.csv")
     expect(page.locator("#upload-rows tr").first).to_have_id(f"upload-{newest}")
+    unfolds = f"document.getElementById('upload-{newest}').getAnimations().length"
+    until(lambda: page.evaluate(unfolds) == 0, "the new row to unfold")
     page.evaluate("scrollTo(0, 400)")
     place = page.evaluate(TOP_OF_ROW_20)
 
