@@ -56,7 +56,11 @@
   addEventListener("scroll", () => panel.matches(":popover-open") && place(), { passive: true });
   addEventListener("resize", () => panel.matches(":popover-open") && place());
 
-  // The form for files stands in a menu, which opens when files are dropped.
+  // The form for files, with what it says of them, stands in a menu, which opens when files are dragged over the page.
   const into = document.getElementById("upload-into");
-  document.addEventListener("drop", () => into && (into.open = true));
+  for (const moment of ["dragenter", "drop"]) {
+    document.addEventListener(moment, (event) => {
+      if (into && event.dataTransfer?.types.includes("Files")) into.open = true;
+    });
+  }
 })();

@@ -15,8 +15,7 @@ from tests.support import demo_data
 from tests.support.services import RedisServer
 from tests.support.serving import Web, Worker
 from tests.support.waiting import until
-
-PAGE_LIMIT = 5.0
+from webapp.rows_view import PAGE_LIMIT
 
 #: What is asked for → the query of the page.
 QUESTIONS = {

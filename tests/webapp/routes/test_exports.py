@@ -394,7 +394,7 @@ def test_every_column_can_be_filtered_and_sorted_by_whatever_its_name(served: Se
         assert len(exported.text.splitlines()) == len(found) + 1
         sorted_ = served.client.get("/api/v1/datasets/sales/rows", params={"sort": f"{name}__desc"}).json()["items"]
         assert [row["row_number"] for row in sorted_] == ([1, 2, 3] if name == "a" else [3, 2, 1])
-        form = {"_column": name, "_operator": "eq", "_value": value}
+        form = {"_column": name, "_eq": value}
         answer = served.client.get("/datasets/sales/filter", params=form)
         assert answer.status_code == 303
         assert "No row matches" not in served.page(answer.headers["location"])
