@@ -10,7 +10,7 @@ from starlette.routing import Route
 from jobs import datasets, uploads
 from jobs.errors import BulkUploadError, InvalidImportOptionError
 from jobs.events import timestamp
-from jobs.uploads import Page
+from jobs.uploads import Page, Upload
 from webapp.database_access import read
 from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
@@ -112,8 +112,7 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
 
 
 async def cancel(request: AppRequest) -> Response:
-    upload = await actions.cancel(request)
-    return RedirectResponse(f"/uploads/{upload.id}", 303)
+    return _changed(await actions.cancel(request))
 
 
 async def retry(request: AppRequest) -> Response:
@@ -124,7 +123,12 @@ async def retry(request: AppRequest) -> Response:
         if wants_json(request):
             raise
         return await _detail(request, FormView.refused(error, entered))
-    return RedirectResponse(f"/uploads/{upload.id}", 303)
+    return _changed(upload)
+
+
+def _changed(upload: Upload) -> Response:
+    """To the upload's page. The focus goes to its content, so that a screen reader begins there."""
+    return RedirectResponse(f"/uploads/{upload.id}#main", 303)
 
 
 async def batch(request: AppRequest) -> Response:
