@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import dataset_page, export, forms, lanes, latency, memory, peers, throughput
+from tests.benchmarks import dataset_page, export, forms, history, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
 SECTIONS = [
@@ -23,6 +23,7 @@ SECTIONS = [
     "forms",
     "lanes",
     "export",
+    "history",
     "dataset-page",
     "peers",
 ]
@@ -45,6 +46,7 @@ def main() -> None:
         "forms": lambda: forms.beside_imports(words.rows * 3),
         "lanes": lambda: lanes.beside_imports(words.rows * 4),
         "export": lambda: export.flights(redis, words.rounds),
+        "history": lambda: history.of_many_uploads(redis),
         "dataset-page": lambda: dataset_page.pages(redis, words.rounds),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.support.browsing import open_live
 from tests.support.supervised import Serve
@@ -161,6 +161,8 @@ def test_a_reader_who_scrolled_is_told_of_new_uploads_and_nothing_moves(
     page.evaluate(WATCH_SHIFTS)
     newest = send(url, "at the top.csv")
     expect(page.locator("#upload-rows tr").first).to_have_id(f"upload-{newest}")
+    unfolds = f"document.getElementById('upload-{newest}').getAnimations().length"
+    until(lambda: page.evaluate(unfolds) == 0, "the new row to unfold")
     page.evaluate("scrollTo(0, 400)")
     place = page.evaluate(TOP_OF_ROW_20)
 
@@ -177,23 +179,30 @@ def test_a_reader_who_scrolled_is_told_of_new_uploads_and_nothing_moves(
     expect(page.locator("#upload-rows tr")).to_have_count(25)
 
 
+def height(element: Locator) -> float:
+    box = element.bounding_box()
+
+    assert box is not None
+    return box["height"]
+
+
 def test_compact_rows_are_remembered(start: Callable[..., Serve], context: BrowserContext) -> None:
     url = start("--workers", "0").url
     send(url, "june.csv")
     page = open_live(context, f"{url}/uploads")
     row = page.locator("#upload-1")
 
-    assert (row.bounding_box() or {})["height"] == 44
+    assert height(row) == 44
 
     page.click("#density")
     expect(page.locator("#density")).to_have_attribute("aria-pressed", "true")
 
-    assert (row.bounding_box() or {})["height"] == 32
+    assert height(row) == 32
 
     page.evaluate("document.dispatchEvent(new Event('reconnect', {cancelable: true}))")
     page.reload()
 
-    assert (row.bounding_box() or {})["height"] == 32
+    assert height(row) == 32
 
 
 def test_filters_and_actions_work_without_scripts(start: Callable[..., Serve], browser: Browser) -> None:
