@@ -146,6 +146,10 @@
 
   let sending = [];
   let request = null;
+  let isCreating = false;
+  // How often, and how many times, the server is asked whether a dataset was created.
+  const CREATION_MS = 500;
+  const CREATION_TRIES = 240;
 
   // state: waiting, sending, saved, cancelled or failed. fields: of the form when it was submitted.
   const add = (file, fields) => {
@@ -185,6 +189,7 @@
   };
 
   const next = () => {
+    if (request || isCreating) return;
     const transfer = sending.find(({ state }) => state === "waiting");
     if (transfer) send(transfer);
     else finish();
@@ -227,6 +232,20 @@
     transfer.item.querySelector("progress").value = 100;
     request = null;
     show(transfer, "saved", "Sent");
+    if (transfer.fields.some(([field, value]) => field === "dataset" && value.trim()) && !answer.dataset) creating(answer.id);
+    else next();
+  };
+
+  // A new dataset is created when its first file is read. Sent before, the next file would create another one.
+  const creating = async (id) => {
+    isCreating = sending.some(({ state }) => state === "waiting");
+    for (let tries = 0; isCreating && tries < CREATION_TRIES; tries++) {
+      const answer = await fetch(`/api/v1/uploads/${id}`).catch(() => null);
+      const found = await answer?.json().catch(() => null);
+      if (found?.dataset || ["completed", "failed", "cancelled"].includes(found?.status)) break;
+      await new Promise((resume) => setTimeout(resume, CREATION_MS));
+    }
+    isCreating = false;
     next();
   };
 
@@ -263,7 +282,7 @@
 
   const again = (transfer) => {
     show(transfer, "waiting", "Waiting");
-    if (!request) next();
+    next();
   };
 
   // A single file's page shows its import; several are shown by the history.
@@ -292,7 +311,7 @@
     if (!sending.some(({ state }) => state === "waiting" || state === "sending")) closeTray();
     for (const file of files) add(file, fields);
     forget();
-    if (!request) next();
+    next();
   });
   input.multiple = true;
   input.addEventListener("change", changeFiles);
@@ -333,7 +352,7 @@
   });
 
   window.addEventListener("beforeunload", (event) => {
-    if (request) event.preventDefault();
+    if (request || isCreating) event.preventDefault();
   });
   // The Back button may restore the page with its old state.
   window.addEventListener("pageshow", () => {

@@ -1,6 +1,7 @@
 """The `bulk-upload` command. Each command imports what it needs when it runs, so that --help is fast."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def _address(command: Command) -> Command:
             "--open",
             is_flag=True,
             default=None,
-            help="Allow other machines to connect. There is no sign-in: anyone who can connect can do everything.",
+            help="Allow other machines to connect while there is no account: anyone who can connect can do everything.",
         ),
     ]
     for option in reversed(options):
@@ -101,7 +102,8 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
         lifeline_.watch()
     else:
         listener.check_host(settings)
-        _prepare(settings)
+        with _database(settings) as database:
+            listener.check_access(settings, lambda: _has_account(database))
 
     from webapp.server import process
 
@@ -159,6 +161,21 @@ def print_set_up_link(lifeline: bool, **flags: object) -> None:
     if lifeline:
         lifeline_.watch()
     click.echo(set_up_link.make(Settings.load(**flags)) or "", nl=False)
+
+
+@main.command("has-account", hidden=True)
+@_data
+@_lifeline
+def has_account(lifeline: bool, **flags: object) -> None:
+    """Exit with 0 if the database has an account, else with 1."""
+    from jobs.settings import Settings
+    from webapp.supervisor import lifeline as lifeline_
+
+    settings = Settings.load(**flags)
+    if lifeline:
+        lifeline_.watch()
+    with _database(settings) as database:
+        sys.exit(0 if _has_account(database) else 1)
 
 
 @main.command()
@@ -455,6 +472,13 @@ def _database(settings: "Settings") -> Iterator["Database"]:
         yield database
     finally:
         database.close()
+
+
+def _has_account(database: "Database") -> bool:
+    from jobs.people import accounts
+
+    with database.reading() as connection:
+        return accounts.exist(connection)
 
 
 def _prepare(settings: "Settings") -> None:

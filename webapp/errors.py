@@ -1,6 +1,8 @@
 """Errors of the web application, in addition to those of `jobs`."""
 
 from collections.abc import Sequence
+from math import ceil
+from typing import Literal
 
 from jobs.errors import BulkUploadError
 
@@ -15,7 +17,7 @@ class InvalidQueryError(BulkUploadError):
     def __init__(self, parameter: str, problem: str) -> None:
         """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
-        self.parameter = parameter
+        self.parameter, self.problem = parameter, problem
 
 
 class InvalidHeaderError(BulkUploadError):
@@ -48,6 +50,29 @@ class InvalidCredentialsError(BulkUploadError):
 
     def __init__(self) -> None:
         super().__init__("This API token is not valid: it is unknown, revoked or expired.")
+
+
+class RejectedSignInError(BulkUploadError):
+    """Somebody may not sign in with OpenID Connect. The message says why. kind: what the page to sign in tells."""
+
+    def __init__(self, reason: str, kind: Literal["rejected", "late", "disabled"] = "rejected") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class IssuerUnavailableError(BulkUploadError):
+    """The issuer of OpenID Connect does not answer, or not as the standard says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The issuer of OpenID Connect cannot be used: {reason}.")
+
+
+class TooManyAttemptsError(BulkUploadError):
+    """Somebody tried wrong passwords or tokens too often. retry_after: seconds."""
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{reason} Try again in {ceil(retry_after)} s.")
 
 
 class TooManyStreamsError(BulkUploadError):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from jobs.people.policy import Policy
     from jobs.queue import UploadQueue
     from jobs.settings import Settings
+    from webapp.access.attempts import Attempts
     from webapp.access.identity import Identity
     from webapp.access.mode import Mode
     from webapp.live.delivery.hub import Hub
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from webapp.live.renderer import Renderer
     from webapp.live.response import Connection
     from webapp.live.snapshots import Snapshots
+    from webapp.oidc.issuer import Issuer
     from webapp.templating import Templates
 
 
@@ -38,6 +40,8 @@ class AppState(TypedDict):
     stream_limiter: "StreamLimiter"
     mode: "Mode"
     identity: "Identity"
+    attempts: "Attempts"
+    issuer: "Issuer | None"
 
 
 class RequestState(AppState):

@@ -128,6 +128,12 @@ def end(connection: sa.Connection, account_id: int, session_id: int) -> bool:
     return ended is not None
 
 
+def identity_token(connection: sa.Connection, session_id: int) -> str | None:
+    """What the issuer of OpenID Connect said of who signed in; None for other sessions."""
+    statement = sa.select(sessions.c.identity_token).where(sessions.c.id == session_id)
+    return connection.execute(statement).scalar_one_or_none()
+
+
 def end_of_browser(connection: sa.Connection, secret: str) -> None:
     """End the session with this secret, if there is one: the browser gets another."""
     if connection.execute(

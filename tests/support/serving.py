@@ -258,7 +258,8 @@ class Served:
                 log_config=None,
                 ws="none",
                 timeout_graceful_shutdown=5,
-                proxy_headers=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=[[self._listening]], name="uvicorn")

@@ -1,8 +1,6 @@
 """Gate: middleware that lets nobody pass who is unknown, and tells the routes who asks. Plain ASGI, no buffering."""
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -11,15 +9,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobs.people.audit import Actor, Via
 from jobs.people.policy import Policy
-from webapp.access.identity import Identity
+from webapp.access.attempts import Attempts
+from webapp.access.identity import Identity, is_secret
 from webapp.access.mode import Mode
+from webapp.access.proxy_header import RefusedNameError
 from webapp.errors import InvalidCredentialsError
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 #: What everybody may ask for: whether the server is up, and what the page to sign in needs.
 ALWAYS_OPEN = ("/healthz", "/readyz", "/static")
-#: What people who have not signed in may ask for as well.
-SIGN_IN_PATHS = ("/sign-in", "/set-up", "/invitation")
+#: What people may ask for who cannot have signed in yet: before there is an account, and once there is one.
+SET_UP_PATHS = ("/sign-in", "/set-up")
+SIGN_IN_PATHS = (*SET_UP_PATHS, "/invitation")
 SIGN_IN_API = {("POST", "/api/v1/session")}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -27,10 +28,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Gate:
     """`scope["state"]` gets `policy`, which is None on open paths only, and `actor`, for the audit log."""
 
-    def __init__(self, app: ASGIApp, *, on_refused_token: Callable[[Request], Any]) -> None:
-        """on_refused_token: notes it, and may raise instead; a coroutine function."""
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._on_refused_token = on_refused_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,22 +49,27 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _answer(self, request: Request, mode: Mode, identity: Identity) -> Response | None:
-        """The response to somebody who may not pass; None for others."""
-        scope = request.scope
-        is_open = _begins(scope["path"], SIGN_IN_PATHS) or (scope["method"], scope["path"]) in SIGN_IN_API
+        """The response to somebody who may not pass; None for others. Raises TooManyAttemptsError, RefusedNameError."""
+        attempts: Attempts = request.scope["state"]["attempts"]
+        is_open = _is_open(request.scope, mode)
         if mode.needs_set_up and not is_open:
             return _unknown(request, "Nobody has set up this server yet. Its log shows the link with which to begin.")
+        if is_secret(request):
+            attempts.check_secret(request)
         try:
-            policy = await identity.policy(request, is_team=mode.is_team)
+            policy = await identity.policy(request, is_team=mode.is_team or mode.needs_set_up)
         except InvalidCredentialsError as error:
-            await self._on_refused_token(request)
+            await attempts.note_refused_token(request)
             return _unknown(request, str(error))
+        except RefusedNameError as error:
+            await attempts.note_refused_name(request, error.name, str(error))
+            raise
         if policy is None and not is_open:
             return _unknown(request, "Sign in, or send an API token.")
-        if policy is not None and policy.caller.session_id is not None and _is_blind(request):
+        if policy is not None and _is_person(policy) and _is_blind(request):
             reason = "A browser says where a request comes from; this one did not. Programs send an API token instead."
             return _refusal(request, HTTPStatus.FORBIDDEN, "Request not allowed", reason)
-        self._note(scope, policy)
+        self._note(request.scope, policy)
         return None
 
     def _note(self, scope: Scope, policy: Policy | None) -> None:
@@ -76,13 +80,25 @@ class Gate:
         scope["state"]["actor"] = Actor(name, via, client[0] if client else "")
 
 
+def _is_open(scope: Scope, mode: Mode) -> bool:
+    """Whether people may ask for this who have not signed in."""
+    if mode.needs_set_up:
+        return _begins(scope["path"], SET_UP_PATHS)
+    return _begins(scope["path"], SIGN_IN_PATHS) or (scope["method"], scope["path"]) in SIGN_IN_API
+
+
 def _begins(path: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a path is one of these, or below one."""
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
 
+def _is_person(policy: Policy) -> bool:
+    """Whether a browser speaks for somebody by itself, with its cookie or through a proxy."""
+    return policy.caller.account_id is not None and policy.caller.token_id is None
+
+
 def _is_blind(request: Request) -> bool:
-    """Whether a change, for which a cookie speaks, does not tell which page asked for it."""
+    """Whether a change does not tell which page asked for it."""
     headers = request.headers
     return request.method not in _SAFE_METHODS and "sec-fetch-site" not in headers and "origin" not in headers
 

@@ -25,6 +25,6 @@ async def note(
     )
 
 
-async def note_token(request: Request) -> None:
+async def note_token(request: Request[Any]) -> None:
     """A token that is unknown, revoked or expired."""
     await note(request, "token.use", f"{request.method} {request.url.path}")

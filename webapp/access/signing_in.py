@@ -9,7 +9,7 @@ from starlette.responses import Response
 from jobs.people import accounts, audit, passwords, sessions
 from jobs.people.accounts import Account
 from webapp import threads
-from webapp.access import cookie, refusals
+from webapp.access import cookie
 from webapp.database_access import read, write
 from webapp.state import AppRequest
 
@@ -27,13 +27,29 @@ class SignedIn:
 
 
 async def with_password(request: AppRequest, name: str, password: str) -> SignedIn | None:
-    """None: there is no account with this name and password that may sign in. It always takes as long."""
-    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
-    is_right = await threads.hashes.run(lambda: passwords.verify(password, found.hashed))
-    signed_in = await begin(request, lambda connection: accounts.confirmed(connection, found)) if is_right else None
+    """None: there is no account with this name and password that may sign in. It always takes as long.
+
+    Raises TooManyAttemptsError.
+    """
+    attempts = request.state["attempts"]
+    await attempts.check(request, name)
+    try:
+        signed_in = await _verified(request, name, password)
+    except BaseException:
+        await attempts.note_success(request, name)  # nobody learnt anything of the password
+        raise
     if signed_in is None:
-        await refusals.note(request, "sign_in", f"user {name[: audit.TYPED]}")
+        await attempts.note_failure(request, name)
+    else:
+        await attempts.note_success(request, name)
     return signed_in
+
+
+async def _verified(request: AppRequest, name: str, password: str) -> SignedIn | None:
+    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
+    if not await threads.hashes.run(lambda: passwords.verify(password, found.hashed)):
+        return None
+    return await begin(request, lambda connection: accounts.confirmed(connection, found))
 
 
 async def begin(

@@ -11,6 +11,7 @@ from sse_starlette import ServerSentEvent
 from jobs.events import Event
 from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
+from webapp.dataset_view import DatasetState, Shown
 from webapp.history import HistoryView
 from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
@@ -93,6 +94,25 @@ class Renderer:
             return f'<hx-partial hx-target="#upload-{upload.id}" hx-swap="outerMorph">{row}</hx-partial>'
 
         return self._once(("row", upload.id, upload.seq, view.waiting, insert), render)
+
+    def dataset(self, state: DatasetState, shown: Shown) -> str:
+        """What the page of a dataset says above its rows, as a swap. shown: the state whose rows the page has."""
+        return self._once(
+            ("dataset", state.key, shown),
+            lambda: self._render_dataset(state, shown),
+        )
+
+    def _render_dataset(self, state: DatasetState, shown: Shown) -> str:
+        html = self._templates.render("_dataset_state.html", self.dataset_context(state, shown))
+        return f'<hx-partial hx-target="#dataset-state" hx-swap="outerMorph">{html}</hx-partial>'
+
+    def dataset_context(self, state: DatasetState, shown: Shown) -> dict[str, Any]:
+        """The variables of `_dataset_state.html`."""
+        return {
+            "entry": state.entry,
+            "running": [self.view(upload) for upload in state.running],
+            "news": shown.news(state.entry),
+        }
 
     def toast(self, upload: Upload) -> str:
         """The announcement that an upload ended, as a swap."""

@@ -14,6 +14,7 @@ from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
 from jobs.view import View
 from webapp.database_access import read
+from webapp.dataset_view import DatasetState
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer, message
@@ -29,6 +30,8 @@ FAILURE_REASONS = 20
 MISSED_TOASTS = 5
 #: Seconds between two reads of the same snapshot.
 MIN_INTERVAL = 0.05
+#: The same for a dataset: several imports into it may each change it four times a second.
+DATASET_INTERVAL = 0.4
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Snapshots:
         self._history = SingleFlight(self._read_history, min_interval=MIN_INTERVAL)
         self._progress = SingleFlight(self._read_progress, min_interval=MIN_INTERVAL)
         self._ended = SingleFlight(self._read_ended, min_interval=MIN_INTERVAL)
+        self._dataset = SingleFlight(self._read_dataset, min_interval=DATASET_INTERVAL)
         self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
         self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
 
@@ -115,6 +119,13 @@ class Snapshots:
 
         upload, sample, counts, corrections = await read(self._database, query)
         return upload, self._renderer.view(upload, sample, counts, corrections)
+
+    async def dataset(self, name: str) -> DatasetState:
+        """What the page of a dataset says above its rows. Raises DatasetNotFoundError."""
+        return await self._dataset.get(name)
+
+    async def _read_dataset(self, name: str) -> DatasetState:
+        return await read(self._database, lambda connection: DatasetState.read(connection, name))
 
     async def states(self, upload_ids: frozenset[int], seen: View) -> StatesSnapshot:
         """The states of these uploads. Raises UploadNotFoundError."""

@@ -11,10 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from jobs.errors import InvalidGrantError, TokenNotFoundError, UnsafePasswordError
-from jobs.people import accounts, administration, passwords, sessions, tokens
+from jobs.people import administration, sessions, tokens
 from jobs.people.roles import Scope
-from webapp import threads
-from webapp.access import refusals
 from webapp.access.needs import PERSON, GuardedRoute
 from webapp.database_access import read
 from webapp.page import page
@@ -43,12 +41,10 @@ async def show(request: AppRequest) -> Response:
 
 
 async def change_password(request: AppRequest) -> Response:
-    """Asks for the current one, and ends the other sessions."""
+    """Asks for the current one, and ends the other sessions. Raises TooManyAttemptsError."""
     fields, caller = await Form.read(request), request.state["policy"].caller
     name = caller.name or ""
-    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
-    if not await threads.hashes.run(lambda: passwords.verify(fields["current"], found.hashed)):
-        await refusals.note(request, "user.password", f"user {name}", actor=name)
+    if not await change.knows_password(request, name, fields["current"]):
         return await _refuse(request, {"current": "This is not your current password."})
     try:
         hashed = await change.hashed(fields["password"], name)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from webapp.access import cookie, signing_in
 from webapp.access.needs import PERSON, PUBLIC, GuardedRoute
 from webapp.page import Visitor, page
-from webapp.people import links
+from webapp.people import issuer_view, links
 from webapp.people.form import Form
 from webapp.problem_details import MEDIA_TYPE, problem
 from webapp.routes import json_body
@@ -39,7 +39,7 @@ async def sign_in(request: AppRequest) -> Response:
 async def _page(
     request: AppRequest, *, name: str, wanted: str, error: str | None = None, status: int = HTTPStatus.OK
 ) -> Response:
-    context = {"name": name[:200], "next": links.next_path(wanted), "error": error}
+    context = {"name": name[:200], "next": links.next_path(wanted), "error": error, "issuer": issuer_view.of(request)}
     return await page(request, "sign_in.html", context, status)
 
 

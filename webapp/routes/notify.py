@@ -32,7 +32,7 @@ _SEVERAL = TypeAdapter(Annotated[list[Report], Field(min_length=1, max_length=MA
 
 async def notify(request: AppRequest) -> Response:
     """One report, answered with its upload or a problem; or a list, answered with a list of results."""
-    _check_token(request)
+    await _check_token(request)
     key = _key(request)
     body = await json_body.read(request)
     several = isinstance(body, list)
@@ -80,8 +80,9 @@ def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> A
     return Answer(200 if all(result["status"] == 200 for result in results) else 207, results)
 
 
-def _check_token(request: AppRequest) -> None:
-    """A report needs a token also where nobody has to sign in. Raises HTTPException, NotAllowedError."""
+async def _check_token(request: AppRequest) -> None:
+    """A report needs a token also where nobody has to sign in. Raises HTTPException, NotAllowedError,
+    TooManyAttemptsError."""
     policy = request.state["policy"]
     if policy != Policy(SINGLE_USER):
         policy.require(Role.UPLOADER, [Scope.NOTIFY])
@@ -98,6 +99,7 @@ def _check_token(request: AppRequest) -> None:
             "Send the secret of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload"'},
         )
+    await request.state["attempts"].note_refused_token(request)
     raise HTTPException(
         401,
         "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",

@@ -83,6 +83,7 @@ class Supervisor:
     def _start(self) -> None:
         redis = self._start_redis() if self._settings.redis_url is None else banner.redis(self._settings)
         self._migrate()
+        listener.check_access(self._settings, self._has_account)
         web = Child("The web process", partial(self._spawn, "web", "--fd", str(self._listening.fileno())))
         workers = [
             Child(f"Worker {number}", partial(self._spawn, "worker")) for number in range(1, self._settings.workers + 1)
@@ -126,8 +127,19 @@ class Supervisor:
         if process.returncode != 0:
             raise CannotStartError("The database could not be migrated. The reason is above.")
 
+    def _has_account(self) -> bool:
+        """Asked in a child, as `_migrate` does."""
+        process = self._spawn("has-account")
+        try:
+            while process.poll() is None:
+                self._pause()
+        finally:
+            process.terminate()
+            process.wait()
+        return process.returncode == 0
+
     def _set_up_url(self, url: str) -> str | None:
-        """The address at which somebody makes the first account, if that is wanted: a child asks the database."""
+        """The address at which somebody makes the first account, if that is wanted. Asked in a child too."""
         if not set_up_link.is_wanted(self._settings):
             return None
         process = self._spawn("set-up-link", stdout=subprocess.PIPE)
