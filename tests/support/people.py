@@ -3,28 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 
 import httpx
-import sqlalchemy as sa
 
 from jobs.database import Database
-from jobs.people import access, accounts, tokens
+from jobs.people import access, accounts, passwords, tokens
 from jobs.people.access import Access, Grant
-from jobs.people.accounts import Account
-from jobs.people.audit import Actor, Via
-from jobs.people.passwords import Hashed
 from jobs.people.roles import Role, Scope
-from jobs.people.sessions import Lifetime
 
-#: Stands for a hash where nobody signs in: a real one takes time.
-HASHED = Hashed("a hash")
-#: Of sessions that outlive every test.
-LIFETIME = Lifetime(3600, 7200)
-ACTOR = Actor("root", Via.API, "192.0.2.1")
-#: Is neither common nor like a name.
-PASSWORD = "violet harbour 29"
-
-
-def add_account(connection: sa.Connection, name: str, role: Role = Role.VIEWER) -> Account:
-    return accounts.add(connection, name, role, hashed=HASHED)
+PASSWORD = "quite long and seldom"
 
 
 def add(
@@ -34,10 +19,11 @@ def add(
     *,
     scopes: Collection[Scope] = frozenset(Scope),
     dataset: str | None = None,
+    password: str | None = None,
 ) -> str:
     """The secret of an API token of a new account."""
     with database.transaction() as connection:
-        account = add_account(connection, name, role)
+        account = accounts.add(connection, name, role, hashed=passwords.hashed(password, name) if password else None)
         return tokens.add(connection, account.id, name="of a test", scopes=scopes, dataset=dataset)[1]
 
 

@@ -29,11 +29,14 @@ def test_help_names_every_command() -> None:
 
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.output.partition("Commands:\n")[2], re.MULTILINE) == [
+        "audit",
         "dataset",
         "load",
         "migrate",
         "retry",
         "serve",
+        "token",
+        "user",
         "watch",
         "web",
         "worker",

@@ -10,7 +10,7 @@ from jobs.errors import AccountNotFoundError, GroupNotFoundError, InvalidGrantEr
 from jobs.people import access, groups, policy_version
 from jobs.people.access import Access, Grant
 from jobs.people.roles import Role
-from tests.support.people import add_account
+from tests.support.team import add_account
 
 
 def test_a_dataset_is_open_until_it_is_restricted(connection: sa.Connection) -> None:

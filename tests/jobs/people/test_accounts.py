@@ -19,7 +19,7 @@ from jobs.errors import (
 from jobs.people import accounts, invitations, passwords, policy_version, sessions
 from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
-from tests.support.people import HASHED, LIFETIME, PASSWORD, add_account
+from tests.support.team import HASHED, LIFETIME, PASSWORD, add_account
 
 
 def test_an_account_is_found_by_its_name_in_any_case(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ from jobs.people import accounts, administration, audit, groups, invitations, se
 from jobs.people.access import Access, Grant
 from jobs.people.audit import AuditQuery
 from jobs.people.roles import Role, Scope
-from tests.support.people import ACTOR, HASHED, LIFETIME, add_account
+from tests.support.team import ACTOR, HASHED, LIFETIME, add_account
 
 
 def written(connection: sa.Connection) -> list[tuple[str | None, str, str, str]]:

@@ -10,7 +10,7 @@ from jobs.database import Database
 from jobs.people import audit
 from jobs.people.audit import Actor, AuditQuery, Entry, Result, Via
 from jobs.tables import audit as table
-from tests.support.people import ACTOR, add_account
+from tests.support.team import ACTOR, add_account
 
 START = datetime(2026, 1, 31, 9, tzinfo=UTC)
 

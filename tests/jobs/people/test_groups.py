@@ -7,7 +7,7 @@ from jobs.errors import GroupNotFoundError, InvalidNameError, NameTakenError
 from jobs.people import access, groups, policy_version
 from jobs.people.access import Access, Grant
 from jobs.people.roles import Role
-from tests.support.people import add_account
+from tests.support.team import add_account
 
 
 def test_a_group_is_found_by_its_name_in_any_case(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ from jobs.people import accounts, invitations
 from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
 from jobs.tables import invitations as table
-from tests.support.people import HASHED, add_account
+from tests.support.team import HASHED, add_account
 
 
 def set_up_link(connection: sa.Connection) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.errors import UnsafePasswordError
 from jobs.people import passwords
-from tests.support.people import PASSWORD
+from tests.support.team import PASSWORD
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from jobs.people.accounts import Account
 from jobs.people.policy import REPORTER, SINGLE_USER, Caller, Policy
 from jobs.people.roles import Role, Scope
 from jobs.view import EVERYTHING, View
-from tests.support.people import add_account
+from tests.support.team import add_account
 
 #: What is granted in the restricted dataset: to the account itself, to its group.
 GRANTS = {

@@ -11,7 +11,7 @@ from jobs.people.accounts import Account
 from jobs.people.roles import Role
 from jobs.people.sessions import Session
 from jobs.tables import sessions as table
-from tests.support.people import LIFETIME, add_account
+from tests.support.team import LIFETIME, add_account
 
 
 @pytest.fixture

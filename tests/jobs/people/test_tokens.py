@@ -12,7 +12,7 @@ from jobs.people import accounts, policy_version, tokens
 from jobs.people.accounts import Account
 from jobs.people.roles import Role, Scope
 from jobs.tables import tokens as table
-from tests.support.people import add_account
+from tests.support.team import add_account
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 

@@ -11,9 +11,9 @@ from jobs.people.audit import AuditQuery
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
 from tests.support.databases import ONE_DATABASE
-from tests.support.people import LIFETIME
 from tests.support.services import RedisServer
 from tests.support.serving import Served
+from tests.support.team import LIFETIME
 
 pytestmark = ONE_DATABASE
 

@@ -12,8 +12,8 @@ from jobs.people.audit import AuditQuery
 from jobs.people.roles import Role
 from jobs.settings import Settings
 from tests.support.issuers import CLIENT_ID, CLIENT_SECRET, Provider
-from tests.support.people import LIFETIME, add_account
 from tests.support.serving import Records, Served
+from tests.support.team import LIFETIME, add_account
 
 
 class Visitor:
