@@ -11,6 +11,7 @@ from jobs import datasets, uploads
 from jobs.events import timestamp
 from jobs.uploads import Page
 from webapp.database_access import read
+from webapp.failed_rows_query import FailedRowsQuery
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
@@ -66,16 +67,16 @@ async def create(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id)
-    context = {
-        "upload": view,
+    page = await state["snapshots"].detail(upload_id, FailedRowsQuery.parse(request.query_params))
+    upload = page.upload
+    context = page.context | {
         "events_url": None
         if upload.is_settled
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    return HTMLResponse(await in_thread(render) if view.is_large else render())
+    return HTMLResponse(await in_thread(render) if page.is_large else render())
 
 
 async def cancel(request: AppRequest) -> Response:
