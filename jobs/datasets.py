@@ -351,6 +351,13 @@ def place_of(connection: sa.Connection, table: SqlTable, position: Position | No
     return [found[0], *key]
 
 
+def place_of_row(connection: sa.Connection, dataset: Dataset, selection: Selection, number: int) -> list[Any] | None:
+    """The place of a row of a selection by its number, from 1; None if there are fewer rows."""
+    statement, values = dataset.table(connection.dialect).next_place(selection, (), number - 1)
+    found = run(connection, statement, *values).one_or_none()
+    return None if found is None else list(found)
+
+
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:
     """The row at a position. Raises InvalidPositionError."""
     table = dataset.table(connection.dialect)

@@ -32,18 +32,25 @@ def read(
     limit: int,
     backwards: bool = False,
     selection: Selection = ALL,
+    skipped: int = 0,
 ) -> Iterator[Row]:
     """Rows of a selection after a position, or before it, beginning with the nearest, with one cell for each of these
-    fields.
+    fields. skipped: rows that are left out at the beginning, if there is no position.
 
     A cell has at most one character more than EXCERPT_LENGTH, which tells that it is longer. If a key is so long that
     it is cut, only the row's address is valid, not its position. Raises InvalidPositionError.
     """
     table = dataset.table(connection.dialect)
+    place = datasets.place_of(connection, table, position, selection)
+    if skipped:
+        before = datasets.place_of_row(connection, dataset, selection, skipped)
+        if before is None:
+            return
+        place = before
     statement, values = table.excerpts(
         [field.name for field in fields],
         selection,
-        datasets.place_of(connection, table, position, selection),
+        place,
         limit,
         key_length=LONGEST_ADDRESS + 1,
         length=EXCERPT_LENGTH + 1,

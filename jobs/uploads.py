@@ -308,8 +308,9 @@ def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
     into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
     again = "a second time" if upload.dataset == earlier.dataset else into
     error = (
-        f"The same file was imported into “{earlier.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        f" was not imported again. To import it {again}, choose “Import anyway”."
+        f"The same file was imported{f' into “{earlier.dataset}”' if earlier.dataset else ''} on"
+        f" {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it was not imported again. To import it {again}, choose"
+        " “Import anyway”."
     )
     cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
     _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before, as #{earlier.id}.")
@@ -773,6 +774,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     """The uploads with these ids that exist, oldest first."""
     statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
+
+
+def filenames(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, str]:
+    """The names of the files of these uploads, by upload id."""
+    statement = sa.select(uploads.c.id, uploads.c.filename).where(uploads.c.id.in_(list(upload_ids)))
+    return {row.id: row.filename for row in connection.execute(statement)}
 
 
 def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:

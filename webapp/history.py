@@ -100,15 +100,16 @@ class HistoryView:
         return replace(self, cursor=cursor)
 
     def url(self, path: str, **more: str) -> str:
-        return _url(path, {**self._parameters(), **more})
+        return _url(path, {**self.parameters, **more})
 
     def stream_url(self, since: str) -> str:
         """The address of the stream of this page. since: the moment up to which the page is complete."""
-        parameters = self._parameters()
-        return _url("/uploads/events", {**parameters, _STREAM_SINCE: parameters["since"], "since": since})
+        return _url("/uploads/events", {**self.parameters, _STREAM_SINCE: self.since, "since": since})
 
-    def _parameters(self) -> dict[str, str]:
-        return {
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the URL, without those that are not set."""
+        found = {
             "q": self.search,
             "status": self.status or "",
             "outcome": self.outcome or "",
@@ -117,6 +118,7 @@ class HistoryView:
             "until": self.until,
             "cursor": str(self.cursor or ""),
         }
+        return {name: value for name, value in found.items() if value}
 
 
 def _url(path: str, parameters: Mapping[str, str]) -> str:

@@ -167,16 +167,6 @@ class UploadView:
         return f"{_rows(upload.rows_success)} imported{into}{failed}."
 
     @property
-    def rows_in_words(self) -> str:
-        """850 of 1,000 (85 %): the rows that are in the dataset at the end; until then, those that were read."""
-        upload = self._upload
-        done = upload.rows_processed if upload.is_active else upload.rows_success
-        total = upload.rows_total if upload.is_active or upload.rows_total else upload.rows_processed
-        if not total:
-            return f"{done:,}{f' ({self.percent} %)' if self.percent not in (None, '100') else ''}"
-        return f"{done:,} of {total:,} ({share(done, total)})"
-
-    @property
     def retry_label(self) -> str:
         if self.is_held:
             return "Import anyway"
@@ -217,6 +207,44 @@ class UploadView:
         failed = _at_least_visible(self._reached, upload.rows_failed, upload.rows_success)
         found = [Segment("in", 0, self._reached - failed), Segment("failed", self._reached - failed, failed)]
         return [segment for segment in found if segment.width]
+
+    @property
+    def rows_in_words(self) -> str:
+        """850 of 1,000 (85 %): of the file's rows those that were read, at the end those in the dataset. Before the
+        first one: ""."""
+        upload = self._upload
+        if not upload.rows_processed:
+            return "0 rows" if upload.status is Status.COMPLETED else ""
+        count = upload.rows_processed if upload.is_active else upload.rows_success
+        total = upload.rows_total if upload.is_active else upload.rows_total or upload.rows_processed
+        words = f"{count:,} of {total:,}" if total else _rows(count)
+        return words if self.percent is None else f"{words} ({self.percent} %)"
+
+    @property
+    def remark(self) -> str:
+        """What a person should know first of its state, in one line; "" for nothing."""
+        upload = self._upload
+        if upload.is_active:
+            left = "Inferring column types" if self.is_inferring else f"{self.time_left} left" if self.time_left else ""
+            return self.waiting or left
+        if upload.status is Status.FAILED:
+            return excerpt(upload.error or "", WARNING_LENGTH)
+        if self.is_held:
+            return f"Same file as #{upload.duplicate_of}"
+        if upload.status is Status.CANCELLED:
+            return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
+        return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
+
+    @property
+    def _failed_in_words(self) -> str:
+        """18 rows failed, 8 corrected, and 1 warning; "" if no row failed."""
+        upload = self._upload
+        if not upload.rows_failed:
+            return ""
+        corrected = "all" if upload.rows_corrected == upload.rows_failed else f"{upload.rows_corrected:,}"
+        parts = [f"{_rows(upload.rows_failed)} failed", *([f"{corrected} corrected"] if upload.rows_corrected else [])]
+        count = len(self.warnings)
+        return ", ".join(parts) + (f" and {count} warning{'' if count == 1 else 's'}" if count else "")
 
     @property
     def _reached(self) -> float:
@@ -281,16 +309,6 @@ class UploadView:
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
 
 
-def share(part: int, whole: int) -> str:
-    """Percent: neither none nor all as long as that is not so."""
-    percent = part * 100 // whole
-    return "<1 %" if part and not percent else f"{percent} %"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
-
-
 @dataclass(frozen=True)
 class Segment:
     """A part of a bar. kind: in, failed. start, width: percent of the bar."""
@@ -298,6 +316,10 @@ class Segment:
     kind: str
     start: float
     width: float
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _at_least_visible(reached: float, failed: int, succeeded: int) -> float:

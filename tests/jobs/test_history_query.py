@@ -203,19 +203,17 @@ def test_an_outcome_is_what_the_status_does_not_say(
     connection: sa.Connection, outcome: Outcome, found: list[str]
 ) -> None:
     warned = [{"code": "no_header", "detail": "The first row was imported as data."}]
-    among = [
-        set_to(connection, created(connection, name), **values)
-        for name, values in {
-            "clean": {"status": Status.COMPLETED},
-            "failed rows": {"status": Status.COMPLETED, "rows_failed": 1},
-            "warnings": {"status": Status.COMPLETED, "warnings": warned},
-            "both": {"status": Status.COMPLETED, "rows_failed": 1, "warnings": warned},
-            "held": {"status": Status.CANCELLED, "error": "It was imported before."},
-            "cancelled": {"status": Status.CANCELLED, "attempt": 1},
-            "failed": {"status": Status.FAILED, "rows_failed": 3, "warnings": warned, "error": "No."},
-            "processing": {"status": Status.PROCESSING, "rows_failed": 3, "warnings": warned},
-        }.items()
-    ]
+    records: dict[str, dict[str, Any]] = {
+        "clean": {"status": Status.COMPLETED},
+        "failed rows": {"status": Status.COMPLETED, "rows_failed": 1},
+        "warnings": {"status": Status.COMPLETED, "warnings": warned},
+        "both": {"status": Status.COMPLETED, "rows_failed": 1, "warnings": warned},
+        "held": {"status": Status.CANCELLED, "error": "It was imported before."},
+        "cancelled": {"status": Status.CANCELLED, "attempt": 1},
+        "failed": {"status": Status.FAILED, "rows_failed": 3, "warnings": warned, "error": "No."},
+        "processing": {"status": Status.PROCESSING, "rows_failed": 3, "warnings": warned},
+    }
+    among = [set_to(connection, created(connection, name), **values) for name, values in records.items()]
 
     assert by_sql(connection, HistoryQuery(outcome=outcome), among) == found
     assert by_python(HistoryQuery(outcome=outcome), among) == found

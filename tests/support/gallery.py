@@ -11,13 +11,17 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import sqlalchemy as sa
 from playwright.sync_api import Page
+from redis import Redis
+from rq.utils import utcformat
+from rq.worker_registration import get_keys
 
 from jobs import tables
 from jobs.database import Database
@@ -26,6 +30,7 @@ from tests import ROOT
 from tests.support import commands, demo_data
 from tests.support.supervised import Serve, children_of, is_running, kill
 from tests.support.waiting import until
+from webapp.templating import Templates
 
 #: A worker imports many chunks, so that a state in the middle can be caught; whatever is frozen keeps its claim.
 _VARIABLES = {
@@ -109,7 +114,7 @@ class Gallery:
         self._import("held", "planes (1).csv", planes, duplicates="hold")
         self._cancel_halfway("cancelled", "flights 2012.csv", flights)
         self._date_back()
-        self._import("external", "legacy export.csv", processor="external")
+        self._import("external", "legacy export.csv", b"id,total\n1,2\n", processor="external")
         self._report("external", progress=62, rows_processed=31_000, rows_success=30_950, rows_failed=50)
         self._send("processing", "flights.csv", flights)
         self._freeze_at("processing", rows=150_000)
@@ -157,6 +162,7 @@ class Gallery:
         yield View("error-no-page", f"{self.url}/no/such/page", status=404)
         yield View("error-query", f"{self.url}/datasets/customers?country__than=DE", status=422)
         yield View("error-form", f"{self.url}/uploads", _refused_upload)
+        yield View("error-database", f"{self.url}/uploads", _without_database)
 
     def _import_customers(self) -> None:
         schema = self._folder / "customers.json"
@@ -213,6 +219,10 @@ class Gallery:
         for pid in self._frozen:
             os.kill(pid, signal.SIGSTOP)
         until(self._may_write, "a moment between two transactions")
+        with Redis(unix_socket_path=str(self._serve.socket)) as redis:  # so that it does not count as dead soon
+            for key in get_keys(connection=redis):
+                redis.hset(key, "last_heartbeat", utcformat(datetime.now(UTC) + timedelta(hours=1)))
+                redis.persist(key)
 
     def _may_write(self) -> bool:
         """Whether no frozen process holds the turn to write; otherwise let them go on for a moment."""
@@ -343,9 +353,19 @@ def _show_toasts(page: Page) -> None:
     }""")
 
 
+def _without_database(page: Page) -> None:
+    """What a server answers whose database has stopped."""
+    detail = "The database cannot be reached at the moment. Please try again shortly."
+    steps = [("Try again", "/uploads"), ("Back to uploads", "/uploads")]
+    shown = {"status": 503, "title": "Database unavailable", "detail": detail, "steps": steps}
+    html = Templates().render("error.html", shown)
+    page.route("**/stopped", lambda route: route.fulfill(status=503, content_type="text/html", body=html))
+    page.goto(urljoin(page.url, "/stopped"))
+
+
 def _refused_upload(page: Page) -> None:
     """Send the form as without a script, with a name that no dataset can have."""
     page.set_input_files("#upload-file", {"name": "june.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
-    page.evaluate("document.querySelector('#upload-form [name=dataset]').value = '1 name that is not one!'")
+    page.evaluate("document.querySelector('#upload-form [name=dataset]').value = '?!'")
     with page.expect_navigation():
         page.evaluate("document.getElementById('upload-form').submit()")

@@ -406,6 +406,7 @@ def test_a_typed_name_shows_what_it_becomes_and_whether_it_exists(
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     page = open_live(context, f"{url}/uploads")
     named = page.locator("#upload-named")
+    page.click("#upload-details > summary")
 
     expect(named).to_be_hidden()
     for typed, expected in (
@@ -433,8 +434,8 @@ def test_a_misread_file_is_retried_with_other_options(
     expect(page.locator("#upload .badge")).to_have_text("Failed")
     expect(page.locator("#upload-problem")).to_contain_text("All rows failed, so nothing was imported.")
     expect(page.locator("#upload-retry")).to_have_count(0)
-    expect(page.locator("#upload .stat-rows dd")).to_have_text("0 of 2 (0 %)")
-    expect(history.locator("#upload-1 .percent")).to_have_text("")
+    expect(page.locator("#upload .stat-rows dd")).to_have_text("0 of 2")
+    expect(history.locator("#upload-1 .rows")).to_have_text("0 of 2")
     expect(page.locator("#retry-delimiter")).to_have_value("comma")
 
     page.select_option("#retry-delimiter", "")

@@ -242,7 +242,7 @@ def test_progress_is_unknown_while_column_types_are_inferred() -> None:
     html = Templates().render("_upload_row.html", {"upload": processing()})
 
     assert "Inferring column types" in html
-    assert "value=" not in html
+    assert '<progress class="progress " max="100" aria-label="Progress of june.csv"></progress>' in html
     assert " %" not in html
 
 
@@ -328,3 +328,59 @@ def test_a_note_says_how_many_blank_lines_were_skipped(lines: int, note: str) ->
 )
 def test_an_upload_that_waits_shows_about_when_it_starts(seconds: float | None, words: str) -> None:
     assert upload_view.place_in_words(Place(3, None, seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"status": Status.PENDING}, ""),
+        ({}, ""),
+        ({"rows_total": 1000, "rows_processed": 850, "rows_success": 849, "rows_failed": 1}, "850 of 1,000 (85 %)"),
+        ({"rows_processed": 1, "rows_success": 1, "next_byte": 1, "bytes_total": 8}, "1 row (12 %)"),
+        ({"status": Status.COMPLETED, "rows_total": 20, "rows_processed": 20, "rows_success": 20}, "20 of 20 (100 %)"),
+        (
+            {"status": Status.COMPLETED, "rows_total": 1000, "rows_processed": 1000, "rows_success": 850,
+             "rows_failed": 150},
+            "850 of 1,000 (85 %)",
+        ),
+        ({"status": Status.COMPLETED}, "0 rows"),
+        ({"status": Status.FAILED, "rows_total": 2, "rows_processed": 2, "rows_failed": 2}, "0 of 2"),
+        ({"status": Status.FAILED}, ""),
+        ({"status": Status.CANCELLED, "rows_total": 10, "rows_processed": 5, "rows_success": 5}, "5 of 10"),
+    ],
+)  # fmt: skip
+def test_rows_are_counted_in_one_phrase(values: dict[str, Any], words: str) -> None:
+    assert processing(**values).rows_in_words == words
+
+
+WARNED = [{"code": "no_header", "detail": "The first row was imported as data."}]
+
+
+@pytest.mark.parametrize(
+    ("values", "remark"),
+    [
+        ({}, "Inferring column types"),
+        ({"rows_total": 100, "rows_processed": 20, "updated_at": after(1)}, "4.0 s left"),
+        ({"status": Status.PENDING}, "Queued: next"),
+        ({"status": Status.FAILED, "error": "It is a picture."}, "It is a picture."),
+        ({"status": Status.FAILED, "error": "x" * 999}, f"{'x' * 600}…"),
+        ({"status": Status.COMPLETED}, ""),
+        ({"status": Status.COMPLETED, "warnings": WARNED}, WARNED[0]["detail"]),
+        ({"status": Status.COMPLETED, "rows_failed": 1}, "1 row failed"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "warnings": WARNED}, "18 rows failed and 1 warning"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 8}, "18 rows failed, 8 corrected"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 18}, "18 rows failed, all corrected"),
+        ({"status": Status.CANCELLED, "attempt": 0, "duplicate_of": 3}, "Same file as #3"),
+        ({"status": Status.CANCELLED, "rows_success": 1_000}, "1,000 rows imported before"),
+        ({"status": Status.CANCELLED}, ""),
+    ],
+)
+def test_the_remark_is_what_a_person_should_know_first(values: dict[str, Any], remark: str) -> None:
+    assert processing(**values).remark == remark
+
+
+def test_a_long_remark_is_cut_in_the_row_and_whole_in_its_tooltip() -> None:
+    error = "This is a long reason. " * 10
+    html = Templates().render("_upload_row.html", {"upload": processing(status=Status.FAILED, error=error)})
+
+    assert f'title="{error}">{error[:160]}…</span>' in html

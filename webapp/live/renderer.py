@@ -12,8 +12,10 @@ from sse_starlette import ServerSentEvent
 
 from jobs.events import Event
 from jobs.uploads import Page, Upload
+from webapp.dataset_view import DatasetState, Shown
 from webapp.failed_rows_view import FailedRowsView
 from webapp.history import HistoryView
+from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.run_view import RunView
 from webapp.templating import Templates
@@ -87,8 +89,7 @@ class Renderer:
         """The variables of `_uploads_table.html`."""
         return {
             "uploads": [self.view(upload) for upload in page.items],
-            "q": view.search,
-            "status": view.status or "",
+            "filters": HistoryFilters(view),
             "page": {
                 "newer_url": view.at(page.newer).url("/uploads") if page.newer else None,
                 "older_url": view.at(page.older).url("/uploads") if page.older else None,
@@ -155,6 +156,25 @@ class Renderer:
             return f'<hx-partial hx-target="#upload-{upload.id}" hx-swap="outerMorph">{row}</hx-partial>'
 
         return self._once(("row", upload.id, upload.seq, view.waiting, insert), render)
+
+    def dataset(self, state: DatasetState, shown: Shown) -> str:
+        """What the page of a dataset says above its rows, as a swap. shown: the state whose rows the page has."""
+        return self._once(
+            ("dataset", state.key, shown),
+            lambda: self._render_dataset(state, shown),
+        )
+
+    def _render_dataset(self, state: DatasetState, shown: Shown) -> str:
+        html = self._templates.render("_dataset_state.html", self.dataset_context(state, shown))
+        return f'<hx-partial hx-target="#dataset-state" hx-swap="outerMorph">{html}</hx-partial>'
+
+    def dataset_context(self, state: DatasetState, shown: Shown) -> dict[str, Any]:
+        """The variables of `_dataset_state.html`."""
+        return {
+            "entry": state.entry,
+            "running": [self.view(upload) for upload in state.running],
+            "news": shown.news(state.entry),
+        }
 
     def toast(self, upload: Upload) -> str:
         """The announcement that an upload ended, as a swap."""

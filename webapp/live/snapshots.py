@@ -13,6 +13,7 @@ from jobs.events import Event, timestamp
 from jobs.uploads import Page, Upload
 from webapp import upload_page
 from webapp.database_access import read
+from webapp.dataset_view import DatasetState
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
@@ -25,6 +26,8 @@ from webapp.upload_page import FIRST_ROWS
 MISSED_TOASTS = 5
 #: Seconds between two reads of the same snapshot.
 MIN_INTERVAL = 0.05
+#: The same for a dataset: several imports into it may each change it four times a second.
+DATASET_INTERVAL = 0.4
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Snapshots:
         self._history = SingleFlight(self._read_history, min_interval=MIN_INTERVAL)
         self._progress = SingleFlight(self._read_progress, min_interval=MIN_INTERVAL)
         self._ended = SingleFlight(self._read_ended, min_interval=MIN_INTERVAL)
+        self._dataset = SingleFlight(self._read_dataset, min_interval=DATASET_INTERVAL)
         self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
         self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
 
@@ -97,6 +101,13 @@ class Snapshots:
         among callers."""
         found = await read(self._database, lambda connection: upload_page.read(connection, upload_id, query))
         return self._renderer.page(found)
+
+    async def dataset(self, name: str) -> DatasetState:
+        """What the page of a dataset says above its rows. Raises DatasetNotFoundError."""
+        return await self._dataset.get(name)
+
+    async def _read_dataset(self, name: str) -> DatasetState:
+        return await read(self._database, lambda connection: DatasetState.read(connection, name))
 
     async def states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
         """The states of these uploads. Raises UploadNotFoundError."""

@@ -24,13 +24,18 @@ from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
+from webapp.templating import STATIC
+
+#: A file to try: a shop's orders, with words for missing values and a few rows that fail.
+SAMPLE = STATIC / "sample-orders.csv"
 
 #: How the requests of the bulk-upload command name their sender.
 COMMAND_AGENT = "bulk-upload/"
 
 
-async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file in the request, record the upload, and enqueue it.
+async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None = None) -> Upload:
+    """Store the file in the request, record the upload, and enqueue it. entered: receives the fields of a form, also of
+    one that is refused.
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
@@ -38,7 +43,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
-    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
+    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed, entered=entered)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -74,6 +79,36 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     except BaseException:
         remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=is_made))
+        raise
+
+
+async def create_sample(request: AppRequest) -> Upload:
+    """Record an upload of the sample file, into a new dataset. Raises RefusedError."""
+    state = request.state
+
+    def store() -> StoredFile:
+        with files.Arrival(state["settings"].files, SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
+            arrival.write(SAMPLE.read_bytes())
+            return arrival.keep()
+
+    file = await threads.files.run(store)
+    create = partial(
+        uploads.create,
+        file=file,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        by=asked_by(request),
+    )
+    return await _recorded(state, file, create)
+
+
+async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Connection], Upload]) -> Upload:
+    """Record an upload of a file that is stored; remove the file if that fails. Raises what `create` raises."""
+    try:
+        return await _change(state, create)
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=True))
         raise
 
 
@@ -187,28 +222,25 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         file = await threads.files.run(partial(files.stored_again, folder, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    try:
-        create = partial(
-            uploads.create,
-            file=file,
-            dataset_wanted=name,
-            options=options,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-            by=asked_by(request),
-        )
-        return await _change(state, create)
-    except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
-        await threads.files.run(partial(remove, may_be_recorded=True))
-        raise
+    create = partial(
+        uploads.create,
+        file=file,
+        dataset_wanted=name,
+        options=options,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        by=asked_by(request),
+    )
+    return await _recorded(state, file, create)
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
     """Raises InvalidImportOptionError."""
     name = fields.get("processor") or Processor.WORKER
     if name not in list(Processor):
-        raise InvalidImportOptionError("processor must be worker, or external if an external script imports the file.")
+        raise InvalidImportOptionError(
+            "processor must be worker, or external if an external script imports the file.", "processor"
+        )
     return Processor(name)
 
 
@@ -231,13 +263,16 @@ async def cancel(request: AppRequest) -> Upload:
     return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id, by=by))
 
 
-async def retry(request: AppRequest) -> Upload:
-    """Retry an upload, with the import options that the body changes, if it has any.
+async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
+    """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
+    they are refused.
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
     """
     upload_id, by = request.path_params["upload_id"], asked_by(request)
     given = await options_body.read(request)
+    if entered is not None:
+        entered.update(given)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = uploads.get(connection, upload_id).options

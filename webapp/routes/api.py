@@ -14,20 +14,25 @@ from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.dialect import header_of
-from jobs.events import timestamp
+from jobs.events import Event, timestamp
+from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import ServerBusyError
 from webapp.history import RECENT, HistoryView
+from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json
+from webapp.routes import batch as batches
 from webapp.routes.page_limit import limit_of
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Seconds that the database may look for the rows of a page.
+ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -82,6 +87,23 @@ async def retry(request: AppRequest) -> Response:
     return await _with_children(request, await actions.retry(request))
 
 
+async def batch(request: AppRequest) -> Response:
+    """What became of each upload, with a sentence about all of them. The status is 200 even if nothing was done."""
+    wanted = await batches.of_json(request)
+    results = await batches.run(request.state, wanted, actions.asked_by(request))
+    summary = batches.Summary.of(wanted, results)
+    return JSONResponse({"detail": summary.sentence, "results": [_result(each) for each in results]})
+
+
+def _result(found: batches.Result) -> dict[str, Any]:
+    """status: as if it had been done to this upload alone."""
+    if found.upload is not None:
+        return {"id": found.upload_id, "status": 200, "upload": vars(Event.from_upload(found.upload))}
+    assert found.error is not None
+    problem = details(found.error)
+    return {"id": found.upload_id, **{name: problem[name] for name in ("status", "title", "detail")}}
+
+
 async def _with_children(request: AppRequest, upload: Upload) -> Response:
     children = await read(request.state["database"], lambda connection: lineage.children(connection, [upload.id]))
     place = request.state["hub"].queue_monitor.places_of([upload]).get(upload.id)
@@ -120,13 +142,14 @@ async def rows(request: AppRequest) -> Response:
         after = row_position.locate(connection, found, request.query_params, "cursor")
         items: list[bytes] = []
         size, last, has_more = 0, None, False
-        for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
-            item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
-            size += len(item)
-            if items and (has_more := len(items) == limit or size > ROWS_BYTES):
-                break
-            items.append(item)
-            last = row
+        with limited(connection, ROWS_LIMIT):
+            for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
+                item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
+                size += len(item)
+                if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                    break
+                items.append(item)
+                last = row
         cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
@@ -267,6 +290,7 @@ routes = [
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
     Route("/api/v1/uploads/recent", recent),
+    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

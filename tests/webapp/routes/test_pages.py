@@ -11,6 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import uploads, warnings
+from jobs.errors import RefusedError
+from jobs.events import timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.tables import uploads as uploads_table
@@ -24,6 +26,7 @@ from webapp.history import PAGE_SIZE
 from webapp.live import snapshots
 from webapp.live.renderer import FIRST_FAILED_ROWS
 from webapp.routes import pages
+from webapp.routes.actions import SAMPLE
 from webapp.templating import Templates
 from webapp.upload_page import FAILURE_REASONS
 
@@ -89,7 +92,7 @@ REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "title", "sentence"), REJECTIONS.values(), ids=REJECTIONS.keys())
-def test_a_rejected_upload_is_explained_on_a_page(
+def test_a_rejected_upload_is_explained_beside_its_field(
     standing: Served, sent: dict[str, Any], title: str, sentence: str
 ) -> None:
     if "files" in sent:
@@ -101,13 +104,68 @@ def test_a_rejected_upload_is_explained_on_a_page(
         answer, problem = submit(standing, **sent), submit(standing, **sent, headers={"Accept": "application/json"})
 
     assert (answer.status_code, problem.status_code) == (422, 422)
-    assert f"<h1>{title}</h1>" in answer.text
-    assert sentence in unescape(answer.text)
+    assert '<form id="upload-form"' in answer.text
+    assert "<title>Error: Uploads" in answer.text
+    [invalid] = re.findall(r'<input [^>]*aria-invalid="true"[^>]*>', answer.text)
+    described_by = re.findall(r'aria-describedby="([^"]*)"', invalid)[0].split()[-1]
+    [error] = re.findall(rf'<p id="{described_by}" class="field-error message">([^<]*)</p>', answer.text)
+    assert unescape(error).startswith(sentence)
+    assert "autofocus" in invalid
+    assert problem.json()["errors"] == [{"path": re.findall('name="([^"]*)"', invalid)[0], "detail": unescape(error)}]
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json()["title"] == title
     assert problem.json()["detail"].startswith(sentence)
     assert standing.stored == []
     assert standing.records.all() == []
+
+
+def checked(html: str, prefix: str) -> dict[str, str]:
+    """What the fields of the import options have, by their ids without prefix."""
+    inputs = re.findall(rf'<input id="{prefix}-(\w+)" type="text"[^>]* value="([^"]*)"', html)
+    selects = re.findall(rf'<select id="{prefix}-(\w+)"(.*?)</select>', html, re.DOTALL)
+    chosen = {name: "".join(re.findall(r'value="([^"]*)" selected', options)) for name, options in selects}
+    return {**dict(inputs), **chosen}
+
+
+ENTERED = {"encoding": "klingon", "delimiter": "semicolon", "header_row": "3", "sheet": "Q1", "types": "text"}
+SHOWN = {"encoding": "klingon", "delimiter": "semicolon", "header": "3", "sheet": "Q1", "types": "text"}
+
+
+def test_a_refused_upload_form_comes_back_as_it_was_filled_in(standing: Served) -> None:
+    html = submit(standing, data={"dataset": "Sales <June>", **ENTERED}).text
+
+    assert checked(html, "option") == SHOWN
+    assert re.findall(r'<input id="upload-dataset"[^>]* value="([^"]*)"', html) == ["Sales &lt;June&gt;"]
+    assert re.search(r'<details class="import-options" open>', html)
+
+
+def test_a_file_that_is_too_large_comes_back_as_a_form_with_the_status_413(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"max_upload_bytes": 5})) as served:
+        answer = submit(served)
+
+    assert answer.status_code == 413
+    assert "The file is larger than 5 bytes" in answer.text
+    assert '<form id="upload-form"' in answer.text
+
+
+def test_refused_options_of_a_retry_come_back_as_they_were_filled_in(served: Served) -> None:
+    upload = served.records.fail(served.records.processing(), "The file cannot be read.", Remedy.OPTIONS)
+    answer = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED)
+    problem = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED, headers={"Accept": "application/json"})
+
+    assert (answer.status_code, problem.status_code) == (422, 422)
+    assert checked(answer.text, "retry") == SHOWN
+    assert "Unknown encoding “klingon”" in answer.text
+    assert re.search(r'<details id="upload-options"[^>]* open>', answer.text)
+    assert "hx-sse:connect" not in answer.text
+    assert served.records.get(upload) == upload
+
+
+def test_a_first_row_that_is_data_stays_chosen_in_a_refused_form(standing: Served) -> None:
+    html = submit(standing, data={"encoding": "klingon", "header_row": "0"}).text
+
+    assert re.search(r'<input id="option-headerless"[^>]* checked', html)
+    assert checked(html, "option")["header"] == ""
 
 
 def test_what_ended_lately_is_listed_with_its_outcome(served: Served) -> None:
@@ -154,7 +212,7 @@ def test_cancel_and_retry_redirect_to_the_page_of_the_upload(served: Served) -> 
 
         answer = served.client.post(f"{path}/{action}")
 
-        assert (answer.status_code, answer.headers["location"]) == (303, path)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{path}#main")
         assert served.records.get(upload).status == status
 
     refused = served.client.post(f"{path}/retry")
@@ -193,7 +251,107 @@ def test_an_empty_history_shows_why_it_is_empty(standing: Served) -> None:
     assert "No uploads yet" in standing.page("/uploads")
     html = standing.page("/uploads", q="june", status="failed")
 
-    assert "No upload matches “june” and has the status “Failed”." in html
+    assert "No upload named like “june”, with the state “Failed”." in unescape(html)
+
+
+def test_a_history_without_uploads_teaches_in_three_steps_and_offers_a_sample(served: Served) -> None:
+    html = served.page("/uploads")
+
+    assert len(re.findall(r"<li><b>", html)) == 3
+    assert 'class="upload-form large"' in html
+    assert '<form method="post" action="/uploads/sample">' in html
+    assert 'id="batch"' not in html
+    assert 'role="search"' not in html
+
+    answer = served.client.post("/uploads/sample")
+    [upload] = served.records.all()
+    html = served.page("/uploads")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/uploads/{upload.id}")
+    assert (upload.filename, upload.size) == ("sample-orders.csv", SAMPLE.stat().st_size)
+    assert [path.read_bytes() for path in served.stored] == [SAMPLE.read_bytes()]
+    assert 'class="upload-form"' in html
+    assert 'role="search"' in html
+
+
+@ONE_DATABASE
+def test_a_sample_that_is_not_recorded_leaves_no_file(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Upload:
+        raise RefusedError("Not now.")
+
+    monkeypatch.setattr(uploads, "create", fail)
+
+    assert served.client.post("/uploads/sample").status_code == 422
+    assert served.stored == []
+
+
+def test_the_history_is_filtered_by_outcome_dataset_and_time(served: Served) -> None:
+    records = served.records
+    failed = [FailedRow(1, ["x"], [Reason("a", "is wrong")])]
+    plain = records.complete(records.advance(records.processing("a.csv", dataset="sales")))
+    partly = records.complete(records.advance(records.processing("b.csv", dataset="sales"), 9, failed))
+    warned = records.processing("c.csv", dataset="stock")
+    records.warn(warned)
+    warned = records.complete(warned)
+
+    def shown(**query: str) -> list[int]:
+        html, listed = served.page("/uploads", **query), served.client.get("/api/v1/uploads", params=query).json()
+
+        assert row_ids(html) == [each["id"] for each in listed["items"]]
+        return row_ids(html)
+
+    assert shown(dataset="sales") == [partly.id, plain.id]
+    assert shown(dataset="sale") == []
+    assert shown(outcome="failed_rows") == [partly.id]
+    assert shown(outcome="warnings") == [warned.id]
+    assert shown(outcome="clean", dataset="sales") == [plain.id]
+    assert shown(status="completed", outcome="warnings", dataset="stock", since="1h", q="C.") == [warned.id]
+    assert shown(since="24h") == [warned.id, partly.id, plain.id]
+    assert shown(until="24h") == []
+    assert shown(since=timestamp(partly.created_at)) == [warned.id, partly.id]
+    assert shown(until=timestamp(partly.created_at)) == [plain.id]
+    assert shown(since=f"{partly.created_at:%Y-%m-%d}", until=f"{warned.created_at:%Y-%m-%d}")[-1] == plain.id
+
+
+@ONE_DATABASE
+def test_each_filter_can_be_removed_and_chosen_anew_without_losing_the_others(served: Served) -> None:
+    served.records.pending()
+    query = {"q": "june", "outcome": "failed_rows", "dataset": "sales & more", "since": "2026-01-01", "cursor": "7"}
+    html = served.page("/uploads", **query)
+    removals = {
+        text: dict(httpx.URL(unescape(url)).params)
+        for url, text in re.findall(r'href="([^"]*)" aria-label="Remove the filter: ([^"]*)"', html)
+    }
+    forms = re.findall(r'<form class="[^"]*" action="/uploads" method="get".*?</form>', html, re.S)
+    kept = [dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form)) for form in forms]
+    set_ = {name: value for name, value in query.items() if name != "cursor"}
+
+    def without(*names: str) -> dict[str, str]:
+        return {name: value for name, value in set_.items() if name not in names}
+
+    assert removals == {
+        "“june”": without("q"),
+        "Completed with failed rows": without("outcome"),
+        "sales &amp; more": without("dataset"),
+        "Since 2026-01-01": without("since"),
+    }
+    assert [{name: unescape(value) for name, value in each.items()} for each in kept] == [
+        without("q"), without("dataset"), without("since")
+    ]  # fmt: skip
+    assert ' name="since" value="2026-01-01"' in html
+    assert "/uploads?q=june&status=failed&dataset=sales+%26+more&since=2026-01-01" in links(html)
+    assert "/uploads?q=june&outcome=failed_rows&dataset=sales+%26+more&since=7d" in links(html)
+
+
+@ONE_DATABASE
+def test_rows_are_as_dense_as_the_reader_chose(served: Served) -> None:
+    served.records.pending()
+
+    assert '<div id="history">' in served.page("/uploads")
+
+    served.client.cookies.set("density", "compact")
+
+    assert '<div id="history" class="compact">' in served.page("/uploads")
 
 
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
@@ -217,12 +375,19 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     [
         ("status=done", "`status` must be one of pending, processing, completed, failed, cancelled."),
         ("status=", "`status` must be one of pending, processing, completed, failed, cancelled."),
+        ("outcome=good", "`outcome` must be one of clean, failed_rows, warnings, held."),
+        (
+            "since=soon",
+            "`since` must be a day like 2026-01-31, a time like 2026-01-31T09:00:00Z, or an age like 7d or 24h.",
+        ),
         ("cursor=newest", "`cursor` must be the id of an upload."),
         ("cursor=-1&status=failed", "`cursor` must be the id of an upload."),
     ],
 )
 def test_an_invalid_filter_or_cursor_is_rejected(served: Served, path: str, query: str, sentence: str) -> None:
     served.records.pending()
+    if path.endswith("/events"):
+        query = query.replace("since=", "uploaded_since=")
     answer = served.client.get(f"{path}?{query}")
 
     assert answer.status_code == 422
@@ -252,9 +417,11 @@ def test_search_and_filter_can_be_combined(served: Served) -> None:
     assert '<input type="hidden" name="status" value="failed">' in html
     assert 'name="q" value="50% &amp; more"' in html
     for link in links(html):
-        if link.startswith("/uploads?") and "status" in link:
+        if link.startswith("/uploads?") and "status" in link and link != "/uploads?status=failed":
             assert httpx.URL(link).params["q"] == "50% & more"
-    assert re.findall(r'aria-current="true">(\w+)<', html) == ["Failed"]
+    assert re.findall(r'aria-label="Remove the filter: (.+?)"', html) == ["“50% &amp; more”", "Failed"]
+    assert {"/uploads?status=failed", "/uploads?q=50%25+%26+more", "/uploads"} <= set(links(html))
+    assert re.findall(r'aria-current="true">(.+?)<', html) == ["Failed", "Any time"]
 
 
 def test_the_history_can_be_paged_in_both_directions(served: Served) -> None:
@@ -298,11 +465,12 @@ def test_a_filtered_page_has_a_link_for_announcements(served: Served) -> None:
         assert [dict(httpx.URL(unescape(address)).params) for address in found] == [query]
         assert "/static/changes.js" in html
 
-    for query in ({}, {"cursor": "9"}):
-        html = served.page("/uploads", **query)
+    assert '<p id="changes" class="changes" role="status" data-inserts>' in served.page("/uploads")
 
-        assert 'id="changes"' not in html
-        assert "/static/changes.js" not in html
+    later = served.page("/uploads", cursor="9")
+
+    assert 'id="changes"' not in later
+    assert "/static/changes.js" not in later
 
 
 # An upload
@@ -356,7 +524,7 @@ def test_an_upload_shows_its_failed_rows_with_their_reasons_at_the_wrong_cells(s
     assert "Every row failed." in html
     assert "Try again" in html
     assert 'aria-label="0 of 100 rows imported, 3 failed"' in html
-    assert "0 of 100 (0 %)" in html
+    assert "<dd>0 of 100</dd>" in html
 
 
 def reasons(html: str) -> list[tuple[str, str, str]]:
@@ -683,8 +851,8 @@ def test_an_upload_with_failed_rows_and_warnings_shows_both(served: Served) -> N
     history, html = served.page("/uploads"), served.page(f"/uploads/{upload.id}")
 
     assert '<span class="badge">Completed with failed rows</span>' in history
-    assert '<span class="sub">and 1 warning</span>' in history
-    assert '<span class="percent">85 %</span>' in history
+    assert "3 rows failed and 1 warning</span>" in history
+    assert '<span class="rows">17 of 20 (85 %)</span>' in history
     assert '<rect class="part-in" x="0" y="0" width="85.0" height="1"/><rect class="part-failed" x="85.0"' in history
     assert 'aria-valuetext="17 of 20 rows imported, 3 failed"' in html
     assert 'id="upload-warnings"' in html
@@ -807,7 +975,7 @@ def test_an_error_page_has_no_traceback(standing: Served, method: str, path: str
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert sentence in answer.text
-    assert "Back to uploads" in answer.text
+    assert "Back to " in answer.text
     for word in ("Traceback", "Error(", "sqlalchemy", "SELECT"):
         assert word not in answer.text
 
