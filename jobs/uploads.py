@@ -306,11 +306,11 @@ def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
     """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
     earlier = get(connection, upload.duplicate_of or upload.id)
     into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
+    where = f"“{earlier.dataset}”" if earlier.dataset else "another place"  # by an external script
     again = "a second time" if upload.dataset == earlier.dataset else into
     error = (
-        f"The same file was imported{f' into “{earlier.dataset}”' if earlier.dataset else ''} on"
-        f" {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it was not imported again. To import it {again}, choose"
-        " “Import anyway”."
+        f"The same file was imported into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it was not"
+        f" imported again. To import it {again}, choose “Import anyway”."
     )
     cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
     _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before, as #{earlier.id}.")

@@ -1,4 +1,4 @@
-// The history's table: selected rows and what is done with them, compact rows, and menus that close.
+// The history's table: selected rows and what is done with them, and compact rows.
 (() => {
   const history = document.getElementById("history");
 
@@ -96,17 +96,4 @@
     document.cookie = `density=${isCompact ? "compact" : "normal"}; path=/uploads; max-age=31536000; samesite=lax`;
   });
   if (density) density.hidden = false;
-
-  // Menus close by Escape, and by a click elsewhere.
-
-  const open = () => document.querySelector(".filter details[open]");
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest(".filter")) open()?.removeAttribute("open");
-  });
-  document.addEventListener("keydown", (event) => {
-    const menu = open();
-    if (event.key !== "Escape" || !menu) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
 })();

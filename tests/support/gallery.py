@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -131,6 +132,8 @@ class Gallery:
         yield View("history-completed", f"{self.url}/uploads?status=completed")
         yield View("history-failed", f"{self.url}/uploads?status=failed")
         yield View("history-search", f"{self.url}/uploads?q=customers")
+        yield View("history-selected", f"{self.url}/uploads", _select_rows)
+        yield View("history-compact", f"{self.url}/uploads", _make_compact)
         yield View("history-no-match", f"{self.url}/uploads?q=nothing+like+this&status=failed")
 
     def _pages_of_uploads(self) -> Iterator[View]:
@@ -146,7 +149,11 @@ class Gallery:
         yield View("dataset", f"{self.url}/datasets/customers")
         yield View("dataset-wide", f"{self.url}/datasets/us_employment")
         yield View("dataset-large", f"{self.url}/datasets/weather")
-        yield View("dataset-filtered", f"{self.url}/datasets/customers?country=DE")
+        yield View("dataset-filtered", f"{self.url}/datasets/customers?country=DE&sort=-amount")
+        yield View("dataset-filter", f"{self.url}/datasets/customers", _open_column)
+        yield View("dataset-columns", f"{self.url}/datasets/customers/columns")
+        yield View("dataset-columns-inferred", f"{self.url}/datasets/penguins/columns")
+        yield View("dataset-uploads", f"{self.url}/datasets/customers/uploads")
         yield View("dataset-no-match", f"{self.url}/datasets/customers?country=DE&email=nobody")
         yield View("dataset-open-details", f"{self.url}/datasets/customers", _open_details)
 
@@ -154,6 +161,9 @@ class Gallery:
         yield View("recent", f"{self.url}/uploads/recent")
         yield View("recent-empty", f"{self.empty_url}/uploads/recent")
         yield View("open-recent", f"{self.url}/datasets", _open_recent)
+        for page, path in (("history", "/uploads"), ("dataset", "/datasets/customers")):
+            for number in range(3 if page == "history" else 2):
+                yield View(f"open-menu-{page}-{number + 1}", f"{self.url}{path}", partial(_open_menu, number=number))
         yield View("open-keys", f"{self.url}/datasets", _open_keys)
         yield View("open-toasts", f"{self.url}/uploads", _show_toasts)
 
@@ -326,7 +336,26 @@ def _is_free(data: Path) -> bool:
 
 
 def _open_details(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+    page.evaluate("document.querySelectorAll('main details:not(.menu)').forEach(each => each.open = true)")
+
+
+def _open_menu(page: Page, number: int) -> None:
+    page.locator("main :is(.menu, .filter details, .upload-into) > summary").nth(number).click()
+
+
+def _select_rows(page: Page) -> None:
+    for row in page.locator("#upload-rows input").all()[:3]:
+        row.check()
+
+
+def _make_compact(page: Page) -> None:
+    page.click("#density")
+    page.context.clear_cookies()
+
+
+def _open_column(page: Page) -> None:
+    page.locator(".head-menu").nth(1).click()
+    page.locator(":popover-open").wait_for()
 
 
 def _open_recent(page: Page) -> None:
