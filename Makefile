@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test test-fast coverage lint demo-data bench bench-live corpus soak hostile soak-web lock clean
+.PHONY: run test test-fast coverage lint demo-data screenshots bench bench-live corpus soak hostile soak-web lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
@@ -36,6 +36,10 @@ lint: .venv/dev  # style, types, and which room may import which
 
 demo-data: .venv/dev  # files to try, up to 3.4 million rows
 	@$(BIN)/python -m tests.support.demo_data
+
+# Takes less than a minute, and needs Chromium.
+screenshots: .venv/dev  # each page in each state, as in: make screenshots ARGS="screenshots history upload-failed"
+	@$(BIN)/python -m tests.support.screenshots $(ARGS)
 
 bench: .venv/dev  # speed and memory beside what they are measured against, as in: make bench ARGS="--only sqlite"
 	@$(BIN)/python -m tests.benchmarks.importing $(ARGS)

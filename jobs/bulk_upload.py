@@ -42,8 +42,9 @@ from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validated, Validator
-from jobs.pipeline.writer import PackedRows, Writer
+from jobs.pipeline.writer import PackedRows, Writer, Written
 from jobs.settings import Settings
+from jobs.upload_log import Milestones
 from jobs.uploads import Claim, CutReason, Remedy, Upload
 from jobs.warnings import UploadWarning
 
@@ -175,6 +176,7 @@ class Attempt:
         self._changes.begin_import()
         self._path = files.path_of(settings.files, upload.stored_as)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
+        self._milestones: Milestones | None = None
         self.was_handed_back = False
 
     def run(self) -> None:
@@ -341,7 +343,8 @@ class Attempt:
 
         def write(connection: sa.Connection) -> Upload:
             uploads.renew(connection, self._claim, lease=self._settings.lease)
-            upload, _ = self._write(connection, rows, chunk)
+            upload, written = self._write(connection, rows, chunk)
+            self._count(connection, upload, written)
             return upload
 
         return self._changes.progress(write)
@@ -357,36 +360,51 @@ class Attempt:
             checked = check(judged.chunk)
             single = judged.without_repeated(checked.validated.good.index.tolist())
             checked = checked if single is judged else check(single.chunk)
-            upload, landed = self._write(connection, check.rows, checked)
+            upload, written = self._write(connection, check.rows, checked)
+            landed = set(checked.validated.good.index.tolist()) - written.collisions.keys()
             changed = lineage.note(
                 connection,
                 upload.id,
                 corrected={before.root for number, before in judged.before.items() if number in landed},
                 failed_again={number: before for number, before in judged.before.items() if number not in landed},
             )
+            self._count(connection, upload, written)
             newest = {each.id: each for each in (upload, *changed)}
             return newest.pop(upload.id), list(newest.values())
 
         return self._changes.progress_with_others(write)
 
-    def _write(self, connection: sa.Connection, rows: Writer, chunk: "ValidatedChunk") -> tuple[Upload, set[int]]:
-        """Write the rows of a chunk and count them. Returns the upload, and the numbers of the rows that landed."""
-        collisions = rows.write(connection, chunk.to_write)
-        failed = chunk.failed_with(collisions)
+    def _write(self, connection: sa.Connection, rows: Writer, chunk: "ValidatedChunk") -> tuple[Upload, Written]:
+        """Write the rows of a chunk and record what became of them."""
+        written = rows.write(connection, chunk.to_write)
+        failed = chunk.failed_with(written.collisions)
         upload = uploads.advance(
             connection,
             self._claim,
             lease=self._settings.lease,
-            good=len(chunk.validated.good) - len(collisions),
+            good=len(chunk.validated.good) - len(written.collisions),
             bad=len(failed),
             next_byte=chunk.source.next_byte,
             blank=chunk.source.blank,
             before=self._upload.warnings,
             warnings=chunk.source.warnings,
         )
+        self._pass_milestone(connection, upload)
         room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
         failed_rows_writer.record(connection, upload.id, failed, room=room)
-        return upload, set(chunk.validated.good.index.tolist()) - collisions.keys()
+        return upload, written
+
+    def _count(self, connection: sa.Connection, upload: Upload, written: Written) -> None:
+        """Keep the number of rows of the dataset; the last statement of a chunk's transaction."""
+        if upload.dataset is not None and upload.rows_success > self._upload.rows_success:
+            datasets.count_rows(connection, upload.dataset, written.added)
+
+    def _pass_milestone(self, connection: sa.Connection, upload: Upload) -> None:
+        if self._milestones is None:
+            begun = upload.counting_since or upload.updated_at
+            resumes = self._upload.rows_processed > 0
+            self._milestones = Milestones.resumed(connection, upload.id, begun) if resumes else Milestones(begun)
+        self._milestones.pass_by(connection, upload.log_state)
 
     def _read(self, query: Callable[[sa.Connection], T]) -> T:
         with self._database.reading() as connection:

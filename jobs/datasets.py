@@ -25,6 +25,7 @@ from jobs.errors import (
     SchemaError,
 )
 from jobs.excerpt import excerpt
+from jobs.history_query import fold
 from jobs.row_selection import ALL, Selection
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL, format_value
@@ -174,6 +175,7 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
         "mode": mode,
         "upload_id": upload_id,
         "created_at": utc_now(),
+        "search_text": fold(schema.title or ""),
     }
     dataset = _from_row(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
     run(connection, dataset.table(connection.dialect).creation())
@@ -198,25 +200,18 @@ def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 
 
-def all_with_row_counts(
-    connection: sa.Connection, *, after: str = "", limit: int | None = None
-) -> list[tuple[Dataset, int]]:
-    """The datasets after a name in the order of their names, each with its number of rows. limit: None for all."""
-    statement = sa.select(datasets).where(datasets.c.name > after).order_by(datasets.c.name).limit(limit)
-    found = [_from_row(row) for row in connection.execute(statement)]
-    return [(dataset, row_count(connection, dataset)) for dataset in found]
+def row_count(connection: sa.Connection, dataset: Dataset) -> int:
+    """The number of rows, as it is kept with the dataset."""
+    return int(connection.execute(sa.select(datasets.c.rows).where(datasets.c.name == dataset.name)).scalar_one())
 
 
-def row_count(connection: sa.Connection, dataset: Dataset, *, limit: int | None = None) -> int:
-    """The number of rows. Inserts are the sum over the uploads; after upserts the rows must be counted.
+def count_rows(connection: sa.Connection, name: str, added: int) -> None:
+    """Keep the number of rows, in the transaction that changed them. added: rows that replaced none.
 
-    limit: of the rows to count; None for all.
+    The last statement of the transaction: on PostgreSQL all imports into the dataset wait for each other here.
     """
-    if dataset.mode is Mode.UPSERT:
-        rows = sa.select(sa.literal(1)).select_from(sa.table(dataset.table_name)).limit(limit).subquery()
-        return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
-    total = sa.select(sa.func.sum(uploads.c.rows_success)).where(uploads.c.dataset == dataset.name)
-    return int(connection.execute(total).scalar_one() or 0)
+    counted = sa.update(datasets).where(datasets.c.name == name)
+    connection.execute(counted.values(rows=datasets.c.rows + added, changed_at=utc_now()))
 
 
 def matching_count(connection: sa.Connection, dataset: Dataset, selection: Selection, *, limit: int) -> int:
@@ -323,31 +318,28 @@ class Row:
     row_number: int
     cells: list[str]
 
-    @property
-    def length(self) -> int:
-        """Characters of its cells."""
-        return sum(map(len, self.cells))
 
-
-def rows_after(
-    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int, enough: int | None = None
-) -> list[Row]:
-    """Rows after a position (None: from the first), in the order of the table's key.
-
-    enough: characters of cells; the list ends with the row that reaches them, if not before.
+def each_after(
+    connection: sa.Connection,
+    dataset: Dataset,
+    position: Position | None,
+    *,
+    limit: int,
+    selection: Selection = ALL,
+    skipped: int = 0,
+) -> Iterator[Row]:
+    """Rows of a selection after a position (None: from the first), in its order, one after the other. skipped: rows
+    that are left out at the beginning, if there is no position.
 
     Raises InvalidPositionError for a position that does not fit the dataset's key.
     """
-    rows = each_after(connection, dataset, position, limit=limit)
-    return row_reader.until(rows, lambda row: row.length, enough)
-
-
-def each_after(
-    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int, selection: Selection = ALL
-) -> Iterator[Row]:
-    """As `rows_after`, one row after the other, of a selection and in its order."""
     table = dataset.table(connection.dialect)
-    statement, values = table.rows(selection, place_of(connection, table, position, selection), limit)
+    place = place_of_skipped(connection, table, selection, skipped) if skipped else None
+    if skipped and place is None:
+        return
+    if place is None:
+        place = place_of(connection, table, position, selection)
+    statement, values = table.rows(selection, place, limit)
     for row in row_reader.one_by_one(connection, statement, *values):
         yield _row(dataset, table.key_places, row)
 
@@ -364,6 +356,15 @@ def place_of(connection: sa.Connection, table: SqlTable, position: Position | No
     if found is None:
         raise InvalidPositionError
     return [found[0], *key]
+
+
+def place_of_skipped(
+    connection: sa.Connection, table: SqlTable, selection: Selection, skipped: int
+) -> list[Any] | None:
+    """The place behind so many rows of a selection; None if there are fewer."""
+    statement, values = table.next_place(selection, (), skipped - 1)
+    found = run(connection, statement, *values).one_or_none()
+    return None if found is None else list(found)
 
 
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:

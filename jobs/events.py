@@ -55,7 +55,8 @@ def timestamp(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """The public state of an upload. progress: percent. timestamp: when the state was written."""
+    """The public state of an upload. progress: percent. timestamp: when the state was written. created_at: when the
+    file was received; "" in an event of an earlier release."""
 
     event: str
     file_id: int
@@ -74,6 +75,7 @@ class Event:
     warnings: list[UploadWarning] = field(default_factory=list)
     rows_corrected: int = 0
     rows_open: int = 0
+    created_at: str = ""
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -95,6 +97,7 @@ class Event:
             warnings=upload.warnings,
             rows_corrected=upload.rows_corrected,
             rows_open=upload.rows_open,
+            created_at=timestamp(upload.created_at),
         )
 
     @classmethod

@@ -19,6 +19,7 @@ from jobs.failed_rows import Reason
 from jobs.import_options import ImportOptions
 from jobs.tables import failed_rows
 from jobs.tables import uploads as records
+from jobs.upload_log import By
 from jobs.uploads import Upload
 
 #: Rows that one statement names: SQLite has 32,766 parameters.
@@ -191,14 +192,14 @@ def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
 
 
 def retry(
-    connection: sa.Connection, upload_id: int, options: ImportOptions | None = None
+    connection: sa.Connection, upload_id: int, options: ImportOptions | None = None, *, by: By | None = None
 ) -> tuple[Upload, list[Upload]]:
     """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and all
     changed uploads: it, and those whose failed rows are open again because the failed rows of this one are dropped."""
     if options is None:
-        upload = uploads.retry(connection, upload_id)
+        upload = uploads.retry(connection, upload_id, by=by)
     else:
-        upload = uploads.retry_with(connection, upload_id, options)
+        upload = uploads.retry_with(connection, upload_id, options, by=by)
     if upload.parent is None or upload.rows_processed:
         return upload, [upload]
     counts = _Counts()

@@ -330,6 +330,12 @@ class TableSchema(BaseModel):
         return self
 
     @property
+    def title(self) -> str | None:
+        """What people call the dataset: a property that the standard leaves open, kept as it was given."""
+        title = (self.model_extra or {}).get("title")
+        return title.strip() or None if isinstance(title, str) else None
+
+    @property
     def names(self) -> list[str]:
         return [field.name for field in self.fields]
 

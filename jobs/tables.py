@@ -24,6 +24,17 @@ metadata = sa.MetaData()
 #: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+#: `uploads.outcome`: what a completed upload ended with, or that a duplicate is held for a person; null for others. The
+#: database derives it, so that processes of the previous release need not know it. In Python: history_query.outcomes.
+OUTCOME = (
+    "CASE WHEN status = 'cancelled' AND attempt = 0 AND error IS NOT NULL THEN 'held'"
+    " WHEN status <> 'completed' THEN NULL"
+    " WHEN rows_failed > 0 AND CAST(warnings AS TEXT) NOT IN ('[]', 'null') THEN 'failed_rows warnings'"
+    " WHEN rows_failed > 0 THEN 'failed_rows'"
+    " WHEN CAST(warnings AS TEXT) NOT IN ('[]', 'null') THEN 'warnings'"
+    " ELSE 'clean' END"
+)
+
 uploads = sa.Table(
     "uploads",
     metadata,
@@ -95,14 +106,42 @@ uploads = sa.Table(
     sa.Column("lane", sa.Text, server_default=sa.text("'bulk'")),
     #: Whose turn it takes: uploads of different senders go in turn. The address of the client that sent it.
     sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
+    #: On SQLite only the index stores it.
+    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),
-    sa.Index("uploads_dataset", "dataset"),
+    sa.Index("uploads_dataset_id", "dataset", "id"),
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
     sa.Index("uploads_parent", "parent"),
+    #: Everything that a filter of the history looks at, newest last: a query that no other index answers reads this one
+    #: instead of the table, which is ten times as large.
+    sa.Index("uploads_history", "id", "status", "outcome", "dataset", "created_at", "search_text"),
     sqlite_autoincrement=True,
+)
+
+#: What happened to each upload (upload_log.py).
+upload_log = sa.Table(
+    "upload_log",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: The seq of the upload after the change.
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    #: upload_log.Kind.
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("rows_processed", sa.BigInteger, nullable=False),
+    sa.Column("rows_failed", sa.BigInteger, nullable=False),
+    #: Of a claim.
+    sa.Column("worker", sa.Text),
+    sa.Column("lane", sa.Text),
+    #: Why, for people.
+    sa.Column("detail", sa.Text),
+    #: Who asked for it: upload_log.Via, and the name of an account.
+    sa.Column("via", sa.Text),
+    sa.Column("by_name", sa.Text),
 )
 
 datasets = sa.Table(
@@ -115,6 +154,13 @@ datasets = sa.Table(
     sa.Column("mode", sa.Text, nullable=False),
     sa.Column("upload_id", sa.ForeignKey("uploads.id")),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    #: The rows of its table: whoever changes them counts them in the same transaction (datasets.count_rows).
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default="0"),
+    #: When rows were added or replaced last; null if none ever were.
+    sa.Column("changed_at", UtcDateTime),
+    #: Its title for searches, folded (history_query.fold). The default lets processes of the previous release create
+    #: datasets until they are replaced.
+    sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
 )
 
 failed_rows = sa.Table(
@@ -152,6 +198,34 @@ failure_counts = sa.Table(
     sa.Column("column", sa.Text, primary_key=True),
     sa.Column("rule", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
+    #: Values that break the rule and how often: a list of [text, rows]. Null: an earlier release counted the rows.
+    sa.Column("found_values", sa.JSON),
+    #: Whether there are others.
+    sa.Column("more_values", sa.Boolean),
+)
+
+#: Where in its file the rows of an upload fail (failure_map.py).
+failure_maps = sa.Table(
+    "failure_maps",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: Rows of the file that a count is of.
+    sa.Column("width", sa.BigInteger, nullable=False),
+    #: How many of the first `width` rows failed, how many of the next ones, and so on.
+    sa.Column("counts", sa.JSON, nullable=False),
+)
+
+#: The stored failed rows that have a reason, in blocks: an index that finds them among a million of others.
+failure_places = sa.Table(
+    "failure_places",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("column", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("first_row", sa.BigInteger, primary_key=True),
+    sa.Column("last_row", sa.BigInteger, nullable=False),
+    #: The numbers of the rows, as runs (failure_places.py).
+    sa.Column("runs", sa.JSON, nullable=False),
 )
 
 #: The answers to requests with an Idempotency-Key (see idempotency.py).

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from jobs import failed_rows
+from jobs import failed_rows, upload_log
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
@@ -21,6 +21,7 @@ from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
 from jobs.tables import datasets, uploads
+from jobs.upload_log import EXTERNAL_STEP, By, Kind, State, Via
 from jobs.warnings import UploadWarning, kept, merged
 
 #: Consecutive attempts that commit nothing before an upload fails.
@@ -155,6 +156,7 @@ class Upload:
     search_text: str
     lane: Lane | None
     sender: str
+    outcome: str | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -185,6 +187,11 @@ class Upload:
     def changed_after_end(self) -> bool:
         """Whether its failed rows were corrected since it ended."""
         return self.finished_at is not None and self.updated_at - self.finished_at > _SAME_MOMENT
+
+    @property
+    def log_state(self) -> State:
+        """What an entry of its log says of it."""
+        return State(self.id, self.seq, self.updated_at, self.attempt, self.rows_processed, self.rows_failed)
 
     @property
     def is_external(self) -> bool:
@@ -249,12 +256,13 @@ def create(
     parent: int | None = None,
     quick_bytes: int = QUICK_BYTES,
     sender: str = "",
+    by: By | None = None,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
     file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
-    the largest file on the quick lane. sender: whose turn it takes.
+    the largest file on the quick lane. sender: whose turn it takes. by: who sent it.
     """
     is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
@@ -289,19 +297,24 @@ def create(
         lane=None if is_external else Lane.of(file.size, quick_bytes),
         sender=sender,
     )
-    return Upload.from_row(connection.execute(statement.returning(uploads)).one())
+    upload = Upload.from_row(connection.execute(statement.returning(uploads)).one())
+    _log(connection, upload, Kind.CREATED, by=by)
+    return upload
 
 
 def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
     """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
     earlier = get(connection, upload.duplicate_of or upload.id)
     into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
+    where = f"“{earlier.dataset}”" if earlier.dataset else "another place"  # by an external script
     again = "a second time" if upload.dataset == earlier.dataset else into
     error = (
-        f"The same file was imported into “{earlier.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        f" was not imported again. To import it {again}, choose “Import anyway”."
+        f"The same file was imported into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it was not"
+        f" imported again. To import it {again}, choose “Import anyway”."
     )
-    return _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
+    cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
+    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before, as #{earlier.id}.")
+    return cancelled
 
 
 def claim_next(
@@ -329,7 +342,7 @@ def may_start(connection: sa.Connection, lane: Lane, *, dataset_imports: int) ->
 
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
     """Claim a pending upload for this worker; None if it is no longer pending. lease: seconds."""
-    return _change(
+    upload = _change(
         connection,
         CLAIM,
         upload_id,
@@ -341,6 +354,9 @@ def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: floa
         counting_from=uploads.c.rows_processed,
         started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
     )
+    if upload is not None:
+        _log(connection, upload, Kind.RESUMED if upload.rows_processed else Kind.CLAIMED, worker=worker)
+    return upload
 
 
 def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
@@ -423,12 +439,17 @@ def advance(
 
 def complete(connection: sa.Connection, claim: Claim) -> Upload:
     """Complete the upload at the end of its file. Raises ClaimLostError."""
-    return _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+    upload = _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+    _log(connection, upload, Kind.COMPLETED)
+    return upload
 
 
 def fail(connection: sa.Connection, claim: Claim, error: str, remedy: Remedy = Remedy.RETRY) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
-    return _change_claimed(connection, FAIL, claim, **_ENDED, error=excerpt(error, LONGEST_ERROR), remedy=remedy)
+    kept_error = excerpt(error, LONGEST_ERROR)
+    upload = _change_claimed(connection, FAIL, claim, **_ENDED, error=kept_error, remedy=remedy)
+    _log(connection, upload, Kind.FAILED, detail=error)
+    return upload
 
 
 def hand_back(
@@ -442,14 +463,18 @@ def hand_back(
     lease = uploads.c.lease_until < utc_now() if expired else sa.true()
     if at_shutdown:
         spared = sa.case((uploads.c.attempts_without_progress > 0, uploads.c.attempts_without_progress - 1), else_=0)
-        return _change(
+        upload = _change(
             connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, attempts_without_progress=spared
         )
-    given_up = uploads.c.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
-    error = f"Stopped after {MAX_ATTEMPTS_WITHOUT_PROGRESS} attempts without progress. The last time, {because}."
-    return _change(
-        connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED, error=error
-    ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
+    else:
+        given_up = uploads.c.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
+        error = f"Stopped after {MAX_ATTEMPTS_WITHOUT_PROGRESS} attempts without progress. The last time, {because}."
+        upload = _change(
+            connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED, error=error
+        ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
+    if upload is not None:
+        _log_end(connection, upload, Kind.LEASE_LOST if expired else Kind.HANDED_BACK, because)
+    return upload
 
 
 def cut(connection: sa.Connection, claim: Claim, reason: CutReason) -> Upload | None:
@@ -462,30 +487,39 @@ def cut(connection: sa.Connection, claim: Claim, reason: CutReason) -> Upload | 
         f"The file could not be read within the limits ({reason})."
         " Split it into smaller files, or save it as a plain CSV file, then upload that."
     )
-    return _change(
+    upload = _change(
         connection, FAIL, claim.upload_id, claim.attempt, again, **_ENDED, error=error, cuts=cuts
     ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, **_UNCLAIMED, cuts=cuts)
+    if upload is not None:
+        _log_end(connection, upload, Kind.CUT, f"it exceeded the limit of {_LIMITS[reason]}")
+    return upload
 
 
-def cancel(connection: sa.Connection, upload_id: int) -> Upload:
-    """Cancel an upload. Rows that were imported stay in the dataset. Raises UploadNotFoundError, TransitionError."""
-    return _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
+def cancel(connection: sa.Connection, upload_id: int, *, by: By | None = None) -> Upload:
+    """Cancel an upload. Rows that were imported stay in the dataset. by: who cancels it.
+
+    Raises UploadNotFoundError, TransitionError.
+    """
+    upload = _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
+    _log(connection, upload, Kind.CANCELLED, by=by)
+    return upload
 
 
-def retry(connection: sa.Connection, upload_id: int) -> Upload:
+def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) -> Upload:
     """Begin a new run: behind the last committed chunk, or from the start if no row has succeeded.
 
-    The counts of an external upload are reset: they come from the next reports.
+    The counts of an external upload are reset: they come from the next reports. by: who retries it.
 
     Raises UploadNotFoundError, TransitionError.
     """
     upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED)
+    _log(connection, upload, Kind.RETRIED, by=by)
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
     return _restart(connection, upload_id)
 
 
-def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions) -> Upload:
+def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions, *, by: By | None = None) -> Upload:
     """Begin a new run from the start, with other import options. A dataset that the upload created is no longer its.
 
     Raises UploadNotFoundError, TransitionError, and OptionsFixedError if a row has been imported, or an external script
@@ -501,6 +535,7 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
             raise OptionsFixedError(upload_id, "an external script reads the file.")
         rows = "1 row was" if upload.rows_success == 1 else f"{upload.rows_success:,} rows were"
         raise OptionsFixedError(upload_id, f"{rows} imported with the present ones.")
+    _log(connection, upload, Kind.RETRIED, detail="with other import options", by=by)
     is_its_own = sa.exists().where(datasets.c.name == upload.dataset, datasets.c.upload_id == upload_id)
     known: dict[str, Any] = {"rows_total": None, "header": None, "notes": []}
     if connection.execute(sa.select(is_its_own)).scalar_one():
@@ -511,6 +546,7 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
 def _restart(connection: sa.Connection, upload_id: int, **more: Any) -> Upload:
     """Forget what earlier attempts recorded."""
     failed_rows.delete_all(connection, upload_id)
+    upload_log.forget_milestones(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     counts = ["next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank"]
     counts += ["rows_corrected", "rows_failed_again"]
@@ -577,6 +613,7 @@ def report(
     )
     if reported is None:
         raise TransitionError(upload.id, get(connection, upload.id).status, REPORT[target].participle)
+    _log_report(connection, upload, reported)
     return reported
 
 
@@ -594,12 +631,54 @@ def mark_silent(connection: sa.Connection, upload_id: int, *, for_seconds: float
     None: there was a report, or it is set already.
     """
     unmarked = uploads.c.silent_since.is_(None) & (_last_report < utc_now(-for_seconds))
-    return _change(connection, MARK_SILENT, upload_id, None, unmarked, silent_since=uploads.c.updated_at)
+    upload = _change(connection, MARK_SILENT, upload_id, None, unmarked, silent_since=uploads.c.updated_at)
+    if upload is not None:
+        _log(connection, upload, Kind.SILENT)
+    return upload
 
 
 def time_out(connection: sa.Connection, upload_id: int, *, for_seconds: float, error: str) -> Upload | None:
     """Fail an external upload without a report for so many seconds. None: there was a report."""
-    return _change(connection, TIME_OUT, upload_id, None, _last_report < utc_now(-for_seconds), **_ENDED, error=error)
+    upload = _change(connection, TIME_OUT, upload_id, None, _last_report < utc_now(-for_seconds), **_ENDED, error=error)
+    if upload is not None:
+        _log(connection, upload, Kind.FAILED, detail=error)
+    return upload
+
+
+#: The limits of a work horse in words.
+_LIMITS = {CutReason.TIME: "time", CutReason.MEMORY: "memory"}
+
+
+def _log(
+    connection: sa.Connection,
+    upload: Upload,
+    kind: Kind,
+    *,
+    worker: str | None = None,
+    detail: str | None = None,
+    by: By | None = None,
+) -> None:
+    """Log the change that an upload just had, in its transaction."""
+    lane = upload.lane if worker else None
+    upload_log.write(connection, upload.log_state, kind, worker=worker, lane=lane, detail=detail, by=by)
+
+
+def _log_end(connection: sa.Connection, upload: Upload, kind: Kind, why: str) -> None:
+    """Log that an attempt ended early, and the upload with it if there were too many."""
+    if upload.status is Status.FAILED:
+        _log(connection, upload, Kind.FAILED, detail=upload.error)
+    else:
+        _log(connection, upload, kind, detail=why)
+
+
+def _log_report(connection: sa.Connection, before: Upload, after: Upload) -> None:
+    if after.status in TERMINAL:
+        by = By(Via.SCRIPT) if after.status is Status.CANCELLED else None
+        _log(connection, after, Kind(after.status), detail=after.error, by=by)
+    elif before.status is Status.PENDING:
+        _log(connection, after, Kind.STARTED)
+    elif (before.progress_reported or 0) // EXTERNAL_STEP < (after.progress_reported or 0) // EXTERNAL_STEP:
+        _log(connection, after, Kind.MILESTONE)
 
 
 _earlier = uploads.alias("earlier")
@@ -695,6 +774,12 @@ def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Uploa
     """The uploads with these ids that exist, oldest first."""
     statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
+
+
+def filenames(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, str]:
+    """The names of the files of these uploads, by upload id."""
+    statement = sa.select(uploads.c.id, uploads.c.filename).where(uploads.c.id.in_(list(upload_ids)))
+    return {row.id: row.filename for row in connection.execute(statement)}
 
 
 def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
@@ -793,17 +878,25 @@ def page(
     connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
 ) -> Page:
     """Uploads that match the query, with ids up to `cursor`, newest first."""
-    statement = sa.select(uploads).where(query.where()).order_by(uploads.c.id.desc())
-    upto = statement if cursor is None else statement.where(uploads.c.id <= cursor)
-    found = [Upload.from_row(row) for row in connection.execute(upto.limit(limit + 1))]
-    newer = _newer(connection, statement, limit, cursor) if cursor is not None else None
-    return Page(found[:limit], newer, found[limit].id if len(found) > limit else None)
+    matching = _ids(query)
+    upto = matching if cursor is None else matching.where(uploads.c.id <= cursor)
+    ids = list(connection.scalars(upto.order_by(uploads.c.id.desc()).limit(limit + 1)))
+    found = get_many(connection, ids[:limit])[::-1]
+    newer = _newer(connection, matching, limit, cursor) if cursor is not None else None
+    return Page(found, newer, ids[limit] if len(ids) > limit else None)
 
 
-def _newer(connection: sa.Connection, statement: sa.Select[Any], limit: int, cursor: int) -> int | None:
+def _ids(query: HistoryQuery) -> sa.Select[Any]:
+    """The ids of the uploads that match. SQLite does not know how many uploads have a status or are of a dataset, so
+    together with other filters it could look up nearly all of them, one by one."""
+    matching = sa.select(uploads.c.id).where(query.where())
+    return matching.with_hint(uploads, "INDEXED BY uploads_history", "sqlite") if query.is_composed else matching
+
+
+def _newer(connection: sa.Connection, matching: sa.Select[Any], limit: int, cursor: int) -> int | None:
     """The id at which the page before this one begins."""
-    above = statement.where(uploads.c.id > cursor).order_by(None).order_by(uploads.c.id.asc()).limit(limit)
-    ids = [row.id for row in connection.execute(above)]
+    above = matching.where(uploads.c.id > cursor).order_by(uploads.c.id.asc()).limit(limit)
+    ids = connection.scalars(above).all()
     return ids[-1] if ids else None
 
 
@@ -814,6 +907,14 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> l
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     return [Upload.from_row(row) for row in reversed(rows)]
+
+
+def ended_lately(connection: sa.Connection, *, limit: int) -> list[Upload]:
+    """The uploads that ended last, the last one first; of those that changed last, so that an index finds them."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL))
+    rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
+    found = [Upload.from_row(row) for row in rows]
+    return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)
 
 
 def newest_change(connection: sa.Connection) -> datetime | None:

@@ -1,5 +1,5 @@
-// What the pages' stream needs beyond hypermedia: a badge that shows the real state of the connection, rows that are
-// morphed in place, and toasts that can be closed.
+// What the pages' stream needs beyond hypermedia: a badge that shows the real state of the connection, an end while
+// nobody needs it, and rows that are morphed in place.
 (() => {
   // A reconnect usually takes half a second: the badge ignores such short breaks.
   const GRACE_MS = 1_200;
@@ -7,6 +7,10 @@
   const STALE_MS = 5_000;
   // How late a heartbeat may arrive.
   const SLACK_MS = 5_000;
+  // How many hidden tabs hold a connection, and how long one counts that says so no more. Timers of a hidden tab fire
+  // once a minute.
+  const HOLDERS = 2;
+  const HELD_MS = 180_000;
   const LABELS = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…", stale: "Not updated" };
   const UNAVAILABLE = "The server is temporarily unavailable.";
 
@@ -19,6 +23,28 @@
     if (seconds < 100) return `${seconds} s`;
     return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
   };
+
+  // A hidden tab holds its connection only while something on its page runs, so that it can tell the end of it; and
+  // only if few others do. Browsers open six connections to a host: a page that is opened needs one, too.
+  const tab = Math.random().toString(36).slice(2);
+  let isHolding = false;
+  let heldAt = 0;
+
+  const hold = () => {
+    const now = Date.now();
+    if (isHolding && now - heldAt < HELD_MS / 4) return;
+    heldAt = now;
+    const others = remembered.get("held").split(" ").filter((each) => {
+      const [id, moment] = each.split(":");
+      return id && id !== tab && Math.abs(now - moment) < HELD_MS;
+    });
+    isHolding = document.hidden && others.length < HOLDERS;
+    remembered.set("held", [...others, ...(isHolding ? [`${tab}:${now}`] : [])].join(" "));
+  };
+
+  const isRunning = () =>
+    document.querySelector("[data-seq]:is([data-status=pending], [data-status=processing])") !== null;
+  const isNeeded = () => !document.hidden || (isHolding && isRunning());
 
   const watch = () => {
     const limit = 1000 * Number(live.dataset.heartbeatInterval) + SLACK_MS;
@@ -42,7 +68,8 @@
 
     // Called after every event and every second, because silence fires no event. The clock may be set back.
     const update = () => {
-      if (document.hidden || badge.hidden) return;
+      if (document.hidden && isRunning()) hold();
+      if (!isNeeded() || badge.hidden) return;
       const now = Date.now();
       [receivedAt, openedAt, switchedAt] = [receivedAt, openedAt, switchedAt].map((moment) => Math.min(moment, now));
       const lostFor = lostAt === null ? 0 : now - lostAt;
@@ -68,6 +95,14 @@
       return true;
     };
 
+    // Cancelling the connection makes hx-sse begin another attempt, which is then refused.
+    const letGo = () => {
+      if (isNeeded()) return;
+      connection?.reader?.cancel();
+      switchedAt = lostAt = Date.now();
+      if (!badge.hidden) show("connecting");
+    };
+
     const onMessage = (id) => {
       lastId = id || lastId;
       receivedAt = Date.now();
@@ -75,6 +110,7 @@
       wasLive = true;
       refusal.textContent = "";
       update();
+      letGo(); // after the last import on a hidden page has ended
     };
 
     const onLoss = () => {
@@ -97,9 +133,9 @@
         if (event.target === document || event.target === live) handle(event.detail, event);
       });
 
-    // A hidden tab holds no connection, and a tab that has a stream opens no other.
+    // A tab that has a stream opens no other.
     onStream("htmx:before:request", (_, event) => {
-      if (document.hidden || connection) event.preventDefault();
+      if (!isNeeded() || connection) event.preventDefault();
     });
     onStream("htmx:config:request", ({ ctx }) => {
       if (lastId) ctx.request.headers["Last-Event-ID"] = lastId;
@@ -109,10 +145,11 @@
       openedAt = Date.now();
     });
     onStream("htmx:sse:after:message", ({ message }) => onMessage(message.id));
-    onStream("htmx:sse:before:connection", (detail) => {
+    onStream("htmx:sse:before:connection", (detail, event) => {
       if (usualDelay !== null) detail.connection.config.reconnectDelay = usualDelay;
       usualDelay = null;
-      if (detail.connection.attempt > 0) onLoss();
+      if (!isNeeded()) event.preventDefault();
+      else if (detail.connection.attempt > 0) onLoss();
     });
     onStream("htmx:sse:error", ({ status }) => {
       // hx-sse does not pass on the response's text. The request that hx-trigger sends every 10 s does, so stop here.
@@ -127,19 +164,17 @@
     // The server removes the stream element when the upload on the page can no longer change.
     onStream("htmx:sse:close", ({ reason }) => {
       connection = null;
-      badge.hidden = reason !== "ended";
+      badge.hidden = reason !== "ended" && reason !== "cancelled";
       onLoss();
     });
 
-    // hx-sse disconnects hidden tabs on purpose: that time is not silence, and a tab shown again reconnects at once.
+    // A tab that is shown again opens its stream at once: see hx-trigger. The time without it was not silence.
     document.addEventListener("visibilitychange", () => {
-      switchedAt = lostAt = Date.now();
-      if (!document.hidden) {
-        reconnect(); // hx-sse does not disconnect a tab that was hidden while it connected
-        return;
-      }
-      skipNextDelay();
-      if (!badge.hidden) show("connecting");
+      isHolding = false;
+      hold();
+      if (document.hidden) letGo();
+      else if (!connection?.reader) switchedAt = lostAt = Date.now();
+      else update();
     });
     document.addEventListener("reconnect", (event) => {
       if (reconnect()) event.preventDefault();
@@ -151,7 +186,9 @@
 
   // hx-upsert replaces an existing element, which would lose its focus and its transitions. Morph it instead, and keep
   // it unchanged if it already shows a later state.
+  let focused = null;
   document.addEventListener("htmx:before:swap", ({ detail }) => {
+    focused = document.activeElement;
     for (const task of detail.tasks) {
       if (task.swapSpec?.style !== "upsert") continue;
       const arriving = task.fragment.firstElementChild;
@@ -163,11 +200,9 @@
     }
   });
 
-  const toasts = document.getElementById("toasts");
-  toasts.addEventListener("animationend", (event) => {
-    if (event.animationName === "toast-leave") event.target.remove();
-  });
-  toasts.addEventListener("click", (event) => {
-    if (event.target.closest(".toast-close")) event.target.closest(".toast").remove();
+  // A button that an end takes away, such as that to cancel, leaves the focus to what the page now says.
+  document.addEventListener("htmx:after:swap", () => {
+    if (focused && !focused.isConnected) document.getElementById("main").focus({ preventScroll: true });
+    focused = null;
   });
 })();

@@ -1,25 +1,30 @@
-// Upload progress, drag and drop, and the dataset proposal. Without this script the form still works.
+// The upload form: files dropped anywhere on the page, several sent one after the other, each with its progress, and the
+// proposal of a dataset. Without this script it is an ordinary form for one file.
 (() => {
   const form = document.getElementById("upload-form");
   const input = document.getElementById("upload-file");
   const drop = document.getElementById("drop");
   const dropText = document.getElementById("drop-text");
+  const overlay = document.getElementById("drop-overlay");
+  const details = document.getElementById("upload-details");
   const submit = document.getElementById("upload-submit");
-  const sending = document.getElementById("upload-sending");
-  const sent = document.getElementById("upload-sent");
-  const sentText = document.getElementById("upload-sent-text");
+  const clear = document.getElementById("upload-clear");
   const problem = document.getElementById("upload-error");
+  const tray = document.getElementById("upload-tray");
+  const trayClose = document.getElementById("tray-close");
+  const sent = document.getElementById("upload-sent");
+  const items = document.getElementById("upload-sending");
+  // The history that shows several files. The form's `dataset` is its field of this name.
+  const after = form.getAttribute("data-after");
   const dropPrompt = [...dropText.childNodes];
+  // Of a form whose dataset can be chosen.
+  const name = document.getElementById("upload-dataset");
+  const named = document.getElementById("upload-named");
   const proposal = document.getElementById("upload-proposal");
   const match = document.getElementById("upload-match");
   const others = document.getElementById("upload-others");
-  const name = document.getElementById("upload-dataset");
-  const named = document.getElementById("upload-named");
   // Pauses shorter than this are within a word.
   const TYPING_MS = 250;
-  // The server counts no more rows than this.
-  const ROWS_COUNTED = 1_000_000;
-  let request = null;
   let latestQuery = null;
   let latestName = "";
   let typing = 0;
@@ -32,34 +37,67 @@
     return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
   };
 
+  const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+
+  // The files that are chosen
+
   const showError = (text) => {
     problem.textContent = text ?? "";
     problem.hidden = !text;
+    if (text) details.open = true;
+  };
+
+  const tooLarge = (files) => {
+    const limit = Number(input.dataset.maxBytes) || Infinity;
+    const found = files.find((file) => file.size > limit);
+    if (!found) return null;
+    const which = files.length === 1 ? "This file" : `“${found.name}”`;
+    return `${which} is larger than the limit of ${size(limit)}. Choose a smaller file.`;
   };
 
   const refresh = () => {
-    const [file] = input.files;
-    const limit = Number(input.dataset.maxBytes) || Infinity;
-    const tooLarge = file && file.size > limit;
-    drop.classList.toggle("chosen", Boolean(file));
-    if (file) {
-      const name = document.createElement("b");
-      name.textContent = file.name;
-      dropText.replaceChildren(name, ` ${size(file.size)}`);
+    const files = [...input.files];
+    const total = size(files.reduce((sum, file) => sum + file.size, 0));
+    const error = tooLarge(files);
+    drop.classList.toggle("chosen", files.length > 0);
+    if (files.length) {
+      dropText.replaceChildren(element("b", files.length === 1 ? files[0].name : `${files.length} files`), ` ${total}`);
     } else {
       dropText.replaceChildren(...dropPrompt);
     }
-    showError(tooLarge ? `This file is larger than the limit of ${size(limit)}. Choose a smaller file.` : null);
-    submit.disabled = !file || tooLarge || Boolean(request);
-    propose(file);
+    submit.textContent = files.length > 1 ? `Upload ${files.length} files` : "Upload";
+    submit.hidden = clear.hidden = !files.length;
+    submit.disabled = Boolean(error);
+    showError(error);
+    propose(files.length === 1 ? files[0] : null);
   };
+
+  // A dataset name accepted from a proposal belongs to the previous file.
+  const changeFiles = () => {
+    if (name && name.value === acceptedName) name.value = "";
+    acceptedName = "";
+    if (input.files.length) details.open = true;
+    lookUp();
+    refresh();
+  };
+
+  const forget = () => {
+    input.value = "";
+    details.open = false;
+    changeFiles();
+  };
+
+  // The dataset
 
   // Asks the server with the file's first 64 KiB which datasets have the same columns. Works for plain text files only.
   const propose = async (file) => {
+    if (!name) return;
     proposal.hidden = true;
-    if (!file || !/\.(csv|tsv|tab|txt)$/i.test(file.name)) return;
-    const query = (latestQuery = fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) }));
-    const answer = await query.catch(() => null);
+    const query = (latestQuery =
+      file && /\.(csv|tsv|tab|txt)$/i.test(file.name)
+        ? fetch("/api/v1/datasets/match", { method: "POST", body: file.slice(0, 65_536) })
+        : null);
+    const answer = await query?.catch(() => null);
     if (!answer?.ok || query !== latestQuery) return;
     const { datasets } = await answer.json();
     const [best, ...more] = datasets;
@@ -69,10 +107,7 @@
   };
 
   const useButton = (dataset) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "link";
-    button.textContent = dataset;
+    const button = Object.assign(element("button", dataset), { type: "button", className: "link" });
     button.addEventListener("click", () => use(dataset));
     return button;
   };
@@ -86,6 +121,7 @@
 
   // Says whether the typed name is that of a new or of an existing dataset, and what it becomes.
   const lookUp = async () => {
+    if (!name) return;
     const typed = (latestName = name.value.trim());
     if (!typed) {
       named.hidden = true;
@@ -103,99 +139,224 @@
     if (!answer?.ok || !found?.name) return "";
     if (!found.exists) return `New dataset: ${found.name}`;
     const rows = `${found.rows.toLocaleString("en")} ${found.rows === 1 ? "row" : "rows"}`;
-    return `Existing dataset: ${found.name}, ${rows}${found.rows === ROWS_COUNTED ? " or more" : ""}`;
+    return `Existing dataset: ${found.name}, ${rows}`;
   };
 
-  // A dataset name accepted from a proposal belongs to the previous file.
-  const changeFile = () => {
-    if (name.value === acceptedName) name.value = "";
-    acceptedName = "";
-    lookUp();
-    refresh();
+  // The files that are sent, one after the other. Those sent since the tray was empty belong together.
+
+  let sending = [];
+  let request = null;
+  let isCreating = false;
+  // How often, and how many times, the server is asked whether a dataset was created.
+  const CREATION_MS = 500;
+  const CREATION_TRIES = 240;
+
+  // state: waiting, sending, saved, cancelled or failed. fields: of the form when it was submitted.
+  const add = (file, fields) => {
+    const item = document.getElementById("upload-item").content.cloneNode(true).firstElementChild;
+    const transfer = { file, fields, item, state: "waiting", page: null };
+    item.querySelector(".sending-name").textContent = file.name;
+    item.querySelector("progress").setAttribute("aria-label", `Sending ${file.name}`);
+    item.querySelector("button").addEventListener("click", () => (transfer.state === "failed" ? again : stop)(transfer));
+    items.append(item);
+    sending.push(transfer);
+    show(transfer, "waiting", "Waiting");
   };
 
-  const reset = (text) => {
-    request = null;
-    form.removeAttribute("aria-busy");
-    sending.hidden = true;
-    input.disabled = false;
-    refresh();
-    showError(text);
+  const show = (transfer, state, text, error) => {
+    const { item, file } = transfer;
+    const button = item.querySelector("button");
+    const alert = item.querySelector(".sending-error");
+    transfer.state = state;
+    item.dataset.state = state;
+    item.querySelector(".sending-state").textContent = text;
+    button.textContent = state === "failed" ? "Try again" : "Cancel";
+    button.setAttribute("aria-label", `${button.textContent}: ${file.name}`);
+    button.hidden = state === "saved" || state === "cancelled";
+    alert.textContent = error ?? "";
+    alert.hidden = !error;
+    summarise();
   };
 
-  const finish = () => {
+  const summarise = () => {
+    const count = (...states) => sending.filter(({ state }) => states.includes(state)).length;
+    const left = count("waiting", "sending");
+    const files = `${sending.length} ${sending.length === 1 ? "file" : "files"}`;
+    const text = left ? `Sending ${files}` : `${count("saved")} of ${files} sent`;
+    if (sent.textContent !== text) sent.textContent = text;
+    tray.hidden = !sending.length;
+    trayClose.hidden = left > 0;
+  };
+
+  const next = () => {
+    if (request || isCreating) return;
+    const transfer = sending.find(({ state }) => state === "waiting");
+    if (transfer) send(transfer);
+    else finish();
+  };
+
+  const send = (transfer) => {
+    const body = new FormData();
+    for (const [field, value] of transfer.fields) body.append(field, value);
+    body.append("file", transfer.file);
+    const progress = transfer.item.querySelector("progress");
+    request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      progress.value = total ? (100 * loaded) / total : 0;
+      show(transfer, "sending", loaded < total ? `${size(loaded)} of ${size(total)}` : "Saving the file…");
+    });
+    request.addEventListener("load", () => receive(transfer));
+    request.addEventListener("error", () => fail(transfer, "The connection was lost before the file was sent."));
+    progress.value = 0;
+    show(transfer, "sending", size(transfer.file.size));
+    request.send(body);
+  };
+
+  const receive = (transfer) => {
     let answer = {};
     try {
       answer = JSON.parse(request.responseText);
     } catch {
       // Not JSON: a page after a redirect, or a response of a proxy.
     }
-    if (request.status >= 200 && request.status < 300) {
-      const page = answer.links?.html ?? request.responseURL;
-      request = null;
-      location.assign(page);
+    if (request.status < 200 || request.status >= 300) {
+      const message = [answer.title, answer.detail].filter(Boolean).join(": ");
+      fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`);
       return;
     }
-    const message = [answer.title, answer.detail].filter(Boolean).join(": ");
-    reset(message || `The upload failed (error ${request.status}). Try again, or choose another file.`);
+    transfer.page = answer.links?.html ?? request.responseURL;
+    const link = Object.assign(element("a", transfer.file.name), { href: transfer.page });
+    transfer.item.querySelector(".sending-name").replaceChildren(link);
+    transfer.item.querySelector("progress").value = 100;
+    request = null;
+    show(transfer, "saved", "Sent");
+    if (transfer.fields.some(([field, value]) => field === "dataset" && value.trim()) && !answer.dataset) creating(answer.id);
+    else next();
   };
 
-  const send = () => {
-    request = new XMLHttpRequest();
-    request.open("POST", form.action);
-    request.setRequestHeader("Accept", "application/json");
-    request.upload.addEventListener("progress", ({ loaded, total }) => {
-      sent.value = total ? (100 * loaded) / total : 0;
-      sentText.textContent = loaded < total ? `Uploading: ${size(loaded)} of ${size(total)}` : "Saving the file…";
-    });
-    request.addEventListener("load", finish);
-    request.addEventListener("error", () => reset("The connection was lost before the upload finished. Try again."));
-    const body = new FormData(form);
-    showError(null);
-    sent.value = 0;
-    sentText.textContent = "Uploading…";
-    sending.hidden = false;
-    form.setAttribute("aria-busy", "true");
-    submit.disabled = input.disabled = true;
-    request.send(body);
+  // A new dataset is created when its first file is read. Sent before, the next file would create another one.
+  const creating = async (id) => {
+    isCreating = sending.some(({ state }) => state === "waiting");
+    for (let tries = 0; isCreating && tries < CREATION_TRIES; tries++) {
+      const answer = await fetch(`/api/v1/uploads/${id}`).catch(() => null);
+      const found = await answer?.json().catch(() => null);
+      if (found?.dataset || ["completed", "failed", "cancelled"].includes(found?.status)) break;
+      await new Promise((resume) => setTimeout(resume, CREATION_MS));
+    }
+    isCreating = false;
+    next();
+  };
+
+  // The form keeps a single file, with what is wrong beside its fields; of several the others go on.
+  const fail = (transfer, message) => {
+    request = null;
+    if (sending.length === 1) {
+      closeTray();
+      restore(transfer);
+      showError(message);
+      return;
+    }
+    show(transfer, "failed", "Failed", message);
+    next();
+  };
+
+  const restore = ({ file }) => {
+    const chosen = new DataTransfer();
+    chosen.items.add(file);
+    input.files = chosen.files;
+    refresh();
+  };
+
+  const stop = (transfer) => {
+    if (transfer.state === "waiting") {
+      show(transfer, "cancelled", "Cancelled");
+      return;
+    }
+    request.abort();
+    request = null;
+    show(transfer, "cancelled", "Cancelled");
+    next();
+  };
+
+  const again = (transfer) => {
+    show(transfer, "waiting", "Waiting");
+    next();
+  };
+
+  // A single file's page shows its import; several are shown by the history.
+  const finish = () => {
+    const saved = sending.filter(({ state }) => state === "saved");
+    if (sending.length === 1) {
+      closeTray();
+      if (saved.length) location.assign(saved[0].page);
+      return;
+    }
+    if (sending.some(({ state }) => state === "failed") || !saved.length) return;
+    if (after !== location.pathname + location.search || form.classList.contains("large")) location.assign(after);
+  };
+
+  const closeTray = () => {
+    sending = [];
+    items.replaceChildren();
+    summarise();
   };
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!request && input.files.length) send();
+    const files = [...input.files];
+    if (!files.length || tooLarge(files)) return;
+    const fields = [...new FormData(form)].filter(([field]) => field !== "file");
+    if (!sending.some(({ state }) => state === "waiting" || state === "sending")) closeTray();
+    for (const file of files) add(file, fields);
+    forget();
+    next();
   });
-  input.addEventListener("change", changeFile);
-  document.getElementById("upload-use").addEventListener("click", () => use(match.textContent));
-  name.addEventListener("input", () => {
+  input.multiple = true;
+  input.addEventListener("change", changeFiles);
+  clear.addEventListener("click", () => {
+    forget();
+    input.focus();
+  });
+  trayClose.addEventListener("click", closeTray);
+  document.getElementById("upload-use")?.addEventListener("click", () => use(match.textContent));
+  name?.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(lookUp, TYPING_MS);
   });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !details.open) return;
+    details.open = false;
+    details.querySelector("summary").focus();
+  });
 
-  // Accept files on the whole page: the browser would open a file that is dropped outside the drop zone.
+  // Files may be dropped anywhere: the browser would open one that is dropped elsewhere. Text and links are left alone.
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    drop.classList.add("over");
+    overlay.hidden = false;
   });
   document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) drop.classList.remove("over");
+    if (!event.relatedTarget) overlay.hidden = true;
   });
   document.addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    drop.classList.remove("over");
-    if (request || !event.dataTransfer.files.length) return;
+    overlay.hidden = true;
+    if (!event.dataTransfer.files.length) return; // a folder, for example
     input.files = event.dataTransfer.files;
-    changeFile();
+    changeFiles();
+    submit.focus({ preventScroll: true });
   });
 
   window.addEventListener("beforeunload", (event) => {
-    if (request) event.preventDefault();
+    if (request || isCreating) event.preventDefault();
   });
   // The Back button may restore the page with its old state.
   window.addEventListener("pageshow", () => {
-    reset(null);
     lookUp();
+    refresh();
   });
 })();

@@ -31,7 +31,7 @@ from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, whole_rows
+from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, upload_details, whole_rows
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -93,6 +93,7 @@ def create_app(settings: Settings) -> Starlette:
             *endpoints.routes,
             *downloads.routes,
             *exports.routes,
+            *upload_details.routes,
             *whole_rows.routes,
             *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
             Mount("/static", VersionedFiles(STATIC)),

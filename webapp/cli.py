@@ -155,10 +155,11 @@ def retry(upload_id: int, **flags: object) -> None:
     from jobs import lineage
     from jobs.changes import Changes
     from jobs.settings import Settings
+    from jobs.upload_log import By, Via
 
-    settings = Settings.load(**flags)
+    settings, by = Settings.load(**flags), By(Via.COMMAND)
     with _database(settings) as database, Changes.opened(settings, database) as changes:
-        upload = changes.make_several(lambda connection: lineage.retry(connection, upload_id))
+        upload = changes.make_several(lambda connection: lineage.retry(connection, upload_id, by=by))
     state = "waiting for its external script" if upload.is_external else "queued"
     click.echo(f"Upload #{upload.id} ({upload.filename}) is {state} again.")
 

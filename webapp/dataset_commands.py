@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jobs import datasets
+from jobs import catalogue, datasets
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import InvalidDatasetNameError, SchemaError
@@ -30,13 +30,11 @@ def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
 def show_all(database: Database) -> None:
     """Print a line per dataset: name, mode, rows, columns."""
     with database.reading() as connection:
-        found = datasets.all_with_row_counts(connection)
+        found = catalogue.entries(connection)
     if not found:
         click.echo("No datasets yet.")
         return
-    lines = [
-        (dataset.name, str(dataset.mode), f"{rows:,}", f"{len(dataset.schema.fields):,}") for dataset, rows in found
-    ]
+    lines = [(each.name, str(each.mode), f"{each.rows:,}", f"{each.columns:,}") for each in found]
     for line in _aligned([("NAME", "MODE", "ROWS", "COLUMNS"), *lines]):
         click.echo(line)
 

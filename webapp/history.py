@@ -1,38 +1,73 @@
 """The filters and the page of the history that a request asks for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
 from urllib.parse import urlencode
 
 from jobs.events import Event
-from jobs.history_query import HistoryQuery
+from jobs.history_query import Facts, HistoryQuery, Outcome, outcomes
 from jobs.uploads import Status
 from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
+#: Uploads in the list of those that ended lately.
+RECENT = 20
+#: Characters of a search, and of the name of a dataset.
+LONGEST_TEXT = 200
+#: A number of days or hours before now, as in 7d and 24h.
+_AGO = re.compile(r"([1-9][0-9]{0,3})([dh])")
+#: The stream's name of the filter `since`: its own `since` is the moment up to which a page is complete.
+_STREAM_SINCE = "uploaded_since"
 
 
 @dataclass(frozen=True)
-class HistoryView(HistoryQuery):
-    """A query and one page of its results. cursor: the newest id on the page, None for the first page."""
+class HistoryView:
+    """The filters of the history, and one page of what matches.
 
+    search: part of a name; "" for any. since, until: as in the URL ("7d", "2026-01-31", a time); "" for any. cursor:
+    the newest id on the page, None for the first page.
+    """
+
+    search: str = ""
+    status: Status | None = None
     cursor: int | None = None
+    outcome: Outcome | None = None
+    dataset: str = ""
+    since: str = ""
+    until: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From `q`, `status` and `cursor`; others are ignored. Raises InvalidQueryError."""
-        status, cursor = query.get("status"), query.get("cursor")
+        """From `q`, `status`, `outcome`, `dataset`, `since`, `until` and `cursor`; others are ignored.
+
+        Raises InvalidQueryError.
+        """
+        status, outcome, cursor = query.get("status"), query.get("outcome") or None, query.get("cursor")
         if status is not None and status not in list(Status):
             raise InvalidQueryError("status", f"must be one of {', '.join(Status)}.")
+        if outcome is not None and outcome not in list(Outcome):
+            raise InvalidQueryError("outcome", f"must be one of {', '.join(Outcome)}.")
         if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
             raise InvalidQueryError("cursor", "must be the id of an upload.")
         return cls(
-            search=query.get("q", "").replace("\x00", "").strip()[:200],  # PostgreSQL rejects NUL
+            search=_text(query, "q"),
             status=None if status is None else Status(status),
+            outcome=None if outcome is None else Outcome(outcome),
+            dataset=_text(query, "dataset"),
+            since=_moment(query, "since"),
+            until=_moment(query, "until"),
             cursor=None if cursor is None else int(cursor),
         )
+
+    @classmethod
+    def from_stream_query(cls, query: Mapping[str, str]) -> Self:
+        """From the parameters of the stream of a page (`stream_url`). Raises InvalidQueryError."""
+        others = {name: value for name, value in query.items() if name != "since"}
+        return cls.from_query({**others, "since": others.get(_STREAM_SINCE, "")})
 
     @property
     def is_newest(self) -> bool:
@@ -42,17 +77,94 @@ class HistoryView(HistoryQuery):
     @property
     def is_filtered(self) -> bool:
         """Whether a change of an upload can add it to the view or remove it."""
-        return bool(self.search or self.status)
+        return self.at(None) != HistoryView()
+
+    @property
+    def query(self) -> HistoryQuery:
+        """What is to be searched now."""
+        return HistoryQuery(
+            self.search,
+            self.status,
+            self.outcome,
+            self.dataset or None,
+            _beginning(self.since) if self.since else None,
+            _end(self.until) if self.until else None,
+        )
 
     def includes(self, event: Event) -> bool:
         """Whether the upload now belongs on this page, or on a later one if this page is full."""
         is_behind = self.cursor is None or event.file_id <= self.cursor
-        return is_behind and self.matches(event.filename, event.dataset, event.status)
+        return is_behind and self.query.matches(_facts(event))
 
     def at(self, cursor: int | None) -> "HistoryView":
         return replace(self, cursor=cursor)
 
     def url(self, path: str, **more: str) -> str:
-        given = {"q": self.search, "status": self.status or "", "cursor": str(self.cursor or ""), **more}
-        query = urlencode({name: value for name, value in given.items() if value})
-        return f"{path}?{query}" if query else path
+        return _url(path, {**self.parameters, **more})
+
+    def stream_url(self, since: str) -> str:
+        """The address of the stream of this page. since: the moment up to which the page is complete."""
+        return _url("/uploads/events", {**self.parameters, _STREAM_SINCE: self.since, "since": since})
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the URL, without those that are not set."""
+        found = {
+            "q": self.search,
+            "status": self.status or "",
+            "outcome": self.outcome or "",
+            "dataset": self.dataset,
+            "since": self.since,
+            "until": self.until,
+            "cursor": str(self.cursor or ""),
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def _url(path: str, parameters: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def _text(query: Mapping[str, str], name: str) -> str:
+    return query.get(name, "").replace("\x00", "").strip()[:LONGEST_TEXT]  # PostgreSQL rejects NUL
+
+
+def _facts(event: Event) -> Facts:
+    """What filters look at. An event of an earlier release has no time: it is shown as if it were new."""
+    created_at = datetime.fromisoformat(event.created_at) if event.created_at else datetime.now(UTC)
+    found = outcomes(event.status, event.rows_failed, event.warnings, event.attempt, event.error)
+    return Facts(event.filename, event.dataset, event.status, found, created_at)
+
+
+def _moment(query: Mapping[str, str], name: str) -> str:
+    """A time that a filter names, as it is in the URL; "" for none. Raises InvalidQueryError."""
+    text = query.get(name, "").strip()
+    if not text:
+        return ""
+    try:
+        _beginning(text)
+        _end(text)
+    except (ValueError, OverflowError) as error:
+        wanted = "must be a day like 2026-01-31, a time like 2026-01-31T09:00:00Z, or an age like 7d or 24h."
+        raise InvalidQueryError(name, wanted) from error
+    return text
+
+
+def _beginning(text: str) -> datetime:
+    """The moment that a text names, of a day its beginning. Days are in UTC. Raises ValueError, OverflowError."""
+    if ago := _AGO.fullmatch(text):
+        return datetime.now(UTC) - int(ago[1]) * timedelta(**{"days" if ago[2] == "d" else "hours": 1})
+    if day := _day(text):
+        return datetime.combine(day, time(), UTC)
+    moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + in a query means a space
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _end(text: str) -> datetime:
+    """The moment that a text names, of a day its end. Raises ValueError, OverflowError."""
+    return _beginning(text) + timedelta(days=1) if _day(text) else _beginning(text)
+
+
+def _day(text: str) -> date | None:
+    return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None

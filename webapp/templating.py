@@ -58,11 +58,13 @@ def size(value: int) -> str:
     return f"{amount:,.1f} {unit}"
 
 
-def when(moment: datetime) -> Markup:
-    """A <time> in UTC; a script shows it in the reader's time zone."""
+def when(moment: datetime, style: str = "") -> Markup:
+    """A <time> in UTC; a script shows in the reader's time zone how long ago it was. style: `clock` or `exact` for the
+    time itself, without or with seconds."""
     moment = moment.astimezone(UTC)
-    return Markup('<time datetime="{}">{} UTC</time>').format(
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M")
+    wanted = Markup(' data-style="{}"').format(style) if style else ""
+    return Markup('<time datetime="{}"{}>{} UTC</time>').format(
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), wanted, moment.strftime("%Y-%m-%d %H:%M")
     )
 
 

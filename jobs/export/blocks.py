@@ -135,7 +135,7 @@ class Blocks:
         if rows:
             fitting = self._bytes * rows // (len(block) + 1)
             self._rows = max(1, min(fitting, wanted * GROWTH))
-        self._is_dense = rows > wanted // 2 and not self._selection.conditions
+        self._is_dense = rows > wanted // 2 and not self._selection.is_filtered
         return block, following
 
     def _bound(self, place: list[Any], rows: int) -> list[Any] | None:

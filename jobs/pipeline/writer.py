@@ -46,6 +46,17 @@ class PackedRows:
     repeats: bool
 
 
+@dataclass(frozen=True)
+class Written:
+    """What became of a chunk's rows.
+
+    collisions: rows that were not written, by row number, with the reasons. added: how many rows the table has more.
+    """
+
+    collisions: Collisions
+    added: int
+
+
 class Writer(Protocol):
     """Writes one upload into one dataset."""
 
@@ -53,8 +64,8 @@ class Writer(Protocol):
         """Convert rows for the driver, in any thread. rows: one typed column for each field, index = row number."""
         ...
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
-        """Write the rows, except those whose key or unique value another row has, which are returned."""
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
+        """Write the rows, except those whose key or unique value another row has."""
         ...
 
 
@@ -141,20 +152,28 @@ class SqliteWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         batch = rows.packed.batch
         if self._keys.compete:
             self._stage(connection, batch)
             end = self._keys.upsert(connection, self._table, self._staged, rows.rows)
             self._release(connection, _only(batch, end.releasing))
-            self._execute(connection, batch if end.written.all() else batch.filter(pa.array(end.written)))
-            return end.collisions
+            return Written(end.collisions, self._upsert(connection, batch.filter(pa.array(end.written))))
+        if self._keys.upserted:
+            return Written({}, self._upsert(connection, batch))
         if rows.repeats:
             collisions = conflicts.inserted(rows.rows, self._keys.guarded, self._find_collisions(connection, batch))
-            self._execute(connection, _without(batch, collisions))
-            return collisions
+            return Written(collisions, self._execute(connection, _without(batch, collisions)))
         inserted = self._execute(connection, batch)
-        return self._find_collisions(connection, batch) if inserted < batch.num_rows else {}
+        return Written(self._find_collisions(connection, batch) if inserted < batch.num_rows else {}, inserted)
+
+    def _upsert(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
+        """Insert or replace rows with different keys. Returns how many were inserted, which only their keys tell:
+        SQLite counts both alike."""
+        self._stage(connection, batch)
+        replaced = int(run(connection, self._table.matches(self._staged, self._keys.upserted)).scalar_one())
+        self._execute(connection, batch)
+        return int(batch.num_rows) - replaced
 
     def _execute(self, connection: sa.Connection, batch: pa.RecordBatch) -> int:
         """Insert rows. Returns how many were inserted or updated."""
@@ -199,12 +218,12 @@ class PostgresWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         if not self._through_staging and not rows.repeats:
             try:
                 with connection.begin_nested():
                     columns.add(connection, self._table, rows.packed)
-                return {}
+                return Written({}, len(rows.packed))
             except Exception as error:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
@@ -218,7 +237,7 @@ class PostgresWriter:
                 self._clears = False  # the rows are still there, or another import inserts the same keys meanwhile
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
-    def _stage(self, connection: sa.Connection, rows: PackedRows) -> Collisions:
+    def _stage(self, connection: sa.Connection, rows: PackedRows) -> Written:
         run(connection, self._staged.emptying())  # usually empty already: a commit deletes its rows
         columns.add(connection, self._staged, rows.packed)
         if self._keys.compete:
@@ -227,31 +246,38 @@ class PostgresWriter:
             if end.releasing and self._keys.released:
                 releasing = self._table.releasing_from(self._staged, self._keys.released, self._keys.upserted)
                 run(connection, releasing, end.releasing)
-            run(connection, self._insertion)
-            return end.collisions
+            return Written(end.collisions, self._upsert(connection))
+        if self._keys.upserted:
+            return Written({}, self._replace(connection, rows) if self._clears else self._upsert(connection))
         collisions: Collisions = {}
         if rows.repeats:
             collisions = conflicts.inserted(rows.rows, self._keys.guarded, self._collisions(connection))
             self._delete(connection, list(collisions))
-        if self._clears:
-            self._clear(connection)
-            is_sorted = conflicts.are_ascending(rows.rows, self._keys.upserted[0])
-            run(connection, self._table.insertion_from(self._staged, is_sorted=is_sorted))
-            return collisions
         inserted = run(connection, self._insertion).rowcount
-        if not self._keys.upserted and inserted < len(rows.packed) - len(collisions):
+        if inserted < len(rows.packed) - len(collisions):
             collisions |= self._collisions(connection)
-        return collisions
+        return Written(collisions, inserted)
+
+    def _replace(self, connection: sa.Connection, rows: PackedRows) -> int:
+        """Insert the staged rows in place of those with the same keys. Returns by how many there are more."""
+        replaced = self._clear(connection)
+        is_sorted = conflicts.are_ascending(rows.rows, self._keys.upserted[0])
+        return run(connection, self._table.insertion_from(self._staged, is_sorted=is_sorted)).rowcount - replaced
+
+    def _upsert(self, connection: sa.Connection) -> int:
+        """Insert or replace the staged rows. Returns how many were inserted."""
+        return int(run(connection, self._table.counting_new(self._insertion)).scalar_one())
 
     def _collisions(self, connection: sa.Connection) -> Collisions:
         return self._keys.collisions(connection, self._table, self._staged, self._upload_id)
 
-    def _clear(self, connection: sa.Connection) -> None:
-        """Delete the rows that staged ones replace."""
+    def _clear(self, connection: sa.Connection) -> int:
+        """Delete the rows that staged ones replace. Returns how many there were."""
         # The planner does not know how many keys are staged, and would compare all of them with each row of the table.
         run(connection, "SET LOCAL enable_seqscan = off")
-        run(connection, self._table.clearing(self._staged))
+        cleared = run(connection, self._table.clearing(self._staged)).rowcount
         run(connection, "SET LOCAL enable_seqscan = on")
+        return cleared
 
     def _keep(self, connection: sa.Connection, rows: pd.DataFrame, written: Mask) -> None:
         """Keep only some of the staged rows."""

@@ -60,7 +60,7 @@ class Desk:
         if upload.status is not Status.COMPLETED:
             return Found(failed=failed, warnings=codes, error=upload.error or f"The upload is {upload.status}.")
         dataset = datasets.get(connection, str(upload.dataset))
-        rows = [row.cells for row in datasets.rows_after(connection, dataset, None, limit=ROWS)]
+        rows = [row.cells for row in list(datasets.each_after(connection, dataset, None, limit=ROWS))]
         kinds: list[str] = [field.type for field in dataset.schema.fields]
         return Found(dataset.schema.names, rows, kinds, failed, codes)
 

@@ -199,24 +199,6 @@ def test_a_dataset_that_does_not_exist_is_not_found(database: Database) -> None:
     assert missing.value.name == "sales"
 
 
-def test_all_datasets_are_listed_by_name_with_their_rows(settings: Settings, database: Database) -> None:
-    made(settings, database, "weather", "sales")
-    with database.transaction() as connection:
-        upload = uploads.claim(connection, uploads.create(connection, store(settings, "x")).id, worker="w", lease=60)
-        assert upload is not None
-        claim = Claim(upload.id, upload.attempt)
-        begin: dict[str, Any] = {"dataset": "sales", "rows_total": 9, "next_byte": 0, "bytes_total": 9}
-        uploads.begin(connection, claim, lease=60, header=["id"], parent=None, notes=[], **begin)
-        uploads.advance(connection, claim, lease=60, good=5, bad=0, next_byte=0)
-        listed = [(each.name, rows) for each, rows in datasets.all_with_row_counts(connection)]
-        counts = [datasets.row_count(connection, datasets.get(connection, name)) for name in ("sales", "weather")]
-        names = datasets.names(connection)
-
-    assert listed == [("sales", 5), ("weather", 0)]
-    assert counts == [5, 0]
-    assert names == ["sales", "weather"]
-
-
 def declared(connection: sa.Connection, name: str = "sales", mode: Mode = Mode.INSERT, **schema: Any) -> Dataset:
     """A declared dataset; by default with the fields id and name."""
     schema.setdefault("fields", [{"name": "id", "type": "integer"}, {"name": "name"}])
@@ -228,7 +210,7 @@ def test_a_declared_dataset_exists_before_any_upload(database: Database) -> None
         dataset = declared(connection, " sales ", Mode.UPSERT, primaryKey="id", title="Sales by day")
     with database.reading() as connection:
         found = datasets.get(connection, "sales")
-        rows = datasets.rows_after(connection, found, None, limit=9)
+        rows = list(datasets.each_after(connection, found, None, limit=9))
         count = datasets.row_count(connection, found)
 
     assert dataset == found
@@ -363,15 +345,6 @@ def test_the_dataset_into_which_a_file_was_imported_last_matches_first(settings:
         assert datasets.matching(connection, ["id", "name"]) == ["early", "late", "never"]
 
 
-def test_rows_are_counted_up_to_a_limit(settings: Settings, database: Database) -> None:
-    with database.transaction() as connection:
-        dataset = declared(connection, mode=Mode.UPSERT, primaryKey=["id"])
-        upload = uploads.create(connection, store(settings, "x"))
-        insert_rows(connection, dataset, *({"id": n, "name": "x"} for n in range(5)), upload_id=upload.id)
-    with database.reading() as connection:
-        assert [datasets.row_count(connection, dataset, limit=limit) for limit in (3, 9, None)] == [3, 5, 5]
-
-
 @pytest.mark.parametrize("values", [(3, 17), (0, 0), ("Zoë", -7), ("a/b?c=d&e", 0.1), (True,), ("",)])
 def test_a_position_is_decoded_to_the_values_it_was_encoded_from(values: tuple[Any, ...]) -> None:
     position = Position(values)
@@ -398,7 +371,7 @@ def test_a_position_of_another_dataset_is_rejected(database: Database, values: t
         with pytest.raises(
             InvalidPositionError, match=r"This is not a position in this dataset\. Start again from its first page\."
         ):
-            datasets.rows_after(connection, dataset, Position(values), limit=9)
+            list(datasets.each_after(connection, dataset, Position(values), limit=9))
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
@@ -444,7 +417,7 @@ def imported(importing: Callable[..., Upload], database: Database) -> Importing:
 
 def cells_of(database: Database, dataset: Dataset) -> list[list[str]]:
     with database.reading() as connection:
-        return [row.cells for row in datasets.rows_after(connection, dataset, None, limit=999)]
+        return [row.cells for row in list(datasets.each_after(connection, dataset, None, limit=999))]
 
 
 #: Names that a database, a driver or SQLAlchemy could take for something else.
@@ -546,10 +519,10 @@ def test_uniform_decimals_currencies_words_and_days_come_back_as_they_were(
 def test_rows_are_paged_forwards_and_backwards(imported: Importing, database: Database) -> None:
     dataset = imported("n\n" + "".join(f"{n}\n" for n in range(1, 8)))
     with database.reading() as connection:
-        first = datasets.rows_after(connection, dataset, None, limit=3)
-        second = datasets.rows_after(connection, dataset, first[-1].position, limit=3)
-        third = datasets.rows_after(connection, dataset, second[-1].position, limit=3)
-        beyond = datasets.rows_after(connection, dataset, third[-1].position, limit=3)
+        first = list(datasets.each_after(connection, dataset, None, limit=3))
+        second = list(datasets.each_after(connection, dataset, first[-1].position, limit=3))
+        third = list(datasets.each_after(connection, dataset, second[-1].position, limit=3))
+        beyond = list(datasets.each_after(connection, dataset, third[-1].position, limit=3))
         back = rows_before(connection, dataset, third[0].position, limit=3)
         near = rows_before(connection, dataset, second[0].position, limit=9)
         before = rows_before(connection, dataset, first[0].position, limit=3)
@@ -587,7 +560,7 @@ def test_rows_of_any_key_are_paged_in_its_order(
     forth: list[str] = []
     position: Position | None = None
     with database.reading() as connection:
-        while page := datasets.rows_after(connection, dataset, position, limit=1):
+        while page := list(datasets.each_after(connection, dataset, position, limit=1)):
             forth += page[0].cells[:1]
             position = Position.parse(str(page[0].position))
         assert position is not None
@@ -604,7 +577,6 @@ def test_replaced_rows_are_not_counted_twice(importing: Callable[..., Upload], d
         importing(f"id,name\n1,{name}\n2,{name}\n", dataset="sales")
     with database.reading() as connection:
         assert datasets.row_count(connection, dataset) == 2
-        assert datasets.all_with_row_counts(connection) == [(dataset, 2)]
 
 
 def test_a_missing_value_is_formatted_as_its_dataset_parses_it(
@@ -634,8 +606,8 @@ def test_reading_rows_leaves_nothing_in_memory(settings: Settings) -> None:
     def read(name: str) -> None:
         with database.reading() as connection:
             dataset = datasets.get(connection, name)
-            (first,) = datasets.rows_after(connection, dataset, None, limit=1)
-            (last,) = datasets.rows_after(connection, dataset, first.position, limit=50)
+            (first,) = list(datasets.each_after(connection, dataset, None, limit=1))
+            (last,) = list(datasets.each_after(connection, dataset, first.position, limit=50))
             assert rows_before(connection, dataset, last.position, limit=2) == [first]
             assert datasets.row_count(connection, dataset) == 0
 

@@ -2,6 +2,9 @@
 
 import unicodedata
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -9,10 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import uploads
+from jobs.database import Database
 from jobs.files import StoredFile
-from jobs.history_query import HistoryQuery, fold
+from jobs.history_query import Facts, HistoryQuery, Outcome, fold, outcomes, search_text
+from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
-from tests.jobs.test_uploads import begun, claimed
+from tests.jobs.test_uploads import begun, claimed, set_to
+from tests.support.databases import ONE_DATABASE
 
 #: The same examples in every run; the transaction may be shared, because each example looks at its own uploads only.
 STEADY = settings(
@@ -28,8 +34,13 @@ def created(connection: sa.Connection, filename: str, dataset: str | None = None
     return uploads.create(connection, StoredFile(filename, "00ff", 8, "beef"), dataset=dataset)
 
 
+def facts(upload: Upload) -> Facts:
+    found = outcomes(upload.status, upload.rows_failed, upload.warnings, upload.attempt, upload.error)
+    return Facts(upload.filename, upload.dataset, upload.status, found, upload.created_at)
+
+
 def by_python(query: HistoryQuery, among: list[Upload]) -> list[str]:
-    return [each.filename for each in among if query.matches(each.filename, each.dataset, each.status)]
+    return [each.filename for each in among if query.matches(facts(each))]
 
 
 def by_sql(connection: sa.Connection, query: HistoryQuery, among: list[Upload]) -> list[str]:
@@ -140,3 +151,107 @@ def test_for_any_names_and_any_word_the_database_and_python_agree(
 def test_folded_text_does_not_change_when_folded_again(text: str) -> None:
     assert fold(fold(text)) == fold(text)
     assert fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text)) == fold(text)
+
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MOMENTS = st.sampled_from([NOON + timedelta(microseconds=step) for step in (-(10**12), -1, 0, 1, 10**12)])
+DATASETS = st.sampled_from([None, "sales", "Sales", "sales_2"])
+#: What uploads may have, in any combination.
+RECORDS = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(Status),
+        "rows_failed": st.sampled_from([0, 1, 18]),
+        "warnings": st.sampled_from([[], None, [{"code": "no_header", "detail": "[]"}]]),
+        "attempt": st.sampled_from([0, 1]),
+        "error": st.sampled_from([None, "", "No."]),
+        "dataset": DATASETS,
+        "created_at": MOMENTS,
+    }
+)
+QUERIES = st.builds(
+    HistoryQuery,
+    search=st.sampled_from(["", "", "june", "SALES", "2"]),
+    status=st.none() | st.sampled_from(Status),
+    outcome=st.none() | st.sampled_from(Outcome),
+    dataset=DATASETS,
+    since=st.none() | MOMENTS,
+    until=st.none() | MOMENTS,
+)
+
+
+@STEADY
+@given(records=st.lists(RECORDS, min_size=1, max_size=6), queries=st.lists(QUERIES, min_size=1, max_size=12))
+def test_for_any_uploads_and_any_filters_the_database_and_python_agree(
+    connection: sa.Connection, records: list[dict[str, Any]], queries: list[HistoryQuery]
+) -> None:
+    among = []
+    for number, values in enumerate(records):
+        name = f"June {number}.csv"
+        values = {**values, "search_text": search_text(name, values["dataset"])}
+        among.append(set_to(connection, created(connection, name), **values))
+
+    for query in queries:
+        assert by_sql(connection, query, among) == by_python(query, among)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"),
+    [
+        (Outcome.CLEAN, ["clean"]),
+        (Outcome.FAILED_ROWS, ["failed rows", "both"]),
+        (Outcome.WARNINGS, ["warnings", "both"]),
+        (Outcome.HELD, ["held"]),
+    ],
+)
+def test_an_outcome_is_what_the_status_does_not_say(
+    connection: sa.Connection, outcome: Outcome, found: list[str]
+) -> None:
+    warned = [{"code": "no_header", "detail": "The first row was imported as data."}]
+    records: dict[str, dict[str, Any]] = {
+        "clean": {"status": Status.COMPLETED},
+        "failed rows": {"status": Status.COMPLETED, "rows_failed": 1},
+        "warnings": {"status": Status.COMPLETED, "warnings": warned},
+        "both": {"status": Status.COMPLETED, "rows_failed": 1, "warnings": warned},
+        "held": {"status": Status.CANCELLED, "error": "It was imported before."},
+        "cancelled": {"status": Status.CANCELLED, "attempt": 1},
+        "failed": {"status": Status.FAILED, "rows_failed": 3, "warnings": warned, "error": "No."},
+        "processing": {"status": Status.PROCESSING, "rows_failed": 3, "warnings": warned},
+    }
+    among = [set_to(connection, created(connection, name), **values) for name, values in records.items()]
+
+    assert by_sql(connection, HistoryQuery(outcome=outcome), among) == found
+    assert by_python(HistoryQuery(outcome=outcome), among) == found
+
+
+def test_the_text_of_a_search_fits_into_an_index(connection: sa.Connection) -> None:
+    longest = created(connection, "\U0001f600" * 10_000, "\U0001f600" * 10_000)
+
+    assert by_sql(connection, HistoryQuery("\U0001f600\n\U0001f600"), [longest]) == [longest.filename]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (HistoryQuery(status=Status.FAILED), "uploads_status"),
+        (HistoryQuery(dataset="sales"), "uploads_dataset"),
+        (HistoryQuery("june"), "uploads_history"),
+        (HistoryQuery("june", Status.COMPLETED), "uploads_history"),
+        (HistoryQuery(outcome=Outcome.HELD), "uploads_history"),
+        (HistoryQuery(dataset="sales", since=NOON), "uploads_history"),
+    ],
+)
+@ONE_DATABASE
+def test_each_query_is_answered_by_an_index_on_sqlite(settings: Settings, query: HistoryQuery, index: str) -> None:
+    with closing(Database(settings.database)) as database, database.reading() as connection:
+        plans: list[str] = []
+
+        def explain(_connection: object, cursor: Any, statement: str, values: Any, *_: object) -> None:
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall())
+
+        sa.event.listen(connection, "before_cursor_execute", explain)
+        uploads.page(connection, query, limit=25, cursor=9)
+        sa.event.remove(connection, "before_cursor_execute", explain)
+
+    about_uploads = [plan for plan in plans if "uploads" in plan and "INTEGER PRIMARY KEY" not in plan]
+    assert len(about_uploads) == 2
+    assert all(f" INDEX {index}" in plan for plan in about_uploads)

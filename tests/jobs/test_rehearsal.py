@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, uploads
+from jobs import catalogue, uploads
 from jobs.database import Database
 from jobs.events import channels
 from jobs.settings import Settings
@@ -111,7 +111,7 @@ def test_a_rehearsal_leaves_nothing_behind(settings: Settings, opened: Database)
 
     with opened.reading() as connection:
         assert _tables(connection) == before
-        assert datasets.all_with_row_counts(connection) == []
+        assert catalogue.entries(connection) == []
     assert sorted(settings.files.iterdir()) == stored
     assert all(heard[channel] == [] for channel in channels(upload.id))
     assert recorded(settings, opened, CONTENT).id == upload.id + 1

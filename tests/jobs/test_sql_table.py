@@ -75,13 +75,13 @@ def write(
     text = pd.DataFrame(rows, columns=dataset.schema.names, dtype="string[pyarrow]")
     chunk = text.set_axis(pd.RangeIndex(first, first + len(rows)))
     each = writer.writer_for(connection.dialect, dataset, upload_id)
-    return each.write(connection, each.pack(chunk))
+    return each.write(connection, each.pack(chunk)).collisions
 
 
 def forwards(connection: sa.Connection, dataset: Dataset) -> list[list[str]]:
     """All rows, read one by one."""
     found: list[datasets.Row] = []
-    while page := datasets.rows_after(connection, dataset, found[-1].position if found else None, limit=1):
+    while page := list(datasets.each_after(connection, dataset, found[-1].position if found else None, limit=1)):
         found += page
     if found:
         before = rows_before(connection, dataset, found[-1].position, limit=99)
@@ -105,7 +105,6 @@ def check_inserts(connection: sa.Connection, header: list[str]) -> None:
     write(connection, dataset, rows[2:], upload_id=2)
 
     assert forwards(connection, dataset) == rows
-    assert datasets.row_count(connection, dataset) == 0  # no upload has recorded any
 
 
 def check_collisions(connection: sa.Connection, header: list[str]) -> None:
@@ -135,7 +134,6 @@ def check_upserts(connection: sa.Connection, header: list[str]) -> None:
     assert collisions == {}
     assert failing.keys() == {1}
     assert forwards(connection, dataset) == sorted([*old[:2], replaced[0], old[3], replaced[1]])
-    assert datasets.row_count(connection, dataset) == 5
 
 
 CHECKS = [check_inserts, check_collisions, check_upserts]

@@ -829,6 +829,22 @@ def test_uploads_that_ended_after_a_moment_are_in_the_order_of_their_end(connect
     assert [second, third] == [each.id for each in uploads.ended_since(connection, MOMENT, limit=2)]
 
 
+def test_uploads_that_ended_lately_are_in_the_order_of_their_end(connection: sa.Connection) -> None:
+    first = ended(connection, Status.COMPLETED, finished=1, updated=9)  # by an upload of corrections
+    third = ended(connection, Status.CANCELLED, finished=3, updated=3)
+    second = ended(connection, Status.FAILED, finished=2, updated=2)
+    changed(connection, Status.PROCESSING, 4)
+
+    assert [third, second, first] == [each.id for each in uploads.ended_lately(connection, limit=9)]
+    assert [third, first] == [each.id for each in uploads.ended_lately(connection, limit=2)]
+
+
+def ended(connection: sa.Connection, status: Status, *, finished: float, updated: float) -> int:
+    """The id of an upload that ended and last changed so many seconds after MOMENT."""
+    values = {"finished_at": MOMENT + timedelta(seconds=finished), "updated_at": MOMENT + timedelta(seconds=updated)}
+    return set_to(connection, brought_to(connection, status), **values).id
+
+
 def test_uploads_changed_since_a_moment_include_all_active_ones(connection: sa.Connection) -> None:
     later = changed(connection, Status.COMPLETED, 1)
     at_once = changed(connection, Status.CANCELLED, 0)

@@ -19,6 +19,9 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 
+#: What a script reads in a hidden tab. A headless browser never hides one.
+HIDDEN = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
+
 #: Pages may be slow on a busy machine; tests check only what they show in the end.
 expect.set_options(timeout=20_000)
 
@@ -59,3 +62,12 @@ def open_live(context: BrowserContext, url: str) -> Page:
     page.goto(url)
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     return page
+
+
+def hide(page: Page) -> None:
+    """Dispatch what a browser dispatches when a tab is hidden."""
+    page.evaluate(f"{HIDDEN}; document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def show(page: Page) -> None:
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")

@@ -213,6 +213,7 @@ class Records:
             dataset = datasets.create(connection, name, TableSchema.parse({"fields": fields}), upload.id)
             values = [{"id": id_, "name": text, "paid": paid} for id_, text, paid in rows]
             insert_rows(connection, dataset, *values, upload_id=upload.id)
+            datasets.count_rows(connection, name, len(values))
         self.complete(upload)
         return dataset
 

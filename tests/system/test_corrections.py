@@ -62,7 +62,7 @@ class Desk:
     def rows(self, upload: Upload) -> Table:
         with self.database.reading() as connection:
             dataset = datasets.get(connection, str(upload.dataset))
-            return sorted(row.cells for row in datasets.rows_after(connection, dataset, None, limit=999))
+            return sorted(row.cells for row in list(datasets.each_after(connection, dataset, None, limit=999)))
 
     def reasons(self, upload: Upload) -> dict[int, str]:
         with self.database.reading() as connection:

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from jobs.settings import Settings
 from jobs.uploads import Upload
-from tests.support.browsing import open_live
+from tests.support.browsing import HIDDEN, hide, open_live, show
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Records, Served, Web
 from tests.support.waiting import until
@@ -112,17 +112,6 @@ def test_a_reconnected_page_shows_what_it_announced(served: Served, context: Bro
     expect(page.locator("#upload-rows .file")).to_have_text(["june.csv"])
     expect(changes).to_have_count(0)
 
-
-def hide(page: Page) -> None:
-    """Dispatch what a browser dispatches when a tab is hidden. A headless one never does."""
-    page.evaluate(f"{HIDDEN}; document.dispatchEvent(new Event('visibilitychange'))")
-
-
-def show(page: Page) -> None:
-    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-
-
-HIDDEN = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
 
 #: Records every text of the badge.
 WATCH_BADGE = """

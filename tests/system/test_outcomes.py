@@ -69,7 +69,7 @@ class Desk:
 
     def _rows(self, connection: sa.Connection, upload: Upload) -> list[list[str]]:
         dataset = datasets.get(connection, str(upload.dataset))
-        found = datasets.rows_after(connection, dataset, None, limit=999)
+        found = list(datasets.each_after(connection, dataset, None, limit=999))
         return [row.cells for row in found if row.upload_id == upload.id]
 
     def declare(self, name: str, *fields: dict[str, Any], **more: Any) -> str:

@@ -60,7 +60,7 @@ class Desk:
         """Those of its dataset."""
         with self.database.reading() as connection:
             dataset = datasets.get(connection, str(upload.dataset))
-            return [row.cells for row in datasets.rows_after(connection, dataset, None, limit=999)]
+            return [row.cells for row in list(datasets.each_after(connection, dataset, None, limit=999))]
 
     def bad(self, upload: Upload) -> list[FailedRow]:
         with self.database.reading() as connection:

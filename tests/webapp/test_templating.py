@@ -55,6 +55,9 @@ def test_a_time_is_an_element_in_utc() -> None:
     berlin = datetime(2026, 7, 1, 1, 30, 59, tzinfo=timezone(timedelta(hours=2)))
 
     assert when(berlin) == '<time datetime="2026-06-30T23:30:59Z">2026-06-30 23:30 UTC</time>'
+    assert (
+        when(berlin, "clock") == '<time datetime="2026-06-30T23:30:59Z" data-style="clock">2026-06-30 23:30 UTC</time>'
+    )
 
 
 def test_the_address_of_a_static_file_changes_with_its_content() -> None:

@@ -1,6 +1,7 @@
 """The server that a command talks to: its address, and the check that its responses are those of Bulk Upload."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +29,10 @@ class Remote:
 
     def __init__(self, server: httpx.URL) -> None:
         self.client = httpx.Client(
-            base_url=server, timeout=TIMEOUT, mounts={f"all://{host}": None for host in LOOPBACK_HOSTS}
+            base_url=server,
+            timeout=TIMEOUT,
+            mounts={f"all://{host}": None for host in LOOPBACK_HOSTS},
+            headers={"User-Agent": f"bulk-upload/{version('bulk-upload')}"},
         )
         self.name = str(self.client.base_url.copy_with(userinfo=b"")).rstrip("/")
 

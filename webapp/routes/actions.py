@@ -17,16 +17,25 @@ from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.reports import Rows
+from jobs.upload_log import By, Via
 from jobs.uploads import Processor, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
 from webapp.routes.upload_body import receive
 from webapp.state import AppRequest, AppState
+from webapp.templating import STATIC
+
+#: A file to try: a shop's orders, with words for missing values and a few rows that fail.
+SAMPLE = STATIC / "sample-orders.csv"
+
+#: How the requests of the bulk-upload command name their sender.
+COMMAND_AGENT = "bulk-upload/"
 
 
-async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file in the request, record the upload, and enqueue it.
+async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None = None) -> Upload:
+    """Store the file in the request, record the upload, and enqueue it. entered: receives the fields of a form, also of
+    one that is refused.
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
@@ -34,7 +43,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     `processor=external`: an external script imports the file, not a worker.
     """
     state = request.state
-    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed)
+    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed, entered=entered)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -58,6 +67,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
             parent=parent.id if parent else None,
             quick_bytes=state["settings"].quick_bytes,
             sender=_sender(request),
+            by=asked_by(request),
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
             return uploads.cancel_as_duplicate(connection, upload)
@@ -72,9 +82,47 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
         raise
 
 
+async def create_sample(request: AppRequest) -> Upload:
+    """Record an upload of the sample file, into a new dataset. Raises RefusedError."""
+    state = request.state
+
+    def store() -> StoredFile:
+        with files.Arrival(state["settings"].files, SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
+            arrival.write(SAMPLE.read_bytes())
+            return arrival.keep()
+
+    file = await threads.files.run(store)
+    create = partial(
+        uploads.create,
+        file=file,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        by=asked_by(request),
+    )
+    return await _recorded(state, file, create)
+
+
+async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Connection], Upload]) -> Upload:
+    """Record an upload of a file that is stored; remove the file if that fails. Raises what `create` raises."""
+    try:
+        return await _change(state, create)
+    except BaseException:
+        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=True))
+        raise
+
+
 def _sender(request: AppRequest) -> str:
     """Whose turn an upload takes: the address of the client, which a trusted proxy may tell."""
     return request.client.host if request.client else "a local socket"
+
+
+def asked_by(request: AppRequest) -> By:
+    """Who asks for a change, for the log of the upload."""
+    if not request.url.path.startswith("/api/"):
+        return By(Via.WEB)
+    is_command = request.headers.get("user-agent", "").startswith(COMMAND_AGENT)
+    return By(Via.COMMAND if is_command else Via.API)
 
 
 def created(request: AppRequest, upload: Upload) -> JSONResponse:
@@ -137,7 +185,12 @@ async def create_external(request: AppRequest) -> Upload:
     def record(connection: sa.Connection) -> Upload:
         dataset, _ = _dataset(connection, body.dataset or "", Processor.EXTERNAL)
         return uploads.create(
-            connection, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
+            connection,
+            file,
+            dataset=dataset,
+            processor=Processor.EXTERNAL,
+            rows_total=body.rows_total,
+            by=asked_by(request),
         )
 
     return await _change(request.state, record)
@@ -169,27 +222,25 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         file = await threads.files.run(partial(files.stored_again, folder, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    try:
-        create = partial(
-            uploads.create,
-            file=file,
-            dataset_wanted=name,
-            options=options,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-        )
-        return await _change(state, create)
-    except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], folder, file.stored_as)
-        await threads.files.run(partial(remove, may_be_recorded=True))
-        raise
+    create = partial(
+        uploads.create,
+        file=file,
+        dataset_wanted=name,
+        options=options,
+        quick_bytes=state["settings"].quick_bytes,
+        sender=_sender(request),
+        by=asked_by(request),
+    )
+    return await _recorded(state, file, create)
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
     """Raises InvalidImportOptionError."""
     name = fields.get("processor") or Processor.WORKER
     if name not in list(Processor):
-        raise InvalidImportOptionError("processor must be worker, or external if an external script imports the file.")
+        raise InvalidImportOptionError(
+            "processor must be worker, or external if an external script imports the file.", "processor"
+        )
     return Processor(name)
 
 
@@ -208,22 +259,25 @@ def _dataset(connection: sa.Connection, requested: str, processor: Processor) ->
 
 async def cancel(request: AppRequest) -> Upload:
     """Raises UploadNotFoundError, TransitionError."""
-    upload_id = request.path_params["upload_id"]
-    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id))
+    upload_id, by = request.path_params["upload_id"], asked_by(request)
+    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id, by=by))
 
 
-async def retry(request: AppRequest) -> Upload:
-    """Retry an upload, with the import options that the body changes, if it has any.
+async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
+    """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
+    they are refused.
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
     """
-    upload_id = request.path_params["upload_id"]
+    upload_id, by = request.path_params["upload_id"], asked_by(request)
     given = await options_body.read(request)
+    if entered is not None:
+        entered.update(given)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = uploads.get(connection, upload_id).options
         options = present.changed(given)
-        retried = lineage.retry(connection, upload_id, options if options != present else None)
+        retried = lineage.retry(connection, upload_id, options if options != present else None, by=by)
         datasets.drop_unused(connection, upload_id)
         return retried
 

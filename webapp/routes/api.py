@@ -9,26 +9,32 @@ import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs import datasets, disk, lineage, row_excerpts, row_filters, uploads
+from jobs import catalogue, datasets, disk, lineage, row_excerpts, row_filters, uploads
+from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
-from jobs.datasets import Dataset
 from jobs.dialect import header_of
-from jobs.events import timestamp
+from jobs.events import Event, timestamp
+from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
+from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
-from webapp.history import HistoryView
+from webapp.history import RECENT, HistoryView
+from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json
+from webapp.routes import batch as batches
+from webapp.routes.page_limit import limit_of
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
-#: Rows of an upsert dataset that are counted while somebody types its name.
-ROWS_COUNTED = 1_000_000
+#: Parameters of a list of rows that choose none.
+ROWS_PARAMETERS = ("cursor", "limit", "from_row")
+#: Seconds that the database may look for the rows of a page.
+ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -45,10 +51,10 @@ async def create(request: AppRequest) -> Response:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = HistoryView.from_query(request.query_params), _limit(request)
+    view, limit = HistoryView.from_query(request.query_params), limit_of(request)
 
     def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
-        found = uploads.page(connection, view, limit=limit, cursor=view.cursor)
+        found = uploads.page(connection, view.query, limit=limit, cursor=view.cursor)
         return found, lineage.children(connection, [upload.id for upload in found.items])
 
     found, children = await read(request.state["database"], page)
@@ -56,6 +62,17 @@ async def index(request: AppRequest) -> Response:
     items = [upload_json.as_json(each, children[each.id], places.get(each.id)) for each in found.items]
     following = view.at(found.older).url("/api/v1/uploads", limit=str(limit)) if found.older else None
     return _page(items, found.older, following)
+
+
+async def recent(request: AppRequest) -> Response:
+    """The uploads that ended lately, the last one first."""
+
+    def ended(connection: sa.Connection) -> Response:
+        found = uploads.ended_lately(connection, limit=RECENT)
+        children = lineage.children(connection, [upload.id for upload in found])
+        return _page([upload_json.as_json(each, children[each.id]) for each in found], None, None)
+
+    return await read(request.state["database"], ended)
 
 
 async def detail(request: AppRequest) -> Response:
@@ -72,6 +89,23 @@ async def retry(request: AppRequest) -> Response:
     return await _with_children(request, await actions.retry(request))
 
 
+async def batch(request: AppRequest) -> Response:
+    """What became of each upload, with a sentence about all of them. The status is 200 even if nothing was done."""
+    wanted = await batches.of_json(request)
+    results = await batches.run(request.state, wanted, actions.asked_by(request))
+    summary = batches.Summary.of(wanted, results)
+    return JSONResponse({"detail": summary.sentence, "results": [_result(each) for each in results]})
+
+
+def _result(found: batches.Result) -> dict[str, Any]:
+    """status: as if it had been done to this upload alone."""
+    if found.upload is not None:
+        return {"id": found.upload_id, "status": 200, "upload": vars(Event.from_upload(found.upload))}
+    assert found.error is not None
+    problem = details(found.error)
+    return {"id": found.upload_id, **{name: problem[name] for name in ("status", "title", "detail")}}
+
+
 async def _with_children(request: AppRequest, upload: Upload) -> Response:
     children = await read(request.state["database"], lambda connection: lineage.children(connection, [upload.id]))
     place = request.state["hub"].queue_monitor.places_of([upload]).get(upload.id)
@@ -79,8 +113,10 @@ async def _with_children(request: AppRequest, upload: Upload) -> Response:
 
 
 async def all_datasets(request: AppRequest) -> Response:
+    query = CatalogueView.from_query(request.query_params).query
+
     def page(connection: sa.Connection) -> Response:
-        return _page([_dataset(*each) for each in datasets.all_with_row_counts(connection)], None, None)
+        return _page([_dataset(each) for each in catalogue.entries(connection, query)], None, None)
 
     return await read(request.state["database"], page)
 
@@ -88,7 +124,8 @@ async def all_datasets(request: AppRequest) -> Response:
 async def dataset(request: AppRequest) -> Response:
     def detail(connection: sa.Connection) -> Response:
         found = datasets.get(connection, request.path_params["name"])
-        return JSONResponse(_dataset(found, datasets.row_count(connection, found)) | {"schema": found.schema.as_json()})
+        entry = catalogue.entry(connection, found.name)
+        return JSONResponse(_dataset(entry) | {"schema": found.schema.as_json()})
 
     return await read(request.state["database"], detail)
 
@@ -99,21 +136,25 @@ async def rows(request: AppRequest) -> Response:
 
     A page ends before its limit if its rows would have more than ROWS_BYTES.
     """
-    name, limit = request.path_params["name"], _limit(request)
+    name, limit = request.path_params["name"], limit_of(request)
 
     def page(connection: sa.Connection) -> Response:
         found = datasets.get(connection, name)
-        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=("cursor", "limit"))
+        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
+        skipped = 0 if after else _from_row(request) - 1
         items: list[bytes] = []
         size, last, has_more = 0, None, False
-        for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
-            item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
-            size += len(item)
-            if items and (has_more := len(items) == limit or size > ROWS_BYTES):
-                break
-            items.append(item)
-            last = row
+        with limited(connection, ROWS_LIMIT):
+            for row in datasets.each_after(
+                connection, found, after, limit=limit + 1, selection=filters.selection, skipped=skipped
+            ):
+                item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
+                size += len(item)
+                if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                    break
+                items.append(item)
+                last = row
         cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
@@ -142,6 +183,14 @@ def _in_pieces(parts: list[bytes]) -> Response:
 
 def _json(value: Any) -> bytes:
     return bytes(JSONResponse(value).body)
+
+
+def _from_row(request: AppRequest) -> int:
+    """Raises InvalidQueryError."""
+    text = request.query_params.get("from_row", "1")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15 and int(text)):
+        raise InvalidQueryError("from_row", "must be the number of a row, from 1.")
+    return int(text)
 
 
 async def match(request: AppRequest) -> Response:
@@ -175,39 +224,45 @@ async def dataset_name(request: AppRequest) -> Response:
         if not (name and datasets.exists(connection, name)):
             return JSONResponse({"name": name, "exists": False, "rows": None})
         found = datasets.get(connection, name)
-        rows = datasets.row_count(connection, found, limit=ROWS_COUNTED)
-        return JSONResponse({"name": name, "exists": True, "rows": rows})
+        return JSONResponse({"name": name, "exists": True, "rows": datasets.row_count(connection, found)})
 
     return await read(request.state["database"], look)
 
 
-def _dataset(found: Dataset, row_count: int) -> dict[str, Any]:
+def _dataset(entry: Entry) -> dict[str, Any]:
     return {
-        "name": found.name,
-        "mode": found.mode,
-        "rows": row_count,
-        "upload_id": found.upload_id,
-        "created_at": timestamp(found.created_at),
+        "name": entry.name,
+        "title": entry.title,
+        "mode": entry.mode,
+        "rows": entry.rows,
+        "columns": entry.columns,
+        "upload_id": entry.upload_id,
+        "created_at": timestamp(entry.created_at),
+        "changed_at": entry.changed_at and timestamp(entry.changed_at),
+        "last_upload": entry.last_upload and _last_upload(entry.last_upload),
         "links": {
-            "self": f"/api/v1/datasets/{found.name}",
-            "rows": f"/api/v1/datasets/{found.name}/rows",
-            "csv": f"/api/v1/datasets/{found.name}/rows.csv",
-            "html": f"/datasets/{found.name}",
+            "self": f"/api/v1/datasets/{entry.name}",
+            "rows": f"/api/v1/datasets/{entry.name}/rows",
+            "csv": f"/api/v1/datasets/{entry.name}/rows.csv",
+            "html": f"/datasets/{entry.name}",
         },
+    }
+
+
+def _last_upload(upload: Upload) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "status": upload.status,
+        "rows_success": upload.rows_success,
+        "rows_failed": upload.rows_failed,
+        "warnings": len(upload.warnings),
+        "links": {"self": f"/api/v1/uploads/{upload.id}", "html": f"/uploads/{upload.id}"},
     }
 
 
 def _page(items: list[Any], cursor: int | None, following: str | None) -> Response:
     """A page of a list. cursor: of the next page, null on the last."""
     return JSONResponse({"items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
-
-
-def _limit(request: AppRequest) -> int:
-    """Raises InvalidQueryError."""
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidQueryError("limit", f"must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
 
 
 async def healthz(_request: AppRequest) -> Response:
@@ -247,6 +302,8 @@ routes = [
     Route("/readyz", readyz),
     Route("/api/v1/uploads", index, methods=["GET"]),
     Route("/api/v1/uploads", create, methods=["POST"]),
+    Route("/api/v1/uploads/recent", recent),
+    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}", detail),
     Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
     Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),

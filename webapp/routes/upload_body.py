@@ -29,9 +29,10 @@ MAX_BOUNDARY, MAX_CONTENT_TYPE = 70, 1000
 class FormBody:
     """The body of a multipart form with one file. Blocking: pass data to `feed`, then call `finish`."""
 
-    def __init__(self, content_type: str, folder: Path, limit: int) -> None:
+    def __init__(self, content_type: str, folder: Path, limit: int, fields: dict[str, str] | None = None) -> None:
+        """fields: receives them while they arrive."""
         boundary = _boundary(content_type)
-        self.fields: dict[str, str] = {}
+        self.fields = {} if fields is None else fields
         self._parts = 0
         self._field_bytes = 0
         self._file_bytes = 0
@@ -157,18 +158,22 @@ class RawBody:
         self._arrival.__exit__(None, None, None)
 
 
-async def receive(request: Request[Any], settings: Settings, *, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
+async def receive(
+    request: Request[Any], settings: Settings, *, raw_allowed: bool, entered: dict[str, str] | None = None
+) -> tuple[StoredFile, dict[str, str]]:
     """Store the file in a request. Returns it and the other fields. Raises RefusedError.
 
-    raw_allowed: accept a body that is not a form as the file itself.
+    raw_allowed: accept a body that is not a form as the file itself. entered: receives the fields of a form.
     """
     try:
-        return await _store(request, settings, raw_allowed)
+        return await _store(request, settings, raw_allowed, entered)
     except ClientDisconnect as error:
         raise RefusedError("The connection broke before the whole file was sent.") from error
 
 
-async def _store(request: Request[Any], settings: Settings, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
+async def _store(
+    request: Request[Any], settings: Settings, raw_allowed: bool, entered: dict[str, str] | None
+) -> tuple[StoredFile, dict[str, str]]:
     limit = settings.max_upload_bytes
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/") or not raw_allowed
@@ -177,7 +182,7 @@ async def _store(request: Request[Any], settings: Settings, raw_allowed: bool) -
 
     def begin() -> FormBody | RawBody:
         if is_form:
-            return FormBody(content_type, settings.files, limit)
+            return FormBody(content_type, settings.files, limit, entered)
         return RawBody(dict(request.query_params), settings.files, limit)
 
     body = await threads.files.run(begin)

@@ -41,7 +41,7 @@ def as_json(upload: Upload, children: Sequence[int] = (), place: Place | None = 
         "expected_start": _from_now_on(place.expected_start) if place and place.expected_start else None,
         "size": upload.size or None,
         "sha256": upload.sha256 or None,
-        **{name: moment(name) for name in ("created_at", "started_at", "finished_at", "silent_since")},
+        **{name: moment(name) for name in ("started_at", "finished_at", "silent_since")},
         "duplicate_of": upload.duplicate_of,
         "parent": upload.parent,
         "children": list(children),

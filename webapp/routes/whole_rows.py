@@ -77,6 +77,6 @@ def _text(title: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[st
 
 
 routes = [
-    Route("/datasets/{name}/rows/{position}", of_dataset),
+    Route("/datasets/{name}/rows/{position}.txt", of_dataset),
     Route("/uploads/{upload_id:id}/failed-rows/{row_number:id}", failed),
 ]

@@ -40,7 +40,7 @@ def as_rows(dataset: Dataset, connection: sa.Connection, *, is_raw: bool, proven
     escape = str if is_raw else escape_formula
     own = ["_upload_id", "_row_number"] if provenance else []
     writer.writerow([*map(escape, dataset.schema.names), *own])
-    for row in datasets.rows_after(connection, dataset, None, limit=100_000):
+    for row in list(datasets.each_after(connection, dataset, None, limit=100_000)):
         writer.writerow([*map(escape, row.cells), *([row.upload_id, row.row_number] if provenance else [])])
     return text.getvalue().encode()
 

@@ -37,6 +37,7 @@ def test_the_migrations_are_linear() -> None:
     assert len(HISTORY.get_bases()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Computed default on uploads.outcome")  # PostgreSQL spells the expression otherwise
 def test_the_migrations_create_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
@@ -125,6 +126,25 @@ def test_uploads_of_a_release_without_a_folded_search_are_found(
 
     assert [upload.id for upload in by_name] == [7, 6, 5, 4, 3, 2, 1]
     assert [upload.id for upload in by_dataset] == [7]
+
+
+def test_the_rows_of_datasets_of_a_release_that_did_not_keep_their_number_are_counted(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    settings = Settings.load(data=tmp_path / "data", database_url=empty_database_url)
+    database = at(settings, "0010")
+    with database.transaction() as connection:
+        for name, schema in [("sales", '{"fields": [{"name": "id"}], "title": "Ärger"}'), ("empty", '{"fields": []}')]:
+            values = f"('{name}', '{schema}', 'insert', '2026-01-31')"
+            connection.execute(sa.text(f"INSERT INTO datasets (name, schema, mode, created_at) VALUES {values}"))
+            connection.execute(sa.text(f"CREATE TABLE data_{name} (id TEXT)"))
+        connection.execute(sa.text("INSERT INTO data_sales VALUES ('a'), ('b')"))
+    migrate(settings)
+    with database.reading() as connection:
+        found = connection.execute(sa.text("SELECT name, rows, search_text FROM datasets ORDER BY name")).all()
+    database.close()
+
+    assert [tuple(row) for row in found] == [("empty", 0, ""), ("sales", 2, "ärger")]
 
 
 def test_several_processes_may_migrate_at_once(tmp_path: Path, empty_database_url: str) -> None:

@@ -38,21 +38,23 @@ UPLOADS: dict[int, dict[str, Any]] = {
         "seq": 8, "attempt": 1, "status": Status.COMPLETED, "filename": "people.csv", "dataset": "people",
         "header": PEOPLE_HEADER, "size": 228, "next_byte": 228, "bytes_total": 228, "rows_total": 5,
         "rows_processed": 5, "rows_success": 3, "rows_failed": 2, "notes": ["Read as UTF-8."],
+        "outcome": "failed_rows",
     },
     2: {
         "seq": 8, "attempt": 1, "status": Status.COMPLETED, "filename": "Sales Ä.csv", "dataset": "sales_a",
         "options": ImportOptions(delimiter=";", header_row=1), "header": ["day", "amount", "note"], "size": 60,
         "next_byte": 60, "bytes_total": 60, "rows_total": 2, "rows_processed": 2, "rows_success": 2,
-        "notes": ["Read as UTF-8."],
+        "notes": ["Read as UTF-8."], "outcome": "clean",
     },
     3: {
         "seq": 5, "attempt": 1, "status": Status.COMPLETED, "filename": "failed-rows.csv", "dataset": "people",
         "parent": 1, "header": ["id", "name"], "size": 8, "next_byte": 20, "bytes_total": 20, "rows_total": 2,
         "rows_processed": 2, "rows_success": 1, "rows_failed": 1, "notes": ["Read as UTF-8."],
+        "outcome": "failed_rows",
     },
     4: {
         "seq": 2, "status": Status.CANCELLED, "filename": "people again.csv", "dataset": "people", "duplicate_of": 1,
-        "size": 228, "error": "This is a duplicate of #1.",
+        "size": 228, "error": "This is a duplicate of #1.", "outcome": "held",
     },
     5: {
         "seq": 9, "attempt": 3, "attempts_without_progress": 1, "status": Status.FAILED, "filename": "picture.png",
@@ -150,7 +152,7 @@ def test_an_upload_reads_back_as_it_was_recorded(database: Database, upload_id: 
 
 def rows_of(database: Database, name: str) -> list[tuple[Any, ...]]:
     with database.reading() as connection:
-        found = datasets.rows_after(connection, datasets.get(connection, name), None, limit=99)
+        found = list(datasets.each_after(connection, datasets.get(connection, name), None, limit=99))
     return [(row.upload_id, row.row_number, *row.cells) for row in found]
 
 

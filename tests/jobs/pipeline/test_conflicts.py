@@ -17,6 +17,7 @@ from jobs.failed_rows import Reason
 from jobs.pipeline import conflicts, writer
 from jobs.pipeline.conflicts import Collisions, Competition, StoredRow
 from jobs.schema import TableSchema
+from jobs.sql_table import run
 from tests.conftest import UndoneError
 
 TEXT, WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())
@@ -184,8 +185,15 @@ def import_rows(
         cells = {name: columns[place] if place in filled else [] for place, name in enumerate(NAMES)}
         height = len(rows[start : start + size])
         frame = chunk(start + 1, **{name: column or [None] * height for name, column in cells.items()})
-        failed += each.write(connection, each.pack(frame))
+        before = count(connection)
+        written = each.write(connection, each.pack(frame))
+        assert written.added == count(connection) - before
+        failed += written.collisions
     return sorted(failed)
+
+
+def count(connection: sa.Connection) -> int:
+    return int(run(connection, "SELECT count(*) FROM data_june").scalar_one())
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -214,7 +222,7 @@ def test_in_chunks_of_any_size_rows_end_as_if_written_one_after_another(
         dataset = datasets.declare(connection, "june", schema, mode)
         assert import_rows(connection, dataset, 1, first, size, everything) == before.failed
         assert import_rows(connection, dataset, 2, second, size, filled) == expected.failed
-        stored = datasets.rows_after(connection, dataset, None, limit=99)
+        stored = list(datasets.each_after(connection, dataset, None, limit=99))
         found = sorted(row.cells for row in stored)
         assert found == sorted([cell or "" for cell in row] for row in expected.rows.values())
         raise UndoneError

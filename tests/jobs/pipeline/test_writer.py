@@ -19,6 +19,7 @@ from jobs.pipeline import writer
 from jobs.pipeline.conflicts import Collisions
 from jobs.pipeline.writer import Writer
 from jobs.schema import TableSchema
+from jobs.sql_table import run
 from tests.support.waiting import until
 
 #: A column of each type that the validator returns.
@@ -57,7 +58,20 @@ def rows(dataset: Dataset, *values: tuple[Any, ...], first: int = 1) -> pd.DataF
 
 
 def put(connection: sa.Connection, found: Writer, chunk: pd.DataFrame) -> Collisions:
-    return found.write(connection, found.pack(chunk))
+    """Write a chunk and count the rows that it added, as an import does."""
+    written = found.write(connection, found.pack(chunk))
+    datasets.count_rows(connection, "june", written.added)
+    return written.collisions
+
+
+@pytest.fixture(autouse=True)
+def _exact_count(database: Database) -> Iterator[None]:
+    """In whatever way rows are inserted, replaced or refused, their number is the one that is kept."""
+    yield
+    with database.reading() as connection:
+        kept = connection.execute(sa.text("SELECT rows FROM datasets WHERE name = 'june'")).scalar()
+        if kept is not None:
+            assert run(connection, "SELECT count(*) FROM data_june").scalar_one() == kept
 
 
 def write(
@@ -73,7 +87,7 @@ def write(
 def stored(database: Database, dataset: Dataset) -> list[tuple[Any, ...]]:
     """The rows of the dataset, read as for its pages."""
     with database.reading() as connection:
-        found = datasets.rows_after(connection, dataset, None, limit=100)
+        found = list(datasets.each_after(connection, dataset, None, limit=100))
         return [(row.upload_id, row.row_number, *row.cells) for row in found]
 
 

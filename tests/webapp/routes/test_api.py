@@ -13,7 +13,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import sweeper
+from jobs import catalogue, datasets, sweeper
+from jobs.catalogue import Entry
+from jobs.errors import TookTooLongError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
@@ -74,13 +76,13 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "warnings": [],
         "rows_corrected": 0,
         "rows_open": 0,
+        "created_at": timestamp(upload.created_at),
         "processor": "worker",
         "lane": "quick",
         "position": 0,
         "expected_start": None,
         "size": len(CONTENT),
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
-        "created_at": timestamp(upload.created_at),
         "started_at": None,
         "finished_at": None,
         "silent_since": None,
@@ -417,18 +419,51 @@ def test_an_upload_shows_its_public_state(served: Served) -> None:
         assert shown["finished_at"] == (upload.finished_at and timestamp(upload.finished_at))
 
 
+def entries(served: Served) -> list[Entry]:
+    with served.records.database.reading() as connection:
+        return catalogue.entries(connection)
+
+
+def test_datasets_are_searched_and_sorted(served: Served) -> None:
+    for name, rows in (("sales", 1), ("salaries", 3), ("weather", 2)):
+        served.records.dataset(name, ROWS[:rows])
+
+    def names(**query: str) -> list[str]:
+        return [item["name"] for item in served.client.get("/api/v1/datasets", params=query).json()["items"]]
+
+    assert names(sort="-rows") == ["salaries", "weather", "sales"]
+    assert names(q="SAL", sort="rows") == ["sales", "salaries"]
+    assert names(sort="changed") == ["sales", "salaries", "weather"]
+    assert served.client.get("/api/v1/datasets?sort=size").json()["detail"] == (
+        "`sort` must be one of name, rows, changed, or - and one of them for a descending order."
+    )
+
+
 def test_datasets_are_listed_with_their_rows(served: Served) -> None:
     made = [served.records.dataset("sales", ROWS[:3]), served.records.dataset("empty")]
     listed = served.client.get("/api/v1/datasets").json()
 
     assert listed.keys() == {"items", "cursor", "links"}
     assert [(item["name"], item["rows"]) for item in listed["items"]] == [("empty", 0), ("sales", 3)]
+    [entry] = [each for each in entries(served) if each.name == "sales"]
+    upload_id = made[0].upload_id
     assert listed["items"][1] == {
         "name": "sales",
+        "title": None,
         "mode": "insert",
         "rows": 3,
-        "upload_id": made[0].upload_id,
+        "columns": 3,
+        "upload_id": upload_id,
         "created_at": timestamp(made[0].created_at),
+        "changed_at": timestamp(entry.changed_at or made[0].created_at),
+        "last_upload": {
+            "id": upload_id,
+            "status": "completed",
+            "rows_success": 3,
+            "rows_failed": 0,
+            "warnings": 0,
+            "links": {"self": f"/api/v1/uploads/{upload_id}", "html": f"/uploads/{upload_id}"},
+        },
         "links": {
             "self": "/api/v1/datasets/sales",
             "rows": "/api/v1/datasets/sales/rows",
@@ -452,6 +487,35 @@ def test_a_dataset_is_described_by_a_table_schema(served: Served) -> None:
             {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
         ]
     }
+
+
+def test_rows_are_read_from_a_number_on(served: Served) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(9)])
+
+    def ids(**query: str | int) -> list[str]:
+        answer = served.client.get("/api/v1/datasets/sales/rows", params=query)
+        return [row["cells"][0] for row in answer.json()["items"]]
+
+    assert ids(from_row=8) == ["7", "8"]
+    assert ids(from_row=2, limit=2, sort="-id", id__lte=5) == ["4", "3"]
+    assert ids(from_row=10) == []
+    refused = served.client.get("/api/v1/datasets/sales/rows?from_row=0")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "`from_row` must be the number of a row, from 1.")
+    following = served.client.get("/api/v1/datasets/sales/rows?from_row=3&limit=2").json()["links"]["next"]
+    assert [row["cells"][0] for row in served.client.get(following).json()["items"]] == ["4", "5"]
+
+
+def test_rows_that_take_too_long_are_a_problem(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(9)])
+
+    def too_long(*_words: object, **_more: object) -> None:
+        raise TookTooLongError(10)
+
+    monkeypatch.setattr(datasets, "each_after", too_long)
+    answer = served.client.get("/api/v1/datasets/sales/rows?sort=name")
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Query took too long")
+    assert "took longer than 10 s" in answer.json()["detail"]
 
 
 def test_rows_are_read_in_pages(served: Served) -> None:

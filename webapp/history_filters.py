@@ -1,0 +1,118 @@
+"""The filters of the history as its page shows them: what can be chosen, and what is chosen."""
+
+from dataclasses import dataclass, replace
+
+from jobs.history_query import Outcome
+from jobs.uploads import Status
+from webapp.history import HistoryView
+
+#: What the menu of states offers, in the words of the badges.
+_STATES: list[tuple[str, Status | None, Outcome | None]] = [
+    ("Any", None, None),
+    ("Pending", Status.PENDING, None),
+    ("Processing", Status.PROCESSING, None),
+    ("Completed", Status.COMPLETED, None),
+    ("Completed with failed rows", None, Outcome.FAILED_ROWS),
+    ("Completed with warnings", None, Outcome.WARNINGS),
+    ("Completed without either", None, Outcome.CLEAN),
+    ("Failed", Status.FAILED, None),
+    ("Cancelled", Status.CANCELLED, None),
+    ("Held as a duplicate", None, Outcome.HELD),
+]
+_TIMES = [("Any time", ""), ("Last 24 hours", "24h"), ("Last 7 days", "7d"), ("Last 30 days", "30d")]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of those that a menu offers."""
+
+    text: str
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A filter that is set. url: of the page without it."""
+
+    text: str
+    url: str
+
+
+class HistoryFilters:
+    """kept: for each form, what it does not set, as names and values of hidden fields."""
+
+    def __init__(self, view: HistoryView) -> None:
+        first = view.at(None)
+        self.view = view
+        self.states = [
+            Choice(text, _url(replace(first, status=status, outcome=outcome)), (status, outcome) == _state(view))
+            for text, status, outcome in _STATES
+        ]
+        self.times = [
+            Choice(text, _url(replace(first, since=since, until="")), (since, "") == (view.since, view.until))
+            for text, since in _TIMES
+        ]
+        self.state = _state_text(view)
+        self.time = _time_text(view)
+        set_ = {
+            "search": (view.search and f"“{view.search}”", replace(first, search="")),
+            "state": (self.state, replace(first, status=None, outcome=None)),
+            "dataset": (view.dataset, replace(first, dataset="")),
+            "time": (self.time, replace(first, since="", until="")),
+        }
+        self.chosen = {name: Chosen(text, _url(without)) for name, (text, without) in set_.items() if text}
+        self.kept = {name: list(without.parameters.items()) for name, (_, without) in set_.items()}
+
+    @property
+    def is_day(self) -> bool:
+        """Whether the time is given by days, which the fields for days show."""
+        return all(not text or text[4:5] == "-" for text in (self.view.since, self.view.until))
+
+    @property
+    def sentence(self) -> str:
+        """Which filters no upload matches."""
+        view = self.view
+        parts = [
+            f"named like “{view.search}”" if view.search else "",
+            f"with the state “{self.state}”" if self.state else "",
+            f"in the dataset “{view.dataset}”" if view.dataset else "",
+            f"uploaded {_in_sentence(self.time)}" if self.time else "",
+        ]
+        return f"No upload {', '.join(filter(None, parts))}."
+
+
+def _url(view: HistoryView) -> str:
+    return view.url("/uploads")
+
+
+def _state(view: HistoryView) -> tuple[Status | None, Outcome | None]:
+    return view.status, view.outcome
+
+
+def _state_text(view: HistoryView) -> str:
+    """In words; "" for any. An address may combine a status with an outcome, which no choice does."""
+    words = {(status, outcome): text for text, status, outcome in _STATES[1:]}
+    if known := words.get(_state(view)):
+        return known
+    implied = Status.CANCELLED if view.outcome is Outcome.HELD else Status.COMPLETED
+    status = None if view.status is implied else view.status
+    return ", ".join(words[each] for each in ((status, None), (None, view.outcome)) if each in words)
+
+
+def _time_text(view: HistoryView) -> str:
+    """In words; "" for any time."""
+    known = {(since, ""): text for text, since in _TIMES[1:]}
+    if text := known.get((view.since, view.until)):
+        return text
+    return " ".join(
+        f"{word} {_moment(text)}" for word, text in (("Since", view.since), ("until", view.until)) if text
+    ).capitalize()
+
+
+def _in_sentence(time: str) -> str:
+    return f"in the {time.lower()}" if time.startswith("Last") else time.lower()
+
+
+def _moment(text: str) -> str:
+    return text if text[4:5] == "-" else f"{text} ago"
