@@ -41,12 +41,11 @@ def read(
     it is cut, only the row's address is valid, not its position. Raises InvalidPositionError.
     """
     table = dataset.table(connection.dialect)
-    place = datasets.place_of(connection, table, position, selection)
-    if skipped:
-        before = datasets.place_of_row(connection, dataset, selection, skipped)
-        if before is None:
-            return
-        place = before
+    place = datasets.place_of_skipped(connection, table, selection, skipped) if skipped else None
+    if skipped and place is None:
+        return
+    if place is None:
+        place = datasets.place_of(connection, table, position, selection)
     statement, values = table.excerpts(
         [field.name for field in fields],
         selection,

@@ -20,7 +20,7 @@ from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
-from webapp.errors import ServerBusyError
+from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import RECENT, HistoryView
 from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json
@@ -31,6 +31,8 @@ from webapp.state import AppRequest
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Parameters of a list of rows that choose none.
+ROWS_PARAMETERS = ("cursor", "limit", "from_row")
 #: Seconds that the database may look for the rows of a page.
 ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
@@ -138,12 +140,15 @@ async def rows(request: AppRequest) -> Response:
 
     def page(connection: sa.Connection) -> Response:
         found = datasets.get(connection, name)
-        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=("cursor", "limit"))
+        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
+        skipped = 0 if after else _from_row(request) - 1
         items: list[bytes] = []
         size, last, has_more = 0, None, False
         with limited(connection, ROWS_LIMIT):
-            for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
+            for row in datasets.each_after(
+                connection, found, after, limit=limit + 1, selection=filters.selection, skipped=skipped
+            ):
                 item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
                 size += len(item)
                 if items and (has_more := len(items) == limit or size > ROWS_BYTES):
@@ -178,6 +183,14 @@ def _in_pieces(parts: list[bytes]) -> Response:
 
 def _json(value: Any) -> bytes:
     return bytes(JSONResponse(value).body)
+
+
+def _from_row(request: AppRequest) -> int:
+    """Raises InvalidQueryError."""
+    text = request.query_params.get("from_row", "1")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15 and int(text)):
+        raise InvalidQueryError("from_row", "must be the number of a row, from 1.")
+    return int(text)
 
 
 async def match(request: AppRequest) -> Response:

@@ -12,6 +12,7 @@ from jobs.errors import BulkUploadError, InvalidImportOptionError
 from jobs.events import timestamp
 from jobs.uploads import Page, Upload
 from webapp.database_access import read
+from webapp.failed_rows_query import FailedRowsQuery
 from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
@@ -97,9 +98,9 @@ async def detail(request: AppRequest) -> Response:
 async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
     """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id)
-    context = {
-        "upload": view,
+    page = await state["snapshots"].detail(upload_id, FailedRowsQuery.parse(request.query_params))
+    upload = page.upload
+    context = page.context | {
         "form": form,
         "events_url": None
         if upload.is_settled or form
@@ -107,7 +108,7 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    html = await in_thread(render) if view.is_large else render()
+    html = await in_thread(render) if page.is_large else render()
     return HTMLResponse(html, form.status if form else 200)
 
 
