@@ -1,6 +1,7 @@
 """Expressions of PostgreSQL that spell the cells of a CSV file as `spelling.format_value` does. COPY quotes them."""
 
 import re
+from collections.abc import Callable
 
 from jobs.corrections import FORMULA_IN_SQL, NUMBERS_IN_SQL, SPACED_IN_SQL, escape_formula
 from jobs.schema import SchemaField, TableSchema
@@ -72,12 +73,7 @@ class PostgresqlCells:
     def _escaped(self, text: str) -> str:
         if self._is_raw:
             return text
-        literal = self._table.literal
-        risky = literal("[;\t\r\n]|^[=+@\uff1d\uff0b\uff0d\uff20'\"-]")
-        formulas = f"regexp_replace({text}, {literal(FORMULA_IN_SQL)}, {literal(_ESCAPED_FORMULA)}, 'g')"
-        escaped = f"regexp_replace({formulas}, {literal(SPACED_IN_SQL)}, {literal(_ESCAPED_SPACE)})"
-        kept = f"CASE WHEN {text} ~ {literal(NUMBERS_IN_SQL)} THEN {text} ELSE {escaped} END"
-        return f"CASE WHEN {text} ~ {risky} THEN {kept} ELSE {text} END"
+        return escaped(self._table.literal, text)
 
     def _number(self, column: SchemaField, name: str) -> str:
         if column.exponent or column.group_char or column.decimal_char not in ".,":
@@ -105,6 +101,15 @@ class PostgresqlCells:
             pattern += f'"{literal}"' if literal else padded + _PATTERNS[directive]
         moment = f"(date '2000-01-01' + {name})" if column.type == "time" else name
         return f"to_char({moment}, {self._table.literal(pattern)})"
+
+
+def escaped(literal: Callable[[str], str], text: str) -> str:
+    """A text as `escape_formula` returns it. literal: makes a literal of a text."""
+    risky = literal("[;\t\r\n]|^[=+@\uff1d\uff0b\uff0d\uff20'\"-]")
+    formulas = f"regexp_replace({text}, {literal(FORMULA_IN_SQL)}, {literal(_ESCAPED_FORMULA)}, 'g')"
+    found = f"regexp_replace({formulas}, {literal(SPACED_IN_SQL)}, {literal(_ESCAPED_SPACE)})"
+    kept = f"CASE WHEN {text} ~ {literal(NUMBERS_IN_SQL)} THEN {text} ELSE {found} END"
+    return f"CASE WHEN {text} ~ {risky} THEN {kept} ELSE {text} END"
 
 
 def iso_moment(column: SchemaField, name: str) -> str:

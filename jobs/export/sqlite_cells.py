@@ -112,3 +112,14 @@ class SqliteCells:
         name = f"export_{self.schema.names.index(column.name)}"
         self.functions[name] = spell
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE {name}({value}) END"
+
+
+def is_risky(text: str) -> str:
+    """An expression: whether `escape_formula` may change a text. Numbers are left out, of which it changes none."""
+    begins = f"""{text} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"\t\r\n-]*'"""
+    is_number = f"{text} GLOB '[+-][0-9]*' AND NOT substr({text}, 2) GLOB '*[^0-9.,]*'"
+    separated = " OR ".join(
+        f"""instr({text}, '{separator}') AND {text} GLOB '*{separator}[=+@\uff1d\uff0b\uff0d\uff20''"-]*'"""
+        for separator in ";\t\r\n"
+    )
+    return f"({begins} AND NOT ({is_number}) OR {separated})"
