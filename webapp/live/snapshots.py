@@ -143,6 +143,12 @@ class Snapshots:
         seqs = {event.file_id: event.seq for event in events}
         return StatesSnapshot(events, self._renderer.json_messages(events), seqs, newest)
 
+    async def as_seen(self, found: list[Upload], seen: View) -> list[Upload]:
+        """Uploads without references to others that are hidden."""
+        if seen.is_whole or not any(each.duplicate_of or each.parent for each in found):
+            return found
+        return await read(self._database, lambda connection: uploads.as_seen(connection, found, seen))
+
     async def ended_since(self, moment: datetime, seen: View) -> list[Upload]:
         """The uploads that ended last after a moment, oldest first."""
         return await self._ended.get((moment, seen))
