@@ -54,6 +54,7 @@ from webapp.errors import (
     TooManyStreamsError,
 )
 from webapp.guard import headers_of
+from webapp.page import Visitor
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -169,7 +170,10 @@ class Problems:
             return JSONResponse(found, status, headers, MEDIA_TYPE)
         if "text/event-stream" in request.headers.get("accept", ""):  # an EventSource cannot show a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
-        page = self._templates.render("error.html", {**found, "steps": _next_steps(request, status)})
+        visitor = Visitor.of(request.scope.get("state", {}).get("policy"))
+        page = self._templates.render(
+            "error.html", {**found, "steps": _next_steps(request, status), "visitor": visitor}
+        )
         return HTMLResponse(page, status, headers)
 
 

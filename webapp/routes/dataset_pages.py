@@ -24,6 +24,7 @@ from webapp.dataset_view import DatasetState, Shown
 from webapp.errors import InvalidQueryError
 from webapp.filter_view import ColumnForm, FilterView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
+from webapp.page import Visitor
 from webapp.routes import actions, row_position, visible
 from webapp.rows_view import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 from webapp.state import AppRequest
@@ -54,6 +55,7 @@ async def index(request: AppRequest) -> Response:
     context = {
         "datasets": listed,
         "view": view,
+        "visitor": Visitor.of(state["policy"]),
         "previous_url": view.at(view.page - 1) if view.page > 1 else None,
         "next_url": view.at(view.page + 1) if len(found) > DATASETS_SHOWN else None,
     }
@@ -154,6 +156,7 @@ def _context(request: AppRequest, dataset: Dataset, state: DatasetState, tab: st
         "events_url": f"/datasets/{dataset.name}/events?{shown.query}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
         "max_upload_bytes": request.state["settings"].max_upload_bytes,
+        "visitor": Visitor.of(request.state["policy"]),
     }
 
 
@@ -205,7 +208,9 @@ async def filter_column(request: AppRequest) -> Response:
             return Response(status_code=204, headers={"HX-Redirect": form.url})
         return RedirectResponse(form.url, 303)
     template = "_column_form.html" if is_alone else "dataset_filter.html"
-    html = request.state["templates"].render(template, {"dataset": dataset, "form": form})
+    html = request.state["templates"].render(
+        template, {"dataset": dataset, "form": form, "visitor": Visitor.of(request.state["policy"])}
+    )
     return HTMLResponse(html, 422 if form.has_errors else 200)
 
 

@@ -17,6 +17,7 @@ from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
+from webapp.page import Visitor
 from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.routes import batch as batches
@@ -60,6 +61,7 @@ async def _history(request: AppRequest, view: HistoryView, form: FormView | None
         "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
         "form": form,
+        "visitor": Visitor.of(state["policy"]),
     }
     return HTMLResponse(state["templates"].render("uploads.html", context), form.status if form else 200)
 
@@ -70,7 +72,10 @@ async def recent(request: AppRequest) -> Response:
     seen = state["policy"].view
     ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT, seen=seen))
     is_menu = request.headers.get("hx-request") == "true"
-    context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
+    context = {
+        "uploads": [state["renderer"].view(upload) for upload in ended],
+        "visitor": Visitor.of(state["policy"]),
+    }
     return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
 
 
@@ -105,6 +110,7 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
     upload = page.upload
     context = page.context | {
         "form": form,
+        "visitor": Visitor.of(state["policy"]),
         "events_url": None
         if upload.is_settled or form
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
