@@ -124,6 +124,8 @@ class Problems:
         """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
         headers = {}
+        if isinstance(error, NotAllowedError):
+            await _note(request)
         if isinstance(error, QuotaExceededError | TooManyAttemptsError) and error.retry_after is not None:
             headers["Retry-After"] = str(ceil(error.retry_after))
         return self._answer(request, details(error), headers)
@@ -161,3 +163,15 @@ class Problems:
         if "text/event-stream" in request.headers.get("accept", ""):  # an EventSource cannot show a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
         return HTMLResponse(self._templates.render("error.html", found), status, headers)
+
+
+async def _note(request: Request) -> None:
+    """Note in the audit log that somebody who is known may not do this."""
+    state = request.scope.get("state", {})
+    policy = state.get("policy")
+    if policy is None or policy.caller.name is None:
+        return
+    try:
+        await state["attempts"].note_forbidden(request, policy.caller.name)
+    except Exception:  # the response says 403 all the same
+        log.exception("A refusal could not be noted in the audit log.")
