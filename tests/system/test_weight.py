@@ -21,12 +21,14 @@ HEAVIEST = 60_000
 MOST_SHIFTED = 0.02
 
 IS_PAINTED = "performance.getEntriesByName('first-contentful-paint').length === 1"
+#: With each shift, what moved: from where to where, in pixels from the top.
 RECORD_SHIFTS = """
     window.shifts = [];
+    const moved = ({ node, previousRect, currentRect }) =>
+      `${Math.round(previousRect.y)} to ${Math.round(currentRect.y)}: ${node?.outerHTML?.slice(0, 60) ?? node?.data}`;
     new PerformanceObserver((list) => {
       for (const entry of list.getEntries())
-        if (!entry.hadRecentInput)
-          shifts.push([entry.value, ...entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 80) ?? node?.data)]);
+        if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map(moved)]);
     }).observe({ type: "layout-shift", buffered: true });
 """
 
@@ -83,19 +85,23 @@ def test_a_page_is_painted_before_its_scripts_arrive(furnished: Served, context:
     page.unroute("**/*.js*")
 
 
-def test_nothing_moves_on_the_history_while_a_whole_import_goes_on(
-    start: Callable[..., Serve], context: BrowserContext
-) -> None:
+def test_nothing_moves_on_pages_that_watch_a_whole_import(start: Callable[..., Serve], context: BrowserContext) -> None:
     context.add_init_script(RECORD_SHIFTS)
     url = start(BULK_UPLOAD_CHUNK_BYTES="32768").url
     for name in ("april", "may"):
         send(url, f"{name}.csv", b"id,word\n1,one\n")
-    rows = [f"{number},{'word' if number % 9 else ''},{number if number % 50 else 'NA'}" for number in range(60_000)]
+    rows = [
+        f"{number},{'word' if number % 9 else ''},{number if number % 50 else 'NA'},{number if number % 40 else '-'}"
+        for number in range(60_000)
+    ]
     history = open_live(context, f"{url}/uploads")
-    upload_id = send(url, "june.csv", "\n".join(["id,word,value", *rows]).encode())
-    expect(history.locator(f"#upload-{upload_id}")).to_have_attribute("data-status", "completed", timeout=60_000)
+    upload_id = send(url, "june.csv", "\n".join(["id,word,value,other", *rows]).encode())
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+    for each in (page.locator("#upload"), history.locator(f"#upload-{upload_id}")):
+        expect(each).to_have_attribute("data-status", "completed", timeout=60_000)
 
     assert_still(history)
+    assert_still(page)
 
 
 def assert_still(page: Page) -> None:
