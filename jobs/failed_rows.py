@@ -254,6 +254,15 @@ def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> li
     return [FailureCount(row.column or None, row.rule, row.rows) for row in found]
 
 
+def count(connection: sa.Connection, upload_id: int, chosen: WithReason) -> int | None:
+    """How many rows failed for a reason; None if the choice is of several reasons, which a row may have together."""
+    if chosen.column is None or chosen.rule is None:
+        return None
+    columns = failure_counts.c
+    of_reason = (columns.upload_id == upload_id, columns.column == chosen.column, columns.rule == chosen.rule)
+    return connection.scalar(sa.select(columns.rows).where(*of_reason)) or 0
+
+
 def failures(connection: sa.Connection, upload_id: int, *, limit: int) -> list[Failure]:
     """The reasons of an upload, the most frequent first, with the values that break each rule."""
     columns = failure_counts.c

@@ -10,6 +10,7 @@
   const submit = document.getElementById("upload-submit");
   const clear = document.getElementById("upload-clear");
   const problem = document.getElementById("upload-error");
+  const panel = problem.parentElement;
   const tray = document.getElementById("upload-tray");
   const trayClose = document.getElementById("tray-close");
   const sent = document.getElementById("upload-sent");
@@ -41,10 +42,20 @@
 
   // The files that are chosen
 
-  const showError = (text) => {
+  // path: the name of the field that it is about.
+  const showError = (text, path) => {
+    form.querySelector("[aria-describedby=upload-error]")?.removeAttribute("aria-invalid");
+    const field = text && path ? form.querySelector(`.field [name="${CSS.escape(path)}"]`) : null;
+    (field?.closest(".field") ?? panel).append(problem);
     problem.textContent = text ?? "";
     problem.hidden = !text;
-    if (text) details.open = true;
+    if (!text) return;
+    details.open = true;
+    if (!field) return;
+    field.closest("details").open = true;
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", "upload-error");
+    field.focus();
   };
 
   const tooLarge = (files) => {
@@ -223,7 +234,8 @@
     }
     if (request.status < 200 || request.status >= 300) {
       const message = [answer.title, answer.detail].filter(Boolean).join(": ");
-      fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`);
+      const path = answer.errors?.[0].path;
+      fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`, path);
       return;
     }
     transfer.page = answer.links?.html ?? request.responseURL;
@@ -250,12 +262,12 @@
   };
 
   // The form keeps a single file, with what is wrong beside its fields; of several the others go on.
-  const fail = (transfer, message) => {
+  const fail = (transfer, message, path) => {
     request = null;
     if (sending.length === 1) {
       closeTray();
       restore(transfer);
-      showError(message);
+      showError(message, path);
       return;
     }
     show(transfer, "failed", "Failed", message);

@@ -149,20 +149,6 @@ def migrate(lifeline: bool, **flags: object) -> None:
     _prepare(settings)
 
 
-@main.command("set-up-link", hidden=True)
-@_data
-@_lifeline
-def print_set_up_link(lifeline: bool, **flags: object) -> None:
-    """Print the secret of a new set-up link, if one is wanted. For the supervisor, which opens no database."""
-    from jobs.settings import Settings
-    from webapp.supervisor import lifeline as lifeline_
-    from webapp.supervisor import set_up_link
-
-    if lifeline:
-        lifeline_.watch()
-    click.echo(set_up_link.make(Settings.load(**flags)) or "", nl=False)
-
-
 @main.command("has-account", hidden=True)
 @_data
 @_lifeline
@@ -176,6 +162,20 @@ def has_account(lifeline: bool, **flags: object) -> None:
         lifeline_.watch()
     with _database(settings) as database:
         sys.exit(0 if _has_account(database) else 1)
+
+
+@main.command("set-up-link", hidden=True)
+@_data
+@_lifeline
+def print_set_up_link(lifeline: bool, **flags: object) -> None:
+    """Print the secret of a new set-up link, if one is wanted. For the supervisor, which opens no database."""
+    from jobs.settings import Settings
+    from webapp.supervisor import lifeline as lifeline_
+    from webapp.supervisor import set_up_link
+
+    if lifeline:
+        lifeline_.watch()
+    click.echo(set_up_link.make(Settings.load(**flags)) or "", nl=False)
 
 
 @main.command()

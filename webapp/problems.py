@@ -134,6 +134,8 @@ class Problems:
         if isinstance(error, NotAllowedError):
             await _note_refusal(request, error)
         headers = {}
+        if isinstance(error, NotAllowedError):
+            await _note(request)
         if isinstance(error, QuotaExceededError | TooManyAttemptsError) and error.retry_after is not None:
             headers["Retry-After"] = str(ceil(error.retry_after))
         return self._answer(request, details(error), headers)
@@ -212,3 +214,15 @@ def _sending_page(request: Request) -> list[str]:
 def _relative(path: str, query: str) -> str:
     """The address of a page of this server; a path with two slashes at its beginning would name another one."""
     return "/" + path.lstrip("/") + (f"?{query}" if query else "")
+
+
+async def _note(request: Request) -> None:
+    """Note in the audit log that somebody who is known may not do this."""
+    state = request.scope.get("state", {})
+    policy = state.get("policy")
+    if policy is None or policy.caller.name is None:
+        return
+    try:
+        await state["attempts"].note_forbidden(request, policy.caller.name)
+    except Exception:  # the response says 403 all the same
+        log.exception("A refusal could not be noted in the audit log.")

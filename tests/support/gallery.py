@@ -139,6 +139,9 @@ class Gallery:
     def _pages_of_uploads(self) -> Iterator[View]:
         for name, upload_id in self.uploads.items():
             yield View(f"upload-{name}", f"{self.url}/uploads/{upload_id}")
+        failed_rows = f"{self.url}/uploads/{self.uploads['failed-rows']}"
+        yield View("upload-failed-rows-reason", failed_rows, _choose_reason)
+        yield View("upload-failed-rows-page", failed_rows, _turn_page)
         yield View("upload-open-details", f"{self.url}/uploads/{self.uploads['failed-rows']}", _open_details)
         failed = f"{self.url}/uploads/{self.uploads['unread']}"
         yield View("upload-options", failed, _open_details)
@@ -337,6 +340,16 @@ def _is_free(data: Path) -> bool:
 
 def _open_details(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details:not(.menu)').forEach(each => each.open = true)")
+
+
+def _choose_reason(page: Page) -> None:
+    page.locator("#upload-reasons a, .reasons a").first.click()
+    page.locator("#failed-rows .chip").first.wait_for()
+
+
+def _turn_page(page: Page) -> None:
+    page.locator("#failed-rows [rel=next]").click()
+    page.locator("#failed-rows [rel=first]").first.wait_for()
 
 
 def _open_menu(page: Page, number: int) -> None:

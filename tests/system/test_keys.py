@@ -126,3 +126,23 @@ def test_after_an_action_the_focus_is_in_the_content_of_the_page(served: Served,
         expect(page.locator("#upload")).to_have_attribute("data-status", status)
         expect(page.locator("#main")).to_be_focused()
         assert page.evaluate("scrollY") == 0
+
+
+def test_what_is_refused_stands_beside_its_field_which_gets_the_focus(served: Served, context: BrowserContext) -> None:
+    page = open_live(context, f"{served.url}/uploads")
+    page.locator("#upload-details > summary").click()
+    page.locator(".import-options > summary").click()
+    encoding = page.get_by_label("Encoding")
+    encoding.fill("klingon")
+    page.locator(".import-options > summary").click()
+    page.set_input_files("#upload-file", {"name": "june.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
+    page.click("#upload-submit")
+
+    expect(encoding).to_be_focused()
+    expect(encoding).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".field", has=encoding).get_by_role("alert")).to_contain_text("Unknown encoding “klingon”")
+    expect(encoding).to_have_value("klingon")
+
+    encoding.fill("")
+    page.click("#upload-submit")
+    expect(page.get_by_role("heading", name="june.csv")).to_be_visible()

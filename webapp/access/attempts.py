@@ -29,6 +29,8 @@ ACCOUNT = RateLimitItemPerMinute(5, namespace="sign-in-account")
 ADDRESS = RateLimitItemPerMinute(20, namespace="sign-in-address")
 #: Refused API tokens and secrets from one address.
 TOKEN = RateLimitItemPerMinute(20, namespace="token-address")
+#: Entries in the audit log about one account that may not do what it tries.
+FORBIDDEN = RateLimitItemPerMinute(20, namespace="forbidden-account")
 #: Entries in the audit log about one limit that is reached: who goes on all the same must not fill it.
 NOTED = RateLimitItemPerMinute(1, namespace="noted")
 #: The action in the audit log.
@@ -141,6 +143,11 @@ class Attempts:
         """Note somebody whom a proxy names and who may not use this server. Nothing is limited but the notes."""
         if await self._hit(_Limit(NOTED, f"name:{secrets.digest(_printable(name))}")):
             await refusals.note(request, SIGN_IN, _object(name), detail=reason)
+
+    async def note_forbidden(self, request: Request[Any], name: str) -> None:
+        """Note somebody who is known and may not do this. Nothing is limited but the notes."""
+        if await self._hit(_Limit(FORBIDDEN, secrets.digest(names.key(name)))):
+            await refusals.note(request, "forbidden", f"{request.method} {request.url.path}", actor=name)
 
     def _reserve(self, limits: Sequence[_Limit], used: Sequence[int]) -> bool:
         """Count a sign-in as running, if no limit would be exceeded if all that are running failed."""

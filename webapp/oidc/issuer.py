@@ -170,8 +170,10 @@ class Issuer:
         if time.monotonic() < self._metadata_until:
             return self._metadata
         found = await self._ask("GET", f"{self._url.rstrip('/')}/.well-known/openid-configuration")
-        if str(found.get("issuer")).rstrip("/") != self._url.rstrip("/"):
-            raise IssuerUnavailableError("it says that it is another one")
+        if found.get("issuer") != self._url:
+            raise IssuerUnavailableError(
+                f"it calls itself “{str(found.get('issuer'))[:200]}”, and BULK_UPLOAD_OIDC_ISSUER is “{self._url}”"
+            )
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not isinstance(found.get(name), str):
                 raise IssuerUnavailableError(f"its metadata has no {name}")

@@ -16,7 +16,7 @@ from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFil
 from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
-from jobs.people import audit
+from jobs.people import access, audit
 from jobs.people.policy import Policy
 from jobs.people.quotas import Quotas
 from jobs.people.roles import Scope
@@ -74,7 +74,9 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
             parent=parent.id if parent else None,
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
-            return uploads.cancel_as_duplicate(connection, upload)
+            earlier = uploads.get(connection, upload.duplicate_of).dataset
+            names_it = earlier is None or not access.of_dataset(connection, earlier).restricted
+            return uploads.cancel_as_duplicate(connection, upload, names_it=names_it)
         return upload
 
     try:

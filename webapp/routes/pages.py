@@ -12,6 +12,7 @@ from jobs.events import timestamp
 from jobs.uploads import Page, Upload
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
+from webapp.failed_rows_query import FailedRowsQuery
 from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
@@ -104,9 +105,10 @@ async def detail(request: AppRequest) -> Response:
 async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
     """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id, state["policy"].view)
-    context = {
-        "upload": view,
+    query = FailedRowsQuery.parse(request.query_params)
+    page = await state["snapshots"].detail(upload_id, state["policy"].view, query)
+    upload = page.upload
+    context = page.context | {
         "form": form,
         "visitor": Visitor.of(state["policy"]),
         "events_url": None
@@ -115,7 +117,7 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    html = await in_thread(render) if view.is_large else render()
+    html = await in_thread(render) if page.is_large else render()
     return HTMLResponse(html, form.status if form else 200)
 
 

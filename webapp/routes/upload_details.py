@@ -14,7 +14,7 @@ from jobs.failed_rows import FailedRow, Failure
 from jobs.upload_log import Entry
 from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read
-from webapp.routes.failed_rows_query import FailedRowsQuery
+from webapp.failed_rows_query import FailedRowsQuery
 from webapp.routes.page_limit import limit_of
 from webapp.state import AppRequest
 

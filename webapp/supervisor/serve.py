@@ -139,7 +139,7 @@ class Supervisor:
         return process.returncode == 0
 
     def _set_up_url(self, url: str) -> str | None:
-        """The address at which somebody makes the first account, if that is wanted. Asked in a child too."""
+        """The address at which somebody makes the first account, if that is wanted: a child asks the database."""
         if not set_up_link.is_wanted(self._settings):
             return None
         process = self._spawn("set-up-link", stdout=subprocess.PIPE)

@@ -13,9 +13,9 @@ from jobs.people import accounts, audit, passwords
 from jobs.people.audit import AuditQuery, Entry
 from jobs.people.roles import Role
 from jobs.settings import Settings
-from tests.support.people import PASSWORD
 from tests.support.services import RedisServer
 from tests.support.serving import Served
+from tests.support.team import PASSWORD
 from webapp.access.attempts import Attempts
 from webapp.errors import TooManyAttemptsError
 

@@ -172,3 +172,18 @@ def test_without_redis_the_gate_lets_the_same_pass(settings: Settings, people: P
             redis.thaw()
 
     assert (wrong.status_code, right.status_code) == (401, 200)
+
+
+def test_who_may_not_do_something_is_noted(team: Served, people: People) -> None:
+    with team.records.database.transaction() as connection:
+        account = accounts.add(connection, "Bo", Role.VIEWER)
+        _, token = tokens.add(connection, account.id, name="script", scopes=list(Scope))
+    statuses = {upload(team, {"Authorization": f"Bearer {token}"}).status_code for _ in range(25)}
+    with team.records.database.reading() as connection:
+        found = audit.page(connection, AuditQuery(action="forbidden"), limit=100)
+
+    assert statuses == {403}
+    assert {(each.actor, each.object, each.result, each.via) for each in found} == {
+        ("Bo", "POST /api/v1/uploads", "refused", "api")
+    }
+    assert len(found) == 20

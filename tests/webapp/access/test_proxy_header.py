@@ -47,11 +47,12 @@ def test_an_account_is_made_as_viewer_at_first_sight(served: Served, proxied: ht
     for name in ("Zoë", "zoë", "ZOË"):
         assert proxied.get("/uploads", headers=named(name)).status_code == 200
     refused = proxied.post("/api/v1/uploads?filename=a.csv", content="a\n1\n", headers=named("Zoë", SAME))
-    [entry] = entries(served)
+    entry, forbidden = entries(served)
 
     assert names(served) == {"Zoë": Role.VIEWER}
     assert refused.status_code == 403
     assert (entry.action, entry.object, entry.result, entry.address) == ("user.add", "user Zoë", "ok", PROXY)
+    assert (forbidden.action, forbidden.actor) == ("forbidden", "Zoë")
 
 
 @ONE_DATABASE

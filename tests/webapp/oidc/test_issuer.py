@@ -17,8 +17,8 @@ from jobs.people import accounts, passwords
 from jobs.people.roles import Role
 from jobs.settings import Settings
 from tests.support.issuers import CLIENT_ID, CLIENT_SECRET, Liar
-from tests.support.people import PASSWORD
 from tests.support.serving import Served
+from tests.support.team import PASSWORD
 
 
 @pytest.fixture
@@ -216,7 +216,13 @@ def test_a_new_key_is_found_but_not_looked_for_at_each_sign_in(
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"issuer": "https://evil.example"}, {"issuer": None}, {"jwks_uri": None}, {"token_endpoint": 7}],
+    [
+        {"issuer": "https://evil.example"},
+        {"issuer": "http://127.0.0.1"},
+        {"issuer": None},
+        {"jwks_uri": None},
+        {"token_endpoint": 7},
+    ],
     ids=str,
 )
 def test_an_issuer_with_wrong_metadata_is_not_used(
@@ -225,6 +231,16 @@ def test_an_issuer_with_wrong_metadata_is_not_used(
     liar.metadata = metadata
 
     assert browser.get("/sign-in/oidc").headers["location"] == "/sign-in?problem=unavailable&next=%2Fuploads"
+
+
+def test_an_issuer_is_called_exactly_as_it_calls_itself(
+    settings: Settings, liar: Liar, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Served(settings.model_copy(update={"oidc_issuer": f"{liar.url}/"})) as served:
+        answer = served.client.get("/sign-in/oidc")
+
+    assert "problem=unavailable" in answer.headers["location"]
+    assert f"it calls itself “{liar.url}”, and BULK_UPLOAD_OIDC_ISSUER is “{liar.url}/”" in caplog.text
 
 
 def test_while_the_issuer_is_down_the_page_says_so_and_passwords_work(

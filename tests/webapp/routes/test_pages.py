@@ -20,14 +20,15 @@ from jobs.uploads import Remedy, Upload
 from jobs.warnings import UploadWarning
 from tests.support import serving
 from tests.support.databases import ONE_DATABASE
-from tests.support.serving import Served, links
+from tests.support.serving import Served, claim_of, links
 from tests.support.streams import toast_of
 from webapp.history import PAGE_SIZE
 from webapp.live import snapshots
-from webapp.live.snapshots import FAILURE_REASONS
+from webapp.live.renderer import FIRST_FAILED_ROWS
 from webapp.routes import pages
 from webapp.routes.actions import SAMPLE
 from webapp.templating import Templates
+from webapp.upload_page import FAILURE_REASONS
 
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
 EVIL = "<img src=x onerror=alert('&')>"
@@ -488,36 +489,48 @@ def test_an_upload_shows_its_progress(served: Served) -> None:
     assert f"/uploads/{upload.id}/original" in links(html)
 
 
-def test_an_upload_shows_its_failed_rows_with_their_reasons(served: Served) -> None:
+def failed_table(html: str) -> list[list[str]]:
+    """The table of failed rows as text: its head, then its rows."""
+    [table] = re.findall(r'<table class="data failed">.*?</table>', html, re.S)
+    rows = re.findall(r"<tr.*?</tr>", table, re.S)
+    return [
+        [" ".join(unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in rows
+    ]
+
+
+def test_an_upload_shows_its_failed_rows_with_their_reasons_at_the_wrong_cells(served: Served) -> None:
     records = served.records
     bad = [
-        FailedRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
-        for n in range(1, 31)
+        FailedRow(7, ["x", ""], [Reason("born", "is no date", "x", "no day"), Reason("paid", "is empty")], line=9),
+        FailedRow(8, ["y", "z", "a", "b"], [Reason(None, "has 4 cells, expected 2")], line=11),
+        FailedRow(9, ["1"], [Reason("born", "is taken"), Reason("elsewhere", "is odd")]),
     ]
-    upload = records.fail(records.advance(records.processing(), 0, bad), "Every row failed.")
+    upload = records.fail(records.advance(records.processing(header=["Born", "paid"]), 0, bad), "Every row failed.")
+    records.declare("june", {"name": "born", "type": "date"}, {"name": "paid", "type": "string"})
     path = f"/uploads/{upload.id}"
     html = served.page(path)
 
-    assert re.findall(r'<td class="reason">(.*?)</td>', html) == [
-        f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
+    assert failed_table(html) == [
+        ["Line", "Born", "paid"],
+        ["9", "Wrong: x is no date (no day)", "Wrong: empty is empty"],
+        ["11", "y", "z"],
+        ["Line 11", "has 4 cells, expected 2 Show 2 surplus cells of line 11"],
+        ["9", "Wrong: 1 is taken", "no cell"],
+        ["Line 9", "elsewhere: is odd"],
     ]
-    assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
-        '<span class="raw">cell 1</span><span class="raw none">empty</span>'
-    ]
-    assert '<h2>Failed rows <span class="quiet">30</span></h2>' in html
-    assert "<h3>First 20 failed rows</h3>" in html
+    assert '<h2>Failed rows <span class="quiet">3</span></h2>' in html
     assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
-    assert 'aria-label="0 of 100 rows imported, 30 failed"' in html
-    assert "big-percent" in html
-    assert " %" not in html
+    assert 'aria-label="0 of 100 rows imported, 3 failed"' in html
+    assert "<dd>0 of 100</dd>" in html
 
 
 def reasons(html: str) -> list[tuple[str, str, str]]:
     """The table of reasons: column, rule, rows."""
     table = re.findall(r'<table id="upload-reasons".*?</table>', html, re.S)
-    cells = r'<tr><td><b class="name">(.*?)</b></td><td>(.*?)</td><td class="num">(.*?)</td></tr>'
+    cells = r'<b class="name">(.*?)</b> (.*?)</a></th>.*?<td class="num">(.*?)</td></tr>'
     return [row for each in table for row in re.findall(cells, each)]
 
 
@@ -553,7 +566,7 @@ def test_reasons_are_shown_even_if_no_failed_row_is_stored(served: Served, monke
 
     assert reasons(html) == [("a", "is wrong", "1")]
     assert "failed-rows.csv" not in html
-    assert "Original values" not in html
+    assert "The failed rows are not stored" in html
 
 
 def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None:
@@ -562,13 +575,179 @@ def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None
 
     assert reasons(html) == []
     assert "failed-rows.csv" not in html
-    assert "Failed rows" not in html
+    assert re.findall(r'<section id="failed-rows".*?</section>', html, re.S)[0].partition(">")[0].endswith(" hidden")
+    assert '<table class="data failed">' not in html
 
 
-def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
+def numbers_shown(html: str) -> list[int]:
+    return [int(row[0]) for row in failed_table(html)[1:] if row[0].isdecimal()]
+
+
+def test_every_failed_row_is_reached_page_by_page(served: Served) -> None:
+    bad = [FailedRow(n, ["x", ""], [Reason("a" if n % 2 else "b", "is wrong", "x")]) for n in range(1, 131)]
+    upload = served.records.complete(served.records.advance(served.records.processing(), 1, bad))
+    path, found = f"/uploads/{upload.id}", []
+    html = served.page(path)
+    while True:
+        found.append(numbers_shown(html))
+        following = links(html, "next")
+        if not following:
+            break
+        html = served.page(following[0])
+
+    assert found == [[*range(1, 51)], [*range(51, 101)], [*range(101, 131)]]
+    assert links(html, "first") == [f"{path}#failed-rows"]
+    assert 'data-page="first"' not in html
+
+
+def test_failed_rows_are_filtered_by_each_reason(served: Served) -> None:
+    bad = [FailedRow(n, ["x", ""], [Reason("a" if n % 2 else None, "is “w&o”", "x")]) for n in range(1, 131)]
+    upload = served.records.complete(served.records.advance(served.records.processing(), 1, bad))
+    html = served.page(f"/uploads/{upload.id}")
+    of_row, of_column = [link for link in links(html) if "?column=" in link]
+    filtered = served.page(of_row)
+
+    assert numbers_shown(served.page(of_column))[:3] == [1, 3, 5]
+    assert numbers_shown(filtered) == [*range(2, 101, 2)]
+    assert numbers_shown(served.page(links(filtered, "next")[0])) == [*range(102, 131, 2)]
+    assert '<h2>Failed rows <span class="quiet">65</span></h2>' in filtered
+    assert "<span>Whole row: is “w&amp;o”</span>" in filtered
+    assert f"/uploads/{upload.id}#failed-rows" in links(filtered)
+
+
+@ONE_DATABASE
+def test_of_a_wide_file_the_columns_with_wrong_cells_are_always_shown(served: Served) -> None:
+    header = [f"c{n}" for n in range(1, 1501)]
+    bad = [FailedRow(n, [f"v{m}" for m in range(1, 1501)], [Reason(f"c{1000 + n}", "is wrong")]) for n in range(1, 4)]
+    upload = served.records.advance(served.records.processing(header=header), 1, bad)
+    html = served.page(f"/uploads/{upload.id}")
+    following = served.page(next(link for link in links(html) if "columns=13" in link))
+
+    assert failed_table(html)[0] == ["Line", *header[:12], "c1001", "c1002", "c1003"]
+    assert failed_table(following)[0] == ["Line", *header[12:24], "c1001", "c1002", "c1003"]
+    assert failed_table(following)[1][13:] == ["Wrong: v1001 is wrong", "v1002", "v1003"]
+
+
+@ONE_DATABASE
+def test_a_page_of_large_failed_rows_is_bounded(served: Served) -> None:
+    header = [f"{'<' * 60}{n}" for n in range(1500)]
+    bad = [
+        FailedRow(
+            n, ["<" * 300] * 1500, [Reason(header[-m], "<" * 1_000, "<" * 1_000, "<" * 1_000) for m in range(1, 99)]
+        )
+        for n in range(1, 60)
+    ]
+    upload = served.records.complete(served.records.advance(served.records.processing(header=header), 1, bad))
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert len(html.encode()) < 1_000_000
+    assert links(html, "next")
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "columns=x", f"after={10**18}"])
+def test_a_page_of_failed_rows_that_cannot_be_is_refused(served: Served, query: str) -> None:
+    upload = served.records.processing()
+
+    assert served.client.get(f"/uploads/{upload.id}?{query}").status_code == 422
+
+
+@ONE_DATABASE
+def test_behind_the_last_failed_row_a_link_leads_back(served: Served) -> None:
     upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
+    html = served.page(f"/uploads/{upload.id}?after=2")
 
-    assert "<h3>All failed rows</h3>" in served.page(f"/uploads/{upload.id}")
+    assert "No failed row follows" in html
+    assert links(html, "first") == [f"/uploads/{upload.id}#failed-rows"]
+
+
+def test_the_strip_leads_to_the_failed_rows_of_each_part_of_the_file(served: Served) -> None:
+    bad = [FailedRow(n, ["x"], [Reason("a", "is wrong")]) for n in (501, 502, 503, 990)]
+    upload = served.records.complete(served.records.advance(served.records.processing(rows=1000), 996, bad))
+    html = served.page(f"/uploads/{upload.id}")
+    titles = re.findall(r"<title>(Rows .*?)</title>", html)
+    [worst, _] = dict.fromkeys(link for link in links(html) if "after=" in link)
+
+    assert len(titles) == 100
+    assert titles[50] == "Rows 501 to 510: 3 failed"
+    assert titles[51] == "Rows 511 to 520: none failed"
+    assert 'most in <a href="' in html
+    assert numbers_shown(served.page(worst)) == [501, 502, 503, 990]
+
+
+def test_the_log_and_the_attempts_are_shown(served: Served) -> None:
+    records = served.records
+    upload = records.advance(records.processing(), 40)
+    because = "its worker was shut down"
+    records.tell(lambda connection: uploads.hand_back(connection, claim_of(upload), because=because))
+    upload = records.complete(records.advance(records.claim(upload), 60))
+    html = served.page(f"/uploads/{upload.id}")
+    entries = re.findall(
+        r'<span class="what">(.*?)</span> <time', re.findall(r'<ol class="log latest">.*?</ol>', html)[0]
+    )
+
+    assert [re.sub(r" ?<[^>]*>", "|", entry).strip("|") for entry in entries] == [
+        "Uploaded",
+        "Import started|a test, attempt 1",
+        "Interrupted after 40 rows|its worker was shut down",
+        "Continued after 40 rows|a test, attempt 2",
+        "Completed|100 rows",
+    ]
+    assert (
+        "Interrupted: its worker was shut down" in re.findall(r'<div id="upload-attempts">.*?</table>', html, re.S)[0]
+    )
+
+
+@ONE_DATABASE
+def test_one_attempt_without_an_incident_is_folded(served: Served) -> None:
+    html = served.page(f"/uploads/{served.records.completed().id}")
+
+    assert '<details id="upload-attempts">' in html
+
+
+@ONE_DATABASE
+def test_an_upload_is_compared_with_the_last_ten_of_its_dataset(served: Served) -> None:
+    found = [served.records.completed() for _ in range(14)]
+    table = r'<table class="plain last">.*?</table>'
+    [newest] = re.findall(table, served.page(f"/uploads/{found[-1].id}"), re.S)
+    [oldest] = re.findall(table, served.page(f"/uploads/{found[0].id}"), re.S)
+
+    assert re.findall(r"#(\d+)", newest) == [str(upload.id) for upload in found[:-11:-1]]
+    assert re.findall(r"#(\d+)", oldest) == [*(str(upload.id) for upload in found[:-11:-1]), str(found[0].id)]
+    assert links(oldest) == [f"/uploads/{upload.id}" for upload in found[:-11:-1]]
+
+
+@ONE_DATABASE
+def test_uploads_that_correct_each_other_are_linked_in_both_directions(served: Served) -> None:
+    records = served.records
+    parent = records.complete(records.advance(records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is bad")])]))
+    child = records.complete(records.advance(records.processing("fixed.csv", parent=parent.id), 7))
+    [of_parent] = re.findall(r'<section id="upload-family".*?</section>', served.page(f"/uploads/{parent.id}"), re.S)
+    [of_child] = re.findall(r'<section id="upload-family".*?</section>', served.page(f"/uploads/{child.id}"), re.S)
+
+    assert links(of_parent) == [f"/uploads/{child.id}"]
+    assert "7 of 7 rows imported" in of_parent
+    assert links(of_child) == [f"/uploads/{parent.id}"]
+    assert "1 of its rows failed" in of_child
+
+
+@ONE_DATABASE
+def test_each_end_has_one_primary_button_that_can_help(served: Served) -> None:
+    records, bad = served.records, [FailedRow(2, ["x"], [Reason("a", "is wrong")])]
+    options = records.fail(records.processing(), "All rows failed.", Remedy.OPTIONS)
+    for upload, button in (
+        (records.processing(), ""),
+        (records.completed(), "Open dataset june"),
+        (records.complete(records.advance(records.processing(), 1, bad)), "Download 1 failed row"),
+        (records.fail(records.processing()), "Try again"),
+        (records.fail(records.processing(), "This is a picture.", Remedy.FILE), "Upload another file"),
+        (options, "Retry with these options"),
+        (records.cancel(records.processing()), "Try again"),
+    ):
+        shown = re.findall(r'class="button primary"[^>]*>(.*?)</(?:a|button)>', served.page(f"/uploads/{upload.id}"))
+        primary = [re.sub(r"<[^>]*>", "", each) for each in shown if "these options" not in each or upload is options]
+
+        assert primary == ([button] if button else []), upload
 
 
 @ONE_DATABASE
@@ -593,7 +772,12 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
     with served.stream(f"/uploads/{upload.id}/events") as stream:
         progress = stream.next().data
 
-    assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in served.page(f"/uploads/{upload.id}")
+    html = served.page(f"/uploads/{upload.id}")
+    parts = re.findall(r'<hx-partial hx-target="(.*?)" hx-swap="outerMorph">(.*?)</hx-partial>', progress, re.S)
+
+    assert [target for target, _ in parts] == ["#upload", FIRST_FAILED_ROWS, "#upload-aside"]
+    for _, part in parts:
+        assert part.strip() in html
 
 
 # States: green means right
@@ -612,7 +796,7 @@ def test_an_upload_with_warnings_is_amber_and_says_so_above_the_numbers(served: 
     notice = html.index('id="upload-warnings"')
 
     assert 'class="upload tone-warn"' in html
-    assert '<span class="badge">Completed with warnings</span>' in html
+    assert '<span class="badge" role="status">Completed with warnings</span>' in html
     assert notice < html.index("The file seems to have no header") < html.index('class="stats"')
     assert notice < html.index("Columns “c0”, “c1”, “c2”, “c3”, “c4” and 25 more of the file") < html.index("stats")
     assert "<summary>Show the first 20 of 30</summary>" in html
@@ -654,7 +838,7 @@ def test_only_a_clean_upload_is_green(served: Served) -> None:
         (records.complete(records.advance(records.processing(), 10)), True),
     ]
     for upload, is_green in uploads:
-        assert ("tone-good" in served.page(f"/uploads/{upload.id}")) is is_green
+        assert ('class="upload tone-good"' in served.page(f"/uploads/{upload.id}")) is is_green
 
 
 @ONE_DATABASE
