@@ -113,3 +113,14 @@ def test_the_page_says_which_grant_is_wrong_and_keeps_all_of_them(team: Team) ->
     assert re.findall(r'name="name" value="([^"]+)"', answer.text) == ["ana", "no&lt;body"]
     assert 'value="restricted" checked' in answer.text
     assert team.program("root").get("/api/v1/datasets/sales/access").json() == OPEN
+
+
+def test_administrators_reach_it_from_the_pages_of_the_dataset(team: Team) -> None:
+    for path in ("/datasets/sales", "/datasets/sales/columns", "/datasets/sales/uploads"):
+        assert 'href="/datasets/sales/access"' in team.browser("root").get(path).text
+        assert 'href="/datasets/sales/access"' not in team.browser("ana").get(path).text
+
+
+def test_each_page_leads_to_the_account(team: Team) -> None:
+    for path in ("/uploads", "/uploads/1", "/uploads/recent", "/datasets", "/datasets/sales", "/datasets/none"):
+        assert '<a class="visitor" href="/account">Ana</a>' in team.browser("ana").get(path).text
