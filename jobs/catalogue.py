@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from jobs import uploads as records
 from jobs import view
 from jobs.datasets import Mode
+from jobs.errors import DatasetNotFoundError
 from jobs.history_query import fold
 from jobs.tables import datasets, uploads
-from jobs.uploads import Upload
+from jobs.uploads import ACTIVE, Upload
 from jobs.view import View
 
 
@@ -70,8 +71,20 @@ def entries(
 
 
 def entry(connection: sa.Connection, name: str) -> Entry:
-    """One of them, which must exist."""
-    return _entries(connection, connection.execute(sa.select(*_COLUMNS).where(datasets.c.name == name)).all())[0]
+    """One of them. Raises DatasetNotFoundError."""
+    found = connection.execute(sa.select(*_COLUMNS).where(datasets.c.name == name)).all()
+    if not found:
+        raise DatasetNotFoundError(name)
+    return _entries(connection, found)[0]
+
+
+def running(connection: sa.Connection, name: str, *, limit: int) -> list[Upload]:
+    """The uploads into a dataset that have not ended, the newest first."""
+    active = sa.select(uploads).where(uploads.c.status.in_(ACTIVE), uploads.c.dataset == name)
+    # Few uploads are active, but a dataset may have any number.
+    by_status = active.with_hint(uploads, "INDEXED BY uploads_status", "sqlite")
+    rows = connection.execute(by_status.order_by(uploads.c.id.desc()).limit(limit))
+    return [Upload.from_row(row) for row in rows]
 
 
 _newest_upload = (

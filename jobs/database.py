@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.ext.compiler import compiles
 
 from jobs import horse_state
@@ -307,6 +308,7 @@ def _sqlite_engine(path: str, patience: float) -> sa.Engine:
     options = {"isolation_level": None, "timeout": patience, "cached_statements": CACHED_STATEMENTS}
     # The connection that was used last is used first, so that few have a full cache.
     engine = sa.create_engine(f"sqlite:///{path}", pool_size=20, pool_use_lifo=True, connect_args=options)
+    engine.dialect.statement_compiler = _HintingCompiler
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -319,6 +321,13 @@ def _sqlite_engine(path: str, patience: float) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+class _HintingCompiler(SQLiteCompiler):
+    """Writes hints, such as INDEXED BY, which SQLAlchemy does for other databases only."""
+
+    def get_from_hint_text(self, _table: object, text: str | None) -> str | None:
+        return text
 
 
 def _make_folder(path: str) -> None:

@@ -320,21 +320,28 @@ class Row:
     row_number: int
     cells: list[str]
 
-    @property
-    def length(self) -> int:
-        """Characters of its cells."""
-        return sum(map(len, self.cells))
-
 
 def each_after(
-    connection: sa.Connection, dataset: Dataset, position: Position | None, *, limit: int, selection: Selection = ALL
+    connection: sa.Connection,
+    dataset: Dataset,
+    position: Position | None,
+    *,
+    limit: int,
+    selection: Selection = ALL,
+    skipped: int = 0,
 ) -> Iterator[Row]:
-    """Rows of a selection after a position (None: from the first), in its order, one after the other.
+    """Rows of a selection after a position (None: from the first), in its order, one after the other. skipped: rows
+    that are left out at the beginning, if there is no position.
 
     Raises InvalidPositionError for a position that does not fit the dataset's key.
     """
     table = dataset.table(connection.dialect)
-    statement, values = table.rows(selection, place_of(connection, table, position, selection), limit)
+    place = place_of_skipped(connection, table, selection, skipped) if skipped else None
+    if skipped and place is None:
+        return
+    if place is None:
+        place = place_of(connection, table, position, selection)
+    statement, values = table.rows(selection, place, limit)
     for row in row_reader.one_by_one(connection, statement, *values):
         yield _row(dataset, table.key_places, row)
 
@@ -351,6 +358,15 @@ def place_of(connection: sa.Connection, table: SqlTable, position: Position | No
     if found is None:
         raise InvalidPositionError
     return [found[0], *key]
+
+
+def place_of_skipped(
+    connection: sa.Connection, table: SqlTable, selection: Selection, skipped: int
+) -> list[Any] | None:
+    """The place behind so many rows of a selection; None if there are fewer."""
+    statement, values = table.next_place(selection, (), skipped - 1)
+    found = run(connection, statement, *values).one_or_none()
+    return None if found is None else list(found)
 
 
 def find(connection: sa.Connection, dataset: Dataset, position: Position) -> Row | None:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 class BulkUploadError(Exception):
     """Base class of all errors. The message is a sentence that may be shown to people."""
 
+    #: The field of a form that the error is about.
+    field: str | None = None
+
 
 class SettingsError(BulkUploadError):
     """The environment or the command line has an invalid setting.
@@ -29,6 +32,8 @@ class SchemaError(BulkUploadError):
 class RefusedError(BulkUploadError):
     """An upload is rejected. The message says what is wrong and what to do."""
 
+    field = "file"
+
 
 class TooLargeError(RefusedError):
     """The file is larger than `max_upload_bytes`."""
@@ -48,9 +53,15 @@ class DiskFullError(RefusedError):
 class InvalidImportOptionError(BulkUploadError):
     """An import option has an invalid value. The message names it and the valid ones."""
 
+    def __init__(self, sentence: str, option: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = option
+
 
 class InvalidDatasetNameError(BulkUploadError):
     """A dataset cannot have this name. The message says which names are valid."""
+
+    field = "dataset"
 
 
 class InvalidPositionError(BulkUploadError):
@@ -248,7 +259,18 @@ class InvalidFilterError(BulkUploadError):
     def __init__(self, parameter: str, problem: str) -> None:
         """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
-        self.parameter = parameter
+        self.parameter, self.problem = parameter, problem
+
+
+class TookTooLongError(BulkUploadError):
+    """A query reached its time limit. seconds: that limit."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Finding these rows took longer than {seconds:g} s. Add a filter that leaves fewer rows, or sort by the"
+            " key."
+        )
+        self.seconds = seconds
 
 
 class NotExportableError(BulkUploadError):

@@ -7,14 +7,17 @@ from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
-from jobs import row_reader
+from jobs import failure_places, row_reader
 from jobs.excerpt import EXCERPT_LENGTH
-from jobs.tables import failed_rows, failure_counts
+from jobs.tables import failed_rows, failure_counts, failure_maps
+from jobs.tables import failure_places as places
 
 #: Characters of a cell that a reason quotes.
 QUOTED = 60
-#: Cells and reasons of a row that an excerpt has.
-EXCERPT_CELLS, EXCERPT_REASONS = 50, 10
+#: Values that are kept of those that break a rule: of one rule, of all rules of an upload, and characters of each.
+VALUES_KEPT, VALUES_KEPT_IN_ALL, VALUE_LENGTH = 100, 2_000, 200
+#: Reasons of a row that an excerpt has.
+EXCERPT_REASONS = 10
 #: Characters of the stored cells, and of the stored reasons, that an excerpt is made of. A row of a megabyte can have
 #: six times as many.
 EXCERPT_STORED = 1 << 16
@@ -66,8 +69,8 @@ class FailedRow(NamedTuple):
 class FailedRowExcerpt:
     """A failed row as pages show it.
 
-    cells: the first ones; one that is longer than EXCERPT_LENGTH has one character more. reasons: the first ones.
-    more_cells, more_reasons: how many follow; None if that is unknown. line: see FailedRow.
+    cells: those in the beginning of what is stored; one that is longer than EXCERPT_LENGTH has one character more.
+    reasons: the first ones. more_cells, more_reasons: how many follow; None if that is unknown. line: see FailedRow.
     """
 
     row_number: int
@@ -83,8 +86,8 @@ class FailedRowExcerpt:
         found, reasons_found = _beginning(cells), _beginning(reasons)
         return cls(
             row_number,
-            [cell[: EXCERPT_LENGTH + 1] for cell in found[:EXCERPT_CELLS]],
-            None if len(cells) == EXCERPT_STORED else max(0, len(found) - EXCERPT_CELLS),
+            [cell[: EXCERPT_LENGTH + 1] for cell in found],
+            None if len(cells) == EXCERPT_STORED else 0,
             [
                 Reason(*(part and part[: EXCERPT_LENGTH + 1] for part in each))
                 for each in reasons_found[:EXCERPT_REASONS]
@@ -106,21 +109,46 @@ class FailureCount(NamedTuple):
     rows: int
 
 
+class FailedValue(NamedTuple):
+    """rows: how many have this value."""
+
+    value: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A reason, with the values that break the rule, the most frequent first. more_values: whether there are others."""
+
+    column: str | None
+    rule: str
+    rows: int
+    values: list[FailedValue]
+    more_values: bool
+
+
 def delete_all(connection: sa.Connection, upload_id: int) -> None:
     """Delete the failed rows and the counts of an upload that starts again."""
-    for table in (failed_rows, failure_counts):
+    for table in (failed_rows, failure_counts, failure_maps, places):
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
 
 
 def rows(
-    connection: sa.Connection, upload_id: int, *, after: int = 0, limit: int, enough: int | None = None
+    connection: sa.Connection,
+    upload_id: int,
+    *,
+    after: int = 0,
+    limit: int,
+    enough: int | None = None,
+    chosen: "WithReason | None" = None,
 ) -> list[FailedRow]:
     """Stored failed rows after a row number, in order. enough: characters of stored cells; the list ends with the row
     that reaches them, if not before."""
     columns = failed_rows.c
     texts = (sa.cast(column, sa.Text) for column in (columns.cells, columns.reasons))
     statement = sa.select(columns.row_number, columns.line, *texts).where(columns.upload_id == upload_id)
-    statement = statement.where(columns.row_number > after).order_by(columns.row_number).limit(limit)
+    statement = statement.where(_chosen(connection, upload_id, after, limit, chosen or ANY_REASON))
+    statement = statement.order_by(columns.row_number).limit(limit)
     stored = map(tuple, row_reader.one_by_one(connection, statement))
     return _decoded(row_reader.until(stored, lambda row: len(row[2]), enough))
 
@@ -151,16 +179,39 @@ def _row(row: sa.Row[Any]) -> FailedRow:
     return FailedRow(row.row_number, row.cells, [Reason(*reason) for reason in row.reasons], row.line)
 
 
-def excerpts(connection: sa.Connection, upload_id: int, *, limit: int) -> list[FailedRowExcerpt]:
-    """The first stored failed rows, each from the beginning of what is stored."""
+class WithReason(NamedTuple):
+    """Chooses failed rows. column: of one of their reasons, "" for the row as a whole. rule: its rule. None: any."""
+
+    column: str | None = None
+    rule: str | None = None
+
+
+ANY_REASON = WithReason()
+
+
+def excerpts(
+    connection: sa.Connection, upload_id: int, *, limit: int, after: int = 0, chosen: WithReason = ANY_REASON
+) -> list[FailedRowExcerpt]:
+    """Stored failed rows after a row number, in order, each from the beginning of what is stored."""
     columns = failed_rows.c
     beginnings = (
         sa.func.substr(sa.cast(column, sa.Text), 1, EXCERPT_STORED, type_=sa.Text())
         for column in (columns.cells, columns.reasons)
     )
     statement = sa.select(columns.row_number, *beginnings, columns.line).where(columns.upload_id == upload_id)
+    statement = statement.where(_chosen(connection, upload_id, after, limit, chosen))
     found = connection.execute(statement.order_by(columns.row_number).limit(limit))
     return [FailedRowExcerpt.from_stored(*row) for row in found]
+
+
+def _chosen(
+    connection: sa.Connection, upload_id: int, after: int, limit: int, chosen: WithReason
+) -> sa.ColumnElement[bool]:
+    """The condition for the next rows of an upload. limit: of the rows."""
+    if chosen == ANY_REASON:
+        return failed_rows.c.row_number > after
+    numbers = failure_places.find(connection, upload_id, **chosen._asdict(), after=after, limit=limit)
+    return failed_rows.c.row_number.in_(numbers)
 
 
 def _beginning(text: str) -> list[Any]:
@@ -201,3 +252,29 @@ def counts(connection: sa.Connection, upload_id: int, *, limit: int = 100) -> li
     order = (failure_counts.c.rows.desc(), failure_counts.c.rule, failure_counts.c.column)
     found = connection.execute(statement.order_by(*order).limit(limit))
     return [FailureCount(row.column or None, row.rule, row.rows) for row in found]
+
+
+def count(connection: sa.Connection, upload_id: int, chosen: WithReason) -> int | None:
+    """How many rows failed for a reason; None if the choice is of several reasons, which a row may have together."""
+    if chosen.column is None or chosen.rule is None:
+        return None
+    columns = failure_counts.c
+    of_reason = (columns.upload_id == upload_id, columns.column == chosen.column, columns.rule == chosen.rule)
+    return connection.scalar(sa.select(columns.rows).where(*of_reason)) or 0
+
+
+def failures(connection: sa.Connection, upload_id: int, *, limit: int) -> list[Failure]:
+    """The reasons of an upload, the most frequent first, with the values that break each rule."""
+    columns = failure_counts.c
+    statement = sa.select(failure_counts).where(columns.upload_id == upload_id)
+    order = (columns.rows.desc(), columns.rule, columns.column)
+    return [
+        Failure(
+            row.column or None,
+            row.rule,
+            row.rows,
+            sorted((FailedValue(*each) for each in row.found_values or []), key=lambda each: (-each.rows, each.value)),
+            row.more_values is not False,
+        )
+        for row in connection.execute(statement.order_by(*order).limit(limit))
+    ]

@@ -32,7 +32,8 @@ def codec_of(name: str) -> str:
         codec = ""
     if not codec or codec in _NOT_ENCODINGS:
         raise InvalidImportOptionError(
-            f"Unknown encoding “{name}”. Use a name such as utf-8, cp1252, cp1250, utf-16 or gb18030, or leave it out."
+            f"Unknown encoding “{name}”. Use a name such as utf-8, cp1252, cp1250, utf-16 or gb18030, or leave it out.",
+            "encoding",
         )
     return UTF_8 if codec in ("ascii", "utf-8-sig") else codec
 
@@ -57,16 +58,17 @@ class ImportOptions:
             codec_of(self.encoding)
         if self.delimiter is not None and self.delimiter not in CHOICES:
             raise InvalidImportOptionError(
-                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; |, a tab or a space."
+                f"Unsupported delimiter “{self.delimiter}”. Use one of , ; |, a tab or a space.", "delimiter"
             )
         if self.header_row is not None and self.header_row < 0:
             raise InvalidImportOptionError(
-                f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header."
+                f"header_row cannot be {self.header_row}: the first line is 1, and 0 means that there is no header.",
+                "header_row",
             )
         if isinstance(self.types, Mapping):
             _check_types(self.types)
         elif self.types not in ("auto", "text"):
-            raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.')
+            raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.', "types")
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> Self:
@@ -75,7 +77,8 @@ class ImportOptions:
         if (row := chosen.get("header_row")) is not None:
             if not row.isdecimal() or len(row) > _MAX_ROW_DIGITS:
                 raise InvalidImportOptionError(
-                    "header_row must be the line number of the header: 1 or more, or 0 if the first row is data."
+                    "header_row must be the line number of the header: 1 or more, or 0 if the first row is data.",
+                    "header_row",
                 )
             chosen["header_row"] = int(row)
         if "delimiter" in chosen:
@@ -119,28 +122,33 @@ class ImportOptions:
 def _types_of(text: str) -> dict[str, str]:
     """Raises InvalidImportOptionError."""
     if len(text) > _MAX_TYPES_LENGTH:
-        raise InvalidImportOptionError(f"types has more than {_MAX_TYPES_LENGTH:,} characters.")
+        raise InvalidImportOptionError(f"types has more than {_MAX_TYPES_LENGTH:,} characters.", "types")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.') from error
+        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.', "types") from error
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.')
+        raise InvalidImportOptionError(f'{_TYPES} {{"price": "number"}}.', "types")
     return found
 
 
 def _check_types(types: Mapping[str, str]) -> None:
     """Raises InvalidImportOptionError."""
     if len(types) > MAX_COLUMNS:
-        raise InvalidImportOptionError(f"types names {len(types):,} columns; at most {MAX_COLUMNS:,} are possible.")
+        raise InvalidImportOptionError(
+            f"types names {len(types):,} columns; at most {MAX_COLUMNS:,} are possible.", "types"
+        )
     for column, type_ in types.items():
         name, _, format_ = type_.partition(":")
         if name not in get_args(Type):
             known = ", ".join(get_args(Type))
-            raise InvalidImportOptionError(f"types.{excerpt(column)} is “{excerpt(type_)}”. Use one of {known}.")
+            raise InvalidImportOptionError(
+                f"types.{excerpt(column)} is “{excerpt(type_)}”. Use one of {known}.", "types"
+            )
         try:
             SchemaField.model_validate({"name": "x", "type": name, **({"format": format_} if format_ else {})})
         except ValueError as error:
             raise InvalidImportOptionError(
-                f"types.{excerpt(column)} has the format “{excerpt(format_)}”, which is not one of the type {name}."
+                f"types.{excerpt(column)} has the format “{excerpt(format_)}”, which is not one of the type {name}.",
+                "types",
             ) from error

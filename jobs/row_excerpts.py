@@ -32,18 +32,24 @@ def read(
     limit: int,
     backwards: bool = False,
     selection: Selection = ALL,
+    skipped: int = 0,
 ) -> Iterator[Row]:
     """Rows of a selection after a position, or before it, beginning with the nearest, with one cell for each of these
-    fields.
+    fields. skipped: rows that are left out at the beginning, if there is no position.
 
     A cell has at most one character more than EXCERPT_LENGTH, which tells that it is longer. If a key is so long that
     it is cut, only the row's address is valid, not its position. Raises InvalidPositionError.
     """
     table = dataset.table(connection.dialect)
+    place = datasets.place_of_skipped(connection, table, selection, skipped) if skipped else None
+    if skipped and place is None:
+        return
+    if place is None:
+        place = datasets.place_of(connection, table, position, selection)
     statement, values = table.excerpts(
         [field.name for field in fields],
         selection,
-        datasets.place_of(connection, table, position, selection),
+        place,
         limit,
         key_length=LONGEST_ADDRESS + 1,
         length=EXCERPT_LENGTH + 1,

@@ -7,6 +7,7 @@
 | `COLUMN__gte=`, `COLUMN__lte=` | whose value is at least, or at most, this one |
 | `COLUMN__empty=1`, `COLUMN__empty=0` | that have no value, or that have one |
 | `upload=` | that came from this upload |
+| `search=` | that have this text in one of the columns of text |
 | `sort=COLUMN`, `sort=-COLUMN` | in ascending or descending order of the column |
 
 A column may have any name. What follows the last `__` is an operator if it is one of these and what stands before it is
@@ -22,11 +23,11 @@ from typing import Any
 
 from jobs.errors import InvalidFilterError
 from jobs.excerpt import excerpt
-from jobs.row_selection import Condition, Operator, Selection, Sort
+from jobs.row_selection import Condition, Operator, Search, Selection, Sort
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL
 
-SORT, UPLOAD = "sort", "upload"
+SORT, UPLOAD, SEARCH = "sort", "upload", "search"
 #: Conditions that a request may have: each is compared with every row.
 MAX_CONDITIONS = 20
 #: Characters of the longest value.
@@ -38,7 +39,7 @@ _DIRECTIONS = {"asc": False, "desc": True}
 class Filter:
     """A parameter that chooses rows, as a person may read it and remove it.
 
-    column: None for the upload. value: as the request has it.
+    column: None for the upload and the search. value: as the request has it.
     """
 
     parameter: str
@@ -66,6 +67,11 @@ class RowFilters:
         sort = [(SORT, self.sort)] if self.sort else []
         return [*((each.parameter, each.value) for each in self.filters if each != filter_), *sort]
 
+    def without_column(self, column: str) -> list[tuple[str, str]]:
+        """The parameters, but for the filters of a column."""
+        sort = [(SORT, self.sort)] if self.sort else []
+        return [*((each.parameter, each.value) for each in self.filters if each.column != column), *sort]
+
 
 def parse(query: Iterable[tuple[str, str]], schema: TableSchema, *, others: Collection[str] = ()) -> RowFilters:
     """Read the parameters of a request. others: parameters that mean something else.
@@ -75,20 +81,26 @@ def parse(query: Iterable[tuple[str, str]], schema: TableSchema, *, others: Coll
     fields = {field.name: field for field in schema.fields}
     filters: list[Filter] = []
     conditions: list[Condition] = []
-    sort = ""
+    sort, search = "", None
     for parameter, value in query:
         if parameter == SORT:
             sort = value
         elif parameter == UPLOAD:
             filters.append(Filter(parameter, None, Operator.EQUAL, value))
             conditions.append(Condition(OWN_COLUMNS[0], Operator.EQUAL, _upload_id(value)))
+        elif parameter == SEARCH:
+            if value:
+                filters = [each for each in filters if each.parameter != SEARCH]
+                filters.append(Filter(parameter, None, Operator.CONTAINS, value))
+                search = _search(value, schema)
         elif parameter not in others:
             column, operator = _target(parameter, fields)
             filters.append(Filter(parameter, column, operator, value))
             conditions += _conditions(parameter, fields[column], operator, value)
         if len(filters) > MAX_CONDITIONS:
             raise InvalidFilterError(parameter, f"is one filter too many; at most {MAX_CONDITIONS} are possible.")
-    return RowFilters(Selection(tuple(conditions), _sort(sort, fields)), tuple(filters), sort)
+    selection = Selection(tuple(conditions), _sort(sort, fields), search=search)
+    return RowFilters(selection, tuple(filters), sort)
 
 
 def parameter_of(column: str, operator: Operator) -> str:
@@ -118,6 +130,19 @@ def _sort(text: str, fields: Collection[str]) -> Sort | None:
     raise InvalidFilterError(SORT, "must be the name of a column, or - and its name for a descending order.")
 
 
+def _search(text: str, schema: TableSchema) -> Search:
+    columns = tuple(field.name for field in schema.fields if field.type == "string")
+    if not columns:
+        raise InvalidFilterError(SEARCH, "looks into columns of text, and this dataset has none.")
+    return Search(_checked_text(SEARCH, text), columns)
+
+
+def _checked_text(parameter: str, text: str) -> str:
+    if len(text) > MAX_VALUE or "\0" in text:
+        raise InvalidFilterError(parameter, f"must be a text of at most {MAX_VALUE:,} characters, without NUL.")
+    return text
+
+
 def _upload_id(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise InvalidFilterError(UPLOAD, "must be the number of an upload.")
@@ -135,8 +160,7 @@ def _conditions(parameter: str, field: SchemaField, operator: Operator, text: st
         raise InvalidFilterError(name, f"needs a column of text; “{field.name}” has the type {field.type}.")
     if operator in (Operator.AT_LEAST, Operator.AT_MOST) and field.type == "boolean":
         raise InvalidFilterError(name, f"cannot be compared: “{field.name}” has the type boolean.")
-    if len(text) > MAX_VALUE or "\0" in text:
-        raise InvalidFilterError(name, f"must be a text of at most {MAX_VALUE:,} characters, without NUL.")
+    _checked_text(name, text)
     try:
         value = _VALUES[field.type](field, text if is_text else text.strip())
     except (ValueError, OverflowError):

@@ -34,13 +34,27 @@ class Sort:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Rows that have a text in one of some columns of text; letters of ASCII regardless of case."""
+
+    text: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Selection:
-    """Rows that meet all conditions. sort: None for the order of the key. until: the key of the last row, if there is
-    one that ends it."""
+    """Rows that meet all conditions, and the search if there is one. sort: None for the order of the key. until: the
+    key of the last row, if there is one that ends it."""
 
     conditions: tuple[Condition, ...] = ()
     sort: Sort | None = None
     until: tuple[Any, ...] = ()
+    search: Search | None = None
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it may leave rows out."""
+        return bool(self.conditions or self.search)
 
 
 #: All rows of a dataset in the order of its key.

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.row_selection import Condition, Operator, Selection
+from jobs.row_selection import Condition, Operator, Search, Selection
 from jobs.schema import OWN_COLUMNS
 
 #: SQL with positional parameters, and their values.
@@ -32,6 +32,14 @@ def quoted(name: str) -> str:
 def run(connection: sa.Connection, statement: str, *parameters: Any) -> sa.CursorResult[Any]:
     """Execute a statement of a SqlTable. SQLAlchemy passes it on as it is, and keeps nothing of it."""
     return connection.exec_driver_sql(statement, parameters)
+
+
+def _any(conditions: Sequence[str]) -> str:
+    """Whether one of them holds, in pairs of pairs: SQLite's expressions have at most 1,000 levels."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({_any(conditions[:half])} OR {_any(conditions[half:])})"
 
 
 class SqlTable:
@@ -241,6 +249,10 @@ class SqlTable:
             text, value = self._condition(condition)
             parts.append(text)
             values += value
+        if selection.search is not None:
+            text, value = self._search(selection.search)
+            parts.append(text)
+            values += value
         if selection.until:
             parts.append(self._compared("<="))
             values += selection.until
@@ -257,15 +269,30 @@ class SqlTable:
                 empty = f"{name} IS NULL OR {name} = ''" if condition.is_text else f"{name} IS NULL"
                 return (f"({empty})" if condition.value else f"NOT ({empty})"), []
             case Operator.CONTAINS:
-                # Both lower the letters of ASCII only, so that a file has the same rows on both.
-                if self.is_sqlite:
-                    return f"instr(lower({name}), lower({parameter})) > 0", [condition.value]
-                return f'strpos(lower({name} COLLATE "C"), lower({parameter} COLLATE "C")) > 0', [condition.value]
+                return self._containing(condition.column), [self._pattern(condition.value)]
         value = [self._stored(condition.value)]
         if condition.operator is Operator.EQUAL:
             return f"{name} = {parameter}", value
         sign = ">=" if condition.operator is Operator.AT_LEAST else "<="
         return f"{self._comparable(condition.column)} {sign} {self._comparable(condition.column, parameter)}", value
+
+    def _containing(self, column: str) -> str:
+        """Whether a column of text has the text of a `_pattern` in it. Both databases fold the letters of ASCII only,
+        so that a file has the same rows on both. SQLite's LIKE takes a third of the time of instr and lower."""
+        name, parameter = self._quoted(column), self._typed_parameter(column)
+        if self.is_sqlite:
+            return f"{name} LIKE {parameter} ESCAPE '\\'"
+        return f'strpos(lower({name} COLLATE "C"), lower({parameter} COLLATE "C")) > 0'
+
+    def _pattern(self, text: str) -> str:
+        if not self.is_sqlite:
+            return text
+        escaped = text.translate({ord(character): f"\\{character}" for character in "\\%_"})
+        return f"%{escaped}%"
+
+    def _search(self, search: Search) -> Statement:
+        conditions = [self._containing(name) for name in search.columns]
+        return _any(conditions), [self._pattern(search.text)] * len(conditions)
 
     def _comparable(self, column: str, what: str | None = None) -> str:
         """A column, or a parameter, in the form in which one is less than another. SQLite compares moments as text, in

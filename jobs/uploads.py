@@ -5,7 +5,7 @@ claim matches no row, so it writes nothing even if it does not know yet.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -325,17 +325,22 @@ def create(
     return upload
 
 
-def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
-    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
+def cancel_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bool = True) -> Upload:
+    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway.
+
+    names_it: say into which dataset; not everybody who sees this upload may know of it.
+    """
     earlier = get(connection, upload.duplicate_of or upload.id)
     into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
+    where = f"“{earlier.dataset}”" if earlier.dataset else "another place"  # by an external script
     again = "a second time" if upload.dataset == earlier.dataset else into
+    when = f" into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}" if names_it else " before"
     error = (
-        f"The same file was imported into “{earlier.dataset}” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        f" was not imported again. To import it {again}, choose “Import anyway”."
+        f"The same file was imported{when}, so it was not imported again. To import it {again}, choose “Import anyway”."
     )
     cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
-    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before, as #{earlier.id}.")
+    number = f", as #{earlier.id}" if names_it else ""
+    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before{number}.")
     return cancelled
 
 
@@ -789,13 +794,36 @@ def get(connection: sa.Connection, upload_id: int, view: View = EVERYTHING) -> U
     row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
     if row is None or not view.shows(row.dataset):
         raise UploadNotFoundError(upload_id)
-    return Upload.from_row(row)
+    return as_seen(connection, [Upload.from_row(row)], view)[0]
+
+
+def as_seen(connection: sa.Connection, found: Sequence[Upload], view: View) -> list[Upload]:
+    """Uploads without references to others that do not exist for whoever asks."""
+    named = {number for each in found for number in (each.duplicate_of, each.parent) if number is not None}
+    if view.is_whole or not named:
+        return list(found)
+    statement = sa.select(uploads.c.id).where(uploads.c.id.in_(named), view.condition(uploads.c.dataset))
+    visible = set(connection.scalars(statement))
+    return [
+        replace(
+            each,
+            duplicate_of=each.duplicate_of if each.duplicate_of in visible else None,
+            parent=each.parent if each.parent in visible else None,
+        )
+        for each in found
+    ]
 
 
 def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
     """The uploads with these ids that exist, oldest first."""
     statement = sa.select(uploads).where(uploads.c.id.in_(list(upload_ids))).order_by(uploads.c.id)
     return [Upload.from_row(row) for row in connection.execute(statement)]
+
+
+def filenames(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int, str]:
+    """The names of the files of these uploads, by upload id."""
+    statement = sa.select(uploads.c.id, uploads.c.filename).where(uploads.c.id.in_(list(upload_ids)))
+    return {row.id: row.filename for row in connection.execute(statement)}
 
 
 def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
@@ -902,7 +930,7 @@ def page(
     matching = _ids(query).where(seen.condition(uploads.c.dataset))
     upto = matching if cursor is None else matching.where(uploads.c.id <= cursor)
     ids = list(connection.scalars(upto.order_by(uploads.c.id.desc()).limit(limit + 1)))
-    found = get_many(connection, ids[:limit])[::-1]
+    found = as_seen(connection, get_many(connection, ids[:limit])[::-1], seen)
     newer = _newer(connection, matching, limit, cursor) if cursor is not None else None
     return Page(found, newer, ids[limit] if len(ids) > limit else None)
 
@@ -931,7 +959,7 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int, seen
         seen.condition(uploads.c.dataset),
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
-    return [Upload.from_row(row) for row in reversed(rows)]
+    return as_seen(connection, [Upload.from_row(row) for row in reversed(rows)], seen)
 
 
 def ended_lately(connection: sa.Connection, *, limit: int, seen: View = EVERYTHING) -> list[Upload]:
@@ -939,7 +967,7 @@ def ended_lately(connection: sa.Connection, *, limit: int, seen: View = EVERYTHI
     what exists for whoever asks."""
     statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), seen.condition(uploads.c.dataset))
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
-    found = [Upload.from_row(row) for row in rows]
+    found = as_seen(connection, [Upload.from_row(row) for row in rows], seen)
     return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)
 
 

@@ -1,4 +1,4 @@
-// The history's table: selected rows and what is done with them, compact rows, and menus that close.
+// The history's table: selected rows and what is done with them, and compact rows.
 (() => {
   const history = document.getElementById("history");
 
@@ -53,12 +53,9 @@
 
   const run = async (action) => {
     const rows = selected().filter((box) => CAN[action](box.closest("tr")));
-    const ids = rows.map((box) => Number(box.value));
-    const answer = await fetch("/api/v1/uploads/batch", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ action, ids }),
-    }).catch(() => null);
+    const body = new URLSearchParams([["action", action], ...rows.map((box) => ["id", box.value])]);
+    const request = { method: "POST", headers: { Accept: "application/json" }, body };
+    const answer = await fetch(batch.getAttribute("action"), request).catch(() => null);
     const found = await answer?.json().catch(() => null);
     say(found?.detail ?? "The server did not answer. Try again.");
     if (answer?.ok) clear();
@@ -99,17 +96,4 @@
     document.cookie = `density=${isCompact ? "compact" : "normal"}; path=/uploads; max-age=31536000; samesite=lax`;
   });
   if (density) density.hidden = false;
-
-  // Menus close by Escape, and by a click elsewhere.
-
-  const open = () => document.querySelector(".filter details[open]");
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest(".filter")) open()?.removeAttribute("open");
-  });
-  document.addEventListener("keydown", (event) => {
-    const menu = open();
-    if (event.key !== "Escape" || !menu) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
 })();

@@ -20,8 +20,9 @@
   };
   const upload = () => {
     const input = document.getElementById("upload-file");
-    if (input) input.click();
-    else go("/uploads#upload-form");
+    if (!input) return go("/uploads#upload-form");
+    input.closest("details")?.setAttribute("open", "");
+    input.click();
   };
 
   // The focus moves from the main link of a row to that of the next.

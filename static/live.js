@@ -186,7 +186,9 @@
 
   // hx-upsert replaces an existing element, which would lose its focus and its transitions. Morph it instead, and keep
   // it unchanged if it already shows a later state.
+  let focused = null;
   document.addEventListener("htmx:before:swap", ({ detail }) => {
+    focused = document.activeElement;
     for (const task of detail.tasks) {
       if (task.swapSpec?.style !== "upsert") continue;
       const arriving = task.fragment.firstElementChild;
@@ -196,5 +198,11 @@
       task.target = present;
       task.swapSpec = { style: stale ? "none" : "outerMorph" };
     }
+  });
+
+  // A button that an end takes away, such as that to cancel, leaves the focus to what the page now says.
+  document.addEventListener("htmx:after:swap", () => {
+    if (focused && !focused.isConnected) document.getElementById("main").focus({ preventScroll: true });
+    focused = null;
   });
 })();

@@ -10,6 +10,7 @@
   const submit = document.getElementById("upload-submit");
   const clear = document.getElementById("upload-clear");
   const problem = document.getElementById("upload-error");
+  const panel = problem.parentElement;
   const tray = document.getElementById("upload-tray");
   const trayClose = document.getElementById("tray-close");
   const sent = document.getElementById("upload-sent");
@@ -41,10 +42,20 @@
 
   // The files that are chosen
 
-  const showError = (text) => {
+  // path: the name of the field that it is about.
+  const showError = (text, path) => {
+    form.querySelector("[aria-describedby=upload-error]")?.removeAttribute("aria-invalid");
+    const field = text && path ? form.querySelector(`.field [name="${CSS.escape(path)}"]`) : null;
+    (field?.closest(".field") ?? panel).append(problem);
     problem.textContent = text ?? "";
     problem.hidden = !text;
-    if (text) details.open = true;
+    if (!text) return;
+    details.open = true;
+    if (!field) return;
+    field.closest("details").open = true;
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", "upload-error");
+    field.focus();
   };
 
   const tooLarge = (files) => {
@@ -146,6 +157,10 @@
 
   let sending = [];
   let request = null;
+  let isCreating = false;
+  // How often, and how many times, the server is asked whether a dataset was created.
+  const CREATION_MS = 500;
+  const CREATION_TRIES = 240;
 
   // state: waiting, sending, saved, cancelled or failed. fields: of the form when it was submitted.
   const add = (file, fields) => {
@@ -185,6 +200,7 @@
   };
 
   const next = () => {
+    if (request || isCreating) return;
     const transfer = sending.find(({ state }) => state === "waiting");
     if (transfer) send(transfer);
     else finish();
@@ -218,7 +234,8 @@
     }
     if (request.status < 200 || request.status >= 300) {
       const message = [answer.title, answer.detail].filter(Boolean).join(": ");
-      fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`);
+      const path = answer.errors?.[0].path;
+      fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`, path);
       return;
     }
     transfer.page = answer.links?.html ?? request.responseURL;
@@ -227,16 +244,30 @@
     transfer.item.querySelector("progress").value = 100;
     request = null;
     show(transfer, "saved", "Sent");
+    if (transfer.fields.some(([field, value]) => field === "dataset" && value.trim()) && !answer.dataset) creating(answer.id);
+    else next();
+  };
+
+  // A new dataset is created when its first file is read. Sent before, the next file would create another one.
+  const creating = async (id) => {
+    isCreating = sending.some(({ state }) => state === "waiting");
+    for (let tries = 0; isCreating && tries < CREATION_TRIES; tries++) {
+      const answer = await fetch(`/api/v1/uploads/${id}`).catch(() => null);
+      const found = await answer?.json().catch(() => null);
+      if (found?.dataset || ["completed", "failed", "cancelled"].includes(found?.status)) break;
+      await new Promise((resume) => setTimeout(resume, CREATION_MS));
+    }
+    isCreating = false;
     next();
   };
 
   // The form keeps a single file, with what is wrong beside its fields; of several the others go on.
-  const fail = (transfer, message) => {
+  const fail = (transfer, message, path) => {
     request = null;
     if (sending.length === 1) {
       closeTray();
       restore(transfer);
-      showError(message);
+      showError(message, path);
       return;
     }
     show(transfer, "failed", "Failed", message);
@@ -263,7 +294,7 @@
 
   const again = (transfer) => {
     show(transfer, "waiting", "Waiting");
-    if (!request) next();
+    next();
   };
 
   // A single file's page shows its import; several are shown by the history.
@@ -292,7 +323,7 @@
     if (!sending.some(({ state }) => state === "waiting" || state === "sending")) closeTray();
     for (const file of files) add(file, fields);
     forget();
-    if (!request) next();
+    next();
   });
   input.multiple = true;
   input.addEventListener("change", changeFiles);
@@ -333,7 +364,7 @@
   });
 
   window.addEventListener("beforeunload", (event) => {
-    if (request) event.preventDefault();
+    if (request || isCreating) event.preventDefault();
   });
   // The Back button may restore the page with its old state.
   window.addEventListener("pageshow", () => {

@@ -164,6 +164,20 @@ def has_account(lifeline: bool, **flags: object) -> None:
         sys.exit(0 if _has_account(database) else 1)
 
 
+@main.command("set-up-link", hidden=True)
+@_data
+@_lifeline
+def print_set_up_link(lifeline: bool, **flags: object) -> None:
+    """Print the secret of a new set-up link, if one is wanted. For the supervisor, which opens no database."""
+    from jobs.settings import Settings
+    from webapp.supervisor import lifeline as lifeline_
+    from webapp.supervisor import set_up_link
+
+    if lifeline:
+        lifeline_.watch()
+    click.echo(set_up_link.make(Settings.load(**flags)) or "", nl=False)
+
+
 @main.command()
 @click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @_data

@@ -17,7 +17,7 @@ class InvalidQueryError(BulkUploadError):
     def __init__(self, parameter: str, problem: str) -> None:
         """problem: the rest of the sentence: what the parameter must be."""
         super().__init__(f"`{parameter}` {problem}")
-        self.parameter = parameter
+        self.parameter, self.problem = parameter, problem
 
 
 class InvalidHeaderError(BulkUploadError):

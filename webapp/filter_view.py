@@ -1,35 +1,40 @@
-"""FilterView: the filters of a dataset's page, a form for another one, and downloads of the rows that they choose."""
+"""The filters of a dataset's page, the form of each column, and downloads of the rows that they choose."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-import sqlalchemy as sa
-
-from jobs import datasets
+from jobs import row_filters
 from jobs.datasets import Dataset
+from jobs.errors import InvalidFilterError
 from jobs.excerpt import excerpt
-from jobs.row_filters import SORT, Filter, RowFilters, parameter_of
+from jobs.row_filters import SEARCH, SORT, Filter, RowFilters, parameter_of
 from jobs.row_selection import Operator, Sort
+from jobs.schema import SchemaField
 from webapp.errors import InvalidQueryError
 
-#: Names of the form's fields; what they mean becomes a parameter of the page.
-FORM_FIELDS = ("_column", "_operator", "_value")
+#: The field of the form that names its column; those of its operators, each for a filter of that column.
+COLUMN_FIELD = "_column"
+OPERATOR_FIELDS = {f"_{operator}": operator for operator in Operator if operator is not Operator.EMPTY}
+FORM_FIELDS = (COLUMN_FIELD, *OPERATOR_FIELDS)
 #: Characters of the longest query of a page: it is in about thirty links.
 LONGEST_QUERY = 4_000
 #: Characters of the longest query that is also in the link above each column.
 LONGEST_OF_SORTED = 500
-#: Rows that are counted for a filter.
-ROWS_COUNTED = 100_000
-#: The operators of the form, and how they read. "filled" is the opposite of "empty".
+#: How filters read.
 OPERATORS = {
-    "eq": "is",
-    "contains": "contains",
-    "gte": "is at least",
-    "lte": "is at most",
-    "empty": "is empty",
-    "filled": "is not empty",
+    Operator.EQUAL: "is",
+    Operator.CONTAINS: "contains",
+    Operator.AT_LEAST: "is at least",
+    Operator.AT_MOST: "is at most",
 }
+#: The operators that a form offers for each type, and what their fields are called.
+OFFERED: dict[str, dict[Operator, str]] = {
+    "string": {Operator.CONTAINS: "Contains", Operator.EQUAL: "Is", Operator.AT_LEAST: "From", Operator.AT_MOST: "To"},
+    "boolean": {},
+}
+#: Of all other types, which are sorted by more than letters.
+OFFERED_FOR_ORDERED = {Operator.EQUAL: "Is", Operator.AT_LEAST: "From", Operator.AT_MOST: "To"}
 #: The formats of a download, and what they are called.
 FORMATS = {"csv": "CSV", "xlsx": "Excel", "parquet": "Parquet", "jsonl": "JSON lines"}
 
@@ -42,97 +47,205 @@ class Link:
 
 @dataclass(frozen=True)
 class FilterView:
-    """active: each filter as a sentence, with the address without it. kept: the parameters that the form keeps.
-
-    matching: rows that the filters choose, at most ROWS_COUNTED; None without a filter. sorting: what the rows are
-    sorted by, with the address without it. sort_urls: for each column that is shown, of the page that is sorted by it,
-    or in the opposite direction if this one is; none if the filters are long.
+    """active: each filter as a sentence, with the address without it. sorting: what the rows are sorted by, with the
+    address without it. kept: the parameters that the search and the jump to a row keep. search: the text; search_kept:
+    the parameters without it. heads: for each column that is shown, its links; none if the filters are long.
     """
 
     active: list[Link]
     sorting: Link | None
     downloads: list[Link]
     kept: list[tuple[str, str]]
-    matching: int | None
+    search: str
+    search_kept: list[tuple[str, str]]
     clear_url: str
     sort_urls: dict[str, str]
+    menu_urls: dict[str, str]
+    filtered: frozenset[str]
     sorted_by: str | None
     is_descending: bool
 
     @classmethod
-    def of(
-        cls, connection: sa.Connection, dataset: Dataset, filters: RowFilters, names: Sequence[str], first_column: int
-    ) -> "FilterView":
-        """names: of the columns that are shown."""
-        shown = [("columns", str(first_column))] if first_column > 1 else []
-        here = f"/datasets/{dataset.name}"
-
-        def page(query: Sequence[tuple[str, str]]) -> str:
-            return f"{here}?{urlencode([*shown, *query])}" if shown or query else here
-
+    def of(cls, dataset: Dataset, filters: RowFilters, names: Sequence[str], first_column: int) -> "FilterView":
+        """names: of the columns that are shown. Raises InvalidQueryError."""
+        here = _Address(dataset.name, first_column)
         query = urlencode(filters.query)
         if len(query) > LONGEST_QUERY:
             limit = f"are longer than the {LONGEST_QUERY:,} characters that a page has room for."
             raise InvalidQueryError("filters", limit)
         sort = filters.selection.sort
         unsorted = [pair for pair in filters.query if pair[0] != SORT]
+        kept = [*here.shown, *_hidden(filters)]
+        linked = names if len(query) <= LONGEST_OF_SORTED else []
         return cls(
-            active=[Link(_sentence(each), page(filters.without(each))) for each in filters.filters],
-            sorting=None if sort is None else Link(_sorting(sort), page(unsorted)),
+            active=[Link(_sentence(each), here.page(filters.without(each))) for each in filters.filters],
+            sorting=None if sort is None else Link(_sorting(sort), here.page(unsorted)),
             downloads=[
-                Link(text, f"{here}/rows.{extension}{'?' if query else ''}{query}")
+                Link(text, f"/datasets/{dataset.name}/rows.{extension}{'?' if query else ''}{query}")
                 for extension, text in FORMATS.items()
             ],
-            kept=[
-                *shown,
-                *(_kept(each) for each in filters.filters),
-                *([(SORT, filters.sort)] if filters.sort else []),
-            ],
-            matching=_matching(connection, dataset, filters),
-            clear_url=page([pair for pair in filters.query if pair[0] == SORT]),
-            sort_urls={
-                name: page([*unsorted, (SORT, _following(sort, name))])
-                for name in names
-                if len(query) <= LONGEST_OF_SORTED
+            kept=kept,
+            search=next((each.value for each in filters.filters if each.parameter == SEARCH), ""),
+            search_kept=[pair for pair in kept if pair[0] != SEARCH],
+            clear_url=here.page([pair for pair in filters.query if pair[0] == SORT]),
+            sort_urls={name: here.page([*unsorted, (SORT, _following(sort, name))]) for name in linked},
+            menu_urls={
+                name: f"/datasets/{dataset.name}/filter?{urlencode([(COLUMN_FIELD, name), *kept])}" for name in linked
             },
+            filtered=frozenset(each.column for each in filters.filters if each.column is not None),
             sorted_by=None if sort is None else sort.column,
             is_descending=sort is not None and sort.descending,
         )
 
-    @staticmethod
-    def added(column: str, word: str, value: str) -> tuple[str, str]:
-        """The parameter that the form means. Raises InvalidQueryError."""
-        if word not in OPERATORS:
-            raise InvalidQueryError("_operator", f"must be one of {', '.join(OPERATORS)}.")
-        if word in ("empty", "filled"):
-            return parameter_of(column, Operator.EMPTY), "1" if word == "empty" else "0"
-        return parameter_of(column, Operator(word)), value
+
+class _Address:
+    """The addresses of a dataset's page that shows certain columns. shown: the parameter for it."""
+
+    def __init__(self, name: str, first_column: int) -> None:
+        self._path = f"/datasets/{name}"
+        self.shown = [("columns", str(first_column))] if first_column > 1 else []
+
+    def page(self, query: Sequence[tuple[str, str]]) -> str:
+        return f"{self._path}?{urlencode([*self.shown, *query])}" if self.shown or query else self._path
+
+
+@dataclass(frozen=True)
+class FormField:
+    """A field of the form of a column. error: what is wrong with what was entered, "" for nothing."""
+
+    name: str
+    label: str
+    value: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ColumnForm:
+    """The form that sorts by a column and filters it. kept: the parameters of everything else, as hidden fields.
+    choices: filters without a value to enter. url: the page that it leads to. is_sent: whether it was sent, not only
+    asked for."""
+
+    column: str
+    title: str
+    kind: str
+    sorts: list[Link]
+    choices: list[Link]
+    fields: list[FormField]
+    kept: list[tuple[str, str]]
+    url: str
+    back_url: str
+    is_sent: bool
+
+    @property
+    def has_errors(self) -> bool:
+        return any(each.error for each in self.fields)
+
+    @classmethod
+    def of(cls, dataset: Dataset, query: Sequence[tuple[str, str]], others: Sequence[str]) -> "ColumnForm":
+        """query: what the form was sent with, or what leads to it. Raises InvalidQueryError, InvalidFilterError."""
+        given = dict(query)
+        field = next((each for each in dataset.schema.fields if each.name == given.get(COLUMN_FIELD)), None)
+        if field is None:
+            raise InvalidQueryError(COLUMN_FIELD, "must be the name of a column.")
+        rest = [pair for pair in query if pair[0] not in FORM_FIELDS]
+        filters = row_filters.parse(rest, dataset.schema, others=others)
+        here = _Address(dataset.name, _first_column(given))
+        is_sent = any(name in given for name in OPERATOR_FIELDS)
+        own = [each for each in filters.filters if each.column == field.name]
+        current = {f"_{each.operator}": each.value for each in own}
+        values = {name: given.get(name, "") if is_sent else current.get(name, "") for name in OPERATOR_FIELDS}
+        offered = OFFERED.get(field.type, OFFERED_FOR_ORDERED)
+        fields = [
+            FormField(name, offered[operator], values[name], _error(dataset, field, operator, values[name]))
+            for name, operator in OPERATOR_FIELDS.items()
+            if operator in offered
+        ]
+        kept = filters.without_column(field.name)
+        added = [(parameter_of(field.name, OPERATOR_FIELDS[each.name]), each.value) for each in fields if each.value]
+        sort = [pair for pair in kept if pair[0] == SORT]
+        unsorted = [pair for pair in filters.query if pair[0] != SORT]
+        return cls(
+            column=field.name,
+            title=excerpt(field.title or field.name),
+            kind=field.type,
+            sorts=[
+                Link(text, here.page([*unsorted, (SORT, f"{field.name}__{word}")]))
+                for text, word in zip(_ORDERS.get(field.type, _ASCENDING), ("asc", "desc"), strict=True)
+            ],
+            choices=[
+                Link(text, here.page([*(pair for pair in kept if pair[0] != SORT), (parameter, value), *sort]))
+                for text, parameter, value in _choices(field)
+            ],
+            fields=fields,
+            kept=[*here.shown, *(_renamed(pair) for pair in kept)],
+            url=here.page([*(pair for pair in kept if pair[0] != SORT), *added, *sort]),
+            back_url=here.page(filters.query),
+            is_sent=is_sent,
+        )
+
+
+_ASCENDING = ("Sort ascending", "Sort descending")
+#: What sorting is called, by type.
+_ORDERS = {
+    "string": ("Sort A to Z", "Sort Z to A"),
+    "date": ("Sort oldest first", "Sort newest first"),
+    "datetime": ("Sort oldest first", "Sort newest first"),
+    "integer": ("Sort smallest first", "Sort largest first"),
+    "number": ("Sort smallest first", "Sort largest first"),
+}
+
+
+def _choices(field: SchemaField) -> list[tuple[str, str, str]]:
+    """The filters without a value to enter: text, parameter, value."""
+    empty = parameter_of(field.name, Operator.EMPTY)
+    found = [("Is empty", empty, "1"), ("Is not empty", empty, "0")]
+    if field.type != "boolean":
+        return found
+    same = parameter_of(field.name, Operator.EQUAL)
+    values = [(field.true_values[0], "true"), (field.false_values[0], "false")]
+    return [*((f"Is {excerpt(word, 40)}", same, value) for word, value in values), *found]
+
+
+def _error(dataset: Dataset, field: SchemaField, operator: Operator, value: str) -> str:
+    """What is wrong with a value, as a sentence."""
+    if not value:
+        return ""
+    try:
+        row_filters.parse([(parameter_of(field.name, operator), value)], dataset.schema)
+    except InvalidFilterError as error:
+        return f"This {error.problem}"
+    return ""
+
+
+def _first_column(query: Mapping[str, str]) -> int:
+    text = query.get("columns", "1")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else 1
+
+
+def _hidden(filters: RowFilters) -> list[tuple[str, str]]:
+    """The parameters as hidden fields of a form."""
+    return [_renamed(pair) for pair in filters.query]
+
+
+def _renamed(pair: tuple[str, str]) -> tuple[str, str]:
+    """A parameter that means the same and is no field of the form: those may have the names of columns."""
+    name, value = pair
+    return (parameter_of(name, Operator.EQUAL), value) if name in FORM_FIELDS else pair
 
 
 def _sentence(filter_: Filter) -> str:
     value = excerpt(filter_.value)
+    if filter_.parameter == SEARCH:
+        return f"Search: “{value}”"
     if filter_.column is None:
         return f"From upload #{value}"
     if filter_.operator is Operator.EMPTY:
-        return f"{excerpt(filter_.column)} {OPERATORS['empty' if filter_.value == '1' else 'filled']}"
+        return f"{excerpt(filter_.column)} is {'empty' if filter_.value == '1' else 'not empty'}"
     return f"{excerpt(filter_.column)} {OPERATORS[filter_.operator]} “{value}”"
 
 
 def _sorting(sort: Sort) -> str:
     return f"Sorted by {excerpt(sort.column)}{', descending' if sort.descending else ''}"
-
-
-def _matching(connection: sa.Connection, dataset: Dataset, filters: RowFilters) -> int | None:
-    if not filters.filters:
-        return None
-    return datasets.matching_count(connection, dataset, filters.selection, limit=ROWS_COUNTED)
-
-
-def _kept(filter_: Filter) -> tuple[str, str]:
-    """A filter as a hidden field of the form, whose own fields may have the names of columns."""
-    if filter_.column is not None and filter_.parameter in FORM_FIELDS:
-        return parameter_of(filter_.column, filter_.operator), filter_.value
-    return filter_.parameter, filter_.value
 
 
 def _following(sort: Sort | None, column: str) -> str:

@@ -37,6 +37,9 @@ HEADERS = {
         " midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), usb=()"
     ),
 }
+#: Those that browsers heed for documents alone. Scripts and styles go without: a page loads many, and should be light.
+_OF_DOCUMENTS = frozenset({"cross-origin-opener-policy", "permissions-policy"})
+_PARTS_OF_PAGES = frozenset({"text/javascript", "application/javascript", "text/css"})
 #: Of responses to requests that came over TLS: from then on browsers use nothing else.
 TLS_HEADERS = {"strict-transport-security": "max-age=31536000"}
 
@@ -67,8 +70,10 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                is_document = headers.get("content-type", "").partition(";")[0] not in _PARTS_OF_PAGES
                 for name, value in headers_of(scope).items():
-                    headers.setdefault(name, value)
+                    if is_document or name not in _OF_DOCUMENTS:
+                        headers.setdefault(name, value)
             await send(message)
 
         app = self._refusal(scope) or self._app

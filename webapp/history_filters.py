@@ -77,7 +77,7 @@ class HistoryFilters:
             f"named like “{view.search}”" if view.search else "",
             f"with the state “{self.state}”" if self.state else "",
             f"in the dataset “{view.dataset}”" if view.dataset else "",
-            f"uploaded {self.time[0].lower()}{self.time[1:]}" if self.time else "",
+            f"uploaded {_in_sentence(self.time)}" if self.time else "",
         ]
         return f"No upload {', '.join(filter(None, parts))}."
 
@@ -95,7 +95,9 @@ def _state_text(view: HistoryView) -> str:
     words = {(status, outcome): text for text, status, outcome in _STATES[1:]}
     if known := words.get(_state(view)):
         return known
-    return ", ".join(words[each] for each in ((view.status, None), (None, view.outcome)) if each in words)
+    implied = Status.CANCELLED if view.outcome is Outcome.HELD else Status.COMPLETED
+    status = None if view.status is implied else view.status
+    return ", ".join(words[each] for each in ((status, None), (None, view.outcome)) if each in words)
 
 
 def _time_text(view: HistoryView) -> str:
@@ -106,6 +108,10 @@ def _time_text(view: HistoryView) -> str:
     return " ".join(
         f"{word} {_moment(text)}" for word, text in (("Since", view.since), ("until", view.until)) if text
     ).capitalize()
+
+
+def _in_sentence(time: str) -> str:
+    return f"in the {time.lower()}" if time.startswith("Last") else time.lower()
 
 
 def _moment(text: str) -> str:

@@ -4,6 +4,7 @@ import logging
 from http import HTTPStatus
 from math import ceil
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -37,6 +38,7 @@ from jobs.errors import (
     ReportError,
     RowNotFoundError,
     TokenNotFoundError,
+    TookTooLongError,
     TooLargeError,
     TransitionError,
     UnsafePasswordError,
@@ -52,6 +54,7 @@ from webapp.errors import (
     TooManyStreamsError,
 )
 from webapp.guard import headers_of
+from webapp.page import Visitor
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -91,6 +94,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (ReportError, HTTPStatus.CONFLICT, "Report rejected"),
     (InvalidQueryError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid query parameter"),
     (InvalidFilterError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid query parameter"),
+    (TookTooLongError, HTTPStatus.SERVICE_UNAVAILABLE, "Query took too long"),
     (NotExportableError, HTTPStatus.UNPROCESSABLE_ENTITY, "Too large for this format"),
     (InvalidHeaderError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request header"),
     (InvalidBodyError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request body"),
@@ -104,12 +108,15 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
 
 
 def details(error: BulkUploadError) -> dict[str, Any]:
-    """An error as problem details. errors: path and description of each problem in a body. Raises an unlisted error."""
+    """An error as problem details. errors: path and description of each problem in a body, or the field of a form.
+    Raises an unlisted error."""
     for kind, status, title in _STATUSES:
         if isinstance(error, kind):
             found = problem(status, title, str(error))
             if isinstance(error, InvalidBodyError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            elif error.field is not None:
+                found["errors"] = [{"path": error.field, "detail": str(error)}]
             return found
     raise error  # a defect: no request should cause it
 
@@ -149,7 +156,10 @@ class Problems:
 
     async def unexpected(self, request: Request, _error: Exception) -> Response:
         """A defect. The server logs the traceback; the client does not see it."""
-        detail = "The server could not complete this request because of an internal error. Please try again."
+        detail = (
+            "The server could not complete this request because of an internal error. Please try again. If it happens"
+            " again, tell your administrator: the server's log has the cause."
+        )
         # Starlette sends this response outside the guard, which adds these headers to every other response.
         found = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error", detail)
         return self._answer(request, found, dict(headers_of(request.scope)))
@@ -162,7 +172,37 @@ class Problems:
             return JSONResponse(found, status, headers, MEDIA_TYPE)
         if "text/event-stream" in request.headers.get("accept", ""):  # an EventSource cannot show a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
-        return HTMLResponse(self._templates.render("error.html", found), status, headers)
+        visitor = Visitor.of(request.scope.get("state", {}).get("policy"))
+        page = self._templates.render(
+            "error.html", {**found, "steps": _next_steps(request, status), "visitor": visitor}
+        )
+        return HTMLResponse(page, status, headers)
+
+
+def _next_steps(request: Request, status: int) -> list[tuple[str, str]]:
+    """What a person can do, as labels and addresses: the best first."""
+    steps = []
+    if request.method not in ("GET", "HEAD"):
+        steps += [("Go back", page) for page in _sending_page(request)]
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        steps.append(("Try again", _relative(request.url.path, request.url.query)))
+    in_datasets = request.url.path.startswith("/datasets/")
+    return [*steps, ("Back to datasets", "/datasets") if in_datasets else ("Back to uploads", "/uploads")]
+
+
+def _sending_page(request: Request) -> list[str]:
+    """The page with the form that sent the request, if it is one of this server's."""
+    try:
+        referer = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return []
+    is_ours = referer.netloc == request.headers.get("host") and referer.path.startswith("/")
+    return [_relative(referer.path, referer.query)] if is_ours else []
+
+
+def _relative(path: str, query: str) -> str:
+    """The address of a page of this server; a path with two slashes at its beginning would name another one."""
+    return "/" + path.lstrip("/") + (f"?{query}" if query else "")
 
 
 async def _note(request: Request) -> None:

@@ -5,22 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.excerpt import excerpt
-from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.forecast import Place
 from jobs.lanes import Lane
 from jobs.queue import QueueStatus
 from jobs.uploads import Remedy, Status, Upload
 from jobs.warnings import UploadWarning
-from webapp.cells import Cell, fitting
 from webapp.templating import duration
 
-#: Characters of an error, and of the reasons of a failed row or a warning.
-ERROR_LENGTH, REASONS_LENGTH = 2_000, 600
-#: Bytes of HTML for the cells of one failed row: 20 such rows take less than half of a megabyte.
-FAILED_ROW_BYTES = 20_000
-#: Bytes of HTML for cells above which a page is rendered in a thread: it takes more than a millisecond.
-LARGE_BYTES = 50_000
-
+#: Characters of an error, and of a warning.
+ERROR_LENGTH, WARNING_LENGTH = 2_000, 600
 #: Characters of an entry that a warning lists: it may have 20, and an upload 50 warnings.
 ENTRY_LENGTH = 60
 #: Entries that the sentence of a warning names itself (jobs/warnings.py).
@@ -34,6 +27,8 @@ _HELP = {
     "lines_skipped": "To import a second table, save it as a file of its own and upload that.",
     "fields_empty": "If the file has it under another name, rename that column and upload the file again.",
 }
+
+_DELIMITERS = {",": "Comma", ";": "Semicolon", "\t": "Tab", "|": "Pipe", " ": "Space"}
 
 _LABELS = {
     Status.PENDING: ("Pending", "pending"),
@@ -73,16 +68,12 @@ class UploadView:
         self,
         upload: Upload,
         queue_status: QueueStatus,
-        failed_sample: Sequence[FailedRowExcerpt] = (),
-        failure_counts: Sequence[FailureCount] = (),
         corrections: Corrections = NO_CORRECTIONS,
     ) -> None:
         self._upload = upload
         self.children = corrections.children[-LISTED_UPLOADS:]
         self.open_elsewhere = dict(list(corrections.open_elsewhere.items())[-LISTED_UPLOADS:])
-        self.failure_counts = failure_counts
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
-        self.failed_sample = [FailedRowView(upload, row) for row in failed_sample]
         self.label, self.tone = _label(upload)
         self.warnings = [WarningView(each) for each in upload.warnings]
 
@@ -96,11 +87,6 @@ class UploadView:
     @property
     def notes(self) -> list[str]:
         return self._upload.notes_shown
-
-    @property
-    def is_large(self) -> bool:
-        """Whether its page takes long to render."""
-        return sum(row.html_bytes for row in self.failed_sample) > LARGE_BYTES
 
     @property
     def is_terminal(self) -> bool:
@@ -117,6 +103,25 @@ class UploadView:
         return failed_otherwise or self._upload.status is Status.CANCELLED
 
     @property
+    def chosen_options(self) -> list[tuple[str, str]]:
+        """The import options that the sender chose, with their values, for people."""
+        options = self._upload.options
+        found: list[tuple[str, str]] = []
+        if options.encoding is not None:
+            found.append(("Encoding", excerpt(options.encoding, ENTRY_LENGTH)))
+        if options.delimiter is not None:
+            found.append(("Delimiter", _DELIMITERS.get(options.delimiter, options.delimiter)))
+        if options.header_row is not None:
+            found.append(("Header row", f"{options.header_row:,}" if options.header_row else "None"))
+        if options.sheet is not None:
+            found.append(("Worksheet", excerpt(options.sheet, ENTRY_LENGTH)))
+        if options.all_text:
+            found.append(("Column types", "Text"))
+        elif options.types_of_columns:
+            found.append(("Column types", f"Of {len(options.types_of_columns):,}"))
+        return found
+
+    @property
     def can_change_options(self) -> bool:
         """Whether the file may be read in another way: nothing of it is in the dataset yet. Corrections that fail again
         were read right."""
@@ -128,6 +133,38 @@ class UploadView:
     @property
     def needs_another_file(self) -> bool:
         return self._upload.status is Status.FAILED and not (self.can_retry or self.can_change_options)
+
+    @property
+    def next_step(self) -> str:
+        """The one action that helps most: options, retry, another, failed_rows, dataset; "" while it runs."""
+        upload = self._upload
+        if upload.is_active:
+            return ""
+        if upload.status is not Status.COMPLETED:
+            if self.can_retry:
+                return "retry"
+            return "options" if self.can_change_options else "another"
+        if upload.rows_open and not upload.is_external:
+            return "failed_rows"
+        return "dataset" if upload.dataset else ""
+
+    @property
+    def headline(self) -> str:
+        """What happened, as a sentence."""
+        upload = self._upload
+        into = f" into {upload.dataset}" if upload.dataset else ""
+        if upload.status is Status.PENDING:
+            return f"{self.waiting or 'Queued'}."
+        if upload.status is Status.PROCESSING:
+            return "Inferring column types." if self.is_inferring else f"Importing{into}."
+        if self.is_held:
+            return "This file was imported before."
+        if upload.status is Status.FAILED:
+            return "The import failed."
+        if upload.status is Status.CANCELLED:
+            return "The import was cancelled."
+        failed = f", {upload.rows_failed:,} failed" if upload.rows_failed else ""
+        return f"{_rows(upload.rows_success)} imported{into}{failed}."
 
     @property
     def retry_label(self) -> str:
@@ -191,9 +228,9 @@ class UploadView:
             left = "Inferring column types" if self.is_inferring else f"{self.time_left} left" if self.time_left else ""
             return self.waiting or left
         if upload.status is Status.FAILED:
-            return excerpt(upload.error or "", REASONS_LENGTH)
+            return excerpt(upload.error or "", WARNING_LENGTH)
         if self.is_held:
-            return f"Same file as #{upload.duplicate_of}"
+            return f"Same file as #{upload.duplicate_of}" if upload.duplicate_of else "Same file as before"
         if upload.status is Status.CANCELLED:
             return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
         return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
@@ -236,7 +273,7 @@ class UploadView:
     def is_held(self) -> bool:
         """Whether a duplicate file waits for a person to confirm the import."""
         upload = self._upload
-        return upload.status is Status.CANCELLED and upload.duplicate_of is not None and not upload.attempt
+        return upload.status is Status.CANCELLED and upload.error is not None and not upload.attempt
 
     @property
     def rate(self) -> int | None:
@@ -297,7 +334,7 @@ class WarningView:
     """A warning of an upload. entries: what its sentence leaves out. help: what to do about it."""
 
     def __init__(self, warning: UploadWarning) -> None:
-        self.detail = excerpt(str(warning["detail"]), REASONS_LENGTH)
+        self.detail = excerpt(str(warning["detail"]), WARNING_LENGTH)
         entries = [excerpt(entry, ENTRY_LENGTH) for entry in _entries(warning)]
         self.entries = entries if len(entries) > NAMED else []
         self.more = int(warning.get("more", 0))
@@ -321,32 +358,6 @@ def _label(upload: Upload) -> tuple[str, str]:
     if upload.status is Status.COMPLETED and upload.warnings:
         return "Completed with warnings", "warn"
     return _LABELS[upload.status]
-
-
-class FailedRowView:
-    """A failed row, with as many of its cells as a page has room for. url: of the whole row."""
-
-    def __init__(self, upload: Upload, row: FailedRowExcerpt) -> None:
-        self.row_number = row.row_number
-        self.line = row.row_number if row.line is None else row.line
-        self.url = f"/uploads/{upload.id}/failed-rows/{row.row_number}"
-        self.reasons = excerpt(row.sentence, REASONS_LENGTH)
-        self.more_reasons = _more(row.more_reasons, 0)
-        names = [*(upload.header or []), *[""] * len(row.cells)]
-        cells = (Cell.of(text, name, self.url) for text, name in zip(row.cells, names, strict=False))
-        self.cells = fitting(cells, FAILED_ROW_BYTES)
-        self.more_cells = _more(row.more_cells, len(row.cells) - len(self.cells))
-
-    @property
-    def html_bytes(self) -> int:
-        return sum(cell.html_bytes for cell in self.cells)
-
-
-def _more(following: int | None, left_out: int) -> str:
-    """For people: how many are not shown; "" if there are none. following: None if it is unknown."""
-    if following is None:
-        return "and more"
-    return f"and {following + left_out:,} more" if following + left_out else ""
 
 
 def _waiting(upload: Upload, queue_status: QueueStatus) -> tuple[str | None, str | None]:

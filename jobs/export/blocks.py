@@ -1,4 +1,4 @@
-"""Exports a dataset's rows as text, block by block.
+"""Exports rows as text, block by block.
 
 Each block is a transaction of its own that ends before a client reads the block: a client that stalls, even for hours,
 holds back neither SQLite's write-ahead log nor what PostgreSQL removes. So rows that change during an export may be
@@ -16,9 +16,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from jobs.database import Database
-from jobs.datasets import Dataset
 from jobs.row_selection import Selection
-from jobs.sql_table import run
+from jobs.sql_table import SqlTable, run
 
 #: Bytes of a block, about: each costs PostgreSQL as much as 100 kB of rows. A client that reads slowly holds two of
 #: them in memory, so only a few exports at once have large ones.
@@ -44,8 +43,8 @@ class ExportStoppedError(Exception):
     """Nobody reads this export any more."""
 
 
-class RowFormat(Protocol):
-    """Makes text of rows."""
+class BlockFormat(Protocol):
+    """Makes text of rows, some of them at a time."""
 
     def head(self) -> bytes:
         """What stands before the first row."""
@@ -59,6 +58,10 @@ class RowFormat(Protocol):
         PostgreSQL.
         """
 
+
+class RowFormat(BlockFormat, Protocol):
+    """Makes text of rows, also of all of them at once."""
+
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         """The text of all rows, piece by piece, from one statement."""
 
@@ -66,9 +69,9 @@ class RowFormat(Protocol):
 class Blocks:
     """The blocks of one export, for one thread at a time."""
 
-    def __init__(self, database: Database, dataset: Dataset, selection: Selection, format_: RowFormat) -> None:
+    def __init__(self, database: Database, table: SqlTable, selection: Selection, format_: BlockFormat) -> None:
         self._database = database
-        self._dataset = dataset
+        self._table = table
         self._selection = selection
         self._format = format_
         self._rows = FIRST_ROWS
@@ -132,7 +135,7 @@ class Blocks:
         if rows:
             fitting = self._bytes * rows // (len(block) + 1)
             self._rows = max(1, min(fitting, wanted * GROWTH))
-        self._is_dense = rows > wanted // 2 and not self._selection.conditions
+        self._is_dense = rows > wanted // 2 and not self._selection.is_filtered
         return block, following
 
     def _bound(self, place: list[Any], rows: int) -> list[Any] | None:
@@ -146,8 +149,7 @@ class Blocks:
         return [*place[:-1], last + rows]
 
     def _place_after(self, connection: sa.Connection, place: list[Any], rows: int) -> list[Any]:
-        table = self._dataset.table(connection.dialect)
-        statement, values = table.next_place(self._selection, place, rows - 1)
+        statement, values = self._table.next_place(self._selection, place, rows - 1)
         return list(run(connection, statement, *values).one())
 
     @contextmanager

@@ -1,6 +1,7 @@
 """Expressions of PostgreSQL that spell the cells of a CSV file as `spelling.format_value` does. COPY quotes them."""
 
 import re
+from collections.abc import Callable
 
 from jobs.corrections import FORMULA_IN_SQL, NUMBERS_IN_SQL, SPACED_IN_SQL, escape_formula
 from jobs.schema import SchemaField, TableSchema
@@ -16,6 +17,8 @@ _PATTERNS = {
 _ESCAPED_FORMULA, _ESCAPED_SPACE = r"\1'\2", r"'\1"
 #: What COPY writes for null where every cell has a value: no cell is like it.
 _NEVER = "\x02no cell is null\x02"
+#: What a text begins with that `escape_formula` may change.
+_BEGINNINGS = "=+-@\uff1d\uff0b\uff0d\uff20'\"\t\r\n"
 #: Formats whose text needs no escape.
 _HARMLESS = re.compile(r"(?:%.|(?<!^)[-/.: ,T])+Z?")
 
@@ -30,13 +33,14 @@ class PostgresqlCells:
     COPY quotes a text that is the same as what it writes for null. `null` is that text. It is empty, and empty cells
     are null; if missing values have a word somewhere, no cell is null, and it is a text that no cell has. Both take
     time, so usually (`is_exact` false) only missing values with a word are not null: then an empty text that is not
-    null has quotes.
+    null has quotes. Then formulas are escaped at the beginnings of cells only.
     """
 
     def __init__(self, table: SqlTable, schema: TableSchema, *, is_raw: bool, is_exact: bool) -> None:
         self._table = table
         self._schema = schema
         self._is_raw = is_raw
+        self._is_exact = is_exact
         has_words = any(missing_text(schema, field) for field in schema.fields)
         self._has_blanks = is_exact and not has_words
         self._has_no_null = is_exact and has_words
@@ -49,7 +53,7 @@ class PostgresqlCells:
             true, false = (self._constant(words[0]) for words in (column.true_values, column.false_values))
             found = self._blanked(f"CASE WHEN {name} THEN {true} WHEN NOT {name} THEN {false} END")
         elif column.type == "string":
-            found = self._blanked(self._escaped(name))
+            found = self._blanked(self._escaped(name) if self._is_exact else self._escaped_at_start(name))
         elif column.type == "integer":
             found = name
         elif column.type == "number":
@@ -72,12 +76,13 @@ class PostgresqlCells:
     def _escaped(self, text: str) -> str:
         if self._is_raw:
             return text
-        literal = self._table.literal
-        risky = literal("[;\t\r\n]|^[=+@\uff1d\uff0b\uff0d\uff20'\"-]")
-        formulas = f"regexp_replace({text}, {literal(FORMULA_IN_SQL)}, {literal(_ESCAPED_FORMULA)}, 'g')"
-        escaped = f"regexp_replace({formulas}, {literal(SPACED_IN_SQL)}, {literal(_ESCAPED_SPACE)})"
-        kept = f"CASE WHEN {text} ~ {literal(NUMBERS_IN_SQL)} THEN {text} ELSE {escaped} END"
-        return f"CASE WHEN {text} ~ {risky} THEN {kept} ELSE {text} END"
+        return escaped(self._table.literal, text)
+
+    def _escaped_at_start(self, text: str) -> str:
+        if self._is_raw:
+            return text
+        risky = f"strpos({self._table.literal(_BEGINNINGS)}, left({text}, 1)) > 0"
+        return f"CASE WHEN {risky} THEN {self._escaped(text)} ELSE {text} END"
 
     def _number(self, column: SchemaField, name: str) -> str:
         if column.exponent or column.group_char or column.decimal_char not in ".,":
@@ -105,6 +110,15 @@ class PostgresqlCells:
             pattern += f'"{literal}"' if literal else padded + _PATTERNS[directive]
         moment = f"(date '2000-01-01' + {name})" if column.type == "time" else name
         return f"to_char({moment}, {self._table.literal(pattern)})"
+
+
+def escaped(literal: Callable[[str], str], text: str) -> str:
+    """A text as `escape_formula` returns it. literal: makes a literal of a text."""
+    risky = literal("[;\t\r\n]|^[=+@\uff1d\uff0b\uff0d\uff20'\"-]")
+    formulas = f"regexp_replace({text}, {literal(FORMULA_IN_SQL)}, {literal(_ESCAPED_FORMULA)}, 'g')"
+    found = f"regexp_replace({formulas}, {literal(SPACED_IN_SQL)}, {literal(_ESCAPED_SPACE)})"
+    kept = f"CASE WHEN {text} ~ {literal(NUMBERS_IN_SQL)} THEN {text} ELSE {found} END"
+    return f"CASE WHEN {text} ~ {risky} THEN {kept} ELSE {text} END"
 
 
 def iso_moment(column: SchemaField, name: str) -> str:

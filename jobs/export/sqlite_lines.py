@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from sqlite3 import SQLITE_LIMIT_LENGTH
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -37,11 +37,18 @@ class Columns:
         return f"SELECT {line} AS line FROM ({statement})", values
 
 
+class Source(Protocol):
+    """Where lines are from."""
+
+    def lines(self, line: str, selection: Selection, place: Sequence[Any], rows: int | None) -> Statement:
+        """A statement whose only column, `line`, is an expression."""
+
+
 @dataclass
 class Lines:
     """A kind of line. functions: that its expression calls, by name."""
 
-    columns: Columns
+    source: Source
     expression: str
     functions: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
 
@@ -49,7 +56,7 @@ class Lines:
         self, connection: sa.Connection, selection: Selection, place: Sequence[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
         """The lines of so many rows as one text, and how many there were. Raises BlockTooLargeError."""
-        select, values = self.columns.lines(self.expression, selection, place, rows)
+        select, values = self.source.lines(self.expression, selection, place, rows)
         statement = f"SELECT CAST(group_concat(line, '') AS BLOB), count(*) FROM ({select})"
         with _prepared(connection, self.functions, largest):
             try:
@@ -60,7 +67,7 @@ class Lines:
 
     def each(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         """The lines of all rows, one by one."""
-        select, values = self.columns.lines(self.expression, selection, (), None)
+        select, values = self.source.lines(self.expression, selection, (), None)
         with (
             _prepared(connection, self.functions, None),
             closing(run(connection, f"SELECT CAST(line AS BLOB) FROM ({select})", *values)) as found,

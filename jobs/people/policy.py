@@ -1,14 +1,14 @@
 """Policy: what whoever makes a request may see and do. Pages, API and streams ask it, and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
 from jobs import datasets, uploads
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotFoundError, NotAllowedError
-from jobs.people import access
+from jobs.people import access, accounts, tokens
 from jobs.people.accounts import Account
 from jobs.people.roles import Role, Scope
 from jobs.people.tokens import Token
@@ -60,6 +60,15 @@ class Policy:
     @classmethod
     def of(cls, connection: sa.Connection, caller: Caller) -> "Policy":
         return cls.of_all(connection, [caller])[0]
+
+    @classmethod
+    def of_sender(cls, connection: sa.Connection, upload: Upload) -> "Policy":
+        """Of whoever sent an upload, as far as it is about datasets. Without an account that is everybody."""
+        account = None if upload.account_id is None else accounts.by_id(connection, upload.account_id)
+        if account is None:
+            return cls(SINGLE_USER)
+        dataset = None if upload.token_id is None else tokens.dataset_of(connection, upload.token_id)
+        return cls.of(connection, replace(Caller.signed_in(account), dataset=dataset))
 
     @classmethod
     def of_all(cls, connection: sa.Connection, callers: Sequence[Caller]) -> "list[Policy]":
@@ -122,6 +131,14 @@ class Policy:
             raise NotAllowedError(f"This API token is for the dataset “{self.caller.dataset}” only.")
         if not self.role_in(dataset).includes(Role.UPLOADER):
             raise NotAllowedError(_lacking(Role.UPLOADER, dataset))
+
+    def may_upload_into(self, dataset: str | None) -> bool:
+        """Whether `require_upload_into` lets the caller pass."""
+        try:
+            self.require_upload_into(dataset)
+        except NotAllowedError:
+            return False
+        return True
 
     def require_change_of(self, upload: Upload) -> None:
         """Whether the caller may cancel or retry an upload: its own, or as an administrator. Raises

@@ -107,6 +107,12 @@ def valid(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
     return set(connection.execute(statement).scalars())
 
 
+def dataset_of(connection: sa.Connection, token_id: int) -> str | None:
+    """The only dataset that exists for a token; None: all of its owner."""
+    found: str | None = connection.scalar(sa.select(tokens.c.dataset).where(tokens.c.id == token_id))
+    return found
+
+
 def is_due(token: Token, now: datetime) -> bool:
     """Whether its use should be noted."""
     return token.used_at is None or (now - token.used_at).total_seconds() >= NOTE_SECONDS

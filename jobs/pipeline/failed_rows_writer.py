@@ -4,7 +4,8 @@ Separate from jobs/failed_rows.py, which the web processes import, because this 
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,18 +13,29 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from jobs.failed_rows import FailedRow
+from jobs import failure_map, failure_places
+from jobs.failed_rows import VALUE_LENGTH, VALUES_KEPT, VALUES_KEPT_IN_ALL, FailedRow
 from jobs.pipeline import columns
 from jobs.sql_table import SqlTable
 from jobs.tables import failed_rows, failure_counts
 
+#: The column, "" for the row as a whole, and the rule of a reason.
+Key = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class PackedFailedRows:
-    """columns: row numbers, lines, cells and reasons, as stored. counts: number of rows by (column or "", rule)."""
+    """columns: row numbers, lines, cells and reasons, as stored. places: the numbers of the rows that have a reason.
+    values: what the rows have that break a rule."""
 
     columns: pa.RecordBatch
-    counts: Counter[tuple[str, str]]
+    places: Mapping[Key, Sequence[int]]
+    values: Mapping[Key, Counter[str]]
+
+    @property
+    def counts(self) -> dict[Key, int]:
+        """The number of rows that have a reason."""
+        return {key: len(numbers) for key, numbers in self.places.items()}
 
     def __len__(self) -> int:
         return int(self.columns.num_rows)
@@ -39,8 +51,14 @@ class PackedFailedRows:
                 "reasons": pa.array([json.dumps(row.reasons) for row in failed], pa.string()),
             }
         )
-        counts = Counter((column or "", rule) for row in failed for column, rule in {each[:2] for each in row.reasons})
-        return cls(batch, counts)
+        places: defaultdict[Key, list[int]] = defaultdict(list)
+        values: defaultdict[Key, Counter[str]] = defaultdict(Counter)
+        for row in failed:
+            for key, value in {(each.column or "", each.rule): each.value for each in row.reasons}.items():
+                places[key].append(row.row_number)
+                if value is not None:
+                    values[key][value] += 1
+        return cls(batch, places, values)
 
 
 def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, *, room: int) -> None:
@@ -55,13 +73,65 @@ def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, 
             connection.dialect, failed_rows.name, {name: failed_rows.c[name].type for name in batch.schema.names}
         )
         columns.add(connection, table, columns.pack(table, batch))
+        failure_places.write(connection, upload_id, _up_to(failed.places, first.column("row_number")[-1].as_py()))
+    failure_map.add(connection, upload_id, failed.columns.column("row_number").to_pylist())
+    _count(connection, upload_id, failed)
+
+
+def _up_to(places: Mapping[Key, Sequence[int]], last: int) -> dict[Key, list[int]]:
+    """The places of the stored rows. last: the number of the last one."""
+    stored = {key: [number for number in numbers if number <= last] for key, numbers in places.items()}
+    return {key: numbers for key, numbers in stored.items() if numbers}
+
+
+def _count(connection: sa.Connection, upload_id: int, failed: PackedFailedRows) -> None:
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(failure_counts)
-    added = insert.on_conflict_do_update(
-        index_elements=list(failure_counts.primary_key), set_={"rows": failure_counts.c.rows + insert.excluded.rows}
-    )
+    changed = {
+        "rows": failure_counts.c.rows + insert.excluded.rows,
+        "found_values": insert.excluded.found_values,
+        "more_values": insert.excluded.more_values,
+    }
+    added = insert.on_conflict_do_update(index_elements=list(failure_counts.primary_key), set_=changed)
+    found = _Values.read(connection, upload_id)
     counted = sorted(failed.counts.items())  # always in the same order, which avoids deadlocks
     connection.execute(
         added,
-        [{"upload_id": upload_id, "column": column, "rule": rule, "rows": rows} for (column, rule), rows in counted],
+        [
+            {
+                "upload_id": upload_id,
+                "column": key[0],
+                "rule": key[1],
+                "rows": rows,
+                **found.with_more(key, failed.values.get(key, {})),
+            }
+            for key, rows in counted
+        ],
     )
+
+
+class _Values:
+    """The values that break each rule, and how often. One that comes when enough are known is only noted."""
+
+    def __init__(self, known: dict[Key, dict[str, int]], more: dict[Key, bool]) -> None:
+        self._known = known
+        self._more = more
+        self._room = VALUES_KEPT_IN_ALL - sum(map(len, known.values()))
+
+    @classmethod
+    def read(cls, connection: sa.Connection, upload_id: int) -> Self:
+        rows = connection.execute(sa.select(failure_counts).where(failure_counts.c.upload_id == upload_id)).all()
+        known = {(row.column, row.rule): dict(row.found_values or []) for row in rows}
+        return cls(known, {(row.column, row.rule): row.more_values is not False for row in rows})
+
+    def with_more(self, key: Key, values: Mapping[str, int]) -> dict[str, Any]:
+        """The columns of a reason, with further values."""
+        known, more = self._known.get(key, {}), self._more.get(key, False)
+        for value, rows in values.items():
+            is_new = value not in known
+            if is_new and (len(known) == VALUES_KEPT or self._room <= 0 or len(value) > VALUE_LENGTH):
+                more = True
+                continue
+            self._room -= is_new
+            known[value] = known.get(value, 0) + rows
+        return {"found_values": [list(each) for each in known.items()], "more_values": more}

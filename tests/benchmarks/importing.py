@@ -10,10 +10,23 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import export, forms, lanes, latency, memory, peers, throughput
+from tests.benchmarks import dataset_page, export, forms, history, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
-SECTIONS = ["sqlite", "postgresql", "memory", "xlsx", "latency", "small", "forms", "lanes", "export", "peers"]
+SECTIONS = [
+    "sqlite",
+    "postgresql",
+    "memory",
+    "xlsx",
+    "latency",
+    "small",
+    "forms",
+    "lanes",
+    "export",
+    "history",
+    "dataset-page",
+    "peers",
+]
 LIBRARIES = ["pyarrow", "pandas", "adbc-driver-sqlite", "psycopg", "sqlalchemy"]
 
 
@@ -33,6 +46,8 @@ def main() -> None:
         "forms": lambda: forms.beside_imports(words.rows * 3),
         "lanes": lambda: lanes.beside_imports(words.rows * 4),
         "export": lambda: export.flights(redis, words.rounds),
+        "history": lambda: history.of_many_uploads(redis),
+        "dataset-page": lambda: dataset_page.pages(redis, words.rounds),
         "peers": lambda: peers.compared(few, words.rounds, redis, words.peers),
     }
     try:

@@ -314,12 +314,14 @@ class Soak:
             reasons = connection.execute(
                 sa.select(sa.func.sum(failure_counts.c.rows)).where(failure_counts.c.upload_id == upload.id)
             ).scalar_one()
+            counted = datasets.row_count(connection, datasets.get(connection, str(upload.dataset)))
         counters = (upload.rows_total, upload.rows_processed, upload.rows_success, upload.rows_failed)
         self._expect(upload, "status", Status.COMPLETED, upload.status)
         self._expect(upload, "counters", (self._rows, self._rows, len(good), len(bad)), counters)
         self._expect(upload, "failures by reason", len(bad), int(reasons or 0))
         self._expect_same(upload, "rows of the table", good, sorted((int(n), str(key)) for n, key in found))
         self._expect_same(upload, "failed rows", bad, kept)
+        self._expect(upload, "rows of the dataset", len(found), counted)
 
     def _check_told(self, upload: Upload) -> None:
         """That each channel heard of one end, as the last state of all, and of states in their order.

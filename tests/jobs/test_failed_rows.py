@@ -3,25 +3,33 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import failed_rows, uploads
+from jobs import failed_rows, tables, uploads
 from jobs.database import Database
 from jobs.excerpt import EXCERPT_LENGTH
 from jobs.failed_rows import (
-    EXCERPT_CELLS,
     EXCERPT_REASONS,
     EXCERPT_STORED,
     QUOTED,
+    VALUE_LENGTH,
+    VALUES_KEPT,
+    VALUES_KEPT_IN_ALL,
     FailedRow,
     FailedRowExcerpt,
+    FailedValue,
+    Failure,
     FailureCount,
     Reason,
+    WithReason,
 )
 from jobs.files import StoredFile
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
+
+KEPT = (tables.failed_rows, tables.failure_counts, tables.failure_maps, tables.failure_places)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +152,12 @@ def test_an_excerpt_of_a_small_row_is_the_row(database: Database) -> None:
     ]
 
 
-def test_an_excerpt_of_many_cells_counts_the_others(database: Database) -> None:
+def test_an_excerpt_of_many_reasons_counts_the_others(database: Database) -> None:
     upload_id = upload_of(database)
     record(database, upload_id, [FailedRow(1, ["x"] * 1500, [Reason("a", f"rule {n}") for n in range(99)])])
     [row] = excerpts(database, upload_id)
 
-    assert (len(row.cells), row.more_cells) == (EXCERPT_CELLS, 1500 - EXCERPT_CELLS)
+    assert (len(row.cells), row.more_cells) == (1500, 0)
     assert (len(row.reasons), row.more_reasons) == (EXCERPT_REASONS, 99 - EXCERPT_REASONS)
 
 
@@ -228,3 +236,81 @@ def test_failed_rows_are_deleted_for_one_upload_only(database: Database) -> None
 
     assert counts(database, upload_id) == counts(database, other) == [FailureCount("a", "is required", 1)]
     assert [row.row_number for row in kept(database, upload_id)] == [1]
+
+
+def numbers(database: Database, upload_id: int, **chosen: str) -> list[int]:
+    with database.reading() as connection:
+        found = failed_rows.rows(connection, upload_id, limit=99, chosen=WithReason(**chosen))
+        shown = failed_rows.excerpts(connection, upload_id, limit=99, chosen=WithReason(**chosen))
+    assert [row.row_number for row in found] == [row.row_number for row in shown]
+    return [row.row_number for row in found]
+
+
+@pytest.mark.parametrize("is_indexed", [True, False], ids=["indexed", "of an earlier release"])
+def test_rows_are_chosen_by_a_column_a_rule_or_both(database: Database, is_indexed: bool) -> None:
+    upload_id, other = upload_of(database), upload_of(database)
+    both = [Reason("a", "is required"), Reason("b", 'is not "é"', "x")]
+    record(database, upload_id, [*bad(1), *bad(2, column="b"), FailedRow(3, ["", "x"], both)])
+    record(database, upload_id, [*bad(4, column=None, rule="has 1 cell, expected 2"), *bad(5)])
+    record(database, other, bad(6))
+    if not is_indexed:
+        with database.transaction() as connection:
+            connection.execute(sa.delete(tables.failure_places))
+
+    assert numbers(database, upload_id) == [1, 2, 3, 4, 5]
+    assert numbers(database, upload_id, column="a") == [1, 3, 5]
+    assert numbers(database, upload_id, rule="is required") == [1, 2, 3, 5]
+    assert numbers(database, upload_id, column="b", rule="is required") == [2]
+    assert numbers(database, upload_id, column="b", rule='is not "é"') == [3]
+    assert numbers(database, upload_id, column="") == [4]
+    assert numbers(database, upload_id, column="c") == []
+
+
+def test_the_values_that_break_a_rule_are_counted_over_all_chunks(database: Database) -> None:
+    upload_id = upload_of(database)
+    wrong = [FailedRow(n, [word], [Reason("a", "is wrong", word)]) for n, word in enumerate("xyxzx", start=1)]
+    record(database, upload_id, wrong[:2])
+    record(database, upload_id, [*wrong[2:], *bad(9)])
+    with database.reading() as connection:
+        found = failed_rows.failures(connection, upload_id, limit=9)
+
+    values = [FailedValue("x", 3), FailedValue("y", 1), FailedValue("z", 1)]
+    assert found == [Failure("a", "is wrong", 5, values, False), Failure("a", "is required", 1, [], False)]
+
+
+def test_not_more_values_are_kept_than_anybody_reads(database: Database) -> None:
+    upload_id = upload_of(database)
+    words = ["x" * (VALUE_LENGTH + 1), *(f"word {n}" for n in range(VALUES_KEPT + 1)), "word 0"]
+    record(database, upload_id, [FailedRow(n, [], [Reason("a", "is wrong", w)]) for n, w in enumerate(words, start=1)])
+    columns = range(VALUES_KEPT_IN_ALL)
+    record(database, upload_id, [FailedRow(n + 999, [], [Reason(f"c{n}", "is wrong", "x")]) for n in columns])
+    with database.reading() as connection:
+        found = failed_rows.failures(connection, upload_id, limit=9_999)
+
+    assert (len(found[0].values), found[0].values[0], found[0].more_values) == (
+        VALUES_KEPT, FailedValue("word 0", 2), True,
+    )  # fmt: skip
+    assert sum(len(failure.values) for failure in found) == VALUES_KEPT_IN_ALL
+    assert sum(failure.more_values for failure in found) == 1 + VALUES_KEPT
+
+
+def test_values_of_reasons_that_an_earlier_release_counted_are_not_all_known(database: Database) -> None:
+    upload_id = upload_of(database)
+    record(database, upload_id, [FailedRow(1, [], [Reason("a", "is wrong", "x")])])
+    with database.transaction() as connection:
+        connection.execute(sa.update(tables.failure_counts).values(found_values=None, more_values=None))
+    record(database, upload_id, [FailedRow(2, [], [Reason("a", "is wrong", "y")])])
+    with database.reading() as connection:
+        [found] = failed_rows.failures(connection, upload_id, limit=9)
+
+    assert found == Failure("a", "is wrong", 2, [FailedValue("y", 1)], True)
+
+
+def test_all_that_is_kept_of_failed_rows_is_deleted_together(database: Database) -> None:
+    upload_id = upload_of(database)
+    record(database, upload_id, bad(1, 2))
+    with database.transaction() as connection:
+        failed_rows.delete_all(connection, upload_id)
+        left = [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() for table in KEPT]
+
+    assert left == [0, 0, 0, 0]

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import uploads
+from jobs.database import Database
 from jobs.files import StoredFile
 from jobs.history_query import Facts, HistoryQuery, Outcome, fold, outcomes, search_text
+from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload
 from tests.jobs.test_uploads import begun, claimed, set_to
+from tests.support.databases import ONE_DATABASE
 
 #: The same examples in every run; the transaction may be shared, because each example looks at its own uploads only.
 STEADY = settings(
@@ -223,3 +227,31 @@ def test_the_text_of_a_search_fits_into_an_index(connection: sa.Connection) -> N
     longest = created(connection, "\U0001f600" * 10_000, "\U0001f600" * 10_000)
 
     assert by_sql(connection, HistoryQuery("\U0001f600\n\U0001f600"), [longest]) == [longest.filename]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (HistoryQuery(status=Status.FAILED), "uploads_status"),
+        (HistoryQuery(dataset="sales"), "uploads_dataset"),
+        (HistoryQuery("june"), "uploads_history"),
+        (HistoryQuery("june", Status.COMPLETED), "uploads_history"),
+        (HistoryQuery(outcome=Outcome.HELD), "uploads_history"),
+        (HistoryQuery(dataset="sales", since=NOON), "uploads_history"),
+    ],
+)
+@ONE_DATABASE
+def test_each_query_is_answered_by_an_index_on_sqlite(settings: Settings, query: HistoryQuery, index: str) -> None:
+    with closing(Database(settings.database)) as database, database.reading() as connection:
+        plans: list[str] = []
+
+        def explain(_connection: object, cursor: Any, statement: str, values: Any, *_: object) -> None:
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall())
+
+        sa.event.listen(connection, "before_cursor_execute", explain)
+        uploads.page(connection, query, limit=25, cursor=9)
+        sa.event.remove(connection, "before_cursor_execute", explain)
+
+    about_uploads = [plan for plan in plans if "uploads" in plan and "INTEGER PRIMARY KEY" not in plan]
+    assert len(about_uploads) == 2
+    assert all(f" INDEX {index}" in plan for plan in about_uploads)

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import row_filters
 from jobs.errors import InvalidFilterError
-from jobs.row_selection import Condition, Operator, Sort
+from jobs.row_selection import Condition, Operator, Search, Sort
 from jobs.schema import TableSchema
 
 GERMAN = {"decimalChar": ",", "groupChar": ".", "bareNumber": False}
@@ -109,6 +109,25 @@ def test_a_query_means_the_same_when_it_is_written_again() -> None:
     assert row_filters.parse(found.query, SCHEMA) == found
     assert [each.column for each in found.filters] == ["city", None, "a__gte"]
     assert found.without(found.filters[0]) == [("upload", "12"), ("a__gte__eq", "x"), ("sort", "-city")]
+
+
+def test_a_search_looks_into_all_columns_of_text() -> None:
+    found = row_filters.parse([("search", "first"), ("search", "Köln"), ("a", "x")], SCHEMA)
+
+    assert found.selection.search == Search("Köln", ("city", "sort", "a", "a__gte", "-a"))
+    assert [(each.parameter, each.column, each.value) for each in found.filters] == [
+        ("search", None, "Köln"), ("a", "a", "x")
+    ]  # fmt: skip
+    assert row_filters.parse(found.query, SCHEMA) == found
+    assert row_filters.parse([("search", "")], SCHEMA).selection.search is None
+
+
+def test_a_search_needs_a_column_of_text() -> None:
+    numbers = TableSchema.parse({"fields": [{"name": "id", "type": "integer"}]})
+    with pytest.raises(InvalidFilterError, match="`search` looks into columns of text, and this dataset has none"):
+        row_filters.parse([("search", "x")], numbers)
+    with pytest.raises(InvalidFilterError, match="must be a text of at most 10,000 characters, without NUL"):
+        row_filters.parse([("search", "x\0")], SCHEMA)
 
 
 @pytest.mark.parametrize("parameter", ["limit", "no", "no__eq", "city__like", "__eq", "", "City"])

@@ -14,16 +14,18 @@ _OPTIONS = {
     "resultTypes": ["violations"],
     "elementRef": False,
 }
+#: The rules whose outcome depends on the colours of a theme.
+_OF_COLOURS = {**_OPTIONS, "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}, "rules": {}}
 #: Elements that are named for each violated rule.
 _NAMED = 5
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, *, of_colours: bool = False) -> list[str]:
     """The violations in words: the rule, what it asks for, and the elements that break it. Transitions must have
-    ended: colours are compared as they are."""
+    ended: colours are compared as they are. of_colours: only what may differ from one theme to the other."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(_AXE)  # the page's policy forbids a script element
-    found = page.evaluate("options => axe.run(document, options)", _OPTIONS)
+    found = page.evaluate("options => axe.run(document, options)", _OF_COLOURS if of_colours else _OPTIONS)
     return [_in_words(each) for each in found["violations"]]
 
 

@@ -11,13 +11,18 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import sqlalchemy as sa
 from playwright.sync_api import Page
+from redis import Redis
+from rq.utils import utcformat
+from rq.worker_registration import get_keys
 
 from jobs import tables
 from jobs.database import Database
@@ -26,6 +31,7 @@ from tests import ROOT
 from tests.support import commands, demo_data
 from tests.support.supervised import Serve, children_of, is_running, kill
 from tests.support.waiting import until
+from webapp.templating import Templates
 
 #: A worker imports many chunks, so that a state in the middle can be caught; whatever is frozen keeps its claim.
 _VARIABLES = {
@@ -109,7 +115,7 @@ class Gallery:
         self._import("held", "planes (1).csv", planes, duplicates="hold")
         self._cancel_halfway("cancelled", "flights 2012.csv", flights)
         self._date_back()
-        self._import("external", "legacy export.csv", processor="external")
+        self._import("external", "legacy export.csv", b"id,total\n1,2\n", processor="external")
         self._report("external", progress=62, rows_processed=31_000, rows_success=30_950, rows_failed=50)
         self._send("processing", "flights.csv", flights)
         self._freeze_at("processing", rows=150_000)
@@ -126,11 +132,16 @@ class Gallery:
         yield View("history-completed", f"{self.url}/uploads?status=completed")
         yield View("history-failed", f"{self.url}/uploads?status=failed")
         yield View("history-search", f"{self.url}/uploads?q=customers")
+        yield View("history-selected", f"{self.url}/uploads", _select_rows)
+        yield View("history-compact", f"{self.url}/uploads", _make_compact)
         yield View("history-no-match", f"{self.url}/uploads?q=nothing+like+this&status=failed")
 
     def _pages_of_uploads(self) -> Iterator[View]:
         for name, upload_id in self.uploads.items():
             yield View(f"upload-{name}", f"{self.url}/uploads/{upload_id}")
+        failed_rows = f"{self.url}/uploads/{self.uploads['failed-rows']}"
+        yield View("upload-failed-rows-reason", failed_rows, _choose_reason)
+        yield View("upload-failed-rows-page", failed_rows, _turn_page)
         yield View("upload-open-details", f"{self.url}/uploads/{self.uploads['failed-rows']}", _open_details)
         failed = f"{self.url}/uploads/{self.uploads['unread']}"
         yield View("upload-options", failed, _open_details)
@@ -141,7 +152,11 @@ class Gallery:
         yield View("dataset", f"{self.url}/datasets/customers")
         yield View("dataset-wide", f"{self.url}/datasets/us_employment")
         yield View("dataset-large", f"{self.url}/datasets/weather")
-        yield View("dataset-filtered", f"{self.url}/datasets/customers?country=DE")
+        yield View("dataset-filtered", f"{self.url}/datasets/customers?country=DE&sort=-amount")
+        yield View("dataset-filter", f"{self.url}/datasets/customers", _open_column)
+        yield View("dataset-columns", f"{self.url}/datasets/customers/columns")
+        yield View("dataset-columns-inferred", f"{self.url}/datasets/penguins/columns")
+        yield View("dataset-uploads", f"{self.url}/datasets/customers/uploads")
         yield View("dataset-no-match", f"{self.url}/datasets/customers?country=DE&email=nobody")
         yield View("dataset-open-details", f"{self.url}/datasets/customers", _open_details)
 
@@ -149,6 +164,9 @@ class Gallery:
         yield View("recent", f"{self.url}/uploads/recent")
         yield View("recent-empty", f"{self.empty_url}/uploads/recent")
         yield View("open-recent", f"{self.url}/datasets", _open_recent)
+        for page, path in (("history", "/uploads"), ("dataset", "/datasets/customers")):
+            for number in range(3 if page == "history" else 2):
+                yield View(f"open-menu-{page}-{number + 1}", f"{self.url}{path}", partial(_open_menu, number=number))
         yield View("open-keys", f"{self.url}/datasets", _open_keys)
         yield View("open-toasts", f"{self.url}/uploads", _show_toasts)
 
@@ -157,6 +175,7 @@ class Gallery:
         yield View("error-no-page", f"{self.url}/no/such/page", status=404)
         yield View("error-query", f"{self.url}/datasets/customers?country__than=DE", status=422)
         yield View("error-form", f"{self.url}/uploads", _refused_upload)
+        yield View("error-database", f"{self.url}/uploads", _without_database)
 
     def _import_customers(self) -> None:
         schema = self._folder / "customers.json"
@@ -213,6 +232,10 @@ class Gallery:
         for pid in self._frozen:
             os.kill(pid, signal.SIGSTOP)
         until(self._may_write, "a moment between two transactions")
+        with Redis(unix_socket_path=str(self._serve.socket)) as redis:  # so that it does not count as dead soon
+            for key in get_keys(connection=redis):
+                redis.hset(key, "last_heartbeat", utcformat(datetime.now(UTC) + timedelta(hours=1)))
+                redis.persist(key)
 
     def _may_write(self) -> bool:
         """Whether no frozen process holds the turn to write; otherwise let them go on for a moment."""
@@ -316,7 +339,36 @@ def _is_free(data: Path) -> bool:
 
 
 def _open_details(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+    page.evaluate("document.querySelectorAll('main details:not(.menu)').forEach(each => each.open = true)")
+
+
+def _choose_reason(page: Page) -> None:
+    page.locator("#upload-reasons a, .reasons a").first.click()
+    page.locator("#failed-rows .chip").first.wait_for()
+
+
+def _turn_page(page: Page) -> None:
+    page.locator("#failed-rows [rel=next]").click()
+    page.locator("#failed-rows [rel=first]").first.wait_for()
+
+
+def _open_menu(page: Page, number: int) -> None:
+    page.locator("main :is(.menu, .filter details, .upload-into) > summary").nth(number).click()
+
+
+def _select_rows(page: Page) -> None:
+    for row in page.locator("#upload-rows input").all()[:3]:
+        row.check()
+
+
+def _make_compact(page: Page) -> None:
+    page.click("#density")
+    page.context.clear_cookies()
+
+
+def _open_column(page: Page) -> None:
+    page.locator(".head-menu").nth(1).click()
+    page.locator(":popover-open").wait_for()
 
 
 def _open_recent(page: Page) -> None:
@@ -343,9 +395,19 @@ def _show_toasts(page: Page) -> None:
     }""")
 
 
+def _without_database(page: Page) -> None:
+    """What a server answers whose database has stopped."""
+    detail = "The database cannot be reached at the moment. Please try again shortly."
+    steps = [("Try again", "/uploads"), ("Back to uploads", "/uploads")]
+    shown = {"status": 503, "title": "Database unavailable", "detail": detail, "steps": steps}
+    html = Templates().render("error.html", shown)
+    page.route("**/stopped", lambda route: route.fulfill(status=503, content_type="text/html", body=html))
+    page.goto(urljoin(page.url, "/stopped"))
+
+
 def _refused_upload(page: Page) -> None:
     """Send the form as without a script, with a name that no dataset can have."""
     page.set_input_files("#upload-file", {"name": "june.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
-    page.evaluate("document.querySelector('#upload-form [name=dataset]').value = '1 name that is not one!'")
+    page.evaluate("document.querySelector('#upload-form [name=dataset]').value = '?!'")
     with page.expect_navigation():
         page.evaluate("document.getElementById('upload-form').submit()")

@@ -124,7 +124,7 @@ def test_both_pages_and_a_page_opened_later_show_the_progress_of_an_upload(
     assert len(seen_on_history) >= 5
     assert seen_on_history == sorted(seen_on_history, key=int)
     assert seen_on_page[-1] == "100"
-    expect(page.locator("#upload .stat-good dd")).to_have_text(f"{FLIGHTS:,}")
+    expect(page.locator("#upload .stat-rows dd")).to_have_text(f"{FLIGHTS:,} of {FLIGHTS:,} (100 %)")
     expect(history.locator("#upload-1 .badge")).to_have_text(COMPLETED)
     expect(history.locator("#toasts .toast")).to_contain_text(f"completed with warnings: {FLIGHTS:,} rows")
     expect(page.locator("#toasts .toast")).to_contain_text(f"completed with warnings: {FLIGHTS:,} rows")
@@ -406,6 +406,7 @@ def test_a_typed_name_shows_what_it_becomes_and_whether_it_exists(
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     page = open_live(context, f"{url}/uploads")
     named = page.locator("#upload-named")
+    page.click("#upload-details > summary")
 
     expect(named).to_be_hidden()
     for typed, expected in (
@@ -433,8 +434,8 @@ def test_a_misread_file_is_retried_with_other_options(
     expect(page.locator("#upload .badge")).to_have_text("Failed")
     expect(page.locator("#upload-problem")).to_contain_text("All rows failed, so nothing was imported.")
     expect(page.locator("#upload-retry")).to_have_count(0)
-    expect(page.locator("#upload .big-percent")).to_have_text("")
-    expect(history.locator("#upload-1 .percent")).to_have_text("")
+    expect(page.locator("#upload .stat-rows dd")).to_have_text("0 of 2")
+    expect(history.locator("#upload-1 .rows")).to_have_text("0 of 2")
     expect(page.locator("#retry-delimiter")).to_have_value("comma")
 
     page.select_option("#retry-delimiter", "")
@@ -509,7 +510,7 @@ def test_the_bar_shows_which_part_of_the_rows_failed_while_it_runs(
     expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
     expect(page.locator("#upload .part-in")).to_have_attribute("width", "75.0")
     expect(page.locator("#upload .part-failed")).to_have_attribute("width", "25.0")
-    expect(page.locator("#upload .big-percent")).to_have_text("75 % imported")
+    expect(page.locator("#upload .stat-rows dd")).to_have_text("150,000 of 200,000 (75 %)")
 
 
 def test_a_duplicate_file_is_imported_only_after_a_click(
@@ -572,7 +573,7 @@ def test_failed_rows_can_be_downloaded_corrected_and_uploaded_again(
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     expect(page.locator("#upload .badge")).to_have_text("Completed")
-    expect(page.locator("#upload .stat-good dd")).to_have_text("2")
+    expect(page.locator("#upload .stat-rows dd")).to_have_text("2 of 2 (100 %)")
     page.get_by_role("link", name=f"upload #{parent}", exact=True).click()
     expect(page.locator("h1")).to_have_text("more.csv")
 

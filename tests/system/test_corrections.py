@@ -17,10 +17,10 @@ from jobs.events import Event
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+from tests.support.corrections import corrections_file
 from tests.support.databases import Databases
 from tests.support.files import store, zipped
 from tests.support.services import RedisServer
-from webapp.routes import downloads
 
 Table = list[list[str]]
 FIELDS: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ class Desk:
 
     def download(self, upload: Upload) -> Table:
         """The file of failed rows, as a spreadsheet reads it."""
-        content = b"".join(downloads._failed_rows(self.database, self.now(upload), is_raw=False))
+        content = corrections_file(self.database, self.now(upload))
         return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
     def rows(self, upload: Upload) -> Table:

@@ -18,6 +18,7 @@ from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.dialect import DELIMITERS
 from jobs.export import csv_text
+from jobs.export.failed_rows import BOM
 from jobs.failed_rows import FailedRow, Reason
 from jobs.import_options import ImportOptions
 from jobs.pipeline import reader
@@ -25,9 +26,9 @@ from jobs.pipeline.source import TextFile
 from jobs.schema import OWN_COLUMNS, SYSTEM_COLUMNS, TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
+from tests.support.corrections import corrections_file
 from tests.support.files import store
 from tests.support.services import RedisServer
-from webapp.routes import downloads
 
 #: The same examples in every run; no deadline for a machine that has other things to do.
 STEADY = settings(
@@ -237,7 +238,7 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
     failed = [FailedRow(n, cells, [Reason(header[0], "is wrong", cells[0])]) for n, cells in enumerate(rows, start=5)]
     lines = [corrections.header(header), *(corrections.record(row, 77, len(header)) for row in failed)]
     path = tmp_path_factory.getbasetemp() / "failed-rows.csv"
-    path.write_bytes(downloads.BOM + csv_text.lines(lines))
+    path.write_bytes(BOM + csv_text.lines(lines))
     prepared = reader.inspect(TextFile(path))
     chunks = list(reader.chunks(prepared, start=prepared.first_byte, row=1, chunk_bytes=256))
 
@@ -249,8 +250,8 @@ def test_failed_rows_come_back_from_their_download_as_they_were(
 
 def download(desk: Desk, upload: Upload) -> list[list[str]]:
     """The file of failed rows, as a spreadsheet reads it."""
-    content = b"".join(downloads._failed_rows(desk.database, upload, is_raw=False))
-    assert content.startswith(downloads.BOM)
+    content = corrections_file(desk.database, upload)
+    assert content.startswith(BOM)
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from html import unescape
 
 import httpx
 import pytest
@@ -40,7 +42,9 @@ from webapp.templating import Templates
 SECRET = "postgresql://bulk:secret@db/records"
 
 
-def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = True) -> httpx.Response:
+def answer(
+    error: Exception, path: str, accept: str = "*/*", *, hidden: bool = True, method: str = "GET", referer: str = ""
+) -> httpx.Response:
     """The response to a request that raises an error. hidden: False raises what the server would log."""
 
     async def fail(_request: Request) -> Response:
@@ -49,9 +53,10 @@ def answer(error: Exception, path: str, accept: str = "*/*", *, hidden: bool = T
     async def ask() -> httpx.Response:
         problems = Problems(Templates())
         handlers = {BulkUploadError: problems.expected, HTTPException: problems.http, Exception: problems.unexpected}
-        app = Starlette(routes=[Route("/{path:path}", fail)], exception_handlers=handlers)
+        app = Starlette(routes=[Route("/{path:path}", fail, methods=["GET", "POST"])], exception_handlers=handlers)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=not hidden)) as client:
-            return await client.get(f"http://localhost{path}", headers={"Accept": accept})
+            headers = {"Accept": accept, "Referer": referer}
+            return await client.request(method, f"http://localhost{path}", headers=headers)
 
     return asyncio.run(ask())
 
@@ -89,7 +94,9 @@ def test_a_program_gets_problem_details(error: Exception, status: int, title: st
     assert found.status_code == status
     assert found.headers["content-type"] == "application/problem+json"
     detail = error.detail if isinstance(error, HTTPException) else str(error)
-    assert found.json() == {"type": "about:blank", "status": status, "title": title, "detail": detail}
+    field = getattr(error, "field", None)
+    about = {"errors": [{"path": field, "detail": detail}]} if field else {}
+    assert found.json() == {"type": "about:blank", "status": status, "title": title, "detail": detail, **about}
 
 
 @pytest.mark.parametrize(("error", "status", "title"), KNOWN, ids=IDS)
@@ -101,6 +108,27 @@ def test_a_person_gets_a_page(error: Exception, status: int, title: str, accept:
     assert found.headers["content-type"] == "text/html; charset=utf-8"
     assert f"<h1>{title}</h1>" in found.text
     assert (error.detail if isinstance(error, HTTPException) else str(error)) in found.text
+
+
+ENDED = TransitionError(7, "completed", "cancelled")
+STEPS = [
+    ("GET", "/uploads?q=a%26b", "", RuntimeError("a defect"), ["/uploads?q=a%26b", "/uploads"]),
+    ("GET", "//other.example/x", "", RuntimeError("a defect"), ["/other.example/x", "/uploads"]),
+    ("GET", "/uploads/7", "", UploadNotFoundError(7), ["/uploads"]),
+    ("GET", "/datasets/june", "", DatasetNotFoundError("june"), ["/datasets"]),
+    ("POST", "/uploads/7/retry", "http://localhost/uploads/7?x=1", ENDED, ["/uploads/7?x=1", "/uploads"]),
+    ("POST", "/uploads/7/retry", "http://other.example/uploads/7", ENDED, ["/uploads"]),
+    ("POST", "/uploads/7/retry", "http://[", ENDED, ["/uploads"]),
+    ("POST", "/uploads/7/retry", "", RuntimeError("a defect"), ["/uploads"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "referer", "error", "expected"), STEPS)
+def test_an_error_page_leads_on(method: str, path: str, referer: str, error: Exception, expected: list[str]) -> None:
+    found = answer(error, path, method=method, referer=referer).text
+
+    assert [unescape(each) for each in re.findall(r'<a class="button[^"]*" href="([^"]*)"', found)] == expected
+    assert found.count('class="button primary"') == 1
 
 
 def test_headers_of_an_error_are_passed_on() -> None:

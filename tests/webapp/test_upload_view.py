@@ -1,11 +1,13 @@
 """UploadView, and the partials that render it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from jobs.attempts import UploadLog
 from jobs.failed_rows import FailedRow, FailedRowExcerpt, FailureCount, Reason
 from jobs.forecast import Place, Workers
 from jobs.import_options import ImportOptions
@@ -13,6 +15,8 @@ from jobs.lanes import Lane
 from jobs.queue import QueueStatus
 from jobs.uploads import Processor, Status, Upload
 from webapp import upload_view
+from webapp.failed_rows_view import FailedRowsView
+from webapp.run_view import Records, RunView
 from webapp.templating import Templates, when
 from webapp.upload_view import UploadView
 
@@ -36,6 +40,13 @@ PENDING = Upload(
 
 def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
+
+
+def page_of(view: UploadView, *failed: FailedRowExcerpt, counts: Sequence[FailureCount] = ()) -> dict[str, Any]:
+    """What the partials of a page need. view: of an upload without a log."""
+    upload = view._upload
+    run = RunView(upload, Records(UploadLog([], []), counts))
+    return {"upload": view, "run": run, "failed": FailedRowsView(upload, failed, sources={})}
 
 
 def processing(**values: Any) -> UploadView:
@@ -103,12 +114,12 @@ def test_a_pending_upload_shows_why_it_waits_and_what_to_do(
 @pytest.mark.parametrize(
     ("queue_status", "expected"),
     [
-        (QueueStatus(True), f">No worker is running. {ASK_FOR_WORKER}</span>"),
-        (QueueStatus(True, Workers(2), {7: Place(3)}), ">Queued: 3 ahead</span>"),
+        (QueueStatus(True), f'<p class="quiet">{ASK_FOR_WORKER}</p>'),
+        (QueueStatus(True, Workers(2), {7: Place(3)}), ">Queued: 3 ahead.</p>"),
     ],
 )
 def test_the_page_of_a_pending_upload_shows_the_advice(queue_status: QueueStatus, expected: str) -> None:
-    html = Templates().render("_upload_progress.html", {"upload": UploadView(PENDING, queue_status)})
+    html = Templates().render("_upload_progress.html", page_of(UploadView(PENDING, queue_status)))
 
     assert expected in html
 
@@ -239,7 +250,7 @@ def test_progress_is_unknown_while_column_types_are_inferred() -> None:
 @pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html"])
 def test_only_external_uploads_are_marked_as_external(template: str) -> None:
     external, by_worker = (
-        Templates().render(template, {"upload": processing(processor=processor)})
+        Templates().render(template, page_of(processing(processor=processor)))
         for processor in (Processor.EXTERNAL, Processor.WORKER)
     )
 
@@ -253,42 +264,46 @@ def test_only_external_uploads_are_marked_as_external(template: str) -> None:
 def test_a_silent_script_is_shown_with_its_last_update(template: str) -> None:
     view = processing(processor=Processor.EXTERNAL, silent_since=NOON)
 
-    assert f"No update since {when(NOON)}" in Templates().render(template, {"upload": view})
-    assert "No update since" not in Templates().render(template, {"upload": processing(processor=Processor.EXTERNAL)})
+    assert f"No update since {when(NOON, 'clock')}" in Templates().render(template, page_of(view))
+    assert "No update since" not in Templates().render(template, page_of(processing(processor=Processor.EXTERNAL)))
 
 
-@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
+PARTIALS = {
+    "_upload_row.html": "upload-7",
+    "_upload_progress.html": "upload",
+    "_failed_rows.html": "failed-rows",
+    "_upload_aside.html": "upload-aside",
+    "_toast.html": "toast-7-1",
+}
+
+
+@pytest.mark.parametrize("template", PARTIALS)
 def test_a_partial_begins_with_an_element_that_carries_its_id(template: str) -> None:
-    html = Templates().render(template, {"upload": processing(rows_total=10)}).lstrip()
-    expected = {"_upload_row.html": "upload-7", "_upload_progress.html": "upload", "_toast.html": "toast-7-1"}
+    html = Templates().render(template, page_of(processing(rows_total=10))).lstrip()
 
-    assert html.partition(">")[0].split('"')[1] == expected[template]
+    assert html.partition(">")[0].split('"')[1] == PARTIALS[template]
 
 
-@pytest.mark.parametrize("template", ["_upload_row.html", "_upload_progress.html", "_toast.html"])
+@pytest.mark.parametrize("template", PARTIALS)
 def test_text_from_a_file_is_escaped(template: str) -> None:
     evil = "<script>alert('&\")</script>"
     upload = replace(
-        PENDING, status=Status.FAILED, filename=evil, dataset=evil, error=evil, notes=[evil], rows_failed=1
+        PENDING,
+        status=Status.FAILED,
+        filename=evil,
+        dataset=evil,
+        error=evil,
+        notes=[evil],
+        rows_failed=1,
+        header=[evil],
     )
     cells = [evil, f"{evil} and longer than thirty characters", evil * 99]
-    sample = [FailedRowExcerpt(1, cells, 4, [Reason(evil, evil, evil)], None)]
-    view = UploadView(upload, IDLE, sample, [FailureCount(evil, evil, 1)])
-    html = Templates().render(template, {"upload": view})
+    failed = FailedRowExcerpt(1, cells, 4, [Reason(evil, evil, evil), Reason("else", evil, evil)], None)
+    html = Templates().render(template, page_of(UploadView(upload, IDLE), failed, counts=[FailureCount(evil, evil, 1)]))
 
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "alert('" not in html
-
-
-@pytest.mark.parametrize(("line", "shown"), [(1_204, "1,204"), (None, "7")])
-def test_failed_rows_are_shown_with_the_line_of_the_file(line: int | None, shown: str) -> None:
-    sample = [FailedRowExcerpt(7, ["x"], 0, [Reason("born", "is no date", "x")], 0, line)]
-    upload = replace(PENDING, status=Status.COMPLETED, rows_failed=1)
-    html = Templates().render("_upload_progress.html", {"upload": UploadView(upload, IDLE, sample, [])})
-
-    assert f'<td class="num">{shown}</td>' in html
-    assert '<th scope="col" class="num">Line</th>' in html
 
 
 @pytest.mark.parametrize(
@@ -314,3 +329,59 @@ def test_a_note_says_how_many_blank_lines_were_skipped(lines: int, note: str) ->
 )
 def test_an_upload_that_waits_shows_about_when_it_starts(seconds: float | None, words: str) -> None:
     assert upload_view.place_in_words(Place(3, None, seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"status": Status.PENDING}, ""),
+        ({}, ""),
+        ({"rows_total": 1000, "rows_processed": 850, "rows_success": 849, "rows_failed": 1}, "850 of 1,000 (85 %)"),
+        ({"rows_processed": 1, "rows_success": 1, "next_byte": 1, "bytes_total": 8}, "1 row (12 %)"),
+        ({"status": Status.COMPLETED, "rows_total": 20, "rows_processed": 20, "rows_success": 20}, "20 of 20 (100 %)"),
+        (
+            {"status": Status.COMPLETED, "rows_total": 1000, "rows_processed": 1000, "rows_success": 850,
+             "rows_failed": 150},
+            "850 of 1,000 (85 %)",
+        ),
+        ({"status": Status.COMPLETED}, "0 rows"),
+        ({"status": Status.FAILED, "rows_total": 2, "rows_processed": 2, "rows_failed": 2}, "0 of 2"),
+        ({"status": Status.FAILED}, ""),
+        ({"status": Status.CANCELLED, "rows_total": 10, "rows_processed": 5, "rows_success": 5}, "5 of 10"),
+    ],
+)  # fmt: skip
+def test_rows_are_counted_in_one_phrase(values: dict[str, Any], words: str) -> None:
+    assert processing(**values).rows_in_words == words
+
+
+WARNED = [{"code": "no_header", "detail": "The first row was imported as data."}]
+
+
+@pytest.mark.parametrize(
+    ("values", "remark"),
+    [
+        ({}, "Inferring column types"),
+        ({"rows_total": 100, "rows_processed": 20, "updated_at": after(1)}, "4.0 s left"),
+        ({"status": Status.PENDING}, "Queued: next"),
+        ({"status": Status.FAILED, "error": "It is a picture."}, "It is a picture."),
+        ({"status": Status.FAILED, "error": "x" * 999}, f"{'x' * 600}…"),
+        ({"status": Status.COMPLETED}, ""),
+        ({"status": Status.COMPLETED, "warnings": WARNED}, WARNED[0]["detail"]),
+        ({"status": Status.COMPLETED, "rows_failed": 1}, "1 row failed"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "warnings": WARNED}, "18 rows failed and 1 warning"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 8}, "18 rows failed, 8 corrected"),
+        ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 18}, "18 rows failed, all corrected"),
+        ({"status": Status.CANCELLED, "attempt": 0, "duplicate_of": 3}, "Same file as #3"),
+        ({"status": Status.CANCELLED, "rows_success": 1_000}, "1,000 rows imported before"),
+        ({"status": Status.CANCELLED}, ""),
+    ],
+)
+def test_the_remark_is_what_a_person_should_know_first(values: dict[str, Any], remark: str) -> None:
+    assert processing(**values).remark == remark
+
+
+def test_a_long_remark_is_cut_in_the_row_and_whole_in_its_tooltip() -> None:
+    error = "This is a long reason. " * 10
+    html = Templates().render("_upload_row.html", {"upload": processing(status=Status.FAILED, error=error)})
+
+    assert f'title="{error}">{error[:160]}…</span>' in html

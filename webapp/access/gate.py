@@ -107,11 +107,12 @@ def _unknown(request: Request, detail: str) -> Response:
     """401 for programs, scripts and streams; people are led to the page to sign in."""
     is_stream = "text/event-stream" in request.headers.get("accept", "") or request.url.path.endswith("/events")
     is_script = request.headers.get("sec-fetch-dest", "document") != "document"
-    if not (wants_json(request) or is_stream or is_script) and request.method in _SAFE_METHODS:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
-    if not is_script and "text/html" in request.headers.get("accept", ""):  # the form of somebody whose session ended
-        return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    if not (wants_json(request) or is_stream or is_script):
+        if request.method in _SAFE_METHODS:
+            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
+        if "text/html" in request.headers.get("accept", ""):  # the form of somebody whose session ended
+            return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     response = _refusal(request, HTTPStatus.UNAUTHORIZED, "Not signed in", detail)
     response.headers["www-authenticate"] = "Bearer"
     return response

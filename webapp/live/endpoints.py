@@ -1,13 +1,15 @@
-"""The routes of the four event streams."""
+"""The routes of the event streams."""
 
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from webapp.access.needs import READ, GuardedRoute
+from webapp.dataset_view import Shown
 from webapp.history import HistoryView
 from webapp.live import moments
 from webapp.live.limiter import LimitedStream
 from webapp.live.response import StreamResponse
+from webapp.live.streams.dataset_page import DatasetPageStream
 from webapp.live.streams.event_filter import EventFilter
 from webapp.live.streams.general_json import GeneralJsonStream
 from webapp.live.streams.history import HistoryStream
@@ -72,6 +74,17 @@ async def upload_json(request: AppRequest) -> Response:
     return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id, seen=seen))
 
 
+async def dataset_page(request: AppRequest) -> Response:
+    """The stream of a dataset's page."""
+    state, shown = request.state, Shown.from_query(request.query_params)
+    return _respond(
+        request,
+        DatasetPageStream(
+            state["snapshots"], state["renderer"], request.path_params["name"], shown, seen=state["policy"].view
+        ),
+    )
+
+
 def _respond(request: AppRequest, stream: Stream) -> Response:
     state = request.state
     max_age = state["settings"].stream_max_age
@@ -84,6 +97,7 @@ routes = [
     for path, endpoint in [
         ("/uploads/events", history),
         ("/uploads/{upload_id:id}/events", upload_page),
+        ("/datasets/{name}/events", dataset_page),
         ("/api/v1/events", general_json),
         ("/api/v1/uploads/{upload_id:id}/events", upload_json),
     ]

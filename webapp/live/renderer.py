@@ -2,19 +2,24 @@
 
 import json
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sse_starlette import ServerSentEvent
 
 from jobs.events import Event
-from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
+from webapp.dataset_view import DatasetState, Shown
+from webapp.failed_rows_view import FailedRowsView
 from webapp.history import HistoryView
 from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
+from webapp.run_view import RunView
 from webapp.templating import Templates
+from webapp.upload_page import UploadRecords
 from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
 
 log = logging.getLogger(__name__)
@@ -24,7 +29,32 @@ MAX_PIECES = 1_000
 #: Milliseconds after which a client of a JSON stream reconnects.
 JSON_RETRY_MS = 2_000
 
+#: The failed rows of a page that nobody has paged or filtered.
+FIRST_FAILED_ROWS = "#failed-rows[data-page=first]"
+#: Seconds for which the first failed rows are sent again after they no longer change.
+FAILED_ROWS_REPEATED = 3.0
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class UploadPage:
+    """What an upload's page shows: the upload, the course of its import, and a page of its failed rows."""
+
+    upload: Upload
+    view: UploadView
+    run: RunView
+    failed: FailedRowsView
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The variables of its templates."""
+        return {"upload": self.view, "run": self.run, "failed": self.failed}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long to render."""
+        return self.failed.is_large
 
 
 class Renderer:
@@ -34,16 +64,26 @@ class Renderer:
         self._templates = templates
         self._queue_monitor = queue_monitor
         self._pieces: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # least recently used first
+        self._full_since: dict[int, float] = {}  # by upload id: when its page of failed rows was first seen full
 
-    def view(
-        self,
-        upload: Upload,
-        failed_sample: Sequence[FailedRowExcerpt] = (),
-        failure_counts: Sequence[FailureCount] = (),
-        corrections: Corrections = NO_CORRECTIONS,
-    ) -> UploadView:
-        """The upload with everything that pages say about it."""
-        return UploadView(upload, self._queue_monitor.status, failed_sample, failure_counts, corrections)
+    def view(self, upload: Upload, corrections: Corrections = NO_CORRECTIONS) -> UploadView:
+        """The upload with everything that lists say about it."""
+        return UploadView(upload, self._queue_monitor.status, corrections)
+
+    def page(self, found: UploadRecords) -> "UploadPage":
+        """Everything that an upload's page shows."""
+        page, query = found.failed, found.failed.query
+        failed = FailedRowsView(
+            found.upload,
+            page.rows,
+            sources=page.sources,
+            chosen=query.chosen,
+            after=query.after,
+            first_column=query.first_column,
+            matching=page.matching,
+        )
+        view = self.view(found.upload, found.corrections)
+        return UploadPage(found.upload, view, RunView(found.upload, found.records), failed)
 
     def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:
         """The variables of `_uploads_table.html`."""
@@ -61,10 +101,33 @@ class Renderer:
         table = self._templates.render("_uploads_table.html", self.table_context(view, page))
         return f'<hx-partial hx-target="#uploads" hx-swap="outerMorph">{table}</hx-partial>'
 
-    def progress(self, view: UploadView) -> str:
-        """The part of an upload's page that changes, as a swap."""
-        progress = self._templates.render("_upload_progress.html", {"upload": view})
-        return f'<hx-partial hx-target="#upload" hx-swap="outerMorph">{progress}</hx-partial>'
+    def progress(self, page: "UploadPage") -> str:
+        """The parts of an upload's page that change, as swaps. The failed rows are for pages that show the first ones:
+        a reader who has paged or filtered them is not thrown back."""
+        parts = {
+            "#upload": "_upload_progress.html",
+            FIRST_FAILED_ROWS: "_failed_rows.html",
+            "#upload-aside": "_upload_aside.html",
+        }
+        if self._failed_rows_are_known(page):
+            del parts[FIRST_FAILED_ROWS]
+        return "".join(
+            f'<hx-partial hx-target="{target}" hx-swap="outerMorph">'
+            f"{self._templates.render(template, page.context)}</hx-partial>"
+            for target, template in parts.items()
+        )
+
+    def _failed_rows_are_known(self, page: "UploadPage") -> bool:
+        """Whether every open page has had time to receive the first failed rows, which no longer change."""
+        upload_id = page.upload.id
+        if not (page.upload.is_active and page.failed.is_full):
+            self._full_since.pop(upload_id, None)
+            return False
+        now = time.monotonic()
+        since = self._full_since.setdefault(upload_id, now)
+        if len(self._full_since) > MAX_PIECES:
+            del self._full_since[next(iter(self._full_since))]
+        return now - since > FAILED_ROWS_REPEATED
 
     def rows(self, records: Iterable[Upload], *, insert: bool, toasts: Container[int]) -> str:
         """Rows of the history page as swaps, then toasts. A row that cannot be rendered is logged and left out.
@@ -93,6 +156,25 @@ class Renderer:
             return f'<hx-partial hx-target="#upload-{upload.id}" hx-swap="outerMorph">{row}</hx-partial>'
 
         return self._once(("row", upload.id, upload.seq, view.waiting, insert), render)
+
+    def dataset(self, state: DatasetState, shown: Shown) -> str:
+        """What the page of a dataset says above its rows, as a swap. shown: the state whose rows the page has."""
+        return self._once(
+            ("dataset", state.key, shown),
+            lambda: self._render_dataset(state, shown),
+        )
+
+    def _render_dataset(self, state: DatasetState, shown: Shown) -> str:
+        html = self._templates.render("_dataset_state.html", self.dataset_context(state, shown))
+        return f'<hx-partial hx-target="#dataset-state" hx-swap="outerMorph">{html}</hx-partial>'
+
+    def dataset_context(self, state: DatasetState, shown: Shown) -> dict[str, Any]:
+        """The variables of `_dataset_state.html`."""
+        return {
+            "entry": state.entry,
+            "running": [self.view(upload) for upload in state.running],
+            "news": shown.news(state.entry),
+        }
 
     def toast(self, upload: Upload) -> str:
         """The announcement that an upload ended, as a swap."""

@@ -6,29 +6,29 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from jobs import failed_rows, lineage, uploads
+from jobs import uploads
 from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
-from jobs.failed_rows import FailedRowExcerpt, FailureCount
 from jobs.uploads import Page, Upload
 from jobs.view import View
+from webapp import upload_page
 from webapp.database_access import read
+from webapp.dataset_view import DatasetState
+from webapp.failed_rows_query import FailedRowsQuery
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
-from webapp.live.renderer import Renderer, message
+from webapp.live.renderer import Renderer, UploadPage, message
 from webapp.live.single_flight import SingleFlight
 from webapp.threads import in_thread
-from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
+from webapp.upload_page import FIRST_ROWS
 
-#: Failed rows that an upload's page shows.
-FAILED_SAMPLE = 20
-#: Reasons that it lists.
-FAILURE_REASONS = 20
 #: Toasts at most for uploads that ended while a client was disconnected: more would cover the page.
 MISSED_TOASTS = 5
 #: Seconds between two reads of the same snapshot.
 MIN_INTERVAL = 0.05
+#: The same for a dataset: several imports into it may each change it four times a second.
+DATASET_INTERVAL = 0.4
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Snapshots:
         self._history = SingleFlight(self._read_history, min_interval=MIN_INTERVAL)
         self._progress = SingleFlight(self._read_progress, min_interval=MIN_INTERVAL)
         self._ended = SingleFlight(self._read_ended, min_interval=MIN_INTERVAL)
+        self._dataset = SingleFlight(self._read_dataset, min_interval=DATASET_INTERVAL)
         self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
         self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
 
@@ -89,32 +90,27 @@ class Snapshots:
         return HistorySnapshot(html, message(html, moment), moment, active)
 
     async def progress(self, upload_id: int, seen: View) -> tuple[Upload, str]:
-        """An upload, and the part of its page that changes, as a swap. Raises UploadNotFoundError."""
+        """An upload, and the parts of its page that change, as swaps. Raises UploadNotFoundError."""
         return await self._progress.get((upload_id, seen))
 
     async def _read_progress(self, key: tuple[int, View]) -> tuple[Upload, str]:
-        upload, view = await self.detail(*key)
-        if view.is_large:
-            return upload, await in_thread(lambda: self._renderer.progress(view))
-        return upload, self._renderer.progress(view)
+        page = await self.detail(*key)
+        if page.is_large:
+            return page.upload, await in_thread(lambda: self._renderer.progress(page))
+        return page.upload, self._renderer.progress(page)
 
-    async def detail(self, upload_id: int, seen: View) -> tuple[Upload, UploadView]:
-        """An upload, and everything that its page shows. Raises UploadNotFoundError. Not shared among callers."""
+    async def detail(self, upload_id: int, seen: View, query: FailedRowsQuery = FIRST_ROWS) -> UploadPage:
+        """Everything that an upload's page shows. query: of its failed rows. Raises UploadNotFoundError. Not shared
+        among callers."""
+        found = await read(self._database, lambda connection: upload_page.read(connection, upload_id, seen, query))
+        return self._renderer.page(found)
 
-        def query(
-            connection: sa.Connection,
-        ) -> tuple[Upload, list[FailedRowExcerpt], list[FailureCount], Corrections]:
-            upload = uploads.get(connection, upload_id, seen)
-            if not upload.rows_failed:
-                return upload, [], [], NO_CORRECTIONS
-            sample = failed_rows.excerpts(connection, upload_id, limit=FAILED_SAMPLE)
-            counts = failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS)
-            children = lineage.children(connection, [upload_id])[upload_id]
-            elsewhere = lineage.open_elsewhere(connection, upload_id) if upload.rows_failed_again else {}
-            return upload, sample, counts, Corrections(children, elsewhere)
+    async def dataset(self, name: str) -> DatasetState:
+        """What the page of a dataset says above its rows. Raises DatasetNotFoundError."""
+        return await self._dataset.get(name)
 
-        upload, sample, counts, corrections = await read(self._database, query)
-        return upload, self._renderer.view(upload, sample, counts, corrections)
+    async def _read_dataset(self, name: str) -> DatasetState:
+        return await read(self._database, lambda connection: DatasetState.read(connection, name))
 
     async def states(self, upload_ids: frozenset[int], seen: View) -> StatesSnapshot:
         """The states of these uploads. Raises UploadNotFoundError."""
@@ -146,6 +142,12 @@ class Snapshots:
         newest = max((event.timestamp for event in events), default="")
         seqs = {event.file_id: event.seq for event in events}
         return StatesSnapshot(events, self._renderer.json_messages(events), seqs, newest)
+
+    async def as_seen(self, found: list[Upload], seen: View) -> list[Upload]:
+        """Uploads without references to others that are hidden."""
+        if seen.is_whole or not any(each.duplicate_of or each.parent for each in found):
+            return found
+        return await read(self._database, lambda connection: uploads.as_seen(connection, found, seen))
 
     async def ended_since(self, moment: datetime, seen: View) -> list[Upload]:
         """The uploads that ended last after a moment, oldest first."""

@@ -11,10 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from jobs.errors import InvalidGrantError, TokenNotFoundError, UnsafePasswordError
-from jobs.people import accounts, administration, passwords, sessions, tokens
+from jobs.people import administration, sessions, tokens
 from jobs.people.roles import Scope
-from webapp import threads
-from webapp.access import refusals
 from webapp.access.needs import PERSON, GuardedRoute
 from webapp.database_access import read
 from webapp.page import page
@@ -44,14 +42,9 @@ async def show(request: AppRequest) -> Response:
 
 async def change_password(request: AppRequest) -> Response:
     """Asks for the current one, and ends the other sessions. Raises TooManyAttemptsError."""
-    fields, caller, attempts = await Form.read(request), request.state["policy"].caller, request.state["attempts"]
+    fields, caller = await Form.read(request), request.state["policy"].caller
     name = caller.name or ""
-    await attempts.check(request, name)
-    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
-    is_right = await threads.hashes.run(lambda: passwords.verify(fields["current"], found.hashed))
-    await (attempts.note_success if is_right else attempts.count_failure)(request, name)
-    if not is_right:
-        await refusals.note(request, "user.password", f"user {name}", actor=name)
+    if not await change.knows_password(request, name, fields["current"]):
         return await _refuse(request, {"current": "This is not your current password."})
     try:
         hashed = await change.hashed(fields["password"], name)

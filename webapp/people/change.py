@@ -12,7 +12,8 @@ from jobs.people import accounts, passwords
 from jobs.people.accounts import Account
 from jobs.people.passwords import Hashed
 from webapp import threads
-from webapp.database_access import write
+from webapp.access import refusals
+from webapp.database_access import read, write
 from webapp.state import AppRequest
 
 #: Datasets that a form offers.
@@ -31,6 +32,18 @@ async def make(request: AppRequest, change: Callable[[sa.Connection], T]) -> T:
 async def hashed(password: str, name: str) -> Hashed:
     """Raises UnsafePasswordError, ServerBusyError."""
     return await threads.hashes.run(lambda: passwords.hashed(password, name))
+
+
+async def knows_password(request: AppRequest, name: str, password: str) -> bool:
+    """Whether whoever has signed in knows the password of the account too. Raises TooManyAttemptsError."""
+    attempts = request.state["attempts"]
+    await attempts.check(request, name)
+    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
+    is_right = await threads.hashes.run(lambda: passwords.verify(password, found.hashed))
+    await (attempts.note_success if is_right else attempts.count_failure)(request, name)
+    if not is_right:
+        await refusals.note(request, "user.password", f"user {name}", actor=name)
+    return is_right
 
 
 def known_dataset(request: AppRequest, connection: sa.Connection, name: str | None) -> str | None:

@@ -11,12 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from jobs.errors import NotAllowedError
 from jobs.events import timestamp
-from jobs.people import accounts, administration, groups, names, passwords
+from jobs.people import accounts, administration, groups, names
 from jobs.people.accounts import Account
 from jobs.people.groups import Group
 from jobs.people.roles import Role, Scope
-from webapp import threads
-from webapp.access import refusals
 from webapp.access.needs import OWN, SERVER, GuardedRoute
 from webapp.database_access import read
 from webapp.errors import InvalidBodyError, InvalidQueryError
@@ -120,12 +118,10 @@ async def set_password(request: AppRequest) -> Response:
 
 
 async def _check_current(request: AppRequest, name: str, current: str | None) -> None:
-    """Raises InvalidBodyError, NotAllowedError."""
+    """Raises InvalidBodyError, NotAllowedError, TooManyAttemptsError."""
     if current is None:
         raise InvalidBodyError([("current", "is missing: it is your current password")])
-    found = await read(request.state["database"], lambda connection: accounts.credentials(connection, name))
-    if not await threads.hashes.run(lambda: passwords.verify(current, found.hashed)):
-        await refusals.note(request, "user.password", f"user {name}", actor=name)
+    if not await change.knows_password(request, name, current):
         raise NotAllowedError("This is not your current password.")
 
 

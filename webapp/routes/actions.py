@@ -16,7 +16,7 @@ from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFil
 from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
-from jobs.people import audit
+from jobs.people import access, audit
 from jobs.people.policy import Policy
 from jobs.people.quotas import Quotas
 from jobs.people.roles import Scope
@@ -37,8 +37,9 @@ SAMPLE = STATIC / "sample-orders.csv"
 COMMAND_AGENT = "bulk-upload/"
 
 
-async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
-    """Store the file in the request, record the upload, and enqueue it.
+async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None = None) -> Upload:
+    """Store the file in the request, record the upload, and enqueue it. entered: receives the fields of a form, also of
+    one that is refused.
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
@@ -46,7 +47,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
     `processor=external`: an external script imports the file, not a worker.
     """
     state, policy = request.state, request.state["policy"]
-    file, fields = await _received(request, raw_allowed=raw_allowed)
+    file, fields = await _received(request, raw_allowed=raw_allowed, entered=entered)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -73,7 +74,9 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
             parent=parent.id if parent else None,
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
-            return uploads.cancel_as_duplicate(connection, upload)
+            earlier = uploads.get(connection, upload.duplicate_of).dataset
+            names_it = earlier is None or not access.of_dataset(connection, earlier).restricted
+            return uploads.cancel_as_duplicate(connection, upload, names_it=names_it)
         return upload
 
     try:
@@ -85,14 +88,17 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool) -> Upload:
         raise
 
 
-async def _received(request: AppRequest, *, raw_allowed: bool) -> tuple[StoredFile, dict[str, str]]:
-    """The stored file in a request, and the other fields. Raises RefusedError, QuotaExceededError."""
+async def _received(
+    request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None
+) -> tuple[StoredFile, dict[str, str]]:
+    """The stored file in a request, and the other fields, which `entered` receives as well. Raises RefusedError,
+    QuotaExceededError."""
     state, account_id = request.state, request.state["policy"].owner.account_id
     limit, quotas = state["settings"].max_upload_bytes, _quotas(state)
     left = await read(state["database"], lambda connection: quotas.require(connection, account_id))
     allowed = limit if left is None else min(limit, left)
     try:
-        return await receive(request, state["settings"].files, limit=allowed, raw_allowed=raw_allowed)
+        return await receive(request, state["settings"].files, limit=allowed, raw_allowed=raw_allowed, entered=entered)
     except TooLargeError:
         if allowed < limit:  # the quotas know how to say so
             await read(state["database"], lambda connection: quotas.require(connection, account_id, allowed + 1))
@@ -289,7 +295,9 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     """Raises InvalidImportOptionError."""
     name = fields.get("processor") or Processor.WORKER
     if name not in list(Processor):
-        raise InvalidImportOptionError("processor must be worker, or external if an external script imports the file.")
+        raise InvalidImportOptionError(
+            "processor must be worker, or external if an external script imports the file.", "processor"
+        )
     return Processor(name)
 
 
@@ -326,14 +334,17 @@ def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) ->
     return upload
 
 
-async def retry(request: AppRequest) -> Upload:
-    """Retry an upload, with the import options that the body changes, if it has any.
+async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
+    """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
+    they are refused.
 
     Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError,
     NotAllowedError.
     """
     upload_id = request.path_params["upload_id"]
     given = await options_body.read(request)
+    if entered is not None:
+        entered.update(given)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         present = request.state["policy"].upload(connection, upload_id).options

@@ -14,6 +14,7 @@ from jobs.corrections import CorrectionsHead
 from jobs.database import Database
 from jobs.dialect import header_of
 from jobs.events import Event, timestamp
+from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
 from webapp.access.needs import CREATE, PUBLIC, READ, UPLOAD, GuardedRoute
@@ -24,12 +25,16 @@ from webapp.history import RECENT, HistoryView
 from webapp.problems import details
 from webapp.routes import actions, row_position, upload_json, visible
 from webapp.routes import batch as batches
+from webapp.routes.page_limit import limit_of
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Parameters of a list of rows that choose none.
+ROWS_PARAMETERS = ("cursor", "limit", "from_row")
+#: Seconds that the database may look for the rows of a page.
+ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
 HEAD_BYTES = 1 << 16
 
@@ -46,7 +51,7 @@ async def create(request: AppRequest) -> Response:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = HistoryView.from_query(request.query_params), _limit(request)
+    view, limit = HistoryView.from_query(request.query_params), limit_of(request)
     seen = request.state["policy"].view
 
     def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
@@ -136,21 +141,25 @@ async def rows(request: AppRequest) -> Response:
 
     A page ends before its limit if its rows would have more than ROWS_BYTES.
     """
-    name, limit = request.path_params["name"], _limit(request)
+    name, limit = request.path_params["name"], limit_of(request)
 
     def page(connection: sa.Connection) -> Response:
         found = request.state["policy"].dataset(connection, name)
-        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=("cursor", "limit"))
+        filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
+        skipped = 0 if after else _from_row(request) - 1
         items: list[bytes] = []
         size, last, has_more = 0, None, False
-        for row in datasets.each_after(connection, found, after, limit=limit + 1, selection=filters.selection):
-            item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
-            size += len(item)
-            if items and (has_more := len(items) == limit or size > ROWS_BYTES):
-                break
-            items.append(item)
-            last = row
+        with limited(connection, ROWS_LIMIT):
+            for row in datasets.each_after(
+                connection, found, after, limit=limit + 1, selection=filters.selection, skipped=skipped
+            ):
+                item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
+                size += len(item)
+                if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                    break
+                items.append(item)
+                last = row
         cursor = row_excerpts.address(last) if last and has_more else None
         query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
@@ -179,6 +188,14 @@ def _in_pieces(parts: list[bytes]) -> Response:
 
 def _json(value: Any) -> bytes:
     return bytes(JSONResponse(value).body)
+
+
+def _from_row(request: AppRequest) -> int:
+    """Raises InvalidQueryError."""
+    text = request.query_params.get("from_row", "1")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15 and int(text)):
+        raise InvalidQueryError("from_row", "must be the number of a row, from 1.")
+    return int(text)
 
 
 async def match(request: AppRequest) -> Response:
@@ -253,14 +270,6 @@ def _last_upload(upload: Upload) -> dict[str, Any]:
 def _page(items: list[Any], cursor: int | None, following: str | None) -> Response:
     """A page of a list. cursor: of the next page, null on the last."""
     return JSONResponse({"items": items, "cursor": cursor and str(cursor), "links": {"next": following}})
-
-
-def _limit(request: AppRequest) -> int:
-    """Raises InvalidQueryError."""
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidQueryError("limit", f"must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
 
 
 async def healthz(_request: AppRequest) -> Response:

@@ -1,50 +1,52 @@
-"""The HTML pages of datasets."""
+"""The HTML pages of datasets: their list; the rows, the columns and the uploads of one; and one row."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
+from markupsafe import escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs import catalogue, datasets, row_excerpts, row_filters
+from jobs import catalogue, datasets, row_excerpts, row_filters, uploads
 from jobs.catalogue import Entry
 from jobs.datasets import Dataset, Row
+from jobs.errors import InvalidPositionError, RowNotFoundError
 from jobs.excerpt import excerpt
-from jobs.row_filters import RowFilters
+from jobs.history_query import HistoryQuery
 from jobs.schema import SchemaField
+from jobs.uploads import Page
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
-from webapp.cells import Cell
 from webapp.database_access import read
+from webapp.dataset_view import DatasetState, Shown
 from webapp.errors import InvalidQueryError
-from webapp.filter_view import FORM_FIELDS, OPERATORS, ROWS_COUNTED, FilterView
+from webapp.filter_view import ColumnForm, FilterView
+from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
+from webapp.page import Visitor
 from webapp.routes import actions, row_position, visible
+from webapp.rows_view import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
-#: Rows on a page of a dataset, at most.
-ROWS_SHOWN = 50
-#: Columns on a page of a dataset. With the longest names and descriptions they take 450 kB.
-COLUMNS_SHOWN = 100
-#: Bytes of HTML for the rows, so that the page stays below 1 MB. One row always has room.
-ROWS_BYTES = 300_000
-#: Parameters of a dataset's page that choose no rows.
-OWN_PARAMETERS = ("after", "before", "columns")
 #: Datasets on a page of their list.
 DATASETS_SHOWN = 100
+#: Uploads on a page of those of a dataset.
+UPLOADS_SHOWN = 50
+#: Characters of a value on the page of a row, and bytes of HTML for all of them.
+VALUE_LENGTH, VALUES_BYTES = 2_000, 400_000
 
 
 async def index(request: AppRequest) -> Response:
     """The list of datasets."""
     state, view = request.state, CatalogueView.from_query(request.query_params)
-    seen = state["policy"].view
 
     def query(connection: sa.Connection) -> list[Entry]:
         skipped = (view.page - 1) * DATASETS_SHOWN
-        return catalogue.entries(connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped, seen=seen)
+        return catalogue.entries(
+            connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped, seen=state["policy"].view
+        )
 
     found = await read(state["database"], query)
     listed = [
@@ -53,61 +55,113 @@ async def index(request: AppRequest) -> Response:
     context = {
         "datasets": listed,
         "view": view,
+        "visitor": Visitor.of(state["policy"]),
         "previous_url": view.at(view.page - 1) if view.page > 1 else None,
         "next_url": view.at(view.page + 1) if len(found) > DATASETS_SHOWN else None,
     }
-    render = partial(state["templates"].render, "datasets.html", context)
-    return HTMLResponse(await in_thread(render))
+    return HTMLResponse(await in_thread(partial(state["templates"].render, "datasets.html", context)))
 
 
-@dataclass(frozen=True)
-class _ShownRow:
-    """url: of the whole row. html_bytes: what it adds to a page at most."""
-
-    number: int
-    address: str
-    cells: list[Cell]
-    html_bytes: int
-
-    @classmethod
-    def from_row(cls, dataset: Dataset, fields: Sequence[SchemaField], row: Row) -> "_ShownRow":
-        address = row_excerpts.address(row)
-        url = f"/datasets/{dataset.name}/rows/{address}"
-        cells = [Cell.of(cell, field.name, url) for cell, field in zip(row.cells, fields, strict=True)]
-        return cls(row.row_number, address, cells, sum(cell.html_bytes for cell in cells))
-
-
-async def detail(request: AppRequest) -> Response:
-    name, query_params = request.path_params["name"], request.query_params
-    backwards = "before" in query_params
-    parameter = "before" if backwards else "after"
+async def rows(request: AppRequest) -> Response:
+    """The rows of a dataset, those that the filters choose, in the order of the key or in that of `sort`."""
+    name, query = request.path_params["name"], request.query_params
+    parameter = "before" if "before" in query else "after"
 
     def page(connection: sa.Connection) -> dict[str, Any]:
         dataset = request.state["policy"].dataset(connection, name)
-        first = _first_column(query_params, len(dataset.schema.fields))
-        fields = dataset.schema.fields[first - 1 : first - 1 + COLUMNS_SHOWN]
-        filters = row_filters.parse(query_params.multi_items(), dataset.schema, others=OWN_PARAMETERS)
-        position = row_position.locate(connection, dataset, query_params, parameter)
-        found = row_excerpts.read(
-            connection,
-            dataset,
-            fields,
-            position,
-            limit=ROWS_SHOWN + 1,
-            backwards=backwards,
-            selection=filters.selection,
-        )
-        rows, has_more = _fitting(_ShownRow.from_row(dataset, fields, row) for row in found)
-        total = datasets.row_count(connection, dataset)
-        links = _links(rows, has_more, query_params, first, len(dataset.schema.fields), filters)
-        shown = _context(dataset, first, fields, rows[::-1] if backwards else rows, total)
-        names = [field.name for field in fields]
-        view = FilterView.of(connection, dataset, filters, names, first)
-        return shown | {"page": links, "filters": view, "operators": OPERATORS, "counted": ROWS_COUNTED}
+        first = _first_column(query, len(dataset.schema.fields))
+        filters = row_filters.parse(query.multi_items(), dataset.schema, others=OWN_PARAMETERS)
+        position = row_position.locate(connection, dataset, query, parameter)
+        wanted, error = _place(query, position)
+        state = DatasetState.read(connection, name)
+        columns = _columns(dataset, first)
+        filter_view = FilterView.of(dataset, filters, [column["name"] for column in columns], first)
+        shown = RowsView.read(connection, dataset, filters, wanted, first, state.entry.rows)
+        return {
+            **_context(request, dataset, state, "rows"),
+            "columns": columns,
+            "view": shown,
+            "page": shown.links,
+            "filters": filter_view,
+            "counted": ROWS_COUNTED,
+            "has_text": any(field.type == "string" for field in dataset.schema.fields),
+            "wanted": query.get("from_row", "") if parameter not in query else "",
+            "row_error": error or (shown.problem if wanted.skipped else ""),
+        } | _column_range(dataset, first)
 
     with row_position.reported_as(parameter):
         context = await read(request.state["database"], page)
-    return HTMLResponse(await in_thread(partial(request.state["templates"].render, "dataset.html", context)))
+    status = 422 if context["row_error"] else 200
+    return HTMLResponse(await _rendered(request, "dataset.html", context), status)
+
+
+def _place(query: Mapping[str, str], position: datasets.Position | None) -> tuple[Place, str]:
+    """Where the page begins, and what is wrong with the number of a row that was entered."""
+    try:
+        return Place.from_query(query, position), ""
+    except InvalidQueryError as error:
+        return Place(position, "", False, None if position else 1), f"This {error.problem}"
+
+
+async def columns(request: AppRequest) -> Response:
+    """The columns of a dataset."""
+    name, query = request.path_params["name"], request.query_params
+
+    def page(connection: sa.Connection) -> dict[str, Any]:
+        dataset = request.state["policy"].dataset(connection, name)
+        first = _first_column(query, len(dataset.schema.fields))
+        state = DatasetState.read(connection, name)
+        last = len(dataset.schema.fields)
+        links = {
+            "previous_columns_url": f"?columns={max(1, first - COLUMNS_SHOWN)}" if first > 1 else None,
+            "next_columns_url": f"?columns={first + COLUMNS_SHOWN}" if first + COLUMNS_SHOWN <= last else None,
+        }
+        found = {"columns": _columns(dataset, first), "page": links}
+        return _context(request, dataset, state, "columns") | found | _column_range(dataset, first)
+
+    context = await read(request.state["database"], page)
+    return HTMLResponse(await _rendered(request, "dataset_columns.html", context))
+
+
+async def uploads_into(request: AppRequest) -> Response:
+    """The uploads into a dataset, the newest first."""
+    state, name = request.state, request.path_params["name"]
+    text = request.query_params.get("cursor", "")
+    if text and not (text.isdecimal() and len(text) < 19):
+        raise InvalidQueryError("cursor", "must be the id of an upload.")
+
+    def query(connection: sa.Connection) -> tuple[Dataset, DatasetState, Page]:
+        dataset = request.state["policy"].dataset(connection, name)
+        cursor = int(text) if text else None
+        page = uploads.page(connection, HistoryQuery(dataset=name), limit=UPLOADS_SHOWN, cursor=cursor)
+        return dataset, DatasetState.read(connection, name), page
+
+    dataset, found, page = await read(state["database"], query)
+    context = _context(request, dataset, found, "uploads") | {
+        "uploads": [state["renderer"].view(upload) for upload in page.items],
+        "newer_url": f"?cursor={page.newer}" if page.newer else None,
+        "older_url": f"?cursor={page.older}" if page.older else None,
+    }
+    return HTMLResponse(await _rendered(request, "dataset_uploads.html", context))
+
+
+def _context(request: AppRequest, dataset: Dataset, state: DatasetState, tab: str) -> dict[str, Any]:
+    """The variables that the pages of a dataset share."""
+    shown = Shown.of(state.entry)
+    return request.state["renderer"].dataset_context(state, shown) | {
+        "dataset": dataset,
+        "title": dataset.schema.title and excerpt(dataset.schema.title),
+        "tab": tab,
+        "downloads": FilterView.of(dataset, row_filters.parse([], dataset.schema), [], 1).downloads,
+        "events_url": f"/datasets/{dataset.name}/events?{shown.query}",
+        "heartbeat_interval": HEARTBEAT_INTERVAL,
+        "max_upload_bytes": request.state["settings"].max_upload_bytes,
+        "visitor": Visitor.of(request.state["policy"]),
+    }
+
+
+async def _rendered(request: AppRequest, template: str, context: Mapping[str, Any]) -> str:
+    return await in_thread(partial(request.state["templates"].render, template, context))
 
 
 def _first_column(query: Mapping[str, str], count: int) -> int:
@@ -118,78 +172,92 @@ def _first_column(query: Mapping[str, str], count: int) -> int:
     return int(text)
 
 
-def _fitting(rows: Iterable[_ShownRow]) -> tuple[list[_ShownRow], bool]:
-    """As many rows as a page has room for, and whether there are more."""
-    shown: list[_ShownRow] = []
-    total = 0
-    for row in rows:
-        total += row.html_bytes
-        if shown and (len(shown) == ROWS_SHOWN or total > ROWS_BYTES):
-            return shown, True
-        shown.append(row)
-    return shown, False
+def _column_range(dataset: Dataset, first: int) -> dict[str, int]:
+    count = len(dataset.schema.fields)
+    return {"first_column": first, "last_column": min(first - 1 + COLUMNS_SHOWN, count), "column_count": count}
 
 
-def _links(
-    rows: Sequence[_ShownRow],
-    has_more: bool,
-    query: Mapping[str, str],
-    first_column: int,
-    columns: int,
-    filters: RowFilters,
-) -> dict[str, str | None]:
-    """The addresses of the adjacent pages. rows: the nearest to the position that the page begins or ends at first."""
-    backwards = "before" in query
-    here = {name: query[name] for name in ("after", "before") if name in query}
-    beyond, back = ("before", "after") if backwards else ("after", "before")
+def _columns(dataset: Dataset, first: int) -> Sequence[dict[str, Any]]:
+    return [_column(dataset, field) for field in dataset.schema.fields[first - 1 : first - 1 + COLUMNS_SHOWN]]
 
-    def url(position: Mapping[str, str], column: int) -> str:
-        shown = {"columns": column} if column > 1 else {}
-        return f"?{urlencode([*position.items(), *shown.items(), *filters.query])}"
 
-    onwards = url({beyond: rows[-1].address}, first_column) if rows and has_more else None
-    returning = url({back: rows[0].address}, first_column) if rows and here else None
-    following = first_column + COLUMNS_SHOWN
+def _column(dataset: Dataset, field: SchemaField) -> dict[str, Any]:
     return {
-        "previous_url": onwards if backwards else returning,
-        "next_url": returning if backwards else onwards,
-        "previous_columns_url": url(here, max(1, first_column - COLUMNS_SHOWN)) if first_column > 1 else None,
-        "next_columns_url": url(here, following) if following <= columns else None,
+        "name": field.name,
+        "title": field.title and excerpt(field.title),
+        "type": field.type,
+        "is_number": field.type in ("integer", "number"),
+        "evidence": field.description and excerpt(field.description),
+        "near_type": field.near_type if dataset.upload_id is not None else None,
+        "rules": excerpt("; ".join(dataset.schema.rules(field))),
     }
 
 
-def _context(
-    dataset: Dataset, first: int, fields: Sequence[SchemaField], rows: Sequence[_ShownRow], total: int
-) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "columns": [
-            {
-                "name": field.name,
-                "title": field.title and excerpt(field.title),
-                "type": field.type,
-                "evidence": field.description and excerpt(field.description),
-                "near_type": field.near_type if dataset.upload_id is not None else None,
-                "rules": excerpt("; ".join(dataset.schema.rules(field))),
-            }
-            for field in fields
-        ],
-        "first_column": first,
-        "last_column": first - 1 + len(fields),
-        "column_count": len(dataset.schema.fields),
-        "rows": rows,
-        "total": total,
-    }
+async def filter_column(request: AppRequest) -> Response:
+    """The form that sorts by a column and filters it. With values it leads to the rows that they choose; with values
+    that do not fit it is shown again, each beside what is wrong with it.
 
-
-async def add_filter(request: AppRequest) -> Response:
-    """The form's target: leads to the page with the filters that it has already, and one more."""
+    A script that shows the form at the head of the column gets the form alone, and is told where it leads to.
+    """
     name, query = request.path_params["name"], request.query_params
     dataset = await visible.dataset(request, name)
-    kept = [(each, value) for each, value in query.multi_items() if each not in FORM_FIELDS]
-    added = FilterView.added(*(query.get(field, "") for field in FORM_FIELDS))
-    row_filters.parse([*kept, added], dataset.schema, others=OWN_PARAMETERS)
-    return RedirectResponse(f"/datasets/{name}?{urlencode([*kept, added])}", 303)
+    form = ColumnForm.of(dataset, query.multi_items(), OWN_PARAMETERS)
+    is_alone = request.headers.get("hx-request") == "true"
+    if form.is_sent and not form.has_errors:
+        if is_alone:
+            return Response(status_code=204, headers={"HX-Redirect": form.url})
+        return RedirectResponse(form.url, 303)
+    template = "_column_form.html" if is_alone else "dataset_filter.html"
+    html = request.state["templates"].render(
+        template, {"dataset": dataset, "form": form, "visitor": Visitor.of(request.state["policy"])}
+    )
+    return HTMLResponse(html, 422 if form.has_errors else 200)
+
+
+async def row(request: AppRequest) -> Response:
+    """One row: where it came from, and its values."""
+    name, address = request.path_params["name"], request.path_params["position"]
+    if "column" in request.query_params:  # as addresses of cells were
+        return RedirectResponse(f"{request.url.path}.txt?{request.url.query}", 301)
+
+    def page(connection: sa.Connection) -> dict[str, Any]:
+        dataset = request.state["policy"].dataset(connection, name)
+        try:
+            found = datasets.find(connection, dataset, row_excerpts.locate(connection, dataset, address))
+        except InvalidPositionError as error:
+            raise RowNotFoundError from error
+        if found is None:
+            raise RowNotFoundError
+        filename = uploads.filenames(connection, {found.upload_id}).get(found.upload_id)
+        return {
+            "dataset": dataset,
+            "row": found,
+            "filename": filename and excerpt(filename),
+            "values": _values(dataset, found, f"/datasets/{name}/rows/{address}.txt"),
+            "text_url": f"/datasets/{name}/rows/{address}.txt",
+        }
+
+    context = await read(request.state["database"], page)
+    return HTMLResponse(await _rendered(request, "dataset_row.html", context))
+
+
+def _values(dataset: Dataset, found: Row, url: str) -> list[dict[str, str]]:
+    """Each value with its column; of what a page has no room for, the address only."""
+    values, room = [], VALUES_BYTES
+    for field, cell in zip(dataset.schema.fields, found.cells, strict=True):
+        text = excerpt(cell, VALUE_LENGTH) if room > 0 else ""
+        room -= len(escape(text).encode())
+        is_whole = text == cell
+        values.append(
+            {
+                "name": field.name,
+                "title": excerpt(field.title or field.name),
+                "type": field.type,
+                "text": text,
+                "url": "" if is_whole else f"{url}?{urlencode({'column': field.name})}",
+            }
+        )
+    return values
 
 
 async def change_type(request: AppRequest) -> Response:
@@ -200,7 +268,10 @@ async def change_type(request: AppRequest) -> Response:
 
 routes = [
     GuardedRoute("/datasets", index, READ),
-    GuardedRoute("/datasets/{name}/filter", add_filter, READ),
+    GuardedRoute("/datasets/{name}/filter", filter_column, READ),
+    GuardedRoute("/datasets/{name}/columns", columns, READ),
+    GuardedRoute("/datasets/{name}/uploads", uploads_into, READ),
     GuardedRoute("/datasets/{name}/change-type", change_type, UPLOAD, methods=["POST"]),
-    GuardedRoute("/datasets/{name}", detail, READ),
+    GuardedRoute("/datasets/{name}/rows/{position}", row, READ),
+    GuardedRoute("/datasets/{name}", rows, READ),
 ]

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from functools import partial
 from typing import BinaryIO, get_args
 
@@ -21,6 +19,7 @@ from webapp import threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.export_process import FileMaker
 from webapp.routes import visible
+from webapp.routes.block_stream import BlockStream
 from webapp.routes.pieces import PIECE_BYTES
 from webapp.state import AppRequest
 
@@ -47,7 +46,7 @@ async def rows(request: AppRequest, extension: Extension, *, is_raw: bool) -> Re
     headers = {"Content-Disposition": f'attachment; filename="{name}.{extension}"'}
     if extension in ("csv", "jsonl") and filters.selection.sort is None:
         blocks = _blocks(request, found, filters, extension, is_raw=is_raw, provenance=provenance)
-        return _Streamed(blocks, MEDIA_TYPES[extension], headers)
+        return BlockStream(blocks, MEDIA_TYPES[extension], headers)
     order = FileOrder(
         database=request.state["settings"].database,
         dataset=name,
@@ -69,26 +68,7 @@ def _blocks(
         if extension == "csv"
         else json_format(dialect, found, provenance=provenance)
     )
-    return Blocks(database, found, filters.selection, text)
-
-
-class _Streamed(StreamingResponse):
-    """Blocks as they are made, one ahead of the client. A client that leaves ends the statement that runs."""
-
-    def __init__(self, blocks: Blocks, media_type: str, headers: dict[str, str]) -> None:
-        self._ahead = threads.downloads.iterate_ahead(iter(blocks), blocks.stop)
-        super().__init__(_in_pieces(self._ahead), media_type=media_type, headers=headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._ahead):
-            await super().__call__(scope, receive, send)
-
-
-async def _in_pieces(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Blocks of any size in pieces, without a thread for each."""
-    async for block in blocks:
-        for start in range(0, len(block), PIECE_BYTES):
-            yield block[start : start + PIECE_BYTES]
+    return Blocks(database, found.table(dialect), filters.selection, text)
 
 
 class _Made(StreamingResponse):

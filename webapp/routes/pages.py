@@ -4,16 +4,20 @@ from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from jobs import datasets, uploads
+from jobs.errors import BulkUploadError, InvalidImportOptionError
 from jobs.events import timestamp
-from jobs.uploads import Page
+from jobs.uploads import Page, Upload
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
+from webapp.failed_rows_query import FailedRowsQuery
+from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
+from webapp.page import Visitor
 from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.routes import batch as batches
@@ -29,7 +33,12 @@ async def home(_request: AppRequest) -> Response:
 
 
 async def history(request: AppRequest) -> Response:
-    state, view = request.state, HistoryView.from_query(request.query_params)
+    return await _history(request, HistoryView.from_query(request.query_params))
+
+
+async def _history(request: AppRequest, view: HistoryView, form: FormView | None = None) -> Response:
+    """form: that of a request that was refused."""
+    state = request.state
     seen = state["policy"].view
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
@@ -51,8 +60,10 @@ async def history(request: AppRequest) -> Response:
         "batch_url": view.url("/uploads/batch"),
         "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
+        "form": form,
+        "visitor": Visitor.of(state["policy"]),
     }
-    return HTMLResponse(state["templates"].render("uploads.html", context))
+    return HTMLResponse(state["templates"].render("uploads.html", context), form.status if form else 200)
 
 
 async def recent(request: AppRequest) -> Response:
@@ -61,15 +72,23 @@ async def recent(request: AppRequest) -> Response:
     seen = state["policy"].view
     ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT, seen=seen))
     is_menu = request.headers.get("hx-request") == "true"
-    context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
+    context = {
+        "uploads": [state["renderer"].view(upload) for upload in ended],
+        "visitor": Visitor.of(state["policy"]),
+    }
     return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
 
 
 async def create(request: AppRequest) -> Response:
-    """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page."""
-    upload = await actions.create_from_file(request, raw_allowed=False)
+    """The target of the upload form. With JavaScript the form requests JSON, which has the address of the next page.
+    Without, a form that is refused comes back as it was filled in."""
     if wants_json(request):
-        return actions.created(request, upload)
+        return actions.created(request, await actions.create_from_file(request, raw_allowed=False))
+    entered: dict[str, str] = {}
+    try:
+        upload = await actions.create_from_file(request, raw_allowed=False, entered=entered)
+    except BulkUploadError as error:
+        return await _history(request, HistoryView(), FormView.refused(error, entered))
     return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
@@ -80,37 +99,59 @@ async def sample(request: AppRequest) -> Response:
 
 
 async def detail(request: AppRequest) -> Response:
+    return await _detail(request)
+
+
+async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
+    """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload, view = await state["snapshots"].detail(upload_id, state["policy"].view)
-    context = {
-        "upload": view,
+    query = FailedRowsQuery.parse(request.query_params)
+    page = await state["snapshots"].detail(upload_id, state["policy"].view, query)
+    upload = page.upload
+    context = page.context | {
+        "form": form,
+        "visitor": Visitor.of(state["policy"]),
         "events_url": None
-        if upload.is_settled
+        if upload.is_settled or form
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
     render = partial(state["templates"].render, "upload.html", context)
-    return HTMLResponse(await in_thread(render) if view.is_large else render())
+    html = await in_thread(render) if page.is_large else render()
+    return HTMLResponse(html, form.status if form else 200)
 
 
 async def cancel(request: AppRequest) -> Response:
-    upload = await actions.cancel(request)
-    return RedirectResponse(f"/uploads/{upload.id}", 303)
+    return _changed(await actions.cancel(request))
 
 
 async def retry(request: AppRequest) -> Response:
-    upload = await actions.retry(request)
-    return RedirectResponse(f"/uploads/{upload.id}", 303)
+    entered: dict[str, str] = {}
+    try:
+        upload = await actions.retry(request, entered)
+    except InvalidImportOptionError as error:
+        if wants_json(request):
+            raise
+        return await _detail(request, FormView.refused(error, entered))
+    return _changed(upload)
+
+
+def _changed(upload: Upload) -> Response:
+    """To the upload's page. The focus goes to its content, so that a screen reader begins there."""
+    return RedirectResponse(f"/uploads/{upload.id}#main", 303)
 
 
 async def batch(request: AppRequest) -> Response:
-    """Cancel or retry the selected uploads, and return to the page of the history that the form is on."""
+    """Cancel or retry the selected uploads, and return to the page of the history that the form is on. With JavaScript
+    the form requests JSON, which has what the page then says."""
     view = HistoryView.from_query(request.query_params)
     wanted = await batches.of_form(request)
     if wanted is None:
         summary = batches.NOTHING_SELECTED
     else:
         summary = batches.Summary.of(wanted, await batches.run(request, wanted))
+    if wants_json(request):
+        return JSONResponse({"detail": summary.sentence})
     return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
 
 

@@ -28,9 +28,10 @@ MAX_BOUNDARY, MAX_CONTENT_TYPE = 70, 1000
 class FormBody:
     """The body of a multipart form with one file. Blocking: pass data to `feed`, then call `finish`."""
 
-    def __init__(self, content_type: str, folder: Path, limit: int) -> None:
+    def __init__(self, content_type: str, folder: Path, limit: int, fields: dict[str, str] | None = None) -> None:
+        """fields: receives them while they arrive."""
         boundary = _boundary(content_type)
-        self.fields: dict[str, str] = {}
+        self.fields = {} if fields is None else fields
         self._parts = 0
         self._field_bytes = 0
         self._file_bytes = 0
@@ -157,20 +158,21 @@ class RawBody:
 
 
 async def receive(
-    request: Request[Any], folder: Path, *, limit: int, raw_allowed: bool
+    request: Request[Any], folder: Path, *, limit: int, raw_allowed: bool, entered: dict[str, str] | None = None
 ) -> tuple[StoredFile, dict[str, str]]:
     """Store the file in a request. Returns it and the other fields. Raises RefusedError.
 
-    limit: bytes of the file. raw_allowed: accept a body that is not a form as the file itself.
+    limit: bytes of the file. raw_allowed: accept a body that is not a form as the file itself. entered: receives the
+    fields of a form.
     """
     try:
-        return await _store(request, folder, limit, raw_allowed)
+        return await _store(request, folder, limit, raw_allowed, entered)
     except ClientDisconnect as error:
         raise RefusedError("The connection broke before the whole file was sent.") from error
 
 
 async def _store(
-    request: Request[Any], folder: Path, limit: int, raw_allowed: bool
+    request: Request[Any], folder: Path, limit: int, raw_allowed: bool, entered: dict[str, str] | None
 ) -> tuple[StoredFile, dict[str, str]]:
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/") or not raw_allowed
@@ -179,7 +181,7 @@ async def _store(
 
     def begin() -> FormBody | RawBody:
         if is_form:
-            return FormBody(content_type, folder, limit)
+            return FormBody(content_type, folder, limit, entered)
         return RawBody(dict(request.query_params), folder, limit)
 
     body = await threads.files.run(begin)

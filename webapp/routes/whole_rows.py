@@ -77,6 +77,6 @@ def _text(title: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[st
 
 
 routes = [
-    GuardedRoute("/datasets/{name}/rows/{position}", of_dataset, READ),
+    GuardedRoute("/datasets/{name}/rows/{position}.txt", of_dataset, READ),
     GuardedRoute("/uploads/{upload_id:id}/failed-rows/{row_number:id}", failed, READ),
 ]

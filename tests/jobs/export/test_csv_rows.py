@@ -47,7 +47,7 @@ def as_rows(dataset: Dataset, connection: sa.Connection, *, is_raw: bool, proven
 
 def exported(dataset: Dataset, database: Database, *, is_raw: bool, provenance: bool) -> bytes:
     made = csv_format(database.engine.dialect, dataset, is_raw=is_raw, provenance=provenance)
-    return b"".join(Blocks(database, dataset, ALL, made))
+    return b"".join(Blocks(database, dataset.table(database.engine.dialect), ALL, made))
 
 
 def check(database: Database, fields: list[dict[str, Any]], rows: list[dict[str, Any]], **more: Any) -> None:
@@ -251,13 +251,16 @@ def test_only_a_few_exports_have_large_blocks(migrated: Database) -> None:
     with migrated.transaction() as connection:
         dataset = datasets.declare(connection, "sales", TableSchema.parse({"fields": [B]}), Mode.INSERT)
     made = csv_format(migrated.engine.dialect, dataset, is_raw=True, provenance=False)
-    begun = [(each, iter(each)) for each in [Blocks(migrated, dataset, ALL, made) for _ in range(6)]]
+    begun = [
+        (each, iter(each))
+        for each in [Blocks(migrated, dataset.table(migrated.engine.dialect), ALL, made) for _ in range(6)]
+    ]
     for _, iterator in begun:
         next(iterator)
     sizes = [each._bytes for each, _ in begun]
     for _, iterator in begun:
         assert list(iterator) == [b""]
-    again = Blocks(migrated, dataset, ALL, made)
+    again = Blocks(migrated, dataset.table(migrated.engine.dialect), ALL, made)
     assert list(again) == [b"b\r\n", b""]
 
     assert sizes == [blocks.BLOCK_BYTES] * 4 + [blocks.SMALL_BLOCK_BYTES] * 2

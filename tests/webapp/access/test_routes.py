@@ -13,6 +13,7 @@ from jobs.settings import Settings
 from tests.support import people
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
+from tests.support.waiting import until
 from webapp.access.needs import GuardedRoute
 from webapp.app import create_app
 
@@ -42,6 +43,9 @@ class Office:
         for name in ("viewer", "uploader", "admin"):
             secret = people.add(database, name, Role(name))
             self.clients[name] = people.client(served.url, secret)
+        until(
+            lambda: self.clients["nobody"].get("/api/v1/uploads").status_code == 401, "the server to see the accounts"
+        )
         self.hidden = served.records.dataset("hidden_prices", [(1, "secret value", True)])
         [self.hidden_upload] = [each for each in served.records.all() if each.dataset == "hidden_prices"]
         people.restrict(database, "hidden_prices")
@@ -90,8 +94,8 @@ def test_what_is_hidden_is_answered_like_what_does_not_exist(office: Office, set
                         (absent_upload, absent_dataset),
                     )
                 )
-                names = (office.hidden.name, absent_dataset, str(absent_upload), f"#{office.hidden_upload.id}")
-                names = (*names, f"{absent_upload:,}", f"/{office.hidden_upload.id}")
+                names = [office.hidden.name, absent_dataset, f"#{absent_upload}", f"/{absent_upload}"]
+                names += [f"#{office.hidden_upload.id}", f"/{office.hidden_upload.id}"]
                 assert comparable(hidden, *names) == comparable(absent, *names), (method, route.path, caller)
                 assert hidden.status_code in (403, 404), (method, route.path)
                 assert "secret value" not in hidden.text

@@ -13,8 +13,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import catalogue, sweeper
+from jobs import catalogue, datasets, sweeper
 from jobs.catalogue import Entry
+from jobs.errors import TookTooLongError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
@@ -487,6 +488,35 @@ def test_a_dataset_is_described_by_a_table_schema(served: Served) -> None:
             {"name": "paid", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
         ]
     }
+
+
+def test_rows_are_read_from_a_number_on(served: Served) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(9)])
+
+    def ids(**query: str | int) -> list[str]:
+        answer = served.client.get("/api/v1/datasets/sales/rows", params=query)
+        return [row["cells"][0] for row in answer.json()["items"]]
+
+    assert ids(from_row=8) == ["7", "8"]
+    assert ids(from_row=2, limit=2, sort="-id", id__lte=5) == ["4", "3"]
+    assert ids(from_row=10) == []
+    refused = served.client.get("/api/v1/datasets/sales/rows?from_row=0")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "`from_row` must be the number of a row, from 1.")
+    following = served.client.get("/api/v1/datasets/sales/rows?from_row=3&limit=2").json()["links"]["next"]
+    assert [row["cells"][0] for row in served.client.get(following).json()["items"]] == ["4", "5"]
+
+
+def test_rows_that_take_too_long_are_a_problem(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(9)])
+
+    def too_long(*_words: object, **_more: object) -> None:
+        raise TookTooLongError(10)
+
+    monkeypatch.setattr(datasets, "each_after", too_long)
+    answer = served.client.get("/api/v1/datasets/sales/rows?sort=name")
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Query took too long")
+    assert "took longer than 10 s" in answer.json()["detail"]
 
 
 def test_rows_are_read_in_pages(served: Served) -> None:

@@ -1,23 +1,35 @@
 """The HTML pages of datasets."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from html import unescape
 from itertools import chain
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from jobs import datasets
 from jobs.datasets import Dataset, Mode, Position
+from jobs.errors import TookTooLongError
+from jobs.time_limit import limited
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
+from webapp import rows_view
 from webapp.routes import dataset_pages
-from webapp.routes.dataset_pages import ROWS_SHOWN
+from webapp.rows_view import ROWS_SHOWN
 
 
 def numbers(html: str) -> list[int]:
-    """The row numbers that a page shows."""
-    return [int(each.replace(",", "")) for each in re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html)]
+    """The rows that a page shows, by their numbers in the file."""
+    return [int(each.replace(",", "")) for each in re.findall(r'<th scope="row".*? title="Row (\S+) of', html)]
+
+
+def places(html: str) -> list[str]:
+    """The numbers of the rows among what is shown."""
+    return re.findall(r'<th scope="row"[^>]*><a [^>]*>([0-9,]+)</a></th>', html)
 
 
 def columns(html: str) -> list[tuple[str, ...]]:
@@ -48,6 +60,7 @@ def both_ways(served: Served, path: str) -> tuple[list[list[int]], list[list[int
 def insert(served: Served, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
     with served.records.database.transaction() as connection:
         insert_rows(connection, dataset, *rows)
+        datasets.count_rows(connection, dataset.name, len(rows))
 
 
 def test_datasets_are_listed(served: Served) -> None:
@@ -61,17 +74,22 @@ def test_datasets_are_listed(served: Served) -> None:
     assert '<span class="badge">Completed</span> <span class="outcome-file">sales.csv</span>' in html
 
 
-def test_a_dataset_shows_its_rows_and_columns(served: Served) -> None:
-    served.records.dataset("sales", [(1, "one", True), (None, "", False)])
+def test_a_dataset_shows_its_rows(served: Served) -> None:
+    dataset = served.records.dataset("sales", [(1, "one", True), (None, "", False)])
     html = served.page("/datasets/sales")
 
-    assert re.findall(r'<th scope="row"[^>]*>(.*?)</th>', html) == ["1", "2"]
+    assert places(html) == ["1", "2"]
+    assert numbers(html) == [1, 2]
+    assert html.count('title="Row 2 of sales.csv"') == 1
     assert re.findall(r'<span class="(?:value|none)"[^>]*>(.*?)</span>', html) == [
         "1", "one", "yes", "empty", "empty", "no"
     ]  # fmt: skip
-    assert "each is one" in html
-    assert "2 rows, 3 columns" in html
+    assert "2 rows</b>, 3 columns" in html
+    assert "Rows 1 to 2 of 2" in html
     assert "/datasets/sales/rows.csv" in links(html)
+    row = served.page(next(link for link in links(html) if "/rows/" in link))
+    assert "Row 1 of sales.csv" in row
+    assert {f"/uploads/{dataset.upload_id}", f"/datasets/sales?upload={dataset.upload_id}"} <= set(links(row))
 
 
 @ONE_DATABASE
@@ -88,7 +106,7 @@ def test_an_empty_dataset_shows_that_it_has_no_rows(served: Served) -> None:
     served.records.declare("sales", {"name": "id"})
     html = served.page("/datasets/sales")
 
-    assert "0 rows, 1 column<" in html
+    assert "0 rows</b>, 1 column<" in html
     assert "No rows yet" in html
     assert "a new row replaces the row with the same key" not in html
 
@@ -105,9 +123,9 @@ def test_a_dataset_shows_the_constraints_of_its_columns(served: Served) -> None:
         primaryKey="sku",
         mode=Mode.UPSERT,
     )
-    html = served.page("/datasets/sales")
+    html = served.page("/datasets/sales/columns")
 
-    assert "0 rows, 5 columns; a new row replaces the row with the same key" in html
+    assert "0 rows</b>, 5 columns; a new row replaces the row with the same key" in html
     assert columns(html) == [
         ("sku  Article", "string", "required; key; at most 9 characters; matches [A-Z]+", ""),
         ("sum", "number", "required; at least 0", ""),
@@ -142,7 +160,7 @@ KEYS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
 def test_a_dataset_with_a_key_is_paged_in_the_order_of_the_key(
     served: Served, monkeypatch: pytest.MonkeyPatch, fields: list[dict[str, Any]], rows: list[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 3)
     key = [field["name"] for field in fields]
     dataset = served.records.declare("sales", *fields, primaryKey=key, mode=Mode.UPSERT)
     if served.records.database.engine.dialect.name == "sqlite":
@@ -204,7 +222,7 @@ def wide(served: Served, columns: int, rows: int, cell: str, **field: Any) -> No
 
 def heads(html: str) -> list[str]:
     """The names of the columns above the rows."""
-    return re.findall(r"(c[0-9]+)</a> <small>", html)
+    return re.findall(r"(c[0-9]+)</a> <small", html)
 
 
 def test_a_page_shows_200_characters_of_a_cell_and_a_link_to_the_whole(served: Served) -> None:
@@ -213,7 +231,7 @@ def test_a_page_shows_200_characters_of_a_cell_and_a_link_to_the_whole(served: S
 
     assert re.findall(r">([xy]+…?)</span>", html) == ["x" * 200 + "…", "y" * 200]
     assert [link for link in links(html) if "/rows/" in link and "column=name" in link] == [
-        link for link in links(html) if "/rows/" in link
+        link for link in links(html) if ".txt" in link
     ]
 
 
@@ -239,7 +257,9 @@ def test_wide_rows_are_shown_in_parts_of_their_columns(served: Served) -> None:
         html = served.page("/datasets/sales" + unescape(address[1]))
         found.append(heads(html))
         assert numbers(html) == [1, 2, 3]
-        assert [name for name, *_ in columns(html)] == found[-1]
+        first = re.search(r"columns=([0-9]+)", address[1])
+        assert first is not None
+        assert [name for name, *_ in columns(served.page(f"/datasets/sales/columns?columns={first[1]}"))] == found[-1]
 
     assert [len(each) for each in found] == [100] * 6 + [84]
     assert list(chain(*found)) == [f"c{n}" for n in range(1, 685)]
@@ -291,7 +311,7 @@ def test_an_invalid_first_column_is_rejected(served: Served, text: str) -> None:
 def test_a_page_of_rows_with_long_keys_can_be_left_in_both_directions(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 2)
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 2)
     dataset = served.records.declare("sales", {"name": "id"}, primaryKey="id", mode=Mode.UPSERT)
     insert(served, dataset, [{"id": f"{n}{'x' * 1_000_000}"} for n in range(5)])
     forward, back = both_ways(served, "/datasets/sales")
@@ -324,15 +344,15 @@ def test_many_datasets_are_listed_on_several_pages(served: Served, monkeypatch: 
 
 
 @ONE_DATABASE
-def test_the_form_adds_a_filter_which_the_page_shows_and_removes(served: Served) -> None:
+def test_the_form_of_a_column_filters_it_and_the_page_shows_and_removes_the_filters(served: Served) -> None:
     served.records.dataset("sales", [(n, f"name {n}", n % 2 == 0) for n in range(5)])
-    form = {"_column": "id", "_operator": "gte", "_value": "3", "paid": "yes", "sort": "-id"}
+    form = {"_column": "id", "_gte": "3", "_lte": "", "paid": "yes", "sort": "-id", "id__eq": "1"}
     address = served.client.get("/datasets/sales/filter", params=form).headers["location"]
     html = served.page(address)
 
-    assert address == "/datasets/sales?paid=yes&sort=-id&id__gte=3"
+    assert address == "/datasets/sales?paid=yes&id__gte=3&sort=-id"
     assert numbers(html) == [5]
-    assert "1 of 5 match" in html
+    assert "Rows 1 of 1 that match" in html
     assert "paid is “yes”" in html
     assert "id is at least “3”" in html
     assert "Sorted by id, descending" in html
@@ -344,22 +364,189 @@ def test_the_form_adds_a_filter_which_the_page_shows_and_removes(served: Served)
 
 
 @ONE_DATABASE
-def test_a_wrong_value_in_the_form_is_a_problem_with_a_sentence(served: Served) -> None:
-    served.records.dataset("sales", [(1, "one", True)])
-    for form, sentence in [
-        ({"_column": "id", "_operator": "gte", "_value": "x"}, "`id__gte` must be a whole number"),
-        ({"_column": "no", "_operator": "eq", "_value": "x"}, "`no__eq` is neither a parameter"),
-        ({"_column": "id", "_operator": "like", "_value": "x"}, "`_operator` must be one of"),
-    ]:
-        answer = served.client.get("/datasets/sales/filter", params=form)
+def test_the_form_of_a_column_has_what_filters_it_now(served: Served) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(5)])
+    page = served.page("/datasets/sales?name__contains=NAME&id__gte=1")
+    [address] = [unescape(link) for link in links(page) if link.startswith("/datasets/sales/filter?_column=name&")]
+    html = served.page(address)
+    fields = dict(re.findall(r'<input [^>]*name="([^"]*)" value="([^"]*)"', html))
 
-        assert answer.status_code == 422
-        assert sentence in answer.text
+    assert fields == {
+        "_column": "name", "id__gte": "1", "_contains": "NAME", "_eq": "", "_gte": "", "_lte": ""
+    }  # fmt: skip
+    assert "/datasets/sales?id__gte=1&name__empty=1" in {unescape(link) for link in links(html)}
+    cleared = served.client.get("/datasets/sales/filter", params={**fields, "_contains": ""})
+    assert cleared.headers["location"] == "/datasets/sales?id__gte=1"
+
+
+@ONE_DATABASE
+def test_a_wrong_value_stands_in_the_form_beside_what_is_wrong_with_it(served: Served) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    form = {"_column": "id", "_gte": "<x>", "_lte": "9", "name": "one"}
+    answer = served.client.get("/datasets/sales/filter", params=form)
+    alone = served.client.get("/datasets/sales/filter", params=form, headers={"HX-Request": "true"})
+    fitting = served.client.get("/datasets/sales/filter", params={**form, "_gte": "2"}, headers={"HX-Request": "true"})
+
+    assert answer.status_code == alone.status_code == 422
+    for text in (answer.text, alone.text):
+        assert 'value="&lt;x&gt;"' in text
+        assert 'value="9"' in text
+        assert (
+            '<p id="form_gte-error" class="field-error">This must be a whole number, because “id” is one.</p>' in text
+        )
+        assert text.count("field-error") == 1
+    assert ("<html" in answer.text, "<html" in alone.text) == (True, False)
+    assert (fitting.status_code, fitting.headers["hx-redirect"]) == (
+        204, "/datasets/sales?name=one&id__gte=2&id__lte=9"
+    )  # fmt: skip
+    unknown = served.client.get("/datasets/sales/filter", params={"_column": "no", "_eq": "x"})
+    assert (unknown.status_code, "`_column` must be the name of a column." in unknown.text) == (422, True)
+
+
+@ONE_DATABASE
+def test_a_search_looks_into_all_columns_of_text_and_is_kept(served: Served) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(5)])
+    html = served.page("/datasets/sales?search=NAME+3&id__gte=1")
+
+    assert numbers(html) == [4]
+    assert "Search: “NAME 3”" in html
+    assert '<input type="search" name="search" value="NAME 3"' in html
+    assert "/datasets/sales/rows.csv?search=NAME+3&amp;id__gte=1" in html
+    nothing = served.page("/datasets/sales?search=nobody")
+    assert "No row matches" in nothing
+    assert "5 rows were compared with: <b>Search: “nobody”</b>." in nothing
+    assert "/datasets/sales" in links(nothing)
+
+
+# Going to a row
+
+
+def test_a_row_is_gone_to_by_its_number_among_what_is_shown(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 3)
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(12)])
+    html = served.page("/datasets/sales", from_row="5")
+    sorted_ = served.page("/datasets/sales", from_row=" 1,000 "[:2], sort="-id", id__lte=9)
+    following = served.page(f"/datasets/sales{links(html, 'next')[0]}")
+    before = served.page(f"/datasets/sales{links(html, 'prev')[0]}")
+    first = served.page(f"/datasets/sales{links(before, 'prev')[0]}")
+
+    assert (numbers(html), places(html)) == ([5, 6, 7], ["5", "6", "7"])
+    assert "Rows 5 to 7 of 12" in html
+    assert (numbers(sorted_), places(sorted_)) == ([10, 9, 8], ["1", "2", "3"])
+    assert (numbers(following), places(following)) == ([8, 9, 10], ["8", "9", "10"])
+    assert (numbers(before), places(before)) == ([2, 3, 4], ["2", "3", "4"])
+    assert (numbers(first), places(first)) == ([1], ["1"])
+    assert links(first, "prev") == []
+    assert links(before, "first") == ["?"]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("number", "more", "error"),
+    [
+        ("13", "", "There is no row 13: the dataset has 12 rows."),
+        ("3", "&id__gte=10", "There is no row 3: fewer rows match."),
+        ("0", "", "This must be the number of a row, from 1."),
+        ("x", "", "This must be the number of a row, from 1."),
+        ("9" * 16, "", "This must be the number of a row, from 1."),
+    ],
+)
+def test_a_number_without_a_row_is_said_beside_the_field(served: Served, number: str, more: str, error: str) -> None:
+    served.records.dataset("sales", [(n, f"name {n}", True) for n in range(12)])
+    answer = served.client.get(f"/datasets/sales?from_row={number}{more}")
+
+    assert answer.status_code == 422
+    assert f'<p id="row-error" class="field-error">{error}</p>' in answer.text
+    assert f'name="from_row" value="{number}"' in answer.text
+
+
+# Time limit
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("sort=-name", "Sorting 2 rows by name took longer than 0 s. Add a filter that leaves fewer rows, or sort by"),
+        ("search=a", "Looking for matches in 2 rows took longer than 0 s. Change a filter, or remove one."),
+        ("from_row=2", "Going to row 2 of 2 took longer than 0 s. Add a filter, and go to a row of what it leaves."),
+    ],
+)
+def test_a_page_says_what_took_too_long_and_keeps_its_form(
+    served: Served, monkeypatch: pytest.MonkeyPatch, query: str, sentence: str
+) -> None:
+    served.records.dataset("sales", [(1, "a", True), (2, "b", True)])
+    monkeypatch.setattr(rows_view, "limited", too_long)
+    html = served.client.get(f"/datasets/sales?{query}").text
+
+    assert sentence in html
+    assert 'value="a"' in html if "search" in query else True
+    assert numbers(html) == []
+    assert "No row matches" not in html
+
+
+@contextmanager
+def too_long(connection: sa.Connection, seconds: float) -> Iterator[None]:
+    """A limit that has been reached."""
+    with limited(connection, seconds):
+        yield
+    raise TookTooLongError(0)
+
+
+@ONE_DATABASE
+def test_the_number_of_matches_is_left_out_if_counting_takes_too_long(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 1)
+    served.records.dataset("sales", [(1, "a", True), (2, "b", True)])
+
+    def count(*_words: object, **_more: object) -> int:
+        raise TookTooLongError(5)
+
+    monkeypatch.setattr(datasets, "matching_count", count)
+    html = served.page("/datasets/sales?paid=yes")
+
+    assert numbers(html) == [1]
+    assert "Rows 1 of those that match" in html
+
+
+# Columns and uploads
+
+
+def test_the_uploads_into_a_dataset_are_listed_on_a_page_of_their_own(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_pages, "UPLOADS_SHOWN", 2)
+    dataset = served.records.dataset("sales", [(1, "a", True)])
+    failed = served.records.fail(served.records.processing("more.csv", dataset="sales"))
+    running = served.records.advance(served.records.processing("now.csv", dataset="sales"), 7)
+    served.records.processing("other.csv", dataset="weather")
+    html = served.page("/datasets/sales/uploads")
+    older = served.page(f"/datasets/sales/uploads{links(html, 'next')[0]}")
+
+    def shown(page: str) -> list[tuple[str, str]]:
+        return re.findall(r'class="file" href="/uploads/([0-9]+)".*?<span class="badge">(.*?)</span>', page, re.S)
+
+    assert shown(html) == [(str(running.id), "Processing"), (str(failed.id), "Failed")]
+    assert shown(older) == [(str(dataset.upload_id), "Completed")]
+    assert f"/datasets/sales?upload={running.id}" in links(html)
+    assert served.client.get("/datasets/sales/uploads?cursor=x").status_code == 422
+    assert "No uploads into this dataset yet" in served.page(
+        f"/datasets/{served.records.declare('empty', {'name': 'id'}).name}/uploads"
+    )
+
+
+def test_what_is_imported_stands_above_the_rows(served: Served) -> None:
+    served.records.dataset("sales", [(1, "a", True)])
+    running = served.records.advance(served.records.processing("now.csv", dataset="sales", rows=10), 5)
+    for tab in ("", "/columns", "/uploads"):
+        html = served.page(f"/datasets/sales{tab}")
+
+        assert f'<a href="/uploads/{running.id}">Processing: now.csv</a>' in html
 
 
 @ONE_DATABASE
 def test_pages_of_filtered_and_sorted_rows_lead_to_each_other(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_pages, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(rows_view, "ROWS_SHOWN", 3)
     served.records.dataset("sales", [(n % 4, f"name {n}", True) for n in range(12)])
     html = served.page("/datasets/sales?id__gte=1&sort=-id")
     forward = [numbers(html)]

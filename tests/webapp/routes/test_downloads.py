@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from jobs import failed_rows as failed_rows_of_jobs
 from jobs.corrections import wrong_dataset
+from jobs.export import blocks
+from jobs.export.blocks import Blocks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
 from jobs.uploads import Status, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Worker, links
-from webapp.routes import downloads
 
 BOM = b"\xef\xbb\xbf"
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
@@ -105,7 +105,8 @@ def test_a_row_with_too_few_or_too_many_cells_leaves_the_marks_in_their_columns(
 
 
 def test_failed_rows_are_read_in_several_queries_without_a_gap(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "ROWS_READ", 4)
+    monkeypatch.setattr(blocks, "FIRST_ROWS", 2)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     for count in (3, 4, 5, 8, 13):
         numbers = [n + n // 7 for n in range(1, count + 1)]
         upload = with_failed(served, ["a"], [FailedRow(n, [f"cell {n}"], [Reason("a", "is wrong")]) for n in numbers])
@@ -262,28 +263,21 @@ def test_a_template_with_escaped_names_can_be_uploaded(served: Served) -> None:
 # Size
 
 
-class Counting:
-    """Counts the rows that each query returned, and their characters."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
-        self.queries: list[list[int]] = []
-        original = getattr(module, name)
-
-        def read(*arguments: Any, **options: Any) -> Any:
-            rows = original(*arguments, **options)
-            self.queries.append([row.length for row in rows])
-            return rows
-
-        monkeypatch.setattr(module, name, read)
-
-
 @ONE_DATABASE
-def test_failed_rows_of_a_megabyte_are_read_one_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = [FailedRow(n, ["x" * 1_000_000], [Reason("a", "is wrong")]) for n in range(1, 6)]
+def test_failed_rows_of_a_megabyte_come_in_bounded_pieces(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = [FailedRow(n, ["x" * 1_000_000], [Reason("a", "is wrong")]) for n in range(1, 13)]
     upload = with_failed(served, ["a"], bad)
-    counting = Counting(monkeypatch, failed_rows_of_jobs, "rows")
+    sizes: list[int] = []
+    original = Blocks._next
+
+    def recorded(self: Blocks, place: list[Any]) -> Any:
+        found = original(self, place)
+        sizes.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(Blocks, "_next", recorded)
     csv.field_size_limit(2_000_000)
     rows = failed_rows(served, upload)[1:]
 
-    assert [(len(row[0]), row[2]) for row in rows] == [(1_000_000, str(n)) for n in range(1, 6)]
-    assert [len(query) for query in counting.queries] == [1, 1, 1, 1, 1, 0]
+    assert [(len(row[0]), row[2]) for row in rows] == [(1_000_000, str(n)) for n in range(1, 13)]
+    assert max(sizes) <= blocks.TOLERANCE * blocks.BLOCK_BYTES

@@ -315,6 +315,12 @@ CHOSEN: list[tuple[str, list[str]]] = [
     ("upload=1&code=b", ["b"]),
     ("upload=2", []),
     ("count__gte=0&paid=ja&price__lte=2", ["b"]),
+    ("search=HELLO", ['say "hello", 数 %s']),
+    ("search=%25", ['say "hello", 数 %s']),
+    ("search=_", []),
+    ("search=%5C", []),
+    ("search=数&count__gte=1", ['say "hello", 数 %s']),
+    ("search=o&sort=-count", ['say "hello", 数 %s']),
     ("sort=count", ["=1+1", "b", 'say "hello", 数 %s', "a"]),
     ("sort=-count", ['say "hello", 数 %s', "b", "=1+1", "a"]),
     ("sort=-seen&count__lte=5", ["b", "=1+1"]),
@@ -352,6 +358,7 @@ REFUSED: list[tuple[str, str]] = [
     ("count__contains=1", "`count__contains` needs a column of text; “count” has the type integer."),
     ("count__empty=yes", "`count__empty` must be 1 for rows without a value, or 0 for rows with one."),
     ("upload=x", "`upload` must be the number of an upload."),
+    ("search=%00", "`search` must be a text of at most 10,000 characters, without NUL."),
     ("sort=colour", "`sort` must be the name of a column, or - and its name for a descending order."),
     ("code=%00", "`code` must be a text of at most 10,000 characters, without NUL."),
     ("&".join(["code=a"] * 21), "`code` is one filter too many; at most 20 are possible."),
@@ -387,7 +394,7 @@ def test_every_column_can_be_filtered_and_sorted_by_whatever_its_name(served: Se
         assert len(exported.text.splitlines()) == len(found) + 1
         sorted_ = served.client.get("/api/v1/datasets/sales/rows", params={"sort": f"{name}__desc"}).json()["items"]
         assert [row["row_number"] for row in sorted_] == ([1, 2, 3] if name == "a" else [3, 2, 1])
-        form = {"_column": name, "_operator": "eq", "_value": value}
+        form = {"_column": name, "_eq": value}
         answer = served.client.get("/datasets/sales/filter", params=form)
         assert answer.status_code == 303
         assert "No row matches" not in served.page(answer.headers["location"])

@@ -10,7 +10,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import warnings
+from jobs import uploads, warnings
+from jobs.errors import RefusedError
+from jobs.events import timestamp
 from jobs.failed_rows import FailedRow, Reason
 from jobs.settings import Settings
 from jobs.tables import uploads as uploads_table
@@ -18,13 +20,15 @@ from jobs.uploads import Remedy, Upload
 from jobs.warnings import UploadWarning
 from tests.support import serving
 from tests.support.databases import ONE_DATABASE
-from tests.support.serving import Served, links
+from tests.support.serving import Served, claim_of, links
 from tests.support.streams import toast_of
 from webapp.history import PAGE_SIZE
 from webapp.live import snapshots
-from webapp.live.snapshots import FAILURE_REASONS
+from webapp.live.renderer import FIRST_FAILED_ROWS
 from webapp.routes import pages
+from webapp.routes.actions import SAMPLE
 from webapp.templating import Templates
+from webapp.upload_page import FAILURE_REASONS
 
 CONTENT = "id;größe\r\n1;ä\r\n".encode("latin-1") + bytes(range(256))
 EVIL = "<img src=x onerror=alert('&')>"
@@ -88,7 +92,7 @@ REJECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "title", "sentence"), REJECTIONS.values(), ids=REJECTIONS.keys())
-def test_a_rejected_upload_is_explained_on_a_page(
+def test_a_rejected_upload_is_explained_beside_its_field(
     standing: Served, sent: dict[str, Any], title: str, sentence: str
 ) -> None:
     if "files" in sent:
@@ -100,13 +104,68 @@ def test_a_rejected_upload_is_explained_on_a_page(
         answer, problem = submit(standing, **sent), submit(standing, **sent, headers={"Accept": "application/json"})
 
     assert (answer.status_code, problem.status_code) == (422, 422)
-    assert f"<h1>{title}</h1>" in answer.text
-    assert sentence in unescape(answer.text)
+    assert '<form id="upload-form"' in answer.text
+    assert "<title>Error: Uploads" in answer.text
+    [invalid] = re.findall(r'<input [^>]*aria-invalid="true"[^>]*>', answer.text)
+    described_by = re.findall(r'aria-describedby="([^"]*)"', invalid)[0].split()[-1]
+    [error] = re.findall(rf'<p id="{described_by}" class="field-error message">([^<]*)</p>', answer.text)
+    assert unescape(error).startswith(sentence)
+    assert "autofocus" in invalid
+    assert problem.json()["errors"] == [{"path": re.findall('name="([^"]*)"', invalid)[0], "detail": unescape(error)}]
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json()["title"] == title
     assert problem.json()["detail"].startswith(sentence)
     assert standing.stored == []
     assert standing.records.all() == []
+
+
+def checked(html: str, prefix: str) -> dict[str, str]:
+    """What the fields of the import options have, by their ids without prefix."""
+    inputs = re.findall(rf'<input id="{prefix}-(\w+)" type="text"[^>]* value="([^"]*)"', html)
+    selects = re.findall(rf'<select id="{prefix}-(\w+)"(.*?)</select>', html, re.DOTALL)
+    chosen = {name: "".join(re.findall(r'value="([^"]*)" selected', options)) for name, options in selects}
+    return {**dict(inputs), **chosen}
+
+
+ENTERED = {"encoding": "klingon", "delimiter": "semicolon", "header_row": "3", "sheet": "Q1", "types": "text"}
+SHOWN = {"encoding": "klingon", "delimiter": "semicolon", "header": "3", "sheet": "Q1", "types": "text"}
+
+
+def test_a_refused_upload_form_comes_back_as_it_was_filled_in(standing: Served) -> None:
+    html = submit(standing, data={"dataset": "Sales <June>", **ENTERED}).text
+
+    assert checked(html, "option") == SHOWN
+    assert re.findall(r'<input id="upload-dataset"[^>]* value="([^"]*)"', html) == ["Sales &lt;June&gt;"]
+    assert re.search(r'<details class="import-options" open>', html)
+
+
+def test_a_file_that_is_too_large_comes_back_as_a_form_with_the_status_413(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"max_upload_bytes": 5})) as served:
+        answer = submit(served)
+
+    assert answer.status_code == 413
+    assert "The file is larger than 5 bytes" in answer.text
+    assert '<form id="upload-form"' in answer.text
+
+
+def test_refused_options_of_a_retry_come_back_as_they_were_filled_in(served: Served) -> None:
+    upload = served.records.fail(served.records.processing(), "The file cannot be read.", Remedy.OPTIONS)
+    answer = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED)
+    problem = served.client.post(f"/uploads/{upload.id}/retry", data=ENTERED, headers={"Accept": "application/json"})
+
+    assert (answer.status_code, problem.status_code) == (422, 422)
+    assert checked(answer.text, "retry") == SHOWN
+    assert "Unknown encoding “klingon”" in answer.text
+    assert re.search(r'<details id="upload-options"[^>]* open>', answer.text)
+    assert "hx-sse:connect" not in answer.text
+    assert served.records.get(upload) == upload
+
+
+def test_a_first_row_that_is_data_stays_chosen_in_a_refused_form(standing: Served) -> None:
+    html = submit(standing, data={"encoding": "klingon", "header_row": "0"}).text
+
+    assert re.search(r'<input id="option-headerless"[^>]* checked', html)
+    assert checked(html, "option")["header"] == ""
 
 
 def test_what_ended_lately_is_listed_with_its_outcome(served: Served) -> None:
@@ -153,7 +212,7 @@ def test_cancel_and_retry_redirect_to_the_page_of_the_upload(served: Served) -> 
 
         answer = served.client.post(f"{path}/{action}")
 
-        assert (answer.status_code, answer.headers["location"]) == (303, path)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{path}#main")
         assert served.records.get(upload).status == status
 
     refused = served.client.post(f"{path}/retry")
@@ -195,6 +254,106 @@ def test_an_empty_history_shows_why_it_is_empty(standing: Served) -> None:
     assert "No upload named like “june”, with the state “Failed”." in unescape(html)
 
 
+def test_a_history_without_uploads_teaches_in_three_steps_and_offers_a_sample(served: Served) -> None:
+    html = served.page("/uploads")
+
+    assert len(re.findall(r"<li><b>", html)) == 3
+    assert 'class="upload-form large"' in html
+    assert '<form method="post" action="/uploads/sample">' in html
+    assert 'id="batch"' not in html
+    assert 'role="search"' not in html
+
+    answer = served.client.post("/uploads/sample")
+    [upload] = served.records.all()
+    html = served.page("/uploads")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/uploads/{upload.id}")
+    assert (upload.filename, upload.size) == ("sample-orders.csv", SAMPLE.stat().st_size)
+    assert [path.read_bytes() for path in served.stored] == [SAMPLE.read_bytes()]
+    assert 'class="upload-form"' in html
+    assert 'role="search"' in html
+
+
+@ONE_DATABASE
+def test_a_sample_that_is_not_recorded_leaves_no_file(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Upload:
+        raise RefusedError("Not now.")
+
+    monkeypatch.setattr(uploads, "create", fail)
+
+    assert served.client.post("/uploads/sample").status_code == 422
+    assert served.stored == []
+
+
+def test_the_history_is_filtered_by_outcome_dataset_and_time(served: Served) -> None:
+    records = served.records
+    failed = [FailedRow(1, ["x"], [Reason("a", "is wrong")])]
+    plain = records.complete(records.advance(records.processing("a.csv", dataset="sales")))
+    partly = records.complete(records.advance(records.processing("b.csv", dataset="sales"), 9, failed))
+    warned = records.processing("c.csv", dataset="stock")
+    records.warn(warned)
+    warned = records.complete(warned)
+
+    def shown(**query: str) -> list[int]:
+        html, listed = served.page("/uploads", **query), served.client.get("/api/v1/uploads", params=query).json()
+
+        assert row_ids(html) == [each["id"] for each in listed["items"]]
+        return row_ids(html)
+
+    assert shown(dataset="sales") == [partly.id, plain.id]
+    assert shown(dataset="sale") == []
+    assert shown(outcome="failed_rows") == [partly.id]
+    assert shown(outcome="warnings") == [warned.id]
+    assert shown(outcome="clean", dataset="sales") == [plain.id]
+    assert shown(status="completed", outcome="warnings", dataset="stock", since="1h", q="C.") == [warned.id]
+    assert shown(since="24h") == [warned.id, partly.id, plain.id]
+    assert shown(until="24h") == []
+    assert shown(since=timestamp(partly.created_at)) == [warned.id, partly.id]
+    assert shown(until=timestamp(partly.created_at)) == [plain.id]
+    assert shown(since=f"{partly.created_at:%Y-%m-%d}", until=f"{warned.created_at:%Y-%m-%d}")[-1] == plain.id
+
+
+@ONE_DATABASE
+def test_each_filter_can_be_removed_and_chosen_anew_without_losing_the_others(served: Served) -> None:
+    served.records.pending()
+    query = {"q": "june", "outcome": "failed_rows", "dataset": "sales & more", "since": "2026-01-01", "cursor": "7"}
+    html = served.page("/uploads", **query)
+    removals = {
+        text: dict(httpx.URL(unescape(url)).params)
+        for url, text in re.findall(r'href="([^"]*)" aria-label="Remove the filter: ([^"]*)"', html)
+    }
+    forms = re.findall(r'<form class="[^"]*" action="/uploads" method="get".*?</form>', html, re.S)
+    kept = [dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form)) for form in forms]
+    set_ = {name: value for name, value in query.items() if name != "cursor"}
+
+    def without(*names: str) -> dict[str, str]:
+        return {name: value for name, value in set_.items() if name not in names}
+
+    assert removals == {
+        "“june”": without("q"),
+        "Completed with failed rows": without("outcome"),
+        "sales &amp; more": without("dataset"),
+        "Since 2026-01-01": without("since"),
+    }
+    assert [{name: unescape(value) for name, value in each.items()} for each in kept] == [
+        without("q"), without("dataset"), without("since")
+    ]  # fmt: skip
+    assert ' name="since" value="2026-01-01"' in html
+    assert "/uploads?q=june&status=failed&dataset=sales+%26+more&since=2026-01-01" in links(html)
+    assert "/uploads?q=june&outcome=failed_rows&dataset=sales+%26+more&since=7d" in links(html)
+
+
+@ONE_DATABASE
+def test_rows_are_as_dense_as_the_reader_chose(served: Served) -> None:
+    served.records.pending()
+
+    assert '<div id="history">' in served.page("/uploads")
+
+    served.client.cookies.set("density", "compact")
+
+    assert '<div id="history" class="compact">' in served.page("/uploads")
+
+
 def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     records = served.records
     june, july = records.pending("June 50%.csv"), records.fail(records.processing("ärger 500.csv", dataset="sums"))
@@ -216,12 +375,19 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     [
         ("status=done", "`status` must be one of pending, processing, completed, failed, cancelled."),
         ("status=", "`status` must be one of pending, processing, completed, failed, cancelled."),
+        ("outcome=good", "`outcome` must be one of clean, failed_rows, warnings, held."),
+        (
+            "since=soon",
+            "`since` must be a day like 2026-01-31, a time like 2026-01-31T09:00:00Z, or an age like 7d or 24h.",
+        ),
         ("cursor=newest", "`cursor` must be the id of an upload."),
         ("cursor=-1&status=failed", "`cursor` must be the id of an upload."),
     ],
 )
 def test_an_invalid_filter_or_cursor_is_rejected(served: Served, path: str, query: str, sentence: str) -> None:
     served.records.pending()
+    if path.endswith("/events"):
+        query = query.replace("since=", "uploaded_since=")
     answer = served.client.get(f"{path}?{query}")
 
     assert answer.status_code == 422
@@ -323,36 +489,48 @@ def test_an_upload_shows_its_progress(served: Served) -> None:
     assert f"/uploads/{upload.id}/original" in links(html)
 
 
-def test_an_upload_shows_its_failed_rows_with_their_reasons(served: Served) -> None:
+def failed_table(html: str) -> list[list[str]]:
+    """The table of failed rows as text: its head, then its rows."""
+    [table] = re.findall(r'<table class="data failed">.*?</table>', html, re.S)
+    rows = re.findall(r"<tr.*?</tr>", table, re.S)
+    return [
+        [" ".join(unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in rows
+    ]
+
+
+def test_an_upload_shows_its_failed_rows_with_their_reasons_at_the_wrong_cells(served: Served) -> None:
     records = served.records
     bad = [
-        FailedRow(n, [f"cell {n}", ""], [Reason("born", "is no date", f"cell {n}"), Reason("paid", "is empty")])
-        for n in range(1, 31)
+        FailedRow(7, ["x", ""], [Reason("born", "is no date", "x", "no day"), Reason("paid", "is empty")], line=9),
+        FailedRow(8, ["y", "z", "a", "b"], [Reason(None, "has 4 cells, expected 2")], line=11),
+        FailedRow(9, ["1"], [Reason("born", "is taken"), Reason("elsewhere", "is odd")]),
     ]
-    upload = records.fail(records.advance(records.processing(), 0, bad), "Every row failed.")
+    upload = records.fail(records.advance(records.processing(header=["Born", "paid"]), 0, bad), "Every row failed.")
+    records.declare("june", {"name": "born", "type": "date"}, {"name": "paid", "type": "string"})
     path = f"/uploads/{upload.id}"
     html = served.page(path)
 
-    assert re.findall(r'<td class="reason">(.*?)</td>', html) == [
-        f"born: “cell {n}” is no date; paid: is empty" for n in range(1, 21)
+    assert failed_table(html) == [
+        ["Line", "Born", "paid"],
+        ["9", "Wrong: x is no date (no day)", "Wrong: empty is empty"],
+        ["11", "y", "z"],
+        ["Line 11", "has 4 cells, expected 2 Show 2 surplus cells of line 11"],
+        ["9", "Wrong: 1 is taken", "no cell"],
+        ["Line 9", "elsewhere: is odd"],
     ]
-    assert re.findall(r'<td class="cells">(.*?)</td>', html)[:1] == [
-        '<span class="raw">cell 1</span><span class="raw none">empty</span>'
-    ]
-    assert '<h2>Failed rows <span class="quiet">30</span></h2>' in html
-    assert "<h3>First 20 failed rows</h3>" in html
+    assert '<h2>Failed rows <span class="quiet">3</span></h2>' in html
     assert f"{path}/failed-rows.csv" in links(html)
     assert "Every row failed." in html
     assert "Try again" in html
-    assert 'aria-label="0 of 100 rows imported, 30 failed"' in html
-    assert "big-percent" in html
-    assert " %" not in html
+    assert 'aria-label="0 of 100 rows imported, 3 failed"' in html
+    assert "<dd>0 of 100</dd>" in html
 
 
 def reasons(html: str) -> list[tuple[str, str, str]]:
     """The table of reasons: column, rule, rows."""
     table = re.findall(r'<table id="upload-reasons".*?</table>', html, re.S)
-    cells = r'<tr><td><b class="name">(.*?)</b></td><td>(.*?)</td><td class="num">(.*?)</td></tr>'
+    cells = r'<b class="name">(.*?)</b> (.*?)</a></th>.*?<td class="num">(.*?)</td></tr>'
     return [row for each in table for row in re.findall(cells, each)]
 
 
@@ -388,7 +566,7 @@ def test_reasons_are_shown_even_if_no_failed_row_is_stored(served: Served, monke
 
     assert reasons(html) == [("a", "is wrong", "1")]
     assert "failed-rows.csv" not in html
-    assert "Original values" not in html
+    assert "The failed rows are not stored" in html
 
 
 def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None:
@@ -397,13 +575,179 @@ def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None
 
     assert reasons(html) == []
     assert "failed-rows.csv" not in html
-    assert "Failed rows" not in html
+    assert re.findall(r'<section id="failed-rows".*?</section>', html, re.S)[0].partition(">")[0].endswith(" hidden")
+    assert '<table class="data failed">' not in html
 
 
-def test_a_few_failed_rows_are_all_shown(served: Served) -> None:
+def numbers_shown(html: str) -> list[int]:
+    return [int(row[0]) for row in failed_table(html)[1:] if row[0].isdecimal()]
+
+
+def test_every_failed_row_is_reached_page_by_page(served: Served) -> None:
+    bad = [FailedRow(n, ["x", ""], [Reason("a" if n % 2 else "b", "is wrong", "x")]) for n in range(1, 131)]
+    upload = served.records.complete(served.records.advance(served.records.processing(), 1, bad))
+    path, found = f"/uploads/{upload.id}", []
+    html = served.page(path)
+    while True:
+        found.append(numbers_shown(html))
+        following = links(html, "next")
+        if not following:
+            break
+        html = served.page(following[0])
+
+    assert found == [[*range(1, 51)], [*range(51, 101)], [*range(101, 131)]]
+    assert links(html, "first") == [f"{path}#failed-rows"]
+    assert 'data-page="first"' not in html
+
+
+def test_failed_rows_are_filtered_by_each_reason(served: Served) -> None:
+    bad = [FailedRow(n, ["x", ""], [Reason("a" if n % 2 else None, "is “w&o”", "x")]) for n in range(1, 131)]
+    upload = served.records.complete(served.records.advance(served.records.processing(), 1, bad))
+    html = served.page(f"/uploads/{upload.id}")
+    of_row, of_column = [link for link in links(html) if "?column=" in link]
+    filtered = served.page(of_row)
+
+    assert numbers_shown(served.page(of_column))[:3] == [1, 3, 5]
+    assert numbers_shown(filtered) == [*range(2, 101, 2)]
+    assert numbers_shown(served.page(links(filtered, "next")[0])) == [*range(102, 131, 2)]
+    assert '<h2>Failed rows <span class="quiet">65</span></h2>' in filtered
+    assert "<span>Whole row: is “w&amp;o”</span>" in filtered
+    assert f"/uploads/{upload.id}#failed-rows" in links(filtered)
+
+
+@ONE_DATABASE
+def test_of_a_wide_file_the_columns_with_wrong_cells_are_always_shown(served: Served) -> None:
+    header = [f"c{n}" for n in range(1, 1501)]
+    bad = [FailedRow(n, [f"v{m}" for m in range(1, 1501)], [Reason(f"c{1000 + n}", "is wrong")]) for n in range(1, 4)]
+    upload = served.records.advance(served.records.processing(header=header), 1, bad)
+    html = served.page(f"/uploads/{upload.id}")
+    following = served.page(next(link for link in links(html) if "columns=13" in link))
+
+    assert failed_table(html)[0] == ["Line", *header[:12], "c1001", "c1002", "c1003"]
+    assert failed_table(following)[0] == ["Line", *header[12:24], "c1001", "c1002", "c1003"]
+    assert failed_table(following)[1][13:] == ["Wrong: v1001 is wrong", "v1002", "v1003"]
+
+
+@ONE_DATABASE
+def test_a_page_of_large_failed_rows_is_bounded(served: Served) -> None:
+    header = [f"{'<' * 60}{n}" for n in range(1500)]
+    bad = [
+        FailedRow(
+            n, ["<" * 300] * 1500, [Reason(header[-m], "<" * 1_000, "<" * 1_000, "<" * 1_000) for m in range(1, 99)]
+        )
+        for n in range(1, 60)
+    ]
+    upload = served.records.complete(served.records.advance(served.records.processing(header=header), 1, bad))
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert len(html.encode()) < 1_000_000
+    assert links(html, "next")
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "columns=x", f"after={10**18}"])
+def test_a_page_of_failed_rows_that_cannot_be_is_refused(served: Served, query: str) -> None:
+    upload = served.records.processing()
+
+    assert served.client.get(f"/uploads/{upload.id}?{query}").status_code == 422
+
+
+@ONE_DATABASE
+def test_behind_the_last_failed_row_a_link_leads_back(served: Served) -> None:
     upload = served.records.advance(served.records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is wrong")])])
+    html = served.page(f"/uploads/{upload.id}?after=2")
 
-    assert "<h3>All failed rows</h3>" in served.page(f"/uploads/{upload.id}")
+    assert "No failed row follows" in html
+    assert links(html, "first") == [f"/uploads/{upload.id}#failed-rows"]
+
+
+def test_the_strip_leads_to_the_failed_rows_of_each_part_of_the_file(served: Served) -> None:
+    bad = [FailedRow(n, ["x"], [Reason("a", "is wrong")]) for n in (501, 502, 503, 990)]
+    upload = served.records.complete(served.records.advance(served.records.processing(rows=1000), 996, bad))
+    html = served.page(f"/uploads/{upload.id}")
+    titles = re.findall(r"<title>(Rows .*?)</title>", html)
+    [worst, _] = dict.fromkeys(link for link in links(html) if "after=" in link)
+
+    assert len(titles) == 100
+    assert titles[50] == "Rows 501 to 510: 3 failed"
+    assert titles[51] == "Rows 511 to 520: none failed"
+    assert 'most in <a href="' in html
+    assert numbers_shown(served.page(worst)) == [501, 502, 503, 990]
+
+
+def test_the_log_and_the_attempts_are_shown(served: Served) -> None:
+    records = served.records
+    upload = records.advance(records.processing(), 40)
+    because = "its worker was shut down"
+    records.tell(lambda connection: uploads.hand_back(connection, claim_of(upload), because=because))
+    upload = records.complete(records.advance(records.claim(upload), 60))
+    html = served.page(f"/uploads/{upload.id}")
+    entries = re.findall(
+        r'<span class="what">(.*?)</span> <time', re.findall(r'<ol class="log latest">.*?</ol>', html)[0]
+    )
+
+    assert [re.sub(r" ?<[^>]*>", "|", entry).strip("|") for entry in entries] == [
+        "Uploaded",
+        "Import started|a test, attempt 1",
+        "Interrupted after 40 rows|its worker was shut down",
+        "Continued after 40 rows|a test, attempt 2",
+        "Completed|100 rows",
+    ]
+    assert (
+        "Interrupted: its worker was shut down" in re.findall(r'<div id="upload-attempts">.*?</table>', html, re.S)[0]
+    )
+
+
+@ONE_DATABASE
+def test_one_attempt_without_an_incident_is_folded(served: Served) -> None:
+    html = served.page(f"/uploads/{served.records.completed().id}")
+
+    assert '<details id="upload-attempts">' in html
+
+
+@ONE_DATABASE
+def test_an_upload_is_compared_with_the_last_ten_of_its_dataset(served: Served) -> None:
+    found = [served.records.completed() for _ in range(14)]
+    table = r'<table class="plain last">.*?</table>'
+    [newest] = re.findall(table, served.page(f"/uploads/{found[-1].id}"), re.S)
+    [oldest] = re.findall(table, served.page(f"/uploads/{found[0].id}"), re.S)
+
+    assert re.findall(r"#(\d+)", newest) == [str(upload.id) for upload in found[:-11:-1]]
+    assert re.findall(r"#(\d+)", oldest) == [*(str(upload.id) for upload in found[:-11:-1]), str(found[0].id)]
+    assert links(oldest) == [f"/uploads/{upload.id}" for upload in found[:-11:-1]]
+
+
+@ONE_DATABASE
+def test_uploads_that_correct_each_other_are_linked_in_both_directions(served: Served) -> None:
+    records = served.records
+    parent = records.complete(records.advance(records.processing(), 1, [FailedRow(2, ["x"], [Reason("a", "is bad")])]))
+    child = records.complete(records.advance(records.processing("fixed.csv", parent=parent.id), 7))
+    [of_parent] = re.findall(r'<section id="upload-family".*?</section>', served.page(f"/uploads/{parent.id}"), re.S)
+    [of_child] = re.findall(r'<section id="upload-family".*?</section>', served.page(f"/uploads/{child.id}"), re.S)
+
+    assert links(of_parent) == [f"/uploads/{child.id}"]
+    assert "7 of 7 rows imported" in of_parent
+    assert links(of_child) == [f"/uploads/{parent.id}"]
+    assert "1 of its rows failed" in of_child
+
+
+@ONE_DATABASE
+def test_each_end_has_one_primary_button_that_can_help(served: Served) -> None:
+    records, bad = served.records, [FailedRow(2, ["x"], [Reason("a", "is wrong")])]
+    options = records.fail(records.processing(), "All rows failed.", Remedy.OPTIONS)
+    for upload, button in (
+        (records.processing(), ""),
+        (records.completed(), "Open dataset june"),
+        (records.complete(records.advance(records.processing(), 1, bad)), "Download 1 failed row"),
+        (records.fail(records.processing()), "Try again"),
+        (records.fail(records.processing(), "This is a picture.", Remedy.FILE), "Upload another file"),
+        (options, "Retry with these options"),
+        (records.cancel(records.processing()), "Try again"),
+    ):
+        shown = re.findall(r'class="button primary"[^>]*>(.*?)</(?:a|button)>', served.page(f"/uploads/{upload.id}"))
+        primary = [re.sub(r"<[^>]*>", "", each) for each in shown if "these options" not in each or upload is options]
+
+        assert primary == ([button] if button else []), upload
 
 
 @ONE_DATABASE
@@ -428,7 +772,12 @@ def test_page_and_stream_of_an_upload_show_the_same(served: Served) -> None:
     with served.stream(f"/uploads/{upload.id}/events") as stream:
         progress = stream.next().data
 
-    assert re.findall(r'<section id="upload".*</section>', progress, re.S)[0] in served.page(f"/uploads/{upload.id}")
+    html = served.page(f"/uploads/{upload.id}")
+    parts = re.findall(r'<hx-partial hx-target="(.*?)" hx-swap="outerMorph">(.*?)</hx-partial>', progress, re.S)
+
+    assert [target for target, _ in parts] == ["#upload", FIRST_FAILED_ROWS, "#upload-aside"]
+    for _, part in parts:
+        assert part.strip() in html
 
 
 # States: green means right
@@ -447,7 +796,7 @@ def test_an_upload_with_warnings_is_amber_and_says_so_above_the_numbers(served: 
     notice = html.index('id="upload-warnings"')
 
     assert 'class="upload tone-warn"' in html
-    assert '<span class="badge">Completed with warnings</span>' in html
+    assert '<span class="badge" role="status">Completed with warnings</span>' in html
     assert notice < html.index("The file seems to have no header") < html.index('class="stats"')
     assert notice < html.index("Columns “c0”, “c1”, “c2”, “c3”, “c4” and 25 more of the file") < html.index("stats")
     assert "<summary>Show the first 20 of 30</summary>" in html
@@ -489,7 +838,7 @@ def test_only_a_clean_upload_is_green(served: Served) -> None:
         (records.complete(records.advance(records.processing(), 10)), True),
     ]
     for upload, is_green in uploads:
-        assert ("tone-good" in served.page(f"/uploads/{upload.id}")) is is_green
+        assert ('class="upload tone-good"' in served.page(f"/uploads/{upload.id}")) is is_green
 
 
 @ONE_DATABASE
@@ -626,7 +975,7 @@ def test_an_error_page_has_no_traceback(standing: Served, method: str, path: str
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert sentence in answer.text
-    assert "Back to uploads" in answer.text
+    assert "Back to " in answer.text
     for word in ("Traceback", "Error(", "sqlalchemy", "SELECT"):
         assert word not in answer.text
 

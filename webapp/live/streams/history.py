@@ -62,7 +62,8 @@ class HistoryStream(Stream):
         """Rows of all uploads of the batch, even those that the table shows in the same state: the toast for a missed
         end may be for a newer state than the table's."""
         seqs = dict.fromkeys(batch.invalidated, 0) | {event.file_id: event.seq for event in batch.events}
-        records = [each for each in await self._records.get(seqs) if self._seen.shows(each.dataset)]
+        found = [each for each in await self._records.get(seqs) if self._seen.shows(each.dataset)]
+        records = await self._snapshots.as_seen(found, self._seen)
         html = self._renderer.rows(records, insert=self._view.is_newest, toasts=known.unseen_ends(batch.events))
         return message(html, max(batch.newest, known.moment)) if html else b""
 

@@ -110,7 +110,9 @@ def test_it_has_no_other_upload(served: Served) -> None:
     upload = served.records.processing()
     with served.stream(page_of(upload)) as listener:
         listener.next()
-        served.records.completed("other.csv")
+        other = served.records.completed("other.csv")
         upload = served.records.advance(upload)
+        text = listener.until_text(shows(upload))
 
-        assert "other.csv" not in listener.until_text(shows(upload))
+        assert toast_of(other) not in text
+        assert text.count('<section id="upload"') == 1

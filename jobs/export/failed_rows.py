@@ -1,0 +1,297 @@
+"""The failed rows of an upload as CSV, byte for byte as `corrections.record` has them, made by the database.
+
+What is stored is JSON (failed_rows_writer.py). The cells of most rows become CSV by replacing what stands between them.
+Rows in which a cell must be quoted or escaped, or with another number of cells than the file, are put together cell by
+cell. Rows with control characters of which SQL makes no text are made in Python.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from jobs import corrections
+from jobs.corrections import escape_formula
+from jobs.database import Database
+from jobs.export import copying, csv_text
+from jobs.export.blocks import Blocks
+from jobs.export.postgresql_cells import escaped
+from jobs.export.sqlite_cells import is_risky
+from jobs.export.sqlite_lines import Lines
+from jobs.failed_rows import QUOTED, FailedRow, Reason
+from jobs.row_selection import Condition, Operator, Selection
+from jobs.sql_table import SqlTable, Statement
+from jobs.tables import failed_rows
+from jobs.uploads import Upload
+
+#: Spreadsheet programs read a file that begins with this as UTF-8.
+BOM = "\ufeff".encode()
+#: Characters that must be quoted, and how JSON writes them.
+_QUOTED, _QUOTED_IN_JSON = ',"\r\n', ('\\"', "\\n", "\\r")
+#: How the JSON of an odd row's control characters begins: PostgreSQL's text has no null character, and COPY marks lines
+#: with others.
+_ODD_IN_JSON = "\\u000"
+#: What begins or separates formulas in JSON.
+_RISKY_IN_JSON = ('"=', '"+', '"-', '"@', "\"'", '"\\uff', ";", "\\t")
+#: A pattern of JSON with one text, or several.
+_OF_TEXTS = '["%"]'
+#: Names for the parts of a reason.
+_PARTS = ("name", "rule", "value", "detail")
+#: A line that COPY encloses in marks is one with ends of lines in it, or an odd row, which begins with a marker.
+_MARK, _MARKER = b"\x01", b"\x02"
+_COPY_OPTIONS = "(FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')"
+
+
+def csv_blocks(database: Database, upload: Upload, *, is_raw: bool) -> Blocks:
+    """failed-rows.csv. is_raw: formulas are not escaped."""
+    columns = {name: failed_rows.c[name].type for name in ("upload_id", "row_number", "cells", "reasons")}
+    table = SqlTable(database.engine.dialect, failed_rows.name, columns, key=["row_number"])
+    made = (_SqliteFailedRows if table.is_sqlite else _PostgresqlFailedRows)(table, upload, is_raw)
+    return Blocks(database, table, Selection((Condition("upload_id", Operator.EQUAL, upload.id),)), made)
+
+
+class _FailedRows(ABC):
+    """A line as an expression: its parts, of which some depend on the kind of database."""
+
+    #: The database's functions for the length of a text and for the place of another one in it.
+    length: ClassVar[str]
+    position: ClassVar[str]
+    #: The JSON of cells and reasons as text.
+    c: ClassVar[str]
+    r: ClassVar[str]
+    #: Ends a subquery whose expressions are to be evaluated once, and not wherever their names stand.
+    once: ClassVar[str]
+
+    def __init__(self, table: SqlTable, upload: Upload, is_raw: bool) -> None:
+        self._table = table
+        self._text = table.literal
+        self._upload_id = upload.id
+        self._names = upload.header or []
+        self._width = len(self._names)
+        self._is_raw = is_raw
+
+    def head(self) -> bytes:
+        return BOM + csv_text.lines([corrections.header(self._names, raw=self._is_raw)])
+
+    def python_line(self, number: int, cells: list[str], reasons: list[list[str | None]]) -> str:
+        """A line without its end."""
+        row = FailedRow(number, cells, [Reason(*each) for each in reasons])  # type: ignore[arg-type]  # a rule is a text
+        return ",".join(map(csv_text.cell, corrections.record(row, self._upload_id, self._width, raw=self._is_raw)))
+
+    def lines(self, line: str, selection: Selection, place: Sequence[Any], rows: int | None) -> Statement:
+        """A statement whose only column is an expression of the row and of `odd`, `plain` and `error`: whether it is
+        one to be made in Python, whether its cells are plain, and its last cell before it is quoted."""
+        odd, plain = f"{self._is_odd()} AS odd", f"{self._is_plain()} AS plain"
+        error = f"{self.unless(self._is_odd(), self._sentence())} AS error"
+        page, values = self._table.page(
+            f"row_number, cells, reasons, {odd}, {plain}, {error}", selection, place, limit=rows
+        )
+        if not self._is_raw:
+            escaped = f"{self.escaped('error')} AS error"
+            page = f"SELECT row_number, cells, reasons, odd, plain, {escaped} FROM ({page}) AS page {self.once}"
+        return f"SELECT {line} AS line FROM ({page}) AS row {self.once}", values
+
+    def line(self) -> str:
+        """A line without its end."""
+        cells = f"CASE WHEN plain THEN {self._plain_cells()} ELSE {self._each_cell()} END || ',' || "
+        error = _quoted("error", self.has_any("error", _QUOTED))
+        return f"{cells if self._width else ''}'{self._upload_id:d},' || row_number || ',' || {error}"
+
+    def row(self) -> str:
+        """A row as JSON."""
+        return f"'[' || row_number || ',' || {self.c} || ',' || {self.r} || ']'"
+
+    def _is_odd(self) -> str:
+        return f"({self.has(self.c, _ODD_IN_JSON)} OR {self.has(self.r, _ODD_IN_JSON)})"
+
+    def _is_plain(self) -> str:
+        """Whether there are as many cells as the file has, none of which must be quoted or escaped.
+
+        As no cell has a quote, each `", "` after the first quote stands between two cells.
+        """
+        if not self._width:
+            return "(1 = 0)"
+        commas = self._width - 1
+        conditions = [
+            f"{self.c} LIKE {self._text(_OF_TEXTS)}",
+            f"{self._commas()} = {commas:d}",
+            f"{self.length}({self.c}) - {self.length}({self._joined()}) = {4 + 3 * commas:d}",
+            f"NOT ({self.has(self.c, chr(92))} AND ({self.has_any(self.c, _QUOTED_IN_JSON)}))",
+        ]
+        if not self._is_raw:
+            conditions.append(f"NOT ({self.has_any(self.c, _RISKY_IN_JSON)})")
+        return f"({' AND '.join(conditions)})"
+
+    def _commas(self) -> str:
+        """Those in the JSON of the cells."""
+        return f"({self.length}({self.c}) - {self.length}(replace({self.c}, ',', '')))"
+
+    def _joined(self) -> str:
+        """The JSON of the cells with commas between them."""
+        between = self._text('", "')
+        return f"replace(substr({self.c}, 3, abs({self.length}({self.c}) - 4)), {between}, ',')"
+
+    def _plain_cells(self) -> str:
+        joined = self._joined()
+        return f"CASE WHEN {self.has(self.c, chr(92))} THEN {self.decoded(joined)} ELSE {joined} END"
+
+    def _each_cell(self) -> str:
+        """The first cells, and empty ones in the place of those that are missing."""
+        cells = self.cells(limit=self._width)
+        if not self._is_raw:
+            cells = f"SELECT {self.escaped('v')} AS v FROM ({cells}) AS first {self.once}"
+        missing = f"{self._width:d} - coalesce(nullif({self.count()}, 0), 1)"
+        empty = f"CASE WHEN {missing} > 0 THEN substr('{',' * self._width}', 1, {missing}) ELSE '' END"
+        return f"coalesce(({self.joined(_quoted('v', self.must_be_quoted('v')), ',', cells)}), '') || {empty}"
+
+    def _sentence(self) -> str:
+        """The reasons and the surplus cells."""
+        cut = f"CASE WHEN length(value) > {QUOTED:d} THEN '…' ELSE '' END"
+        reason = (  # as Reason.sentence
+            "coalesce(nullif(name, '') || ': ', '')"
+            f" || coalesce('“' || substr(value, 1, {QUOTED:d}) || {cut} || '” ', '')"
+            " || rule || coalesce(' (' || nullif(detail, '') || ')', '')"
+        )
+        surplus = self.joined("v", ", ", self.cells(skipped=self._width))
+        surplus = f"coalesce('; surplus cells: ' || ({surplus}), '')"
+        surplus = f"CASE WHEN {self._commas()} < {self._width:d} THEN '' ELSE {surplus} END"
+        return f"coalesce(({self.joined(reason, '; ', self.reasons())}), '') || {surplus}"
+
+    def has_any(self, text: str, parts: Sequence[str]) -> str:
+        return " OR ".join(self.has(text, part) for part in parts)
+
+    def has(self, text: str, part: str) -> str:
+        return f"{self.position}({text}, {self._text(part)}) > 0"
+
+    @abstractmethod
+    def must_be_quoted(self, cell: str) -> str: ...
+
+    @abstractmethod
+    def unless(self, is_odd: str, sentence: str) -> str:
+        """A sentence, of which no odd row needs one."""
+
+    @abstractmethod
+    def escaped(self, text: str) -> str:
+        """As `escape_formula`."""
+
+    @abstractmethod
+    def decoded(self, json_text: str) -> str:
+        """The text of what stands between the quotes of a text in JSON."""
+
+    @abstractmethod
+    def count(self) -> str:
+        """The number of cells."""
+
+    @abstractmethod
+    def cells(self, *, limit: int | None = None, skipped: int = 0) -> str:
+        """A statement that selects cells, as `v`."""
+
+    @abstractmethod
+    def reasons(self) -> str:
+        """A statement that selects the parts of the reasons: name, rule, value and detail."""
+
+    @abstractmethod
+    def joined(self, what: str, separator: str, source: str) -> str:
+        """A statement that joins what is selected; null if there is none."""
+
+
+def _quoted(text: str, is_needed: str) -> str:
+    doubled = f"""'"' || replace({text}, '"', '""') || '"'"""
+    return f"CASE WHEN {is_needed} THEN {doubled} ELSE {text} END"
+
+
+class _SqliteFailedRows(_FailedRows):
+    length, position, once = "length", "instr", "LIMIT -1"
+    c, r = "cells", "reasons"
+
+    def __init__(self, table: SqlTable, upload: Upload, is_raw: bool) -> None:
+        super().__init__(table, upload, is_raw)
+        functions: dict[str, Callable[..., str]] = {
+            "export_odd": lambda row: self.python_line(*json.loads(row)),
+            "export_escaped": escape_formula,
+        }
+        line = f"CASE WHEN odd THEN export_odd({self.row()}) ELSE {self.line()} END || '\r\n'"
+        self._lines = Lines(self, line, functions)
+
+    def block(
+        self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
+    ) -> tuple[bytes, int]:
+        return self._lines.block(connection, selection, place, rows, largest=largest)
+
+    def unless(self, is_odd: str, sentence: str) -> str:
+        return sentence  # without the part after a null character
+
+    def must_be_quoted(self, cell: str) -> str:
+        return f"""{cell} GLOB '*[,"\r\n]*'"""  # of a short text this is faster
+
+    def escaped(self, text: str) -> str:
+        return text if self._is_raw else f"CASE WHEN {is_risky(text)} THEN export_escaped({text}) ELSE {text} END"
+
+    def decoded(self, json_text: str) -> str:
+        return f"""json_extract('"' || {json_text} || '"', '$')"""
+
+    def count(self) -> str:
+        return "json_array_length(cells)"
+
+    def cells(self, *, limit: int | None = None, skipped: int = 0) -> str:
+        return f"SELECT value AS v FROM json_each(cells) LIMIT {-1 if limit is None else limit:d} OFFSET {skipped:d}"
+
+    def reasons(self) -> str:
+        parts = ", ".join(f"json_extract(v, '$[{place}]') AS {name}" for place, name in enumerate(_PARTS))
+        return f"SELECT {parts} FROM (SELECT value AS v FROM json_each(reasons) LIMIT -1) {self.once}"
+
+    def joined(self, what: str, separator: str, source: str) -> str:
+        return f"SELECT group_concat({what}, '{separator}') FROM ({source})"
+
+
+class _PostgresqlFailedRows(_FailedRows):
+    """COPY sends lines as they are, enclosed in marks where one has an end of a line in it or a marker."""
+
+    length, position, once = "octet_length", "strpos", "OFFSET 0"
+    c, r = "cells::text", "reasons::text"
+
+    def block(
+        self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
+    ) -> tuple[bytes, int]:
+        line = f"CASE WHEN odd THEN {self._text(_MARKER.decode())} || {self.row()} ELSE {self.line()} END"
+        select, values = self.lines(line, selection, place, rows)
+        statement = f"COPY ({select}) TO STDOUT {_COPY_OPTIONS}"
+        return copying.text(connection, statement, values, largest=largest, finish=self._finished)
+
+    def _finished(self, lines: bytearray, _rows: int) -> bytes:
+        """With the ends of lines that csv.writer writes."""
+        parts = bytes(lines).split(_MARK)
+        parts[::2] = [part.replace(b"\n", b"\r\n") for part in parts[::2]]
+        parts[1::2] = [self._without_marker(part) for part in parts[1::2]]
+        return b"".join(parts)
+
+    def _without_marker(self, line: bytes) -> bytes:
+        return self.python_line(*json.loads(line[1:])).encode() if line.startswith(_MARKER) else line
+
+    def unless(self, is_odd: str, sentence: str) -> str:
+        return f"CASE WHEN {is_odd} THEN '' ELSE {sentence} END"
+
+    def must_be_quoted(self, cell: str) -> str:
+        return self.has_any(cell, _QUOTED)
+
+    def escaped(self, text: str) -> str:
+        return text if self._is_raw else escaped(self._text, text)
+
+    def decoded(self, json_text: str) -> str:
+        return f"""('["' || {json_text} || '"]')::json ->> 0"""
+
+    def count(self) -> str:
+        return "json_array_length(cells)"
+
+    def cells(self, *, limit: int | None = None, skipped: int = 0) -> str:
+        end = "" if limit is None else f" LIMIT {limit:d}"
+        return f"SELECT v FROM json_array_elements_text(cells) AS v{end} OFFSET {skipped:d}"
+
+    def reasons(self) -> str:
+        parts = ", ".join(f"reason ->> {place} AS {name}" for place, name in enumerate(_PARTS))
+        return f"SELECT {parts} FROM json_array_elements(reasons) AS reason {self.once}"
+
+    def joined(self, what: str, separator: str, source: str) -> str:
+        return f"SELECT string_agg({what}, '{separator}') FROM ({source}) AS joined"

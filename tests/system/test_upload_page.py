@@ -1,0 +1,98 @@
+"""The page of an upload in a real browser, while its import runs."""
+
+from collections.abc import Callable
+
+import httpx
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.support.browsing import open_live
+from tests.support.supervised import Serve
+from tests.support.waiting import until
+
+#: A chunk of this size takes milliseconds to import, so that a file of a few megabytes takes seconds.
+SMALL_CHUNKS = {"BULK_UPLOAD_CHUNK_BYTES": "32768"}
+#: The most that the layout of a page may shift while an import runs.
+MOST_SHIFTED = 0.02
+
+#: Adds up the shifts of a page's layout that no click or key explains.
+OBSERVE_SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def send(url: str, name: str, content: str) -> int:
+    answer = httpx.post(
+        f"{url}/api/v1/uploads", params={"filename": name, "dataset": "words"}, content=content, timeout=60
+    )
+    assert answer.status_code == 201
+    return int(answer.json()["id"])
+
+
+def a_failing_import(url: str) -> int:
+    """The id of an upload that has just begun, of which every fourth row fails."""
+    first = send(url, "words.csv", "id,word\n1,one\n2,two\n")
+    until(lambda: status(url, first) == "completed", "the first import")
+    rows = "".join(f"{'x' if n % 4 == 0 else n},word {n}\n" for n in range(100, 300_100))
+    return send(url, "mixed.csv", f"id,word\n{rows}")
+
+
+def status(url: str, upload_id: int) -> str:
+    return str(httpx.get(f"{url}/api/v1/uploads/{upload_id}", timeout=30).json()["status"])
+
+
+def first_line(page: Page) -> str:
+    return page.locator("#failed-rows tbody th").first.inner_text()
+
+
+def test_failed_rows_appear_while_the_import_runs_and_nothing_else_moves(
+    start: Callable[..., Serve], context: BrowserContext
+) -> None:
+    url = start(**SMALL_CHUNKS).url
+    upload_id = a_failing_import(url)
+    page = context.new_page()
+    page.add_init_script(OBSERVE_SHIFTS)
+    page.goto(f"{url}/uploads/{upload_id}")
+    expect(page.locator("#failed-rows tbody tr")).to_have_count(50)
+
+    assert page.locator("#upload").get_attribute("data-status") == "processing"
+
+    page.click("#upload-attempts summary")
+    expect(page.locator("#upload .spark polyline")).to_have_count(1)
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
+    expect(page.locator("#upload-attempts table")).to_be_visible()
+    expect(page.locator("#upload-log .what").last).to_have_text("Completed 300,000 rows, 75,000 failed")
+    expect(page.locator("#upload-failed-rows")).to_have_text("Download 75,000 failed rows")
+
+    assert page.evaluate("window.shifted") < MOST_SHIFTED
+
+    page.click("#upload-reasons a")
+    expect(page.locator("#failed-rows h2")).to_have_text("Failed rows 75,000")
+    expect(page.locator("#failed-rows .chip")).to_contain_text("id: is not a whole number")
+    expect(page.locator("#failed-rows td.bad").first).to_contain_text("is not a whole number")
+
+    before = first_line(page)
+    page.click("#failed-rows [rel=next]")
+    page.wait_for_url("**after=*")
+
+    assert first_line(page) != before
+
+
+def test_a_reader_of_a_later_page_of_failed_rows_is_not_thrown_back(
+    start: Callable[..., Serve], context: BrowserContext
+) -> None:
+    url = start(**SMALL_CHUNKS).url
+    upload_id = a_failing_import(url)
+    page = open_live(context, f"{url}/uploads/{upload_id}")
+    expect(page.locator("#failed-rows [rel=next]")).to_have_count(1)
+    page.click("#failed-rows [rel=next]")
+    page.wait_for_url("**after=*")
+    shown = page.locator("#failed-rows").inner_html()
+    counted = page.locator("#upload .stat-bad dd").inner_text()
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
+
+    assert counted != "75,000"
+    expect(page.locator("#upload .stat-bad dd")).to_have_text("75,000")
+    assert shown == page.locator("#failed-rows").inner_html()

@@ -1,0 +1,61 @@
+"""The filters of the history as its page shows them."""
+
+import pytest
+
+from jobs.history_query import Outcome
+from jobs.uploads import Status
+from webapp.history import HistoryView
+from webapp.history_filters import HistoryFilters
+
+
+def test_a_view_without_filters_has_nothing_to_remove() -> None:
+    filters = HistoryFilters(HistoryView(cursor=7))
+
+    assert (filters.chosen, filters.state, filters.time) == ({}, "", "")
+    assert [choice.text for choice in filters.states if choice.is_current] == ["Any"]
+    assert [choice.text for choice in filters.times if choice.is_current] == ["Any time"]
+
+
+@pytest.mark.parametrize(
+    ("view", "state", "time"),
+    [
+        (HistoryView(status=Status.FAILED), "Failed", ""),
+        (HistoryView(outcome=Outcome.HELD), "Held as a duplicate", ""),
+        (HistoryView(status=Status.COMPLETED, outcome=Outcome.WARNINGS), "Completed with warnings", ""),
+        (HistoryView(status=Status.FAILED, outcome=Outcome.CLEAN), "Failed, Completed without either", ""),
+        (HistoryView(since="24h"), "", "Last 24 hours"),
+        (HistoryView(since="3d"), "", "Since 3d ago"),
+        (HistoryView(until="2026-01-31"), "", "Until 2026-01-31"),
+        (HistoryView(since="2026-01-01", until="7d"), "", "Since 2026-01-01 until 7d ago"),
+    ],
+)
+def test_what_is_chosen_is_said_in_words(view: HistoryView, state: str, time: str) -> None:
+    filters = HistoryFilters(view)
+
+    assert (filters.state, filters.time) == (state, time)
+    assert [choice.text for choice in filters.states if choice.is_current] in ([state], ["Any"], [])
+    assert [chosen.url for chosen in filters.chosen.values()] == ["/uploads"]
+
+
+def test_a_choice_keeps_the_other_filters_and_begins_at_the_first_page() -> None:
+    filters = HistoryFilters(HistoryView("june", Status.FAILED, 9, dataset="sales", since="7d"))
+    urls = {choice.text: choice.url for choice in (*filters.states, *filters.times)}
+
+    assert urls["Any"] == "/uploads?q=june&dataset=sales&since=7d"
+    assert urls["Completed with failed rows"] == "/uploads?q=june&outcome=failed_rows&dataset=sales&since=7d"
+    assert urls["Last 30 days"] == "/uploads?q=june&status=failed&dataset=sales&since=30d"
+    assert urls["Any time"] == "/uploads?q=june&status=failed&dataset=sales"
+
+
+@pytest.mark.parametrize(
+    ("view", "sentence"),
+    [
+        (HistoryView("june"), "No upload named like “june”."),
+        (
+            HistoryView("june", Status.FAILED, dataset="x", since="7d"),
+            "No upload named like “june”, with the state “Failed”, in the dataset “x”, uploaded in the last 7 days.",
+        ),
+    ],
+)
+def test_a_page_without_a_match_says_which_filters_it_has(view: HistoryView, sentence: str) -> None:
+    assert HistoryFilters(view).sentence == sentence

@@ -1,0 +1,90 @@
+"""Everything that the page of an upload is made of, read in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from jobs import datasets, failed_rows, failure_map, lineage, siblings, uploads
+from jobs.attempts import UploadLog
+from jobs.errors import DatasetNotFoundError, MissingColumnsError
+from jobs.failed_rows import FailedRowExcerpt
+from jobs.uploads import Upload
+from jobs.view import EVERYTHING, View
+from webapp.failed_rows_query import FailedRowsQuery
+from webapp.failed_rows_view import ROWS_SHOWN
+from webapp.run_view import Records
+from webapp.upload_view import LISTED_UPLOADS, NO_CORRECTIONS, Corrections
+
+#: Reasons that it lists.
+FAILURE_REASONS = 20
+#: Uploads of the same dataset with which it compares this one.
+LAST_UPLOADS = 10
+
+FIRST_ROWS = FailedRowsQuery()
+
+
+@dataclass(frozen=True)
+class FailedPage:
+    """A page of the failed rows. sources: field of the dataset → column of the file, where they differ. matching: how
+    many rows have the chosen reason, if it is known."""
+
+    query: FailedRowsQuery
+    rows: Sequence[FailedRowExcerpt] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    matching: int | None = None
+
+
+@dataclass(frozen=True)
+class UploadRecords:
+    upload: Upload
+    records: Records
+    corrections: Corrections
+    failed: FailedPage
+
+
+def read(
+    connection: sa.Connection, upload_id: int, seen: View = EVERYTHING, query: FailedRowsQuery = FIRST_ROWS
+) -> UploadRecords:
+    """seen: what exists for whoever asks. Raises UploadNotFoundError."""
+    upload = uploads.get(connection, upload_id, seen)
+    children: list[int] = []
+    corrections = NO_CORRECTIONS
+    if upload.rows_failed:
+        children = lineage.children(connection, [upload_id])[upload_id]
+        elsewhere = lineage.open_elsewhere(connection, upload_id) if upload.rows_failed_again else {}
+        corrections = Corrections(children, elsewhere)
+    family = _family(connection, upload, children[-LISTED_UPLOADS:])
+    records = Records(
+        UploadLog.read(connection, upload),
+        failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS) if upload.rows_failed else (),
+        failure_map.read(connection, upload_id),
+        siblings.last_of(connection, upload.dataset, limit=LAST_UPLOADS) if upload.dataset else (),
+        family.get(upload.parent or 0),
+        [family[child] for child in children[-LISTED_UPLOADS:] if child in family],
+    )
+    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query))
+
+
+def _family(connection: sa.Connection, upload: Upload, children: Sequence[int]) -> dict[int, siblings.Sibling]:
+    wanted = [*children, *([upload.parent] if upload.parent else [])]
+    return {each.id: each for each in siblings.some(connection, wanted)} if wanted else {}
+
+
+def _failed_page(connection: sa.Connection, upload: Upload, query: FailedRowsQuery) -> FailedPage:
+    if not upload.rows_failed:
+        return FailedPage(query)
+    limit = ROWS_SHOWN + 1
+    found = failed_rows.excerpts(connection, upload.id, limit=limit, after=query.after, chosen=query.chosen)
+    named = {reason.column for row in found for reason in row.reasons if reason.column}
+    sources = _sources(connection, upload) if named - set(upload.header or []) else {}
+    return FailedPage(query, found, sources, failed_rows.count(connection, upload.id, query.chosen))
+
+
+def _sources(connection: sa.Connection, upload: Upload) -> Mapping[str, str]:
+    """The columns of the file that fill the fields of the dataset."""
+    try:
+        schema = datasets.get(connection, upload.dataset or "").schema
+        return datasets.match(schema, upload.header or []).sources
+    except (DatasetNotFoundError, MissingColumnsError):
+        return {}
