@@ -44,6 +44,7 @@ from jobs.errors import (
     UnsafePasswordError,
     UploadNotFoundError,
 )
+from webapp.access import refusals
 from webapp.errors import (
     BodyTooLargeError,
     InvalidBodyError,
@@ -130,6 +131,8 @@ class Problems:
     async def expected(self, request: Request, error: Exception) -> Response:
         """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
+        if isinstance(error, NotAllowedError):
+            await _note_refusal(request, error)
         headers = {}
         if isinstance(error, NotAllowedError):
             await _note(request)
@@ -177,6 +180,14 @@ class Problems:
             "error.html", {**found, "steps": _next_steps(request, status), "visitor": visitor}
         )
         return HTMLResponse(page, status, headers)
+
+
+async def _note_refusal(request: Request, error: NotAllowedError) -> None:
+    """In the audit log, if it is known who asked for what they may not do."""
+    policy = request.scope.get("state", {}).get("policy")
+    if policy is not None and policy.caller.name is not None:
+        asked = f"{request.method} {request.url.path}"
+        await refusals.note(request, "request", asked, actor=policy.caller.name, detail=str(error))
 
 
 def _next_steps(request: Request, status: int) -> list[tuple[str, str]]:
