@@ -115,12 +115,14 @@ def write(
         "via": by and by.via,
         "by_name": by and by.name,
     }
-    connection.execute(sa.insert(upload_log).values(values))
+    connection.execute(_INSERT, values)
     is_frequent = kind in (Kind.CLAIMED, Kind.RESUMED) and state.attempt % PRUNED_EVERY
     if kind in _REPEATED and not is_frequent and state.seq > FIRST_KEPT + LAST_KEPT:
         _prune(connection, state.upload_id)
 
 
+#: Made once: to build it anew takes as long as to run it.
+_INSERT = sa.insert(upload_log)
 #: What can happen to an upload without end.
 _REPEATED = frozenset({Kind.CLAIMED, Kind.RESUMED, Kind.RETRIED, Kind.SILENT})
 

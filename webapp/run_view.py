@@ -197,7 +197,12 @@ _TONES = {
     Kind.RESUMED: "active",
     Kind.STARTED: "active",
 }
-_VIA = {Via.WEB: "on this page", Via.API: "by the API", Via.COMMAND: "on the command line", Via.SCRIPT: "by its script"}
+_VIA = {
+    Via.WEB: "in the browser",
+    Via.API: "by the API",
+    Via.COMMAND: "on the command line",
+    Via.SCRIPT: "by its script",
+}
 
 
 def _worth_a_line(upload: Upload, entries: Sequence[Entry]) -> Iterator[EntryView]:
@@ -253,8 +258,8 @@ def _by(by: By | None, *, sent: bool = False) -> str:
         return ""
     if by.name is not None:
         return f" by {by.name}"
-    if sent:
-        return {Via.WEB: " in the browser", Via.API: " by the API", Via.COMMAND: " by bulk-upload load"}.get(by.via, "")
+    if sent and by.via is Via.COMMAND:
+        return " by bulk-upload load"
     return f" {_VIA[by.via]}"
 
 

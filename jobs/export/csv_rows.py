@@ -40,7 +40,8 @@ def _head(dataset: Dataset, is_raw: bool, provenance: bool) -> bytes:
 class _SqliteCsv:
     """SQLite joins the cells of a block of rows. Most blocks have no text that must be quoted, and to look for such
     cells one by one takes SQLite as long as all the rest: it joins them as they are, and the block is made again with
-    quotes if it has another number of commas and ends of lines than it would have without such cells."""
+    quotes if it has another number of commas and ends of lines than it would have without such cells. Likewise formulas
+    are escaped at the beginnings of cells only, unless the block may have one after a separator."""
 
     def __init__(self, table: SqlTable, dataset: Dataset, is_raw: bool, provenance: bool) -> None:
         fields = dataset.schema.fields
@@ -57,6 +58,7 @@ class _SqliteCsv:
             return Lines(columns, line, cells.functions)
 
         self._head = _head(dataset, is_raw, provenance)
+        self._is_raw = is_raw
         self._commas = len(columns.values) - 1
         self._plain, self._quoted = lines(is_plain=True), lines(is_plain=False)
         self._is_plain = self._may_be_plain = self._plain != self._quoted
@@ -69,21 +71,22 @@ class _SqliteCsv:
     ) -> tuple[bytes, int]:
         if self._is_plain:
             block, count = self._plain.block(connection, selection, place, rows, largest=largest)
-            if self._has_no_quotes(block, count):
+            if self._is_as_it_should_be(block, count):
                 return block, count
         block, count = self._quoted.block(connection, selection, place, rows, largest=largest)
-        self._is_plain = self._may_be_plain and b'"' not in block
+        self._is_plain = self._may_be_plain and self._is_as_it_should_be(block, count)
         return block, count
 
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         return self._quoted.each(connection, selection)
 
-    def _has_no_quotes(self, block: bytes, rows: int) -> bool:
-        """Whether no cell has a character that must be quoted."""
+    def _is_as_it_should_be(self, block: bytes, rows: int) -> bool:
+        """Whether no cell has a character that must be quoted, nor a formula that must be escaped after another one."""
         return (
             b'"' not in block
             and block.count(b"\n") == block.count(b"\r") == rows
             and block.count(b",") == rows * self._commas
+            and (self._is_raw or not csv_text.may_separate_formulas(block))
         )
 
 
@@ -98,7 +101,8 @@ def _line(cells: list[str]) -> str:
 
 class _PostgresqlCsv:
     """PostgreSQL writes CSV; what differs is the end of a line, and that an empty text is quoted unless it is null. To
-    make empty texts null takes time, so a block is made again for it only if it has two quotes side by side."""
+    make empty texts null takes time, so a block is made again for it only if it has two quotes side by side; likewise
+    if formulas may be somewhere else than at the beginning of a cell."""
 
     def __init__(self, table: SqlTable, dataset: Dataset, is_raw: bool, provenance: bool) -> None:
         """Raises NotInSqlError."""
@@ -112,6 +116,7 @@ class _PostgresqlCsv:
             return ", ".join(expressions), cells.null
 
         self._head = _head(dataset, is_raw, provenance)
+        self._is_raw = is_raw
         self._table = table
         self._usual, self._exact = copied(is_exact=False), copied(is_exact=True)
         self._is_usual = self._usual != self._exact
@@ -128,11 +133,18 @@ class _PostgresqlCsv:
 
         if self._is_usual:
             block, count = made(self._usual)
-            if not _has_two_quotes(block):
+            if self._is_as_it_should_be(block, count):
                 return block, count
         block, count = made(self._exact)
-        self._is_usual = self._usual != self._exact and not _has_two_quotes(block)
+        self._is_usual = self._usual != self._exact and self._is_as_it_should_be(block, count)
         return block, count
+
+    def _is_as_it_should_be(self, block: bytes, rows: int) -> bool:
+        if _has_two_quotes(block):
+            return False
+        if self._is_raw:
+            return True
+        return block.count(b"\n") == block.count(b"\r") == rows and not csv_text.may_separate_formulas(block)
 
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         for piece, rows in copying.pieces(connection, *self._copy(self._exact, selection, [], None)):

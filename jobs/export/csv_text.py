@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 #: What must stand between quotes.
 _QUOTED = re.compile('[,"\r\n]')
+#: What begins a formula, in UTF-8: signs, those in full width by their first bytes, and quotes before them.
+_BEGINNINGS = (b"=", b"+", b"-", b"@", b"\xef\xbc", b"'", b'"')
 #: Characters of a row for which csv.writer would stop all other threads for milliseconds.
 LONG_ROW = 100_000
 
@@ -28,3 +30,8 @@ def lines(rows: Iterable[Sequence[str]]) -> bytes:
         else:
             text.write(",".join(map(cell, row)) + "\r\n")
     return text.getvalue().encode()
+
+
+def may_separate_formulas(block: bytes) -> bool:
+    """Whether a formula may follow a semicolon or a tab, in CSV whose cells have no ends of lines."""
+    return any(mark in block and any(mark + each in block for each in _BEGINNINGS) for mark in (b";", b"\t"))

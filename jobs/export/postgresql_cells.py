@@ -17,6 +17,8 @@ _PATTERNS = {
 _ESCAPED_FORMULA, _ESCAPED_SPACE = r"\1'\2", r"'\1"
 #: What COPY writes for null where every cell has a value: no cell is like it.
 _NEVER = "\x02no cell is null\x02"
+#: What a text begins with that `escape_formula` may change.
+_BEGINNINGS = "=+-@\uff1d\uff0b\uff0d\uff20'\"\t\r\n"
 #: Formats whose text needs no escape.
 _HARMLESS = re.compile(r"(?:%.|(?<!^)[-/.: ,T])+Z?")
 
@@ -31,13 +33,14 @@ class PostgresqlCells:
     COPY quotes a text that is the same as what it writes for null. `null` is that text. It is empty, and empty cells
     are null; if missing values have a word somewhere, no cell is null, and it is a text that no cell has. Both take
     time, so usually (`is_exact` false) only missing values with a word are not null: then an empty text that is not
-    null has quotes.
+    null has quotes. Then formulas are escaped at the beginnings of cells only.
     """
 
     def __init__(self, table: SqlTable, schema: TableSchema, *, is_raw: bool, is_exact: bool) -> None:
         self._table = table
         self._schema = schema
         self._is_raw = is_raw
+        self._is_exact = is_exact
         has_words = any(missing_text(schema, field) for field in schema.fields)
         self._has_blanks = is_exact and not has_words
         self._has_no_null = is_exact and has_words
@@ -50,7 +53,7 @@ class PostgresqlCells:
             true, false = (self._constant(words[0]) for words in (column.true_values, column.false_values))
             found = self._blanked(f"CASE WHEN {name} THEN {true} WHEN NOT {name} THEN {false} END")
         elif column.type == "string":
-            found = self._blanked(self._escaped(name))
+            found = self._blanked(self._escaped(name) if self._is_exact else self._escaped_at_start(name))
         elif column.type == "integer":
             found = name
         elif column.type == "number":
@@ -74,6 +77,12 @@ class PostgresqlCells:
         if self._is_raw:
             return text
         return escaped(self._table.literal, text)
+
+    def _escaped_at_start(self, text: str) -> str:
+        if self._is_raw:
+            return text
+        risky = f"strpos({self._table.literal(_BEGINNINGS)}, left({text}, 1)) > 0"
+        return f"CASE WHEN {risky} THEN {self._escaped(text)} ELSE {text} END"
 
     def _number(self, column: SchemaField, name: str) -> str:
         if column.exponent or column.group_char or column.decimal_char not in ".,":

@@ -33,13 +33,14 @@ class SqliteCells:
     functions: dict[str, Callable[[Any], str]] = field(default_factory=dict)
 
     def expression(self, column: SchemaField, value: str, *, is_plain: bool) -> str:
-        """A cell, which is null only where it is empty. value: the column. is_plain: its text needs no quotes."""
+        """A cell, which is null only where it is empty. value: the column. is_plain: its text needs no quotes, and no
+        formula follows a separator in it."""
         missing = self._constant(missing_text(self.schema, column))
         if column.type == "boolean":
             true, false = (self._constant(words[0]) for words in (column.true_values, column.false_values))
             return f"CASE WHEN {value} IS NULL THEN {missing} WHEN {value} THEN {true} ELSE {false} END"
         if column.type == "string":
-            found = value if is_plain and self.is_raw else self._text(value)
+            found = self._plain_text(value) if is_plain else self._text(value)
         elif column.type == "number":
             found = self._number(column, value)
         elif column.type == "integer" or column.format == "default":
@@ -57,6 +58,14 @@ class SqliteCells:
 
     def _finished(self, text: str) -> str:
         return csv_text.cell(text if self.is_raw else escape_formula(text))
+
+    def _plain_text(self, value: str) -> str:
+        if self.is_raw:
+            return value
+        self.functions["export_text"] = self._finished
+        # To compare costs SQLite less than to call a function: most texts begin with a letter or a digit.
+        may_be = f"({value} < 'A' AND ({value} < '0' OR {value} >= ':') OR {value} >= '\uff0b')"
+        return f"CASE WHEN {may_be} AND {begins_risky(value)} THEN export_text({value}) ELSE {value} END"
 
     def _text(self, value: str) -> str:
         if self.is_raw:
@@ -114,12 +123,16 @@ class SqliteCells:
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE {name}({value}) END"
 
 
+def begins_risky(text: str) -> str:
+    """An expression: whether `escape_formula` may change the beginning of a text."""
+    return f"""{text} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"\t\r\n-]*'"""
+
+
 def is_risky(text: str) -> str:
     """An expression: whether `escape_formula` may change a text. Numbers are left out, of which it changes none."""
-    begins = f"""{text} GLOB '[=+@\uff1d\uff0b\uff0d\uff20''"\t\r\n-]*'"""
     is_number = f"{text} GLOB '[+-][0-9]*' AND NOT substr({text}, 2) GLOB '*[^0-9.,]*'"
     separated = " OR ".join(
         f"""instr({text}, '{separator}') AND {text} GLOB '*{separator}[=+@\uff1d\uff0b\uff0d\uff20''"-]*'"""
         for separator in ";\t\r\n"
     )
-    return f"({begins} AND NOT ({is_number}) OR {separated})"
+    return f"({begins_risky(text)} AND NOT ({is_number}) OR {separated})"
