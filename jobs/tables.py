@@ -114,6 +114,7 @@ uploads = sa.Table(
     #: The name of that account, which it keeps for ever; null: nobody who is known.
     sa.Column("uploaded_by", sa.Text),
     sa.Index("uploads_account", "account_id", "created_at"),
+    sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),

@@ -37,10 +37,11 @@ class HistoryView:
     dataset: str = ""
     since: str = ""
     until: str = ""
+    uploaded_by: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From `q`, `status`, `outcome`, `dataset`, `since`, `until` and `cursor`; others are ignored.
+        """From `q`, `status`, `outcome`, `dataset`, `since`, `until`, `uploaded_by` and `cursor`; others are ignored.
 
         Raises InvalidQueryError.
         """
@@ -58,6 +59,7 @@ class HistoryView:
             dataset=_text(query, "dataset"),
             since=moments.parse(query, "since"),
             until=moments.parse(query, "until"),
+            uploaded_by=_text(query, "uploaded_by"),
             cursor=None if cursor is None else int(cursor),
         )
 
@@ -87,6 +89,7 @@ class HistoryView:
             self.dataset or None,
             moments.beginning(self.since) if self.since else None,
             moments.end(self.until) if self.until else None,
+            self.uploaded_by or None,
         )
 
     def includes(self, event: Event) -> bool:
@@ -114,6 +117,7 @@ class HistoryView:
             "dataset": self.dataset,
             "since": self.since,
             "until": self.until,
+            "uploaded_by": self.uploaded_by,
             "cursor": str(self.cursor or ""),
         }
         return {name: value for name, value in found.items() if value}
@@ -132,4 +136,4 @@ def _facts(event: Event) -> Facts:
     """What filters look at. An event of an earlier release has no time: it is shown as if it were new."""
     created_at = datetime.fromisoformat(event.created_at) if event.created_at else datetime.now(UTC)
     found = outcomes(event.status, event.rows_failed, event.warnings, event.attempt, event.error)
-    return Facts(event.filename, event.dataset, event.status, found, created_at)
+    return Facts(event.filename, event.dataset, event.status, found, created_at, event.uploaded_by)

@@ -16,15 +16,18 @@ from webapp.threads import in_thread
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who reads a page. name: None for the single user, who needs no account."""
+    """Who reads a page. name: None for the single user, who needs no account. may_upload: into some dataset."""
 
     name: str | None
     is_administrator: bool
+    may_upload: bool
 
     @classmethod
     def of(cls, policy: Policy | None) -> "Visitor | None":
         """None: somebody who has not signed in."""
-        return None if policy is None else cls(policy.caller.name, policy.caller.role is Role.ADMIN)
+        if policy is None:
+            return None
+        return cls(policy.caller.name, policy.caller.role is Role.ADMIN, policy.may_upload_somewhere)
 
 
 async def page(

@@ -119,6 +119,11 @@ class Policy:
         if not any(each.includes(role) for each in (self.caller.role, *granted)):
             raise NotAllowedError(_lacking(role))
 
+    @property
+    def may_upload_somewhere(self) -> bool:
+        roles = (self.caller.role, *self.roles.values())
+        return self.has_scope(Scope.UPLOAD) and any(each.includes(Role.UPLOADER) for each in roles)
+
     def require_whole_server(self) -> None:
         """Raises NotAllowedError for an API token for which only one dataset exists."""
         if self.caller.dataset is not None:

@@ -114,3 +114,4 @@ def upgrade() -> None:
         op.add_column("uploads", sa.Column(name, sa.BigInteger))
     op.add_column("uploads", sa.Column("uploaded_by", sa.Text))
     op.create_index("uploads_account", "uploads", ["account_id", "created_at"])
+    op.create_index("uploads_uploaded_by", "uploads", ["uploaded_by", "id"])
