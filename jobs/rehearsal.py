@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs import uploads
-from jobs.bulk_upload import Attempt
+from jobs.attempt import Attempt
 from jobs.changes import Changes
 from jobs.database import Database, rehearsal
 from jobs.events import Publisher
