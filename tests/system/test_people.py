@@ -10,6 +10,7 @@ from tests.support.accessibility import violations
 from tests.support.browsing import window
 from tests.support.supervised import Serve
 from tests.support.team import PASSWORD
+from tests.support.waiting import until
 
 
 def test_a_second_person_is_invited_signs_in_and_is_locked_out(
@@ -117,7 +118,7 @@ def check(page: Page, name: str) -> None:
         page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
         assert violations(page) == [], (name, theme)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("innerWidth === 390")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    narrow = "innerWidth === 390 && document.documentElement.scrollWidth <= 390"
+    until(lambda: page.evaluate(narrow), f"{name} to fit a phone")
     assert violations(page) == [], (name, "on a phone")
     page.set_viewport_size({"width": 1280, "height": 900})
