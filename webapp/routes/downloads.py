@@ -7,7 +7,7 @@ from jobs.corrections import escape_formula
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.export import csv_text, failed_rows
 from webapp.access.needs import READ, GuardedRoute
-from webapp.routes import visible
+from webapp.routes import downloaded, visible
 from webapp.routes.block_stream import BlockStream
 from webapp.state import AppRequest
 
@@ -23,6 +23,7 @@ async def original(request: AppRequest) -> Response:
     path = files.path_of(state["settings"].files, upload.stored_as)
     if not path.is_file():
         raise UploadNotFoundError(upload_id)
+    downloaded.note(request, f"upload {upload_id}")
     return FileResponse(path, media_type="application/octet-stream", filename=upload.filename)
 
 
@@ -30,6 +31,7 @@ async def failed_rows_csv(request: AppRequest) -> Response:
     """The failed rows with original values and reasons. Users correct the file and upload it. `?raw=1`: no escapes."""
     upload_id, is_raw = request.path_params["upload_id"], _is_raw(request)
     upload = await visible.upload(request, upload_id)
+    downloaded.note(request, f"upload {upload_id}")
     blocks = failed_rows.csv_blocks(request.state["database"], upload, is_raw=is_raw)
     return BlockStream(blocks, MEDIA_TYPE, _attachment(f"upload-{upload_id}-failed-rows"))
 

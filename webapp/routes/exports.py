@@ -18,7 +18,7 @@ from jobs.row_filters import RowFilters
 from webapp import threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.export_process import FileMaker
-from webapp.routes import visible
+from webapp.routes import downloaded, visible
 from webapp.routes.block_stream import BlockStream
 from webapp.routes.pieces import PIECE_BYTES
 from webapp.state import AppRequest
@@ -44,6 +44,7 @@ async def rows(request: AppRequest, extension: Extension, *, is_raw: bool) -> Re
     filters = row_filters.parse(query.multi_items(), found.schema, others=OWN_PARAMETERS)
     is_raw, provenance = is_raw or query.get("raw") == "1", query.get("provenance") == "1"
     headers = {"Content-Disposition": f'attachment; filename="{name}.{extension}"'}
+    downloaded.note(request, f"dataset {name}")
     if extension in ("csv", "jsonl") and filters.selection.sort is None:
         blocks = _blocks(request, found, filters, extension, is_raw=is_raw, provenance=provenance)
         return BlockStream(blocks, MEDIA_TYPES[extension], headers)

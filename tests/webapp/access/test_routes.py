@@ -171,3 +171,17 @@ def test_a_token_may_do_what_its_scope_says_and_nothing_else(office: Office, sco
     allowed = {name for name, status in found.items() if status not in (401, 403)}
 
     assert allowed == {scope}
+
+
+@ONE_DATABASE
+def test_downloads_are_in_the_audit_log(office: Office) -> None:
+    for path in (f"/uploads/{office.hidden_upload.id}/original", "/api/v1/datasets/hidden_prices/rows.csv"):
+        assert office.clients["admin"].get(path).status_code == 200
+    admin = office.clients["admin"]
+    until(lambda: len(admin.get("/api/v1/audit?action=download").json()["items"]) == 2, "both downloads to be noted")
+    found = admin.get("/api/v1/audit?action=download").json()["items"]
+
+    assert {(each["actor"], each["object"], each["detail"]) for each in found} == {
+        ("admin", f"upload {office.hidden_upload.id}", "original"),
+        ("admin", "dataset hidden_prices", "rows.csv"),
+    }
