@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs import uploads
-from jobs.bulk_upload import Attempt
+from jobs.attempt import Attempt
 from jobs.changes import Changes
 from jobs.database import Database, rehearsal
 from jobs.events import Publisher
@@ -24,11 +24,11 @@ from jobs.uploads import Upload, Waiting
 log = logging.getLogger(__name__)
 
 #: Two files, the second for the dataset of the first: each type, an empty cell, a cell of another type, one cell too
-#: many, and a quoted cell. Failed rows take statements of their own.
+#: many, and a quoted cell. Failed rows take statements of their own, one row another than several.
 HEADER = "key,name,quantity,price,sold,noted,paid\n"
 LINE = 'K{0:03},"Müller, Zoë {0}",{0},{0}.50,2026-01-31,2026-01-31 09:30:00,true\n'
 FILES = (
-    HEADER + "".join(map(LINE.format, range(30))),
+    HEADER + "".join(map(LINE.format, range(30))) + LINE.format(30)[:-1] + ",8\n",
     HEADER + LINE.format(1) + "K100,Zoë,,1.5,,,\nK101,Zoë,many,1.5,2026-01-31,,false\n" + LINE.format(2)[:-1] + ",8\n",
 )
 

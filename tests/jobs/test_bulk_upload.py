@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import bulk_upload, catalogue, datasets, failed_rows, files, shutdown, uploads, warnings
+from jobs import attempt, bulk_upload, catalogue, datasets, failed_rows, files, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -295,7 +295,7 @@ def test_an_upload_cancelled_while_types_are_inferred_creates_no_dataset(
                 uploads.cancel(connection, value.id)
             super().tick(value)
 
-    monkeypatch.setattr(bulk_upload, "Ticker", Cancelling)
+    monkeypatch.setattr(attempt, "Ticker", Cancelling)
     upload = imported(settings, database, CONTENT)
     with database.reading() as connection:
         left = catalogue.entries(connection)
@@ -312,7 +312,7 @@ def test_a_claimant_that_lost_its_claim_writes_nothing_more(
             return uploads.claim(connection, upload.id, worker="another", lease=60)
 
     between_chunks(take_away)
-    with caplog.at_level(logging.INFO, "jobs.bulk_upload"):
+    with caplog.at_level(logging.INFO, "jobs"):
         upload = imported(settings, database, CONTENT)
 
     assert (upload.status, upload.attempt, upload.worker) == (Status.PROCESSING, 2, "another")
@@ -522,7 +522,7 @@ def test_a_shutdown_during_type_inference_does_not_count_as_an_attempt(settings:
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_upload, "FULL_DISK_PAUSE", 0)
+    monkeypatch.setattr(attempt, "FULL_DISK_PAUSE", 0)
 
 
 def full(*_: object, **__: object) -> None:
@@ -858,7 +858,7 @@ def test_the_error_names_the_most_frequent_reason_if_all_rows_fail(settings: Set
 def test_an_import_stops_early_if_all_rows_fail(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
+    monkeypatch.setattr(attempt, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
     declared(database)
     content = "id,name\n" + "x,y\n" * 500 + "1,y\n"
     upload = run(database, recorded(settings, database, content, dataset="people"))
@@ -874,7 +874,7 @@ def test_an_import_stops_early_if_all_rows_fail(
 def test_an_import_continues_if_an_early_row_succeeded(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_upload, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
+    monkeypatch.setattr(attempt, "MAX_FAILED_ROWS_WITHOUT_SUCCESS", 100)
     declared(database)
     content = "id,name\n" + "x,y\n" * 20 + "1,y\n" + "x,y\n" * 500
     upload = run(database, recorded(settings, database, content, dataset="people"))

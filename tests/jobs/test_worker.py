@@ -370,14 +370,14 @@ def test_a_file_that_fills_the_memory_fails_after_two_cuts(
 #: The same, with a work horse that says which upload it imports.
 WORK_THAT_TELLS = f"""
 import os
-from jobs import bulk_upload
-run = bulk_upload.Attempt.run
+from jobs.attempt import Attempt
+run = Attempt.run
 worker = os.getpid()
 def tell(attempt):
     if os.getpid() != worker:  # which only rehearses
         print("horse", os.getpid(), "imports", attempt._upload.id, flush=True)
     run(attempt)
-bulk_upload.Attempt.run = tell
+Attempt.run = tell
 {WORK}
 """
 

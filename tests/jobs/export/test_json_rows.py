@@ -26,7 +26,8 @@ FIELDS: list[dict[str, Any]] = [
     {"name": "at", "type": "time"},
 ]
 TEXTS = [
-    "", "a", 'say "hello"', "\\", "\\n", "two\r\nlines", "\t\b\f\x01\x02\x1f\x7f", "é 数 😀", "%s", "null", "</p>", "\u2028",
+    "", "a", 'say "hello"', "\\", "\\n", "two\r\nlines", "\t\b\f\x01\x02\x1f\x7f", "é 数 😀", "%s", "null", "</p>",
+    "\u2028",
 ]  # fmt: skip
 NAMES = ["%(x)s", "%s", "%%", '"', "a,b", "'", "?", ":x", "\\", "{}", "数"]
 

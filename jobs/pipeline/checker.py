@@ -1,0 +1,65 @@
+"""Checker: chunk to rows and failed rows, both packed for the database."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jobs.failed_rows import FailedRow
+from jobs.pipeline import conflicts
+from jobs.pipeline.chunk import Chunk
+from jobs.pipeline.conflicts import Collisions
+from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.pipeline.validator import Validated, Validator
+from jobs.pipeline.writer import PackedRows, Writer
+
+
+class Checker:
+    """Validates chunks and packs them for the database."""
+
+    def __init__(
+        self, validator: Validator, sources: Mapping[str, str], rows: Writer, *, tick: Callable[[], None]
+    ) -> None:
+        """sources: field → the file's column. rows: their writer. tick: called between two steps."""
+        self._validator = validator
+        self._sources = sources
+        self._tick = tick
+        self.rows = rows
+
+    def __call__(self, chunk: Chunk) -> "CheckedChunk":
+        validated = self._validator.validate(chunk.rows)
+        self._tick()
+        failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
+        self._tick()
+        return CheckedChunk(chunk, self._sources, validated, self.rows.pack(validated.good), failed)
+
+
+@dataclass(frozen=True)
+class CheckedChunk:
+    """A chunk with its validated rows.
+
+    sources: field → the file's column. to_write, failed: packed for the database.
+    """
+
+    source: Chunk
+    sources: Mapping[str, str]
+    validated: Validated
+    to_write: PackedRows
+    failed: PackedFailedRows
+
+    def failed_with(self, collisions: Collisions) -> PackedFailedRows:
+        """All failed rows, including those whose keys or unique values other rows have."""
+        if not collisions:
+            return self.failed
+        cells = self.source.cells(list(collisions))
+        place_of = {name: place for place, name in enumerate(self.source.rows.columns)}
+        places = {field: place_of[column] for field, column in self.sources.items()}
+        collided = [
+            FailedRow(number, row, [conflicts.quoted(reason, row, places) for reason in reasons])
+            for (number, reasons), row in zip(collisions.items(), cells, strict=True)
+        ]
+        failed = _in_order(self.source.failed, self.validated.failed, collided)
+        return PackedFailedRows.pack(self.source.located(failed))
+
+
+def _in_order(*failed: list[FailedRow]) -> list[FailedRow]:
+    return sorted(itertools.chain(*failed), key=lambda row: row.row_number)
