@@ -106,13 +106,13 @@ uploads = sa.Table(
     sa.Column("lane", sa.Text, server_default=sa.text("'bulk'")),
     #: Whose turn it takes: uploads of different senders go in turn. The address of the client that sent it.
     sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
-    #: On SQLite only the index stores it.
-    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     #: Whose it is: the account that sent it, and the API token with which, if any.
     sa.Column("account_id", sa.BigInteger),
     sa.Column("token_id", sa.BigInteger),
     #: The name of that account, which it keeps for ever; null: nobody who is known.
     sa.Column("uploaded_by", sa.Text),
+    #: On SQLite only the index stores it.
+    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),

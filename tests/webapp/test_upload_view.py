@@ -371,7 +371,7 @@ WARNED = [{"code": "no_header", "detail": "The first row was imported as data."}
         ({"status": Status.COMPLETED, "rows_failed": 18, "warnings": WARNED}, "18 rows failed and 1 warning"),
         ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 8}, "18 rows failed, 8 corrected"),
         ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 18}, "18 rows failed, all corrected"),
-        ({"status": Status.CANCELLED, "attempt": 0, "duplicate_of": 3}, "Same file as #3"),
+        ({"status": Status.CANCELLED, "attempt": 0, "error": "Imported before.", "duplicate_of": 3}, "Same file as #3"),
         ({"status": Status.CANCELLED, "rows_success": 1_000}, "1,000 rows imported before"),
         ({"status": Status.CANCELLED}, ""),
     ],

@@ -137,8 +137,8 @@ async def retry(request: AppRequest) -> Response:
 
 
 def _changed(upload: Upload) -> Response:
-    """To the upload's page. The focus goes to its content, so that a screen reader begins there."""
-    return RedirectResponse(f"/uploads/{upload.id}#main", 303)
+    """To the upload's page. A script puts the focus on its content, so that a screen reader begins there (keys.js)."""
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
 async def batch(request: AppRequest) -> Response:
