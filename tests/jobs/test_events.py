@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis.client import PubSub
 
-from jobs import bulk_upload, changes, events, uploads
+from jobs import attempt, bulk_upload, changes, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
 from jobs.import_options import ImportOptions
@@ -222,7 +222,7 @@ def _every_chunk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
     """Small chunks, each with an event of its own."""
     for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
-    for room in (bulk_upload, changes):
+    for room in (attempt, changes):
         monkeypatch.setattr(room, "Ticker", lambda callback, interval=0.0: Ticker(callback, 0.0))
 
 
