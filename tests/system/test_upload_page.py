@@ -21,6 +21,9 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
+FORGET_SHIFTS = """
+new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => { window.shifted = 0; })
+"""
 
 
 def send(url: str, name: str, content: str) -> int:
@@ -59,14 +62,17 @@ def test_failed_rows_appear_while_the_import_runs_and_nothing_else_moves(
 
     assert page.locator("#upload").get_attribute("data-status") == "processing"
 
+    moved = page.evaluate("window.shifted")
     page.click("#upload-attempts summary")
+    expect(page.locator("#upload-attempts table")).to_be_visible()
+    page.evaluate(FORGET_SHIFTS)  # the reader opened it; a busy browser may not see that this was why things moved
     expect(page.locator("#upload .spark polyline")).to_have_count(1)
     expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
     expect(page.locator("#upload-attempts table")).to_be_visible()
     expect(page.locator("#upload-log .what").last).to_have_text("Completed 300,000 rows, 75,000 failed")
     expect(page.locator("#upload-failed-rows")).to_have_text("Download 75,000 failed rows")
 
-    assert page.evaluate("window.shifted") < MOST_SHIFTED
+    assert moved + page.evaluate("window.shifted") < MOST_SHIFTED
 
     page.click("#upload-reasons a")
     expect(page.locator("#failed-rows h2")).to_have_text("Failed rows 75,000")
