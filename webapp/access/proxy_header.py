@@ -19,7 +19,7 @@ from webapp.threads import writes
 
 
 class RefusedNameError(NotAllowedError):
-    """The proxy names somebody who may not use this server. name: as it came."""
+    """The proxy names somebody who may not use this server. name: unchanged from its header."""
 
     def __init__(self, message: str, name: str) -> None:
         super().__init__(message)
