@@ -473,9 +473,14 @@ def test_a_client_that_leaves_ends_the_process_that_makes_its_file(
     monkeypatch.setattr(export_process, "_MODULE", "http.server")  # it does not end by itself
     client = Client(served, "/datasets/sales/rows.parquet")
 
+    def is_running(process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and "http.server" in process.cmdline()
+        except psutil.NoSuchProcess:  # it ended between the list and this question
+            return False
+
     def children() -> list[psutil.Process]:
-        running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-        return [each for each in running if "http.server" in each.cmdline()]
+        return [each for each in psutil.Process().children() if is_running(each)]
 
     until(children, "the process to begin")
     client.leave()
