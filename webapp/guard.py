@@ -31,7 +31,7 @@ HEADERS = {
     ),
 }
 #: Those that browsers heed for documents alone. Scripts and styles go without: a page loads many, and should be light.
-_OF_DOCUMENTS = frozenset({"cross-origin-opener-policy", "permissions-policy"})
+_OF_DOCUMENTS = frozenset({"content-security-policy", "cross-origin-opener-policy", "permissions-policy"})
 _PARTS_OF_PAGES = frozenset({"text/javascript", "application/javascript", "text/css"})
 #: Of responses to requests that came over TLS: from then on browsers use nothing else.
 TLS_HEADERS = {"strict-transport-security": "max-age=31536000"}
