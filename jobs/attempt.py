@@ -24,6 +24,7 @@ from jobs.errors import (
 )
 from jobs.events import Ticker
 from jobs.failed_rows import Reason
+from jobs.people.policy import Policy
 from jobs.pipeline import failed_rows_writer, reader, source, writer
 from jobs.pipeline.checker import CheckedChunk, Checker
 from jobs.pipeline.chunk import Chunk
@@ -148,9 +149,13 @@ class Attempt:
         return fits
 
     def _parent(self, table: PreparedTable) -> Upload | None:
-        """The upload that the file corrects. Raises UnreadableFileError if the file was sent into another dataset."""
+        """The upload that the file corrects, if it exists for whoever sent the file. Raises UnreadableFileError if the
+        file was sent into another dataset, or its sender may not upload into that one."""
         with self._database.reading() as connection:
-            parent = lineage.find_parent(connection, table.parent, table.names)
+            policy = Policy.of_sender(connection, self._upload)
+            parent = lineage.find_parent(connection, table.parent, table.names, policy.view)
+        if parent and not policy.may_upload_into(parent.dataset):
+            raise UnreadableFileError(f"You may not upload into “{parent.dataset}”, in which these rows failed.")
         chosen = self._upload.dataset or self._upload.dataset_wanted
         if parent and parent.dataset and chosen not in ("", parent.dataset):
             raise UnreadableFileError(corrections.wrong_dataset(parent.id, parent.dataset, chosen))

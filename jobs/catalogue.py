@@ -9,11 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from jobs import uploads as records
+from jobs import view
 from jobs.datasets import Mode
 from jobs.errors import DatasetNotFoundError
 from jobs.history_query import fold
 from jobs.tables import datasets, uploads
 from jobs.uploads import ACTIVE, Upload
+from jobs.view import View
 
 
 class Order(StrEnum):
@@ -54,10 +56,17 @@ class Entry:
 
 
 def entries(
-    connection: sa.Connection, query: CatalogueQuery = EVERYTHING, *, limit: int | None = None, skipped: int = 0
+    connection: sa.Connection,
+    query: CatalogueQuery = EVERYTHING,
+    *,
+    limit: int | None = None,
+    skipped: int = 0,
+    seen: View = view.EVERYTHING,
 ) -> list[Entry]:
-    """The datasets that a query finds, in its order. limit: None for all. skipped: at the beginning."""
-    statement = sa.select(*_COLUMNS).where(_matches(query.search)).order_by(*_order(query))
+    """The datasets that a query finds, in its order. limit: None for all. skipped: at the beginning. seen: what exists
+    for whoever asks."""
+    found = _matches(query.search) & seen.condition(datasets.c.name)
+    statement = sa.select(*_COLUMNS).where(found).order_by(*_order(query))
     return _entries(connection, connection.execute(statement.limit(limit).offset(skipped)).all())
 
 

@@ -31,6 +31,7 @@ from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL, format_value
 from jobs.sql_table import SqlTable, run
 from jobs.tables import datasets, uploads
+from jobs.view import EVERYTHING, View
 
 #: Characters of the longest name; with "data_" and a number it stays below PostgreSQL's limit of 63 bytes.
 LONGEST_NAME = 48
@@ -262,15 +263,16 @@ def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", "", unescape_formula(name).casefold())
 
 
-def matching(connection: sa.Connection, header: Sequence[str]) -> list[str]:
+def matching(connection: sa.Connection, header: Sequence[str], seen: View = EVERYTHING) -> list[str]:
     """The names of the datasets that have exactly these columns: first the one into which a file was imported last.
 
-    A dataset without rows counts from its creation. At most MAX_MATCHING.
+    A dataset without rows counts from its creation. At most MAX_MATCHING. seen: what exists for whoever asks.
     """
     wanted = sorted(_normalize(name) for name in header)
+    only = seen.condition(datasets.c.name)
     found = [
         row.name
-        for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema))
+        for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema).where(only))
         if sorted(_normalize(field["name"]) for field in row.schema["fields"]) == wanted
     ]
     into_it = (uploads.c.dataset == datasets.c.name) & (uploads.c.rows_success > 0)

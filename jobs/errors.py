@@ -109,6 +109,80 @@ class DatasetExistsError(BulkUploadError):
         self.name = name
 
 
+class InvalidNameError(BulkUploadError):
+    """An account or a group cannot have this name. The message says which names are valid."""
+
+
+class NameTakenError(BulkUploadError):
+    """Another account, or group, has this name."""
+
+    def __init__(self, what: str, name: str) -> None:
+        """what: account, group."""
+        super().__init__(f"There is already {'an' if what == 'account' else 'a'} {what} called “{name}”.")
+
+
+class AccountNotFoundError(BulkUploadError):
+    """No account has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no account called “{name}”.")
+
+
+class GroupNotFoundError(BulkUploadError):
+    """No group has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no group called “{name}”.")
+
+
+class TokenNotFoundError(BulkUploadError):
+    """The account has no API token with this number."""
+
+    def __init__(self, token_id: int) -> None:
+        super().__init__(f"There is no API token #{token_id}.")
+
+
+class UnsafePasswordError(BulkUploadError):
+    """The password is too easy to guess. The message says why."""
+
+
+class LastAdministratorError(BulkUploadError):
+    """The change would leave no administrator who can sign in."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"“{name}” is the only administrator. Make another account an administrator first.")
+
+
+class NoAdministratorError(BulkUploadError):
+    """An account would be made that nobody could ever change."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no administrator yet. Make the first account one: its role must be “admin”.")
+
+
+class QuotaExceededError(BulkUploadError):
+    """An account, or the server, has reached a quota. The message says what is left and when there is more.
+
+    retry_after: seconds; None if it cannot be foreseen.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaTooSmallError(QuotaExceededError):
+    """This file is larger than what is left of a quota. A smaller one may pass."""
+
+
+class InvalidGrantError(BulkUploadError):
+    """A token or a grant cannot be as it was asked for. The message says why."""
+
+
+class NotAllowedError(BulkUploadError):
+    """Whoever asks may not do this. The message says what it takes."""
+
+
 class TransitionError(BulkUploadError):
     """The upload's state does not allow the change."""
 

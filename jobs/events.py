@@ -76,6 +76,7 @@ class Event:
     rows_corrected: int = 0
     rows_open: int = 0
     created_at: str = ""
+    uploaded_by: str | None = None
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -98,6 +99,7 @@ class Event:
             rows_corrected=upload.rows_corrected,
             rows_open=upload.rows_open,
             created_at=timestamp(upload.created_at),
+            uploaded_by=upload.uploaded_by,
         )
 
     @classmethod

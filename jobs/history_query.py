@@ -70,12 +70,13 @@ class Facts:
     status: str
     outcomes: frozenset[Outcome]
     created_at: datetime
+    uploaded_by: str | None = None
 
 
 @dataclass(frozen=True)
 class HistoryQuery:
     """search: part of the name of a file or of its dataset; "" for any. status: a Status of jobs.uploads. since, until:
-    it was created at or after the one and before the other. None: any.
+    it was created at or after the one and before the other. uploaded_by: the name of an account. None: any.
 
     The caller must remove characters that no database stores (NUL, lone surrogates).
     """
@@ -86,10 +87,14 @@ class HistoryQuery:
     dataset: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    uploaded_by: str | None = None
 
     @property
     def is_composed(self) -> bool:
-        """Whether it is more than the status, or the dataset, each of which has an index of its own."""
+        """Whether it is more than the status, the dataset or whose uploads they are, each of which has an index of its
+        own."""
+        if self.uploaded_by is not None:
+            return False
         alone = HistoryQuery(status=self.status), HistoryQuery(dataset=self.dataset)
         return self not in alone
 
@@ -99,6 +104,7 @@ class HistoryQuery:
             self.status in (None, facts.status)
             and (self.outcome is None or self.outcome in facts.outcomes)
             and self.dataset in (None, facts.dataset)
+            and self.uploaded_by in (None, facts.uploaded_by)
             and (self.since is None or facts.created_at >= self.since)
             and (self.until is None or facts.created_at < self.until)
             and (not self.search or fold(self.search) in search_text(facts.filename, facts.dataset))
@@ -114,6 +120,8 @@ class HistoryQuery:
             conditions.append(columns.outcome.in_(_RECORDED[self.outcome]))
         if self.dataset is not None:
             conditions.append(columns.dataset == self.dataset)
+        if self.uploaded_by is not None:
+            conditions.append(columns.uploaded_by == self.uploaded_by)
         if self.since is not None:
             conditions.append(columns.created_at >= self.since)
         if self.until is not None:

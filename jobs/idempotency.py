@@ -25,12 +25,14 @@ class Answer:
     content: Any
 
 
-def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], Answer]) -> Answer:
+def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], Answer], owner: str = "") -> Answer:
     """Call `answer` for a new key and store what it returns; for a known key, return the stored answer.
 
     All in the caller's transaction: two requests with the same key wait for each other. body: JSON, compared regardless
-    of its formatting. Raises KeyReusedError if the key was used with a different body.
+    of its formatting. owner: whose key it is; others may use the same. Raises KeyReusedError if the key was used with a
+    different body.
     """
+    wanted, key = key, f"{owner}\n{key}" if owner else key
     _delete_expired(connection)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -39,7 +41,7 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     if connection.execute(insert.on_conflict_do_nothing().returning(idempotency_keys.c.key)).one_or_none() is None:
         kept = connection.execute(sa.select(idempotency_keys).where(this_one)).one()
         if kept.body != digest:
-            raise KeyReusedError(key)
+            raise KeyReusedError(wanted)
         return Answer(kept.status, kept.answer)
     given = answer()
     values = {"status": given.status, "answer": given.content}

@@ -21,6 +21,7 @@ from jobs.tables import failed_rows
 from jobs.tables import uploads as records
 from jobs.upload_log import By
 from jobs.uploads import Upload
+from jobs.view import EVERYTHING, View
 
 #: Rows that one statement names: SQLite has 32,766 parameters.
 _BATCH = 1_000
@@ -44,9 +45,11 @@ class FailedBefore:
     root: Root
 
 
-def find_parent(connection: sa.Connection, named: int | None, columns: Sequence[str]) -> Upload | None:
+def find_parent(
+    connection: sa.Connection, named: int | None, columns: Sequence[str], view: View = EVERYTHING
+) -> Upload | None:
     """The upload that a file of corrections names, if it has failed rows that the file can be from. columns: of the
-    file.
+    file. view: of whoever sent the file; corrections of a hidden upload are an ordinary file.
 
     An upload of another server may have the same id: at least one of the columns must be the same.
     """
@@ -58,6 +61,8 @@ def find_parent(connection: sa.Connection, named: int | None, columns: Sequence[
         return None
     known = {name.strip().casefold() for name in upload.header or []}
     is_from_it = not known.isdisjoint(name.strip().casefold() for name in columns)
+    if not view.shows(upload.dataset):
+        return None
     return upload if upload.rows_failed and upload.dataset and not upload.is_external and is_from_it else None
 
 

@@ -1,6 +1,6 @@
 """Reports of external scripts on their uploads: parsed, checked against the state machine, and recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -98,13 +98,21 @@ def _printable(text: str) -> str:
     return "".join(character for character in text if character.isprintable() or character == "\n").strip()
 
 
-def record(connection: sa.Connection, reports: Sequence[Report]) -> list[Upload | Refusal]:
-    """For each report, its upload as changed, or why it was rejected. A rejected report does not affect the others."""
+def record(
+    connection: sa.Connection, reports: Sequence[Report], may_report: Callable[[Upload], bool] = lambda _: True
+) -> list[Upload | Refusal]:
+    """For each report, its upload as changed, or why it was rejected. A rejected report does not affect the others.
+
+    may_report: whether whoever sends the reports may do so on an upload; other uploads do not exist for it.
+    """
     known = uploads.lock(connection, {report.file_id for report in reports})
     outcomes: list[Upload | Refusal] = []
     for report in reports:
         try:
-            known[report.file_id] = _record(connection, known.get(report.file_id), report)
+            upload = known.get(report.file_id)
+            if upload is not None and upload.is_external and not may_report(upload):
+                raise UploadNotFoundError(report.file_id)
+            known[report.file_id] = _record(connection, upload, report)
         except (UploadNotFoundError, TransitionError, ReportError) as refusal:
             outcomes.append(refusal)
         else:

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import re
 import tempfile
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingsError
@@ -37,7 +40,43 @@ class Settings(BaseSettings):
     dataset_imports: Annotated[
         int, Field(ge=1, description="Maximum number of imports into one dataset at once; others wait.")
     ] = 4
-    open: bool = Field(default=False, description="Allow other machines to connect, although there is no sign-in.")
+    open: bool = Field(
+        default=False,
+        description="Allow other machines to connect although nobody has to sign in while there is no account.",
+    )
+    setup: bool = Field(
+        default=False, description="Answer nothing but the set-up link until there is an account, also beyond loopback."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names, separated by commas, by which the server may be reached; empty: those of loopback.",
+    )
+    session_idle: Annotated[
+        float, Field(ge=60, description="Seconds without a request after which a browser has to sign in again.")
+    ] = 8 * 3600.0
+    session_age: Annotated[
+        float, Field(ge=60, description="Seconds after which a browser has to sign in again in any case.")
+    ] = 7 * 24 * 3600.0
+    quota_bytes_per_day: Annotated[
+        int | None, Field(ge=1, description="Bytes that each account may upload in a day (UTC); unset: any number.")
+    ] = None
+    quota_uploads_per_day: Annotated[
+        int | None, Field(ge=1, description="Files that each account may upload in a day (UTC); unset: any number.")
+    ] = None
+    quota_active_uploads: Annotated[
+        int | None, Field(ge=1, description="Uploads of an account that may wait or run at once; unset: any number.")
+    ] = None
+    quota_total_bytes: Annotated[
+        int | None, Field(ge=1, description="Bytes that all uploaded files together may take; unset: any number.")
+    ] = None
+    auth_header: str | None = Field(
+        default=None, description="Header in which a trusted proxy names the user, who then needs no password."
+    )
+    oidc_issuer: str | None = Field(default=None, description="URL of the issuer for sign-in by OpenID Connect.")
+    oidc_client_id: str | None = Field(default=None, description="Client id at the issuer.")
+    oidc_client_secret: str | None = Field(default=None, repr=False, description="Client secret at the issuer.")
+    oidc_role_claim: str | None = Field(default=None, description="Claim with the account's role.")
+    oidc_group_claim: str | None = Field(default=None, description="Claim with the names of the account's groups.")
     redis_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
@@ -97,7 +136,8 @@ class Settings(BaseSettings):
     ] = 30.0
     trusted_proxies: str = Field(
         default="",
-        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` header is trusted.",
+        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` headers are trusted.",
     )
     log_level: str = Field(default="INFO", description="Log level: DEBUG, INFO, WARNING or ERROR.")
 
@@ -106,7 +146,10 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("redis_url", "database_url", "notify_token")
+    @field_validator(
+        "redis_url", "database_url", "notify_token", "auth_header", "oidc_issuer", "oidc_client_id",
+        "oidc_client_secret", "oidc_role_claim", "oidc_group_claim",
+    )  # fmt: skip
     @classmethod
     def _empty_means_unset(cls, value: str | None) -> str | None:
         return value or None
@@ -125,15 +168,50 @@ class Settings(BaseSettings):
             raise ValueError("use printable ASCII characters without spaces")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _known_hosts(cls, value: str) -> str:
+        names = [_host(name) for name in map(str.strip, value.split(",")) if name]
+        return ",".join(dict.fromkeys(names))
+
     @field_validator("trusted_proxies")
     @classmethod
     def _known_networks(cls, value: str) -> str:
-        for address in filter(None, map(str.strip, value.split(","))):
-            try:
-                ip_network(address, strict=False)
-            except ValueError:
-                raise ValueError(f"“{address}” is not an address or network: use 127.0.0.1,10.0.0.0/8") from None
+        networks = [_network(address) for address in map(str.strip, value.split(",")) if address]
+        together: list[IPv4Network | IPv6Network] = [
+            *collapse_addresses(each for each in networks if isinstance(each, IPv4Network)),
+            *collapse_addresses(each for each in networks if isinstance(each, IPv6Network)),
+        ]
+        if any(each.prefixlen == 0 for each in together):
+            raise ValueError("these are all addresses there are: name those of your proxies only")
+        return ",".join(str(each).removesuffix(f"/{each.max_prefixlen}") for each in networks)
+
+    @field_validator("auth_header")
+    @classmethod
+    def _known_header(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+            raise ValueError("use the name of a header, such as X-Forwarded-User")
         return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _known_issuer(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "https://none")
+        except ValueError:
+            parts = urlsplit("")
+        is_near = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not (is_near or parts.scheme == "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("use the URL of the issuer, which begins with https://")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.auth_header and not self.trusted_proxies:
+            raise ValueError("AUTH_HEADER: name the proxy that sets this header in BULK_UPLOAD_TRUSTED_PROXIES")
+        if self.oidc_issuer and not (self.oidc_client_id and self.oidc_client_secret):
+            raise ValueError("OIDC_ISSUER: set BULK_UPLOAD_OIDC_CLIENT_ID and BULK_UPLOAD_OIDC_CLIENT_SECRET too")
+        return self
 
     @field_validator("log_level")
     @classmethod
@@ -153,9 +231,12 @@ class Settings(BaseSettings):
         try:
             return cls(**given)  # type: ignore[arg-type]  # names are those of the fields, values are checked by pydantic
         except ValidationError as error:
-            raise SettingsError(
-                [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
-            ) from error
+            raise SettingsError([_sentence(each) for each in error.errors()]) from error
+
+    @property
+    def host_names(self) -> list[str]:
+        """The names of `allowed_hosts`."""
+        return list(filter(None, self.allowed_hosts.split(",")))
 
     @property
     def files(self) -> Path:
@@ -202,3 +283,27 @@ class Settings(BaseSettings):
         names = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
         values = self.model_dump(exclude_none=True)
         return {names.get(name, f"BULK_UPLOAD_{name.upper()}"): str(value) for name, value in values.items()}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with which setting. An error about several names it itself."""
+    name = ".".join(str(part) for part in error["loc"]).upper()
+    return f"{name}: {error['msg']}" if name else error["msg"].removeprefix("Value error, ")
+
+
+def _host(text: str) -> str:
+    """A host as `Host` headers name it. Raises ValueError."""
+    try:
+        return str(ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        if re.fullmatch(r"[0-9a-z_-]+(\.[0-9a-z_-]+)*", text.lower()):
+            return text.lower()
+    raise ValueError(f"“{text}” is not a host name: use uploads.example.org, without a port or a wildcard")
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Raises ValueError."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"“{text}” is not an address or network: use 127.0.0.1,10.0.0.0/8") from None

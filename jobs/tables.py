@@ -106,8 +106,15 @@ uploads = sa.Table(
     sa.Column("lane", sa.Text, server_default=sa.text("'bulk'")),
     #: Whose turn it takes: uploads of different senders go in turn. The address of the client that sent it.
     sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
+    #: Whose it is: the account that sent it, and the API token with which, if any.
+    sa.Column("account_id", sa.BigInteger),
+    sa.Column("token_id", sa.BigInteger),
+    #: The name of that account, which it keeps for ever; null: nobody who is known.
+    sa.Column("uploaded_by", sa.Text),
     #: On SQLite only the index stores it.
     sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
+    sa.Index("uploads_account", "account_id", "created_at"),
+    sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),
     sa.Index("uploads_sender", "sender", "counting_since"),
     sa.Index("uploads_updated_at", "updated_at"),
@@ -240,4 +247,146 @@ idempotency_keys = sa.Table(
     sa.Column("answer", sa.JSON, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("idempotency_keys_created_at", "created_at"),
+)
+
+#: Who may use the server (people/accounts.py).
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    #: What equal names have in common (people/names.py).
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    #: people.roles.Role.
+    sa.Column("role", sa.Text, nullable=False),
+    #: A hash of the password; null: none was set.
+    sa.Column("password", sa.Text),
+    #: Issuer and subject of OpenID Connect, or null.
+    sa.Column("subject", sa.Text, unique=True),
+    sa.Column("disabled_at", UtcDateTime),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    #: When a session or a token of it was used last, within a minute.
+    sa.Column("used_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+
+group_members = sa.Table(
+    "group_members",
+    metadata,
+    sa.Column("group_id", sa.ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    #: Whether a claim of OpenID Connect made the account a member: the next sign-in may end it.
+    sa.Column("is_claimed", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("group_members_account", "account_id"),
+)
+
+#: Browsers that are signed in (people/sessions.py).
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    #: Of the secret in the cookie.
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("used_at", UtcDateTime, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    #: What the browser calls itself.
+    sa.Column("agent", sa.Text, nullable=False),
+    #: The identity token of OpenID Connect, which its sign-out wants to see; null of others.
+    sa.Column("identity_token", sa.Text),
+    sa.Index("sessions_account", "account_id"),
+    sqlite_autoincrement=True,
+)
+
+#: API tokens (people/tokens.py).
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    #: A list of people.roles.Scope.
+    sa.Column("scopes", sa.JSON, nullable=False),
+    #: The only dataset that exists for it; null: all of its owner.
+    sa.Column("dataset", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("used_at", UtcDateTime),
+    sa.Column("revoked_at", UtcDateTime),
+    sa.Index("tokens_account", "account_id"),
+    sqlite_autoincrement=True,
+)
+
+#: Links that set a password once (people/invitations.py).
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    #: Whose password it sets; null: the link makes the first administrator.
+    sa.Column("account_id", sa.ForeignKey("accounts.id")),
+    sa.Column("expires_at", UtcDateTime),
+)
+
+#: Datasets that are not for everybody (people/access.py).
+restricted_datasets = sa.Table(
+    "restricted_datasets",
+    metadata,
+    sa.Column("dataset", sa.Text, primary_key=True),
+)
+
+#: Who may do what in a restricted dataset: an account or a group.
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id")),
+    sa.Column("group_id", sa.ForeignKey("groups.id", ondelete="CASCADE")),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.UniqueConstraint("dataset", "account_id"),
+    sa.UniqueConstraint("dataset", "group_id"),
+    sqlite_autoincrement=True,
+)
+
+#: One row: a number that each change of what somebody may see or do makes larger.
+policy_versions = sa.Table(
+    "policy_versions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+#: Who did what, or was refused (people/audit.py). Rows are only added.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    #: The name of the account; null: nobody who is known.
+    sa.Column("actor", sa.Text),
+    #: web, api, cli.
+    sa.Column("via", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    #: ok, refused.
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("audit_at", "at"),
+    sa.Index("audit_actor", "actor", "id"),
+    sa.Index("audit_action", "action", "id"),
+    sa.Index("audit_object", "object", "id"),
+    sa.Index("audit_result", "result", "id"),
+    sqlite_autoincrement=True,
 )

@@ -5,7 +5,7 @@ claim matches no row, so it writes nothing even if it does not know yet.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -22,6 +22,7 @@ from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
 from jobs.tables import datasets, uploads
 from jobs.upload_log import EXTERNAL_STEP, By, Kind, State, Via
+from jobs.view import EVERYTHING, View
 from jobs.warnings import UploadWarning, kept, merged
 
 #: Consecutive attempts that commit nothing before an upload fails.
@@ -156,6 +157,9 @@ class Upload:
     search_text: str
     lane: Lane | None
     sender: str
+    account_id: int | None
+    token_id: int | None
+    uploaded_by: str | None
     outcome: str | None = None
 
     @classmethod
@@ -225,6 +229,19 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Whose an upload is: an account, the token that it used, if any, and its name."""
+
+    account_id: int | None = None
+    token_id: int | None = None
+    name: str | None = None
+
+
+#: Of uploads that were sent without signing in.
+NOBODY = Owner()
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to write for an upload during one attempt. Every write checks it."""
 
@@ -256,13 +273,16 @@ def create(
     parent: int | None = None,
     quick_bytes: int = QUICK_BYTES,
     sender: str = "",
+    owner: Owner = NOBODY,
+    view: View = EVERYTHING,
     by: By | None = None,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
     file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
-    the largest file on the quick lane. sender: whose turn it takes. by: who sent it.
+    the largest file on the quick lane. sender: whose turn it takes. by: who sent it. view: of the sender,
+    who does not learn of the same file in a dataset that is hidden.
     """
     is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
@@ -275,7 +295,7 @@ def create(
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
-        .where(_earlier.c.sha256 != "")
+        .where(_earlier.c.sha256 != "", view.condition(_earlier.c.dataset))
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
         parent=parent,
@@ -296,24 +316,31 @@ def create(
         search_text=search_text(file.filename, dataset),
         lane=None if is_external else Lane.of(file.size, quick_bytes),
         sender=sender,
+        account_id=owner.account_id,
+        token_id=owner.token_id,
+        uploaded_by=owner.name,
     )
     upload = Upload.from_row(connection.execute(statement.returning(uploads)).one())
     _log(connection, upload, Kind.CREATED, by=by)
     return upload
 
 
-def cancel_as_duplicate(connection: sa.Connection, upload: Upload) -> Upload:
-    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway."""
+def cancel_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bool = True) -> Upload:
+    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway.
+
+    names_it: say into which dataset; not everybody who sees this upload may know of it.
+    """
     earlier = get(connection, upload.duplicate_of or upload.id)
     into = f"into “{upload.dataset}”" if upload.dataset else "into a new dataset"
     where = f"“{earlier.dataset}”" if earlier.dataset else "another place"  # by an external script
     again = "a second time" if upload.dataset == earlier.dataset else into
+    when = f" into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}" if names_it else " before"
     error = (
-        f"The same file was imported into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it was not"
-        f" imported again. To import it {again}, choose “Import anyway”."
+        f"The same file was imported{when}, so it was not imported again. To import it {again}, choose “Import anyway”."
     )
     cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
-    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before, as #{earlier.id}.")
+    number = f", as #{earlier.id}" if names_it else ""
+    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before{number}.")
     return cancelled
 
 
@@ -781,12 +808,29 @@ def _change_or_raise(connection: sa.Connection, transition: Transition, upload_i
     return upload
 
 
-def get(connection: sa.Connection, upload_id: int) -> Upload:
-    """Raises UploadNotFoundError."""
+def get(connection: sa.Connection, upload_id: int, view: View = EVERYTHING) -> Upload:
+    """view: what exists for whoever asks. Raises UploadNotFoundError, also for an upload that it hides."""
     row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
-    if row is None:
+    if row is None or not view.shows(row.dataset):
         raise UploadNotFoundError(upload_id)
-    return Upload.from_row(row)
+    return as_seen(connection, [Upload.from_row(row)], view)[0]
+
+
+def as_seen(connection: sa.Connection, found: Sequence[Upload], view: View) -> list[Upload]:
+    """Uploads without references to others that do not exist for whoever asks."""
+    named = {number for each in found for number in (each.duplicate_of, each.parent) if number is not None}
+    if view.is_whole or not named:
+        return list(found)
+    statement = sa.select(uploads.c.id).where(uploads.c.id.in_(named), view.condition(uploads.c.dataset))
+    visible = set(connection.scalars(statement))
+    return [
+        replace(
+            each,
+            duplicate_of=each.duplicate_of if each.duplicate_of in visible else None,
+            parent=each.parent if each.parent in visible else None,
+        )
+        for each in found
+    ]
 
 
 def get_many(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Upload]:
@@ -894,13 +938,18 @@ def lane_of(connection: sa.Connection, upload_id: int) -> Lane | None:
 
 
 def page(
-    connection: sa.Connection, query: HistoryQuery = ALL_UPLOADS, *, limit: int, cursor: int | None = None
+    connection: sa.Connection,
+    query: HistoryQuery = ALL_UPLOADS,
+    *,
+    limit: int,
+    cursor: int | None = None,
+    seen: View = EVERYTHING,
 ) -> Page:
-    """Uploads that match the query, with ids up to `cursor`, newest first."""
-    matching = _ids(query)
+    """Uploads that match the query, with ids up to `cursor`, newest first. seen: what exists for whoever asks."""
+    matching = _ids(query).where(seen.condition(uploads.c.dataset))
     upto = matching if cursor is None else matching.where(uploads.c.id <= cursor)
     ids = list(connection.scalars(upto.order_by(uploads.c.id.desc()).limit(limit + 1)))
-    found = get_many(connection, ids[:limit])[::-1]
+    found = as_seen(connection, get_many(connection, ids[:limit])[::-1], seen)
     newer = _newer(connection, matching, limit, cursor) if cursor is not None else None
     return Page(found, newer, ids[limit] if len(ids) > limit else None)
 
@@ -919,20 +968,25 @@ def _newer(connection: sa.Connection, matching: sa.Select[Any], limit: int, curs
     return ids[-1] if ids else None
 
 
-def ended_since(connection: sa.Connection, moment: datetime, *, limit: int) -> list[Upload]:
-    """The last uploads that ended after a moment, in the order in which they ended."""
+def ended_since(connection: sa.Connection, moment: datetime, *, limit: int, seen: View = EVERYTHING) -> list[Upload]:
+    """The last uploads that ended after a moment, in the order in which they ended. seen: what exists for whoever
+    asks."""
     statement = sa.select(uploads).where(
-        uploads.c.status.in_(TERMINAL), uploads.c.updated_at > moment, uploads.c.finished_at > moment
+        uploads.c.status.in_(TERMINAL),
+        uploads.c.updated_at > moment,
+        uploads.c.finished_at > moment,
+        seen.condition(uploads.c.dataset),
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
-    return [Upload.from_row(row) for row in reversed(rows)]
+    return as_seen(connection, [Upload.from_row(row) for row in reversed(rows)], seen)
 
 
-def ended_lately(connection: sa.Connection, *, limit: int) -> list[Upload]:
-    """The uploads that ended last, the last one first; of those that changed last, so that an index finds them."""
-    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL))
+def ended_lately(connection: sa.Connection, *, limit: int, seen: View = EVERYTHING) -> list[Upload]:
+    """The uploads that ended last, the last one first; of those that changed last, so that an index finds them. seen:
+    what exists for whoever asks."""
+    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), seen.condition(uploads.c.dataset))
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
-    found = [Upload.from_row(row) for row in rows]
+    found = as_seen(connection, [Upload.from_row(row) for row in rows], seen)
     return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)
 
 

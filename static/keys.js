@@ -57,6 +57,12 @@
     act();
   });
 
+  // A form of this page led here again: what it did stands at the beginning of the content.
+  const isAgain = document.referrer.split(/[?#]/)[0] === location.origin + location.pathname;
+  if (isAgain && /^\/uploads\/\d+$/.test(location.pathname) && document.activeElement === document.body) {
+    document.getElementById("main").focus({ preventScroll: true });
+  }
+
   choice.checked = remembered.get("keys") !== "off";
   choice.addEventListener("change", () => remembered.set("keys", choice.checked ? "" : "off"));
   opener.hidden = false;

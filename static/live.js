@@ -53,6 +53,7 @@
     let usualDelay = null;
     let lastId = "";
     let wasLive = false;
+    let isSignedOut = false;
     // Timestamps: the last message, the loss of the connection (null: connected), the last opening of the stream, and
     // the last time this tab became visible or hidden.
     let receivedAt = Date.now();
@@ -118,8 +119,18 @@
       update();
     };
 
+    // The session has ended, or the account may no longer sign in: nothing more will come.
+    const signOut = () => {
+      isSignedOut = true;
+      if (connection) connection.config.reconnect = false;
+      const notice = document.getElementById("signed-out");
+      notice.querySelector("a").search = new URLSearchParams({ next: location.pathname + location.search });
+      notice.hidden = false;
+    };
+
     // A server that answers 503 gives a reason; a server that cannot be reached gives none.
     const onFailure = (status, reason) => {
+      if (status === 401) signOut();
       refusal.textContent =
         status === 503
           ? `Live updates are unavailable. Reload the page to see changes; it also reconnects automatically. ${reason}`
@@ -135,7 +146,7 @@
 
     // A tab that has a stream opens no other.
     onStream("htmx:before:request", (_, event) => {
-      if (!isNeeded() || connection) event.preventDefault();
+      if (!isNeeded() || connection || isSignedOut) event.preventDefault();
     });
     onStream("htmx:config:request", ({ ctx }) => {
       if (lastId) ctx.request.headers["Last-Event-ID"] = lastId;

@@ -5,12 +5,15 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Mount
+from starlette.types import ExceptionHandler
 
 from jobs import disk
 from jobs.changes import Changes
@@ -21,21 +24,31 @@ from jobs.leftovers import Leftovers
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
+from webapp.access.attempts import Attempts
+from webapp.access.gate import Gate
+from webapp.access.identity import Identity
+from webapp.access.mode import Mode
 from webapp.compression import compressed
 from webapp.export_process import remove_leftovers
-from webapp.guard import Guard, is_loopback
+from webapp.guard import Guard
 from webapp.live import endpoints
 from webapp.live.delivery.hub import Hub
 from webapp.live.limiter import StreamLimiter
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
+from webapp.oidc import routes as oidc
+from webapp.people import audit_log
+from webapp.people import routes as people
 from webapp.problems import Problems
 from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, upload_details, whole_rows
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
+
+if TYPE_CHECKING:
+    from webapp.oidc.issuer import Issuer
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +61,23 @@ def create_app(settings: Settings) -> Starlette:
     """The web process as an ASGI application. The database must be migrated."""
     templates = Templates()
     problems = Problems(templates)
+    handlers: dict[Any, ExceptionHandler] = {
+        BulkUploadError: problems.expected,
+        OperationalError: problems.database_unavailable,
+        HTTPException: problems.http,
+    }
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
         queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
         records = RecordCache(database)
+        mode = Mode(database, settings)
+        await mode.refresh()
+        templates.warn_when(lambda: settings.open and not mode.is_team)
+        identity = Identity(database, settings)
+        attempts = Attempts(settings.redis)
+        issuer = _issuer(settings)
         hub = Hub(
             database,
             queue,
@@ -62,6 +86,8 @@ def create_app(settings: Settings) -> Starlette:
             batch_interval=settings.stream_batch_interval,
             write_timeout=settings.stream_write_timeout,
             dataset_imports=settings.dataset_imports,
+            mode=mode,
+            lifetime=identity.lifetime,
         )
         renderer = Renderer(templates, hub.queue_monitor)
         changes = Changes(database, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
@@ -80,10 +106,17 @@ def create_app(settings: Settings) -> Starlette:
                     "records": records,
                     "snapshots": Snapshots(database, renderer, records),
                     "stream_limiter": StreamLimiter(settings.streams, settings.streams_per_address),
+                    "mode": mode,
+                    "identity": identity,
+                    "attempts": attempts,
+                    "issuer": issuer,
                 }
         finally:
             sweeper.cancel()
             await asyncio.wait({sweeper})
+            await attempts.close()
+            if issuer is not None:
+                await issuer.close()
             publisher.close()
             queue.close()
             database.close()
@@ -95,18 +128,28 @@ def create_app(settings: Settings) -> Starlette:
             *exports.routes,
             *upload_details.routes,
             *whole_rows.routes,
-            *compressed([*pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]),
+            *audit_log.downloads,
+            *compressed(
+                [*people.routes, *oidc.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]
+            ),
             Mount("/static", VersionedFiles(STATIC)),
         ],
-        middleware=[Middleware(Guard, loopback_only=not settings.open and is_loopback(settings.host))],
-        exception_handlers={
-            BulkUploadError: problems.expected,
-            OperationalError: problems.database_unavailable,
-            HTTPException: problems.http,
-            Exception: problems.unexpected,
-        },
+        middleware=[
+            Middleware(Guard, allowed_hosts=settings.host_names),
+            Middleware(ExceptionMiddleware, handlers=handlers),  # of the gate; Starlette adds another for the routes
+            Middleware(Gate),
+        ],
+        exception_handlers={**handlers, Exception: problems.unexpected},
         lifespan=lifespan,
     )
+
+
+def _issuer(settings: Settings) -> "Issuer | None":
+    if settings.oidc_issuer is None:
+        return None
+    from webapp.oidc.issuer import Issuer  # with libraries that nothing else needs
+
+    return Issuer(settings)
 
 
 async def _sweep(settings: Settings, changes: Changes) -> None:

@@ -1,6 +1,7 @@
 """The `bulk-upload` command. Each command imports what it needs when it runs, so that --help is fast."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def _address(command: Command) -> Command:
             "--open",
             is_flag=True,
             default=None,
-            help="Allow other machines to connect. There is no sign-in: anyone who can connect can do everything.",
+            help="Allow other machines to connect while there is no account: anyone who can connect can do everything.",
         ),
     ]
     for option in reversed(options):
@@ -101,7 +102,8 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
         lifeline_.watch()
     else:
         listener.check_host(settings)
-        _prepare(settings)
+        with _database(settings) as database:
+            listener.check_access(settings, lambda: _has_account(database))
 
     from webapp.server import process
 
@@ -145,6 +147,35 @@ def migrate(lifeline: bool, **flags: object) -> None:
     if lifeline:
         lifeline_.watch()
     _prepare(settings)
+
+
+@main.command("has-account", hidden=True)
+@_data
+@_lifeline
+def has_account(lifeline: bool, **flags: object) -> None:
+    """Exit with 0 if the database has an account, else with 1."""
+    from jobs.settings import Settings
+    from webapp.supervisor import lifeline as lifeline_
+
+    settings = Settings.load(**flags)
+    if lifeline:
+        lifeline_.watch()
+    with _database(settings) as database:
+        sys.exit(0 if _has_account(database) else 1)
+
+
+@main.command("set-up-link", hidden=True)
+@_data
+@_lifeline
+def print_set_up_link(lifeline: bool, **flags: object) -> None:
+    """Print the secret of a new set-up link, if one is wanted. For the supervisor, which opens no database."""
+    from jobs.settings import Settings
+    from webapp.supervisor import lifeline as lifeline_
+    from webapp.supervisor import set_up_link
+
+    if lifeline:
+        lifeline_.watch()
+    click.echo(set_up_link.make(Settings.load(**flags)) or "", nl=False)
 
 
 @main.command()
@@ -245,6 +276,191 @@ def show(name: str, **flags: object) -> None:
         dataset_commands.show(database, name)
 
 
+_scope = click.Choice(["read", "upload", "notify", "admin"])
+_role = click.Choice(["viewer", "uploader", "admin"])
+_password = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
+
+
+@main.group()
+def user() -> None:
+    """Add people, list them, and change what they may do. The server may run meanwhile."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=_role, required=True, help="viewer sees, uploader uploads too, admin does everything.")
+@_password
+@click.option("--url", help="Address of the server, for the link.  [default: http://127.0.0.1:8000]")
+@_data
+def add_user(name: str, role: str, password_stdin: bool, url: str | None, **flags: object) -> None:
+    """Add an account. Without --password-stdin, print a link with which the person chooses a password."""
+    from jobs.people.roles import Role
+    from jobs.settings import Settings
+    from webapp import people_commands
+    from webapp.client import remote
+
+    password = people_commands.read_password() if password_stdin else None
+    settings = Settings.load(**flags)
+    server = "" if password_stdin else str(remote.server_url(url, lambda: settings)).rstrip("/")
+    with _database(settings) as database:
+        people_commands.add_user(database, name, Role(role), password, server)
+
+
+@user.command("list")
+@_data
+def list_users(**flags: object) -> None:
+    """List all accounts with their role and when they were used last."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.show_users(database)
+
+
+@user.command("role")
+@click.argument("name")
+@click.argument("role", type=_role)
+@_data
+def change_role(name: str, role: str, **flags: object) -> None:
+    """Give an account another role."""
+    from jobs.people.roles import Role
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.set_role(database, name, Role(role))
+
+
+@user.command("disable")
+@click.argument("name")
+@_data
+def disable_user(name: str, **flags: object) -> None:
+    """Sign an account out everywhere, and refuse it and its tokens."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.set_disabled(database, name, True)
+
+
+@user.command("enable")
+@click.argument("name")
+@_data
+def enable_user(name: str, **flags: object) -> None:
+    """Let a disabled account sign in again."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.set_disabled(database, name, False)
+
+
+@user.command("password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, required=True, help="Read the password from the first line of stdin.")
+@_data
+def change_password(name: str, password_stdin: bool, **flags: object) -> None:
+    """Set the password of an account, and end its sessions."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    password = people_commands.read_password()
+    with _database(Settings.load(**flags)) as database:
+        people_commands.set_password(database, name, password)
+
+
+@main.group()
+def token() -> None:
+    """Make API tokens for accounts, list them, and revoke them."""
+
+
+@token.command("add")
+@click.argument("user")
+@click.option("--name", required=True, help="What uses it.")
+@click.option(
+    "--scope", "scopes", type=_scope, multiple=True, required=True, help="What it may be used for; repeatable."
+)
+@click.option("--dataset", help="The only dataset that exists for it.  [default: all that USER sees]")
+@click.option("--expires", help="Day or time from which it is refused, such as 2026-12-31.  [default: never]")
+@_data
+def add_token(
+    user: str, name: str, scopes: tuple[str, ...], dataset: str | None, expires: str | None, **flags: object
+) -> None:
+    """Make a token that acts for USER, and print it on stdout."""
+    from jobs.people.roles import Scope
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    moment = people_commands.parse_expiry(expires)
+    with _database(Settings.load(**flags)) as database:
+        people_commands.add_token(database, user, name, [Scope(each) for each in scopes], dataset, moment)
+
+
+@token.command("list")
+@click.argument("user", required=False)
+@_data
+def list_tokens(user: str | None, **flags: object) -> None:
+    """List the tokens of USER, or of everybody."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.show_tokens(database, user)
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@_data
+def revoke_token(token_id: int, **flags: object) -> None:
+    """Refuse a token from now on."""
+    from jobs.settings import Settings
+    from webapp import people_commands
+
+    with _database(Settings.load(**flags)) as database:
+        people_commands.revoke_token(database, token_id)
+
+
+@main.command()
+@click.option("--actor", help="Only what this account did.")
+@click.option("--action", help="Only this action, such as sign_in.")
+@click.option("--object", "object_", metavar="OBJECT", help="Only what was done to this, such as `upload 7`.")
+@click.option("--result", type=click.Choice(["ok", "refused"]))
+@click.option("--since", help="A day, a time, or an age such as 7d.")
+@click.option("--until", help="A day, a time, or an age such as 24h.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Number of entries.")
+@_data
+def audit(
+    actor: str | None,
+    action: str | None,
+    object_: str | None,
+    result: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    **flags: object,
+) -> None:
+    """Print the audit log: who did what, or was refused, the newest first.
+
+    The parts of a line are separated by tabs: time, account, via, address, action, object, result, detail.
+    """
+    from jobs.people.audit import AuditQuery
+    from jobs.settings import Settings
+    from webapp import moments, people_commands
+
+    given = {name: value for name, value in {"since": since, "until": until}.items() if value}
+    found = {name: moments.parse(given, name) for name in given}
+    query = AuditQuery(
+        actor,
+        action,
+        object_,
+        result,
+        moments.beginning(found["since"]) if since else None,
+        moments.end(found["until"]) if until else None,
+    )
+    with _database(Settings.load(**flags)) as database:
+        people_commands.show_audit(database, query, limit)
+
+
 @contextmanager
 def _database(settings: "Settings") -> Iterator["Database"]:
     """The database of the settings, migrated to the latest schema."""
@@ -256,6 +472,13 @@ def _database(settings: "Settings") -> Iterator["Database"]:
         yield database
     finally:
         database.close()
+
+
+def _has_account(database: "Database") -> bool:
+    from jobs.people import accounts
+
+    with database.reading() as connection:
+        return accounts.exist(connection)
 
 
 def _prepare(settings: "Settings") -> None:

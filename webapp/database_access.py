@@ -20,3 +20,13 @@ async def read(database: Database, query: Callable[[sa.Connection], T]) -> T:
             return query(connection)
 
     return await threads.reads.run(run)
+
+
+async def write(database: Database, change: Callable[[sa.Connection], T]) -> T:
+    """Make a change in a thread and commit it. Raises what it raises, and ServerBusyError."""
+
+    def run() -> T:
+        with database.transaction() as connection:
+            return change(connection)
+
+    return await threads.writes.run(run)

@@ -1,6 +1,8 @@
 """Errors of the web application, in addition to those of `jobs`."""
 
 from collections.abc import Sequence
+from math import ceil
+from typing import Literal
 
 from jobs.errors import BulkUploadError
 
@@ -41,6 +43,36 @@ class BodyTooLargeError(BulkUploadError):
 
 class ServerBusyError(BulkUploadError):
     """All threads for this kind of work were occupied for too long."""
+
+
+class InvalidCredentialsError(BulkUploadError):
+    """An API token is unknown, revoked or expired, or its owner is disabled."""
+
+    def __init__(self) -> None:
+        super().__init__("This API token is not valid: it is unknown, revoked or expired.")
+
+
+class RejectedSignInError(BulkUploadError):
+    """Somebody may not sign in with OpenID Connect. The message says why. kind: what the page to sign in tells."""
+
+    def __init__(self, reason: str, kind: Literal["rejected", "late", "disabled"] = "rejected") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class IssuerUnavailableError(BulkUploadError):
+    """The issuer of OpenID Connect does not answer, or not as the standard says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The issuer of OpenID Connect cannot be used: {reason}.")
+
+
+class TooManyAttemptsError(BulkUploadError):
+    """Somebody tried wrong passwords or tokens too often. retry_after: seconds."""
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{reason} Try again in {ceil(retry_after)} s.")
 
 
 class TooManyStreamsError(BulkUploadError):

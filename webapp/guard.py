@@ -1,8 +1,10 @@
 """Middleware: rejects requests that are not allowed, and adds security headers. Plain ASGI, no buffering."""
 
+import re
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -12,6 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Ports that URLs need not name.
+_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f.]*:[0-9a-f:.]*)\]|(?P<name>[^\s\[\]:@/?#]+))(?::[0-9]{0,5})?")
+#: What programs on other machines ask by address: whether the server is up.
+ANY_HOST = ("/healthz", "/readyz")
 
 #: Headers of every response that does not set them itself: for security, and so that no cache keeps what only some
 #: people may see.
@@ -43,15 +50,17 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 class Guard:
-    """Rejects changes that another website's page requests and, with `loopback_only`, hosts that are not loopback.
+    """Rejects requests for other host names than the server's, and changes that another website's page requests.
 
-    There is no sign-in yet. On loopback an attacker can only use the visitor's own browser: through a form on another
-    website (detected by Sec-Fetch-Site or Origin) or a name that resolves to 127.0.0.1 (detected by Host).
+    A name of somebody else's that resolves to this server's address would let a page of theirs read everything
+    here as its own (DNS rebinding); `Host` gives it away. A form or script on another website is given away by
+    `Sec-Fetch-Site` or `Origin`.
     """
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Collection[str] = ()) -> None:
+        """allowed_hosts: names in lower case and addresses; empty: those of loopback."""
         self._app = app
-        self._loopback_only = loopback_only
+        self._allowed_hosts = frozenset(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,36 +76,70 @@ class Guard:
                         headers.setdefault(name, value)
             await send(message)
 
-        reason = self._rejection(scope["method"], Headers(scope=scope))
-        app = self._app if reason is None else _forbidden(scope, reason)
+        app = self._refusal(scope) or self._app
         await app(scope, receive, with_headers)
 
-    def _rejection(self, method: str, headers: Headers) -> str | None:
-        host = headers.get("host", "")
-        if self._loopback_only and not is_loopback(_split(f"//{host}").hostname or ""):
-            return (
-                f"This server accepts requests for localhost only, and this one was for “{host}”. Start the server with"
-                " --open to allow other host names."
-            )
-        if method not in _SAFE_METHODS and _is_foreign(headers, host):
-            return "A page of another website sent this request. Only this server's own pages may change data."
+    def _refusal(self, scope: Scope) -> Response | None:
+        """The response to a request that is not allowed; None for others."""
+        headers = Headers(scope=scope)
+        if scope["path"] in ANY_HOST:
+            return None
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._is_allowed(host_name(hosts[0])):
+            return _response(scope, HTTPStatus.BAD_REQUEST, "Host not allowed", _foreign_host(hosts))
+        if scope["method"] not in _SAFE_METHODS and _is_foreign(headers, f"{scope['scheme']}://{hosts[0]}"):
+            reason = "A page of another website sent this request. Only this server's own pages may change data."
+            return _response(scope, HTTPStatus.FORBIDDEN, "Request not allowed", reason)
         return None
 
+    def _is_allowed(self, name: str) -> bool:
+        return name in self._allowed_hosts if self._allowed_hosts else is_loopback(name)
 
-def _forbidden(scope: Scope, reason: str) -> Response:
+
+def _foreign_host(hosts: Sequence[str]) -> str:
+    if len(hosts) != 1:
+        return "A request names one host, in its header `Host`."
+    return (
+        f"This server does not answer for the host “{hosts[0]}”. Its administrator names the hosts that it answers for"
+        " in BULK_UPLOAD_ALLOWED_HOSTS."
+    )
+
+
+def _response(scope: Scope, status: HTTPStatus, title: str, reason: str) -> Response:
     """Problem details for programs, plain text for people: a foreign host name gets no page."""
     if wants_json(Request(scope)):
-        details = problem(HTTPStatus.FORBIDDEN, "Request not allowed", reason)
-        return JSONResponse(details, HTTPStatus.FORBIDDEN, media_type=MEDIA_TYPE)
-    return PlainTextResponse(reason, HTTPStatus.FORBIDDEN)
+        return JSONResponse(problem(status, title, reason), status, media_type=MEDIA_TYPE)
+    return PlainTextResponse(reason, status)
 
 
-def _is_foreign(headers: Headers, host: str) -> bool:
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is not None and _split(origin).netloc != host
+def _is_foreign(headers: Headers, own: str) -> bool:
+    """Whether a page of another origin than our own sent a request. Programs send neither of the headers."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    return origin is not None and (_origin(origin) is None or _origin(origin) != _origin(own))
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an HTTP URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path or parts.username is not None:
+        return None
+    return parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port
+
+
+def host_name(host: str) -> str:
+    """The name in a `Host` header, without its port, in lower case; "" if it is invalid."""
+    found = _HOST.fullmatch(host.lower())
+    name: str = (found["address"] or found["name"]) if found else ""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name
 
 
 def is_loopback(host: str) -> bool:
@@ -105,11 +148,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _split(url: str) -> SplitResult:
-    """The parts of a URL; all empty if it is invalid."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")

@@ -1,15 +1,15 @@
 """The filters and the page of the history that a request asks for."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import urlencode
 
 from jobs.events import Event
 from jobs.history_query import Facts, HistoryQuery, Outcome, outcomes
 from jobs.uploads import Status
+from webapp import moments
 from webapp.errors import InvalidQueryError
 
 #: Uploads on a page of the history.
@@ -18,8 +18,6 @@ PAGE_SIZE = 25
 RECENT = 20
 #: Characters of a search, and of the name of a dataset.
 LONGEST_TEXT = 200
-#: A number of days or hours before now, as in 7d and 24h.
-_AGO = re.compile(r"([1-9][0-9]{0,3})([dh])")
 #: The stream's name of the filter `since`: its own `since` is the moment up to which a page is complete.
 _STREAM_SINCE = "uploaded_since"
 
@@ -39,10 +37,11 @@ class HistoryView:
     dataset: str = ""
     since: str = ""
     until: str = ""
+    uploaded_by: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From `q`, `status`, `outcome`, `dataset`, `since`, `until` and `cursor`; others are ignored.
+        """From `q`, `status`, `outcome`, `dataset`, `since`, `until`, `uploaded_by` and `cursor`; others are ignored.
 
         Raises InvalidQueryError.
         """
@@ -58,8 +57,9 @@ class HistoryView:
             status=None if status is None else Status(status),
             outcome=None if outcome is None else Outcome(outcome),
             dataset=_text(query, "dataset"),
-            since=_moment(query, "since"),
-            until=_moment(query, "until"),
+            since=moments.parse(query, "since"),
+            until=moments.parse(query, "until"),
+            uploaded_by=_text(query, "uploaded_by"),
             cursor=None if cursor is None else int(cursor),
         )
 
@@ -87,8 +87,9 @@ class HistoryView:
             self.status,
             self.outcome,
             self.dataset or None,
-            _beginning(self.since) if self.since else None,
-            _end(self.until) if self.until else None,
+            moments.beginning(self.since) if self.since else None,
+            moments.end(self.until) if self.until else None,
+            self.uploaded_by or None,
         )
 
     def includes(self, event: Event) -> bool:
@@ -116,6 +117,7 @@ class HistoryView:
             "dataset": self.dataset,
             "since": self.since,
             "until": self.until,
+            "uploaded_by": self.uploaded_by,
             "cursor": str(self.cursor or ""),
         }
         return {name: value for name, value in found.items() if value}
@@ -134,37 +136,4 @@ def _facts(event: Event) -> Facts:
     """What filters look at. An event of an earlier release has no time: it is shown as if it were new."""
     created_at = datetime.fromisoformat(event.created_at) if event.created_at else datetime.now(UTC)
     found = outcomes(event.status, event.rows_failed, event.warnings, event.attempt, event.error)
-    return Facts(event.filename, event.dataset, event.status, found, created_at)
-
-
-def _moment(query: Mapping[str, str], name: str) -> str:
-    """A time that a filter names, as it is in the URL; "" for none. Raises InvalidQueryError."""
-    text = query.get(name, "").strip()
-    if not text:
-        return ""
-    try:
-        _beginning(text)
-        _end(text)
-    except (ValueError, OverflowError) as error:
-        wanted = "must be a day like 2026-01-31, a time like 2026-01-31T09:00:00Z, or an age like 7d or 24h."
-        raise InvalidQueryError(name, wanted) from error
-    return text
-
-
-def _beginning(text: str) -> datetime:
-    """The moment that a text names, of a day its beginning. Days are in UTC. Raises ValueError, OverflowError."""
-    if ago := _AGO.fullmatch(text):
-        return datetime.now(UTC) - int(ago[1]) * timedelta(**{"days" if ago[2] == "d" else "hours": 1})
-    if day := _day(text):
-        return datetime.combine(day, time(), UTC)
-    moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + in a query means a space
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _end(text: str) -> datetime:
-    """The moment that a text names, of a day its end. Raises ValueError, OverflowError."""
-    return _beginning(text) + timedelta(days=1) if _day(text) else _beginning(text)
-
-
-def _day(text: str) -> date | None:
-    return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None
+    return Facts(event.filename, event.dataset, event.status, found, created_at, event.uploaded_by)

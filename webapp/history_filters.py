@@ -42,7 +42,8 @@ class Chosen:
 class HistoryFilters:
     """kept: for each form, what it does not set, as names and values of hidden fields."""
 
-    def __init__(self, view: HistoryView) -> None:
+    def __init__(self, view: HistoryView, visitor: str | None = None) -> None:
+        """visitor: the name of whoever reads the page, if it has one."""
         first = view.at(None)
         self.view = view
         self.states = [
@@ -53,6 +54,8 @@ class HistoryFilters:
             Choice(text, _url(replace(first, since=since, until="")), (since, "") == (view.since, view.until))
             for text, since in _TIMES
         ]
+        #: Of the visitor's own uploads; None if the page shows those, or the visitor has no name.
+        self.mine_url = _url(replace(first, uploaded_by=visitor)) if visitor and not view.uploaded_by else None
         self.state = _state_text(view)
         self.time = _time_text(view)
         set_ = {
@@ -60,6 +63,7 @@ class HistoryFilters:
             "state": (self.state, replace(first, status=None, outcome=None)),
             "dataset": (view.dataset, replace(first, dataset="")),
             "time": (self.time, replace(first, since="", until="")),
+            "person": (view.uploaded_by, replace(first, uploaded_by="")),
         }
         self.chosen = {name: Chosen(text, _url(without)) for name, (text, without) in set_.items() if text}
         self.kept = {name: list(without.parameters.items()) for name, (_, without) in set_.items()}
@@ -78,6 +82,7 @@ class HistoryFilters:
             f"with the state “{self.state}”" if self.state else "",
             f"in the dataset “{view.dataset}”" if view.dataset else "",
             f"uploaded {_in_sentence(self.time)}" if self.time else "",
+            f"uploaded by {view.uploaded_by}" if view.uploaded_by else "",
         ]
         return f"No upload {', '.join(filter(None, parts))}."
 

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,24 +12,36 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from jobs import disk
 from jobs.errors import (
+    AccountNotFoundError,
     BulkUploadError,
     DatabaseBusyError,
     DatasetNotFoundError,
     DiskFullError,
+    GroupNotFoundError,
     HeldError,
     InvalidDatasetNameError,
     InvalidFilterError,
+    InvalidGrantError,
     InvalidImportOptionError,
+    InvalidNameError,
     KeyReusedError,
+    LastAdministratorError,
+    NameTakenError,
+    NoAdministratorError,
     NoFileError,
+    NotAllowedError,
     NotExportableError,
     OptionsFixedError,
+    QuotaExceededError,
+    QuotaTooSmallError,
     RefusedError,
     ReportError,
     RowNotFoundError,
+    TokenNotFoundError,
     TookTooLongError,
     TooLargeError,
     TransitionError,
+    UnsafePasswordError,
     UploadNotFoundError,
 )
 from webapp.errors import (
@@ -37,9 +50,11 @@ from webapp.errors import (
     InvalidHeaderError,
     InvalidQueryError,
     ServerBusyError,
+    TooManyAttemptsError,
     TooManyStreamsError,
 )
 from webapp.guard import headers_of
+from webapp.page import Visitor
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 from webapp.templating import Templates
 
@@ -52,6 +67,8 @@ CONTENT_TOO_LARGE = HTTPStatus(413)
 
 #: The status and the title of each error that may reach a client. The first class that fits counts.
 _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
+    (QuotaTooSmallError, CONTENT_TOO_LARGE, "Quota reached"),
+    (QuotaExceededError, HTTPStatus.TOO_MANY_REQUESTS, "Quota reached"),
     (TooLargeError, CONTENT_TOO_LARGE, "File too large"),
     (DiskFullError, HTTPStatus.INSUFFICIENT_STORAGE, "Disk full"),
     (RefusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Upload rejected"),
@@ -60,6 +77,16 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (UploadNotFoundError, HTTPStatus.NOT_FOUND, "Upload not found"),
     (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "Dataset not found"),
     (RowNotFoundError, HTTPStatus.NOT_FOUND, "Row not found"),
+    (AccountNotFoundError, HTTPStatus.NOT_FOUND, "Account not found"),
+    (GroupNotFoundError, HTTPStatus.NOT_FOUND, "Group not found"),
+    (TokenNotFoundError, HTTPStatus.NOT_FOUND, "API token not found"),
+    (InvalidNameError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid name"),
+    (UnsafePasswordError, HTTPStatus.UNPROCESSABLE_ENTITY, "Unsafe password"),
+    (InvalidGrantError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid grant"),
+    (NameTakenError, HTTPStatus.CONFLICT, "Name taken"),
+    (LastAdministratorError, HTTPStatus.CONFLICT, "Last administrator"),
+    (NoAdministratorError, HTTPStatus.CONFLICT, "No administrator"),
+    (NotAllowedError, HTTPStatus.FORBIDDEN, "Not allowed"),
     (NoFileError, HTTPStatus.NOT_FOUND, "File not available"),
     (TransitionError, HTTPStatus.CONFLICT, "Not possible in this state"),
     (HeldError, HTTPStatus.CONFLICT, "Not possible in this state"),
@@ -75,6 +102,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
     (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Database busy"),
     (ServerBusyError, HTTPStatus.SERVICE_UNAVAILABLE, "Server busy"),
+    (TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts"),
     (TooManyStreamsError, HTTPStatus.SERVICE_UNAVAILABLE, "Too many event streams"),
 ]  # fmt: skip
 
@@ -102,7 +130,12 @@ class Problems:
     async def expected(self, request: Request, error: Exception) -> Response:
         """A BulkUploadError, whose text is written for users."""
         assert isinstance(error, BulkUploadError)
-        return self._answer(request, details(error))
+        headers = {}
+        if isinstance(error, NotAllowedError):
+            await _note(request)
+        if isinstance(error, QuotaExceededError | TooManyAttemptsError) and error.retry_after is not None:
+            headers["Retry-After"] = str(ceil(error.retry_after))
+        return self._answer(request, details(error), headers)
 
     async def database_unavailable(self, request: Request, error: Exception) -> Response:
         """The database does not respond, or its disk is full: the client may try again soon."""
@@ -139,7 +172,10 @@ class Problems:
             return JSONResponse(found, status, headers, MEDIA_TYPE)
         if "text/event-stream" in request.headers.get("accept", ""):  # an EventSource cannot show a page
             return PlainTextResponse(f"{found['title']}: {found['detail']}\n", status, headers)
-        page = self._templates.render("error.html", {**found, "steps": _next_steps(request, status)})
+        visitor = Visitor.of(request.scope.get("state", {}).get("policy"))
+        page = self._templates.render(
+            "error.html", {**found, "steps": _next_steps(request, status), "visitor": visitor}
+        )
         return HTMLResponse(page, status, headers)
 
 
@@ -167,3 +203,15 @@ def _sending_page(request: Request) -> list[str]:
 def _relative(path: str, query: str) -> str:
     """The address of a page of this server; a path with two slashes at its beginning would name another one."""
     return "/" + path.lstrip("/") + (f"?{query}" if query else "")
+
+
+async def _note(request: Request) -> None:
+    """Note in the audit log that somebody who is known may not do this."""
+    state = request.scope.get("state", {})
+    policy = state.get("policy")
+    if policy is None or policy.caller.name is None:
+        return
+    try:
+        await state["attempts"].note_forbidden(request, policy.caller.name)
+    except Exception:  # the response says 403 all the same
+        log.exception("A refusal could not be noted in the audit log.")

@@ -8,14 +8,20 @@ from starlette.requests import Request
 if TYPE_CHECKING:  # these modules use the state themselves
     from jobs.changes import Changes
     from jobs.database import Database
+    from jobs.people.audit import Actor
+    from jobs.people.policy import Policy
     from jobs.queue import UploadQueue
     from jobs.settings import Settings
+    from webapp.access.attempts import Attempts
+    from webapp.access.identity import Identity
+    from webapp.access.mode import Mode
     from webapp.live.delivery.hub import Hub
     from webapp.live.limiter import StreamLimiter
     from webapp.live.record_cache import RecordCache
     from webapp.live.renderer import Renderer
     from webapp.live.response import Connection
     from webapp.live.snapshots import Snapshots
+    from webapp.oidc.issuer import Issuer
     from webapp.templating import Templates
 
 
@@ -32,12 +38,19 @@ class AppState(TypedDict):
     records: "RecordCache"
     snapshots: "Snapshots"
     stream_limiter: "StreamLimiter"
+    mode: "Mode"
+    identity: "Identity"
+    attempts: "Attempts"
+    issuer: "Issuer | None"
 
 
 class RequestState(AppState):
-    """And what belongs to one request: the client's connection, which it adds itself."""
+    """And what belongs to one request: the client's connection, which it adds itself, and what the gate adds: what
+    whoever sent the request may do (None on paths that are open to everybody), and who it is, for the audit log."""
 
     connection: "Connection"
+    policy: "Policy"
+    actor: "Actor"
 
 
 AppRequest = Request[RequestState]

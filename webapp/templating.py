@@ -1,7 +1,7 @@
 """Jinja templates: rendering, URLs of static files, and filters for numbers, sizes and times."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ class Templates:
             if path.is_file()
         }
         self._environment.globals["static"] = lambda path: f"/static/{path}?v={versions[path]}"
+        self.warn_when(lambda: False)
         self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration, "excerpt": excerpt}
+
+    def warn_when(self, is_open: Callable[[], bool]) -> None:
+        """is_open: whether everybody who can connect may do everything, which every page then says."""
+        self._environment.globals["is_open"] = is_open
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(context)

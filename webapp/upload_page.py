@@ -10,6 +10,7 @@ from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
 from jobs.uploads import Upload
+from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
 from webapp.run_view import Records
@@ -42,9 +43,11 @@ class UploadRecords:
     failed: FailedPage
 
 
-def read(connection: sa.Connection, upload_id: int, query: FailedRowsQuery = FIRST_ROWS) -> UploadRecords:
-    """Raises UploadNotFoundError."""
-    upload = uploads.get(connection, upload_id)
+def read(
+    connection: sa.Connection, upload_id: int, seen: View = EVERYTHING, query: FailedRowsQuery = FIRST_ROWS
+) -> UploadRecords:
+    """seen: what exists for whoever asks. Raises UploadNotFoundError."""
+    upload = uploads.get(connection, upload_id, seen)
     children: list[int] = []
     corrections = NO_CORRECTIONS
     if upload.rows_failed:

@@ -230,7 +230,7 @@ class UploadView:
         if upload.status is Status.FAILED:
             return excerpt(upload.error or "", WARNING_LENGTH)
         if self.is_held:
-            return f"Same file as #{upload.duplicate_of}"
+            return f"Same file as #{upload.duplicate_of}" if upload.duplicate_of else "Same file as before"
         if upload.status is Status.CANCELLED:
             return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
         return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
@@ -273,7 +273,7 @@ class UploadView:
     def is_held(self) -> bool:
         """Whether a duplicate file waits for a person to confirm the import."""
         upload = self._upload
-        return upload.status is Status.CANCELLED and upload.duplicate_of is not None and not upload.attempt
+        return upload.status is Status.CANCELLED and upload.error is not None and not upload.attempt
 
     @property
     def rate(self) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from redis.client import PubSub
 
-from jobs import bulk_upload, changes, events, uploads
+from jobs import attempt, bulk_upload, changes, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
 from jobs.import_options import ImportOptions
@@ -67,6 +67,9 @@ UPLOAD = Upload(
     search_text="ventes été.csv\nsales",
     lane=Lane.QUICK,
     sender="192.0.2.1",
+    account_id=None,
+    token_id=None,
+    uploaded_by=None,
 )
 
 
@@ -92,6 +95,7 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("rows_corrected", 900),
         ("rows_open", 8),
         ("created_at", "2026-01-31T08:00:00.000000Z"),
+        ("uploaded_by", None),
     ]
 
 
@@ -218,7 +222,7 @@ def _every_chunk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
     """Small chunks, each with an event of its own."""
     for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
-    for room in (bulk_upload, changes):
+    for room in (attempt, changes):
         monkeypatch.setattr(room, "Ticker", lambda callback, interval=0.0: Ticker(callback, 0.0))
 
 

@@ -44,6 +44,9 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("BULK_UPLOAD_STREAM_MAX_AGE", "60", "stream_max_age", 60.0),
         ("BULK_UPLOAD_STREAM_WRITE_TIMEOUT", "5", "stream_write_timeout", 5.0),
         ("BULK_UPLOAD_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8", "trusted_proxies", "127.0.0.1,10.0.0.0/8"),
+        ("BULK_UPLOAD_TRUSTED_PROXIES", " 10.0.0.7/8, ::1 ", "trusted_proxies", "10.0.0.0/8,::1"),
+        ("BULK_UPLOAD_ALLOWED_HOSTS", "A.example, [::1],a.example", "host_names", ["a.example", "::1"]),
+        ("BULK_UPLOAD_OIDC_ISSUER", "", "oidc_issuer", None),
         ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("BULK_UPLOAD_NOTIFY_TOKEN", "s3cret/+=~", "notify_token", "s3cret/+=~"),
         ("BULK_UPLOAD_EXTERNAL_TIMEOUT", "90", "external_timeout", 90.0),
@@ -107,6 +110,52 @@ def test_settings_are_immutable() -> None:
             "127.0.0.1, proxy",
             "TRUSTED_PROXIES: Value error, “proxy” is not an address or network: use 127.0.0.1,10.0.0.0/8",
         ),
+        *(
+            (
+                "BULK_UPLOAD_TRUSTED_PROXIES",
+                everybody,
+                "TRUSTED_PROXIES: Value error, these are all addresses there are: name those of your proxies only",
+            )
+            for everybody in ("0.0.0.0/0", "10.0.0.1/0", "::/0", "127.0.0.1,::1,::/0", "0.0.0.0/1,128.0.0.0/1")
+        ),
+        *(
+            (
+                "BULK_UPLOAD_ALLOWED_HOSTS",
+                f"localhost, {name}",
+                f"ALLOWED_HOSTS: Value error, “{name}” is not a host name: use uploads.example.org, without a port or a"
+                " wildcard",
+            )
+            for name in ("*", "*.example.org", "example.org:8000", "https://example.org", ".example.org", "bücher.de")
+        ),
+        (
+            "BULK_UPLOAD_AUTH_HEADER",
+            "X-User",
+            "AUTH_HEADER: name the proxy that sets this header in BULK_UPLOAD_TRUSTED_PROXIES",
+        ),
+        (
+            "BULK_UPLOAD_AUTH_HEADER",
+            "X-User: x",
+            "AUTH_HEADER: Value error, use the name of a header, such as X-Forwarded-User",
+        ),
+        *(
+            (
+                "BULK_UPLOAD_OIDC_ISSUER",
+                url,
+                "OIDC_ISSUER: Value error, use the URL of the issuer, which begins with https://",
+            )
+            for url in (
+                "http://issuer.example",
+                "issuer.example",
+                "https://",
+                "https://issuer.example?x=1",
+                "https://[",
+            )
+        ),
+        (
+            "BULK_UPLOAD_OIDC_ISSUER",
+            "https://issuer.example",
+            "OIDC_ISSUER: set BULK_UPLOAD_OIDC_CLIENT_ID and BULK_UPLOAD_OIDC_CLIENT_SECRET too",
+        ),
         ("BULK_UPLOAD_MAX_EXPANSION_RATIO", "0", "MAX_EXPANSION_RATIO: Input should be greater than or equal to 1"),
         ("BULK_UPLOAD_MAX_EXPANDED_BYTES", "0", "MAX_EXPANDED_BYTES: Input should be greater than or equal to 1"),
     ],
@@ -146,7 +195,7 @@ def test_every_postgresql_url_uses_the_same_driver(given: str, used: str) -> Non
 
 
 def test_a_secret_is_not_printed() -> None:
-    assert "s3cret" not in repr(Settings.load(notify_token="s3cret"))
+    assert "s3cret" not in repr(Settings.load(notify_token="s3cret", oidc_client_secret="s3cret"))
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "BULK_UPLOAD_NOTIFY_TOKEN"])

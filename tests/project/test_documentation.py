@@ -19,15 +19,18 @@ from jobs import uploads
 from jobs.events import Event
 from jobs.failed_rows import FailedRow, Reason
 from jobs.import_options import ImportOptions
+from jobs.people.roles import Role
 from jobs.reports import Report
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Transition
 from tests import ROOT
+from tests.support import people
 from tests.support.databases import ONE_DATABASE
 from tests.support.documents import DOCUMENTS, Document, commands, document, is_sentence, rows, sentences
 from tests.support.parts import require
 from tests.support.serving import Served
+from tests.support.waiting import until
 from webapp.app import create_app
 from webapp.cli import main
 
@@ -147,6 +150,9 @@ def test_each_request_of_an_example_is_accepted(each: Document, settings: Settin
     environment = {**os.environ, "BULK_UPLOAD_NOTIFY_TOKEN": "secret"}
     with Served(settings.model_copy(update={"notify_token": "secret"})) as served:
         served.records.declare("sales", {"name": "sku"})
+        if "$TOKEN" in each.text:
+            environment["TOKEN"] = people.add(served.records.database, "ana", Role.ADMIN)
+            until(lambda: served.client.get("/uploads").status_code == 303, "the account to take effect")
         for _ in range(EXISTING_UPLOADS.get(each.path, 0)):
             served.records.pending()
         for block in [block for block in each.blocks("sh") if "curl " in block]:

@@ -17,6 +17,8 @@ from tests.support.services import PostgresServer
 
 #: For tests of what does not depend on the kind of database.
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+#: For tests of what does, in rooms whose other tests have one kind.
+BOTH_DATABASES = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 class Databases:

@@ -10,10 +10,13 @@ import anyio.to_thread
 from redis import Redis, RedisError
 
 from jobs.events import GENERAL_CHANNEL, Event
+from jobs.people.policy import SINGLE_USER, Policy
+from jobs.people.sessions import Lifetime
 from jobs.queue import UploadQueue
 from jobs.uploads import Upload
 from tests.support.serving import Records
 from tests.support.waiting import until
+from webapp.access.mode import Mode
 from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.hub import Hub
 from webapp.live.record_cache import RecordCache
@@ -37,13 +40,18 @@ def at(second: int, **fields: Any) -> Event:
 class Waiting(Subscriber):
     """A subscriber that waits until something is delivered, and takes it when the test does."""
 
+    policy = Policy(SINGLE_USER)
+
     def __init__(self) -> None:
         super().__init__()
         self._delivered = asyncio.Event()
-        self.is_disconnected = False
+        self.is_disconnected = self.has_ended = False
 
     def deliver(self) -> None:
         self._delivered.set()
+
+    def end(self) -> None:
+        self.has_ended = True
 
     def disconnect(self) -> None:
         self.is_disconnected = True
@@ -90,7 +98,17 @@ async def running_hub(records: Records, *channels: int | None) -> AsyncIterator[
     """A hub that delivers, and a client for each channel: an upload's, or the general one for None."""
     settings, queue = records.settings, UploadQueue(records.settings.redis)
     cache = RecordCache(records.database)
-    hub = Hub(records.database, queue, settings.redis, cache, batch_interval=0.01, write_timeout=30, dataset_imports=4)
+    hub = Hub(
+        records.database,
+        queue,
+        settings.redis,
+        cache,
+        batch_interval=0.01,
+        write_timeout=30,
+        dataset_imports=4,
+        mode=Mode(records.database, settings),
+        lifetime=Lifetime(idle=60, absolute=60),
+    )
     clients = [Client() for _ in channels]
     async with hub.running():
         with ExitStack() as stack:

@@ -123,9 +123,11 @@ class Records:
         self.publisher.publish(upload)
         return upload
 
-    def pending(self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n") -> Upload:
-        file = store(self.settings, content, filename)
-        return self.tell(lambda connection: uploads.create(connection, file, quick_bytes=self._quick_bytes))
+    def pending(
+        self, filename: str = "june.csv", content: bytes | str = "a,b\n1,2\n", dataset: str | None = None
+    ) -> Upload:
+        file, lane = store(self.settings, content, filename), self._quick_bytes
+        return self.tell(lambda connection: uploads.create(connection, file, quick_bytes=lane, dataset=dataset))
 
     def external(self, filename: str = "june.csv", **more: Any) -> Upload:
         """An upload that an external script imports from its own file."""
@@ -153,9 +155,10 @@ class Records:
         dataset: str = "june",
         header: Sequence[str] = ("a", "b"),
         parent: int | None = None,
+        is_named: bool = False,
     ) -> Upload:
-        """An upload whose import a worker has begun."""
-        upload = self.claim(self.pending(filename))
+        """An upload whose import a worker has begun. is_named: into a dataset that existed when the file came."""
+        upload = self.claim(self.pending(filename, dataset=dataset if is_named else None))
         known: dict[str, Any] = {"dataset": dataset, "rows_total": rows, "header": list(header), "notes": []}
         known |= {"next_byte": 0, "bytes_total": upload.size, "parent": parent}
         return self.tell(lambda connection: uploads.begin(connection, claim_of(upload), lease=LEASE, **known))
@@ -255,7 +258,8 @@ class Served:
                 log_config=None,
                 ws="none",
                 timeout_graceful_shutdown=5,
-                proxy_headers=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=[[self._listening]], name="uvicorn")

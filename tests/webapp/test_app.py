@@ -10,6 +10,8 @@ from redis import Redis
 from jobs import sweeper, uploads
 from jobs.database import Database
 from jobs.events import GENERAL_CHANNEL
+from jobs.people import accounts
+from jobs.people.roles import Role
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
@@ -21,8 +23,12 @@ from tests.support.serving import Records, Served
 from tests.support.waiting import until
 
 
-def test_the_application_does_not_import_what_only_workers_need() -> None:
-    heavy = {"pandas", "pyarrow", "numpy", "jobs.pipeline"}
+@pytest.mark.parametrize(
+    "heavy",
+    [{"pandas", "pyarrow", "numpy", "jobs.pipeline"}, {"authlib", "joserfc", "httpx"}],
+    ids=["of workers", "of OpenID Connect"],
+)
+def test_the_application_does_not_import_what_it_may_not_need(heavy: set[str]) -> None:
     code = f"import sys, webapp.app; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -30,10 +36,48 @@ def test_the_application_does_not_import_what_only_workers_need() -> None:
 
 
 @ONE_DATABASE
-def test_open_allows_any_host_name(settings: Settings) -> None:
-    for changes, expected in (({}, 403), ({"open": True}, 200), ({"host": "0.0.0.0", "open": True}, 200)):
+def test_the_host_is_checked_in_every_mode(settings: Settings) -> None:
+    named: dict[str, object] = {"allowed_hosts": "imports.example"}
+    cases: list[tuple[dict[str, object], int]] = [
+        ({}, 400), ({"open": True}, 400), ({"setup": True}, 400), (named, 200), ({**named, "open": True}, 200),
+    ]  # fmt: skip
+    for changes, expected in cases:
         with Served(settings.model_copy(update=changes)) as served:
-            assert served.client.get("/uploads", headers={"Host": "imports.example"}).status_code == expected
+            answer = served.client.get("/uploads", headers={"Host": "imports.example"})
+
+            assert (answer.status_code, "set-cookie" in answer.headers) == (expected, False), changes
+            assert served.client.get("/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
+
+
+@ONE_DATABASE
+def test_every_page_of_a_server_that_is_open_to_everybody_says_so(settings: Settings) -> None:
+    words = "Open to everybody."
+    with Served(settings.model_copy(update={"open": True})) as served:
+        upload = served.records.pending()
+        pages = ["/uploads", f"/uploads/{upload.id}", "/datasets", "/nothing"]
+
+        assert [path for path in pages if words not in served.client.get(path).text] == []
+        with served.records.database.transaction() as connection:
+            accounts.add(connection, "Ana", Role.ADMIN)
+    with Served(settings.model_copy(update={"open": True})) as served:
+        assert words not in served.client.get("/sign-in").text
+    with Served(settings) as served:
+        assert words not in served.client.get("/nothing").text
+
+
+@ONE_DATABASE
+def test_a_server_that_nobody_has_set_up_answers_nothing_but_that(settings: Settings) -> None:
+    with Served(settings.model_copy(update={"setup": True})) as served:
+        client = served.client
+        closed = ["/uploads", "/datasets", "/uploads/1/original", "/invitation/x", "/", "/people", "/set-upper"]
+        programs = ["/api/v1/uploads", "/api/v1/events", "/uploads/events", "/api/v1/nothing", "/api/v1/session"]
+        opened = ["/healthz", "/readyz", "/static/style.css"]
+
+        assert {client.get(path).headers.get("location", "").partition("?")[0] for path in closed} == {"/sign-in"}
+        assert {client.get(path).status_code for path in programs} == {401}
+        assert {client.post(path).status_code for path in (*closed, *programs)} == {401}
+        assert {client.get(path).status_code for path in opened} == {200}
+        assert {client.get(path).status_code for path in ("/sign-in/nothing", "/set-up/nothing/here")} == {404}
 
 
 @ONE_DATABASE

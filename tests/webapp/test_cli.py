@@ -29,11 +29,14 @@ def test_help_names_every_command() -> None:
 
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+)  ", result.output.partition("Commands:\n")[2], re.MULTILINE) == [
+        "audit",
         "dataset",
         "load",
         "migrate",
         "retry",
         "serve",
+        "token",
+        "user",
         "watch",
         "web",
         "worker",
@@ -62,10 +65,16 @@ def test_an_option_takes_precedence_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "web"])
-def test_a_non_loopback_address_is_rejected_without_open(command: str, tmp_path: Path) -> None:
-    result = run(command, "--data", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
+@pytest.mark.parametrize("hosts", ["", "imports.example"], ids=["unnamed", "named"])
+def test_a_non_loopback_address_is_rejected_while_there_is_no_account(
+    command: str, hosts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULK_UPLOAD_ALLOWED_HOSTS", hosts)
+    result = run(command, "--data", str(tmp_path / "data"), "--host", "0.0.0.0", "--port", "0")
 
     assert result.returncode == 2
+    assert ("BULK_UPLOAD_ALLOWED_HOSTS" in result.stderr) == (not hosts)
+    assert "bulk-upload user add" in result.stderr
     assert "--open" in result.stderr
 
 

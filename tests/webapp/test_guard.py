@@ -2,14 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from jobs.settings import Settings
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from webapp.guard import Guard, is_loopback
@@ -35,13 +36,13 @@ def ask(
     headers: dict[str, str],
     *,
     path: str = "/uploads",
-    loopback_only: bool = True,
+    allowed: Sequence[str] = (),
     scheme: str = "http",
 ) -> httpx.Response:
     """The response of a guarded application."""
 
     async def request() -> httpx.Response:
-        transport = httpx.ASGITransport(Guard(_hello, loopback_only=loopback_only), raise_app_exceptions=True)
+        transport = httpx.ASGITransport(Guard(_hello, allowed_hosts=allowed), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport) as client:
             return await client.request(method, f"{scheme}://127.0.0.1:8000{path}", headers={"Host": host, **headers})
 
@@ -55,8 +56,17 @@ def ask(
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:8000"},
         {"Sec-Fetch-Site": "something new"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "none", "Origin": "null"},
         {"Origin": "https://evil.example"},
+        {"Origin": "https://127.0.0.1:8000"},
+        {"Origin": "ws://127.0.0.1:8000"},
+        {"Origin": "127.0.0.1:8000"},
+        {"Origin": "http://127.0.0.1"},
         {"Origin": "http://127.0.0.1:9000"},
+        {"Origin": "http://127.0.0.1:8000/"},
+        {"Origin": "http://somebody@127.0.0.1:8000"},
+        {"Origin": "http://127.0.0.1:99999999"},
         {"Origin": "http://localhost:8000"},
         {"Origin": "http://127.0.0.1:8000.evil.example"},
         {"Origin": "null"},
@@ -75,25 +85,23 @@ def test_a_page_of_another_site_cannot_change_anything(method: str, headers: dic
 
 @pytest.mark.parametrize(("path", "accept"), [("/api/v1/uploads", "*/*"), ("/uploads", "application/json")])
 @pytest.mark.parametrize(
-    ("host", "site", "words"),
+    ("host", "site", "expected", "words"),
     [
-        ("127.0.0.1:8000", "cross-site", "A page of another website sent this request."),
-        (
-            "evil.example",
-            "none",
-            "for localhost only, and this one was for “evil.example”. Start the server",
-        ),
+        ("127.0.0.1:8000", "cross-site", (403, "Request not allowed"), "A page of another website sent this request."),
+        ("evil.example", "none", (400, "Host not allowed"), "does not answer for the host “evil.example”. Its"),
     ],
 )
-def test_a_program_is_rejected_with_problem_details(path: str, accept: str, host: str, site: str, words: str) -> None:
+def test_a_program_is_rejected_with_problem_details(
+    path: str, accept: str, host: str, site: str, expected: tuple[int, str], words: str
+) -> None:
     answer = ask("POST", host, {"Sec-Fetch-Site": site, "Accept": accept}, path=path)
     problem = answer.json()
 
-    assert answer.status_code == 403
+    assert answer.status_code == expected[0]
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers.keys() >= HEADERS
     assert problem.keys() == {"type", "status", "title", "detail"}
-    assert (problem["status"], problem["title"]) == (403, "Request not allowed")
+    assert (problem["status"], problem["title"]) == expected
     assert words in problem["detail"]
 
 
@@ -122,15 +130,74 @@ def test_links_from_other_sites_work(method: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.7:8000", "", "[", "localhost@evil"],
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "192.168.1.7:8000",
+        "",
+        "[",
+        "[127.0.0.1]",
+        "localhost@evil",
+        "localhost:evil",
+        "localhost, evil.example",
+        "localhost/evil",
+        "localhost.",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_foreign_host_name_is_rejected(method: str, host: str) -> None:
-    answer = ask(method, host, {})
+    answer = ask(method, host, {"Cookie": "session=secret"})
 
-    assert answer.status_code == 403
-    assert "for localhost only" in answer.text
-    assert host in answer.text
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "set-cookie" not in answer.headers
+    assert f"does not answer for the host “{host}”" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_whether_the_server_is_up_may_be_asked_by_any_name(path: str) -> None:
+    assert ask("GET", "10.0.0.7:8000", {}, path=path).status_code == 200
+    assert ask("GET", "10.0.0.7:8000", {}, path=f"{path}/more").status_code == 400
+
+
+@pytest.mark.parametrize("hosts", [[], ["localhost", "localhost"], ["localhost", "evil.example"]])
+def test_a_request_names_one_host(hosts: list[str]) -> None:
+    scope = {
+        "type": "http", "method": "GET", "path": "/uploads", "scheme": "http", "query_string": b"",
+        "headers": [(b"host", host.encode()) for host in hosts],
+    }  # fmt: skip
+    statuses = []
+
+    async def send(message: Message) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async def receive() -> Message:
+        raise AssertionError("nobody reads the body")
+
+    asyncio.run(Guard(_hello)(scope, receive, send))
+
+    assert statuses == [400]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("uploads.example.org", 200),
+        ("UPLOADS.example.ORG:8443", 200),
+        ("192.168.1.7:8000", 200),
+        ("[2001:DB8::0:1]:8000", 200),
+        ("example.org", 400),
+        ("more.uploads.example.org", 400),
+        ("localhost", 400),
+        ("127.0.0.1:8000", 400),
+        ("2001:db8::1", 400),
+    ],
+)
+def test_only_the_names_of_the_settings_are_allowed(host: str, expected: int) -> None:
+    allowed = Settings.load(allowed_hosts="Uploads.example.org, 192.168.1.7,[2001:db8::1]").host_names
+
+    assert ask("GET", host, {}, allowed=allowed).status_code == expected
 
 
 @pytest.mark.parametrize(
@@ -158,10 +225,25 @@ def test_loopback_is_what_only_this_machine_can_reach(host: str, expected: bool)
     assert is_loopback(host) is expected
 
 
-def test_open_allows_any_host_name() -> None:
-    assert ask("GET", "imports.example", {}, loopback_only=False).status_code == 200
-    assert ask("POST", "imports.example", {"Origin": "https://imports.example"}, loopback_only=False).status_code == 200
-    assert ask("POST", "imports.example", {"Origin": "https://evil.example"}, loopback_only=False).status_code == 403
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin", "expected"),
+    [
+        ("https", "imports.example", "https://imports.example", 200),
+        ("https", "imports.example:443", "https://imports.example", 200),
+        ("https", "imports.example:8443", "https://IMPORTS.example:8443", 200),
+        ("http", "imports.example:80", "http://imports.example", 200),
+        ("https", "imports.example", "http://imports.example", 403),
+        ("http", "imports.example", "https://imports.example", 403),
+        ("https", "imports.example", "https://imports.example:80", 403),
+        ("https", "imports.example", "https://evil.example", 403),
+    ],
+)
+def test_the_origin_has_the_scheme_the_host_and_the_port_of_the_server(
+    scheme: str, host: str, origin: str, expected: int
+) -> None:
+    answer = ask("POST", host, {"Origin": origin}, allowed=["imports.example"], scheme=scheme)
+
+    assert answer.status_code == expected
 
 
 def test_a_header_of_the_response_is_kept() -> None:
@@ -184,7 +266,7 @@ def test_a_body_is_not_buffered() -> None:
             yield b"x" * 10
 
     async def request() -> str:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(Guard(count, loopback_only=True))) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(Guard(count))) as client:
             return (await client.post("http://localhost/", content=parts())).text
 
     assert asyncio.run(request()) == "3 parts, 30 bytes"

@@ -34,6 +34,7 @@ PENDING = Upload(
     worker=None, lease_until=None, counting_since=None, counting_from=0, created_at=NOON,
     started_at=None, finished_at=None, updated_at=NOON, processor=Processor.WORKER, progress_reported=None,
     silent_since=None, search_text="june.csv\n", lane=Lane.QUICK, sender="192.0.2.1",
+    account_id=None, token_id=None, uploaded_by=None,
 )  # fmt: skip
 
 
@@ -370,7 +371,7 @@ WARNED = [{"code": "no_header", "detail": "The first row was imported as data."}
         ({"status": Status.COMPLETED, "rows_failed": 18, "warnings": WARNED}, "18 rows failed and 1 warning"),
         ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 8}, "18 rows failed, 8 corrected"),
         ({"status": Status.COMPLETED, "rows_failed": 18, "rows_corrected": 18}, "18 rows failed, all corrected"),
-        ({"status": Status.CANCELLED, "attempt": 0, "duplicate_of": 3}, "Same file as #3"),
+        ({"status": Status.CANCELLED, "attempt": 0, "error": "Imported before.", "duplicate_of": 3}, "Same file as #3"),
         ({"status": Status.CANCELLED, "rows_success": 1_000}, "1,000 rows imported before"),
         ({"status": Status.CANCELLED}, ""),
     ],

@@ -2,8 +2,8 @@
 
 from starlette.middleware import Middleware
 from starlette.responses import Response
-from starlette.routing import Route
 
+from webapp.access.needs import READ, GuardedRoute
 from webapp.dataset_view import Shown
 from webapp.history import HistoryView
 from webapp.live import moments
@@ -24,7 +24,12 @@ async def history(request: AppRequest) -> Response:
     state = request.state
     view = HistoryView.from_stream_query(request.query_params)
     stream = HistoryStream(
-        state["snapshots"], state["renderer"], state["records"], view, since=moments.of_page(request)
+        state["snapshots"],
+        state["renderer"],
+        state["records"],
+        view,
+        seen=state["policy"].view,
+        since=moments.of_page(request),
     )
     return _respond(request, stream)
 
@@ -32,7 +37,13 @@ async def history(request: AppRequest) -> Response:
 async def upload_page(request: AppRequest) -> Response:
     """The stream of an upload's page."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    stream = UploadPageStream(state["snapshots"], state["renderer"], upload_id, since=moments.of_page(request))
+    stream = UploadPageStream(
+        state["snapshots"],
+        state["renderer"],
+        upload_id,
+        seen=state["policy"].view,
+        since=moments.of_page(request),
+    )
     return _respond(request, stream)
 
 
@@ -45,6 +56,7 @@ async def general_json(request: AppRequest) -> Response:
         state["snapshots"],
         state["renderer"],
         filter_,
+        seen=state["policy"].view,
         since=last_event or requested,
         is_reconnect=last_event is not None,
     )
@@ -54,29 +66,34 @@ async def general_json(request: AppRequest) -> Response:
 async def upload_json(request: AppRequest) -> Response:
     """The events of one upload. A client that has its last one gets 204, on which an EventSource stops reconnecting."""
     state, upload_id = request.state, request.path_params["upload_id"]
+    seen = state["policy"].view
     if last_event_id := request.headers.get("last-event-id"):
-        [event] = (await state["snapshots"].states(frozenset({upload_id}))).events
+        [event] = (await state["snapshots"].states(frozenset({upload_id}), seen)).events
         if event.is_terminal and last_event_id == event.timestamp:
             return Response(status_code=204)
-    return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id))
+    return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id, seen=seen))
 
 
 async def dataset_page(request: AppRequest) -> Response:
     """The stream of a dataset's page."""
     state, shown = request.state, Shown.from_query(request.query_params)
     return _respond(
-        request, DatasetPageStream(state["snapshots"], state["renderer"], request.path_params["name"], shown)
+        request,
+        DatasetPageStream(
+            state["snapshots"], state["renderer"], request.path_params["name"], shown, seen=state["policy"].view
+        ),
     )
 
 
 def _respond(request: AppRequest, stream: Stream) -> Response:
     state = request.state
-    return StreamResponse(stream, state["hub"], state["connection"], max_age=state["settings"].stream_max_age)
+    max_age = state["settings"].stream_max_age
+    return StreamResponse(stream, state["hub"], state["connection"], state["policy"], max_age=max_age)
 
 
 #: The application lists these before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
-    Route(path, endpoint, middleware=[Middleware(LimitedStream)])
+    GuardedRoute(path, endpoint, READ, middleware=[Middleware(LimitedStream)])
     for path, endpoint in [
         ("/uploads/events", history),
         ("/uploads/{upload_id:id}/events", upload_page),

@@ -9,6 +9,7 @@ from typing import Protocol
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message, Receive, Scope, Send
 
+from jobs.people.policy import Policy
 from webapp.live import stream_subscriber
 from webapp.live.delivery.hub import Hub
 from webapp.live.stream_subscriber import StreamSubscriber
@@ -36,12 +37,12 @@ class StreamResponse(EventSourceResponse):
     """sse-starlette's response in one task instead of four: the connection says when the client is gone, or the process
     ends, the hub sends the heartbeats and closes the connections of stalled clients."""
 
-    def __init__(self, stream: Stream, hub: Hub, connection: Connection, *, max_age: float) -> None:
-        """max_age: seconds."""
+    def __init__(self, stream: Stream, hub: Hub, connection: Connection, policy: Policy, *, max_age: float) -> None:
+        """policy: of the client. max_age: seconds."""
         self._hub = hub
         self._channel = stream.upload_id
         self._connection = connection
-        self._subscriber = StreamSubscriber(stream, connection)
+        self._subscriber = StreamSubscriber(stream, connection, policy)
         self._age = max_age * random.uniform(1 - MAX_AGE_JITTER, 1 + MAX_AGE_JITTER)
         super().__init__(
             _last_message(self._subscriber),

@@ -11,6 +11,7 @@ from jobs.database import Database
 from jobs.errors import UploadNotFoundError
 from jobs.events import Event, timestamp
 from jobs.uploads import Page, Upload
+from jobs.view import View
 from webapp import upload_page
 from webapp.database_access import read
 from webapp.dataset_view import DatasetState
@@ -69,14 +70,16 @@ class Snapshots:
         self._states = SingleFlight(self._read_states, min_interval=MIN_INTERVAL)
         self._changed = SingleFlight(self._read_changed, min_interval=MIN_INTERVAL)
 
-    async def history(self, view: HistoryView) -> HistorySnapshot:
-        """The table as a page with this view shows it."""
-        return await self._history.get(view)
+    async def history(self, view: HistoryView, seen: View) -> HistorySnapshot:
+        """The table as a page with this view shows it. Here and below, seen: what exists for whoever asks."""
+        return await self._history.get((view, seen))
 
-    async def _read_history(self, view: HistoryView) -> HistorySnapshot:
+    async def _read_history(self, key: tuple[HistoryView, View]) -> HistorySnapshot:
+        view, seen = key
+
         def query(connection: sa.Connection) -> tuple[datetime | None, Page]:
             return uploads.newest_change(connection), uploads.page(
-                connection, view.query, limit=PAGE_SIZE, cursor=view.cursor
+                connection, view.query, limit=PAGE_SIZE, cursor=view.cursor, seen=seen
             )
 
         newest, page = await read(self._database, query)
@@ -86,20 +89,20 @@ class Snapshots:
         active = {upload.id: upload.seq for upload in page.items if upload.is_active}
         return HistorySnapshot(html, message(html, moment), moment, active)
 
-    async def progress(self, upload_id: int) -> tuple[Upload, str]:
+    async def progress(self, upload_id: int, seen: View) -> tuple[Upload, str]:
         """An upload, and the parts of its page that change, as swaps. Raises UploadNotFoundError."""
-        return await self._progress.get(upload_id)
+        return await self._progress.get((upload_id, seen))
 
-    async def _read_progress(self, upload_id: int) -> tuple[Upload, str]:
-        page = await self.detail(upload_id)
+    async def _read_progress(self, key: tuple[int, View]) -> tuple[Upload, str]:
+        page = await self.detail(*key)
         if page.is_large:
             return page.upload, await in_thread(lambda: self._renderer.progress(page))
         return page.upload, self._renderer.progress(page)
 
-    async def detail(self, upload_id: int, query: FailedRowsQuery = FIRST_ROWS) -> UploadPage:
+    async def detail(self, upload_id: int, seen: View, query: FailedRowsQuery = FIRST_ROWS) -> UploadPage:
         """Everything that an upload's page shows. query: of its failed rows. Raises UploadNotFoundError. Not shared
         among callers."""
-        found = await read(self._database, lambda connection: upload_page.read(connection, upload_id, query))
+        found = await read(self._database, lambda connection: upload_page.read(connection, upload_id, seen, query))
         return self._renderer.page(found)
 
     async def dataset(self, name: str) -> DatasetState:
@@ -109,25 +112,30 @@ class Snapshots:
     async def _read_dataset(self, name: str) -> DatasetState:
         return await read(self._database, lambda connection: DatasetState.read(connection, name))
 
-    async def states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
+    async def states(self, upload_ids: frozenset[int], seen: View) -> StatesSnapshot:
         """The states of these uploads. Raises UploadNotFoundError."""
-        return await self._states.get(upload_ids)
+        return await self._states.get((upload_ids, seen))
 
-    async def _read_states(self, upload_ids: frozenset[int]) -> StatesSnapshot:
+    async def _read_states(self, key: tuple[frozenset[int], View]) -> StatesSnapshot:
+        upload_ids, seen = key
         found = await read(self._database, lambda connection: uploads.get_many(connection, upload_ids))
+        found = [upload for upload in found if seen.shows(upload.dataset)]
         if missing := upload_ids - {upload.id for upload in found}:
             raise UploadNotFoundError(min(missing))
         return self._encode(found)
 
-    async def changed(self, since: datetime | None) -> StatesSnapshot:
+    async def changed(self, since: datetime | None, seen: View) -> StatesSnapshot:
         """The states of all uploads that are active, and of those that changed at or after a moment."""
-        return await self._changed.get(since)
+        return await self._changed.get((since, seen))
 
-    async def _read_changed(self, since: datetime | None) -> StatesSnapshot:
+    async def _read_changed(self, key: tuple[datetime | None, View]) -> StatesSnapshot:
+        since, seen = key
+
         def query(connection: sa.Connection) -> list[Upload]:
             return uploads.changed_since(connection, since) if since else uploads.active(connection)
 
-        return self._encode(await read(self._database, query))
+        found = await read(self._database, query)
+        return self._encode([upload for upload in found if seen.shows(upload.dataset)])
 
     def _encode(self, found: list[Upload]) -> StatesSnapshot:
         events = [Event.from_upload(upload) for upload in found]
@@ -135,11 +143,20 @@ class Snapshots:
         seqs = {event.file_id: event.seq for event in events}
         return StatesSnapshot(events, self._renderer.json_messages(events), seqs, newest)
 
-    async def ended_since(self, moment: datetime) -> list[Upload]:
-        """The uploads that ended last after a moment, oldest first."""
-        return await self._ended.get(moment)
+    async def as_seen(self, found: list[Upload], seen: View) -> list[Upload]:
+        """Uploads without references to others that are hidden."""
+        if seen.is_whole or not any(each.duplicate_of or each.parent for each in found):
+            return found
+        return await read(self._database, lambda connection: uploads.as_seen(connection, found, seen))
 
-    async def _read_ended(self, moment: datetime) -> list[Upload]:
-        return await read(
-            self._database, lambda connection: uploads.ended_since(connection, moment, limit=MISSED_TOASTS)
-        )
+    async def ended_since(self, moment: datetime, seen: View) -> list[Upload]:
+        """The uploads that ended last after a moment, oldest first."""
+        return await self._ended.get((moment, seen))
+
+    async def _read_ended(self, key: tuple[datetime, View]) -> list[Upload]:
+        moment, seen = key
+
+        def query(connection: sa.Connection) -> list[Upload]:
+            return uploads.ended_since(connection, moment, limit=MISSED_TOASTS, seen=seen)
+
+        return await read(self._database, query)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.exc import OperationalError
 
+from jobs.people.policy import Policy
 from webapp.errors import ServerBusyError
 from webapp.live.delivery.batch import Batch, NotReadyError
 from webapp.live.delivery.feed import Subscriber
@@ -40,8 +41,10 @@ class StreamSubscriber(Subscriber):
     clients took twice the time.
     """
 
-    def __init__(self, stream: Stream, connection: Connection) -> None:
+    def __init__(self, stream: Stream, connection: Connection, policy: Policy) -> None:
+        """policy: of whoever opened the stream. It remains the same: when it changes, the stream ends."""
         super().__init__()
+        self.policy = policy
         self._stream = stream
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -91,7 +94,7 @@ class StreamSubscriber(Subscriber):
             if self.is_too_late:
                 self.end()
             else:
-                self._send(self._delayed or self.batch())
+                self._send(self._delayed or self.batch().seen_by(self.policy.view))
 
     def _send(self, batch: Batch) -> None:
         broadcast = self.broadcast

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
@@ -12,10 +12,14 @@ from starlette.responses import JSONResponse
 
 from jobs import corrections, datasets, files, leftovers, lineage, uploads
 from jobs.corrections import CorrectionsHead
-from jobs.errors import InvalidImportOptionError, NoFileError, RefusedError
+from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFileError, RefusedError, TooLargeError
 from jobs.excerpt import excerpt
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
+from jobs.people import access, audit
+from jobs.people.policy import Policy
+from jobs.people.quotas import Quotas
+from jobs.people.roles import Scope
 from jobs.reports import Rows
 from jobs.upload_log import By, Via
 from jobs.uploads import Processor, Upload
@@ -42,8 +46,8 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
     `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
     `processor=external`: an external script imports the file, not a worker.
     """
-    state = request.state
-    file, fields = await receive(request, state["settings"], raw_allowed=raw_allowed, entered=entered)
+    state, policy = request.state, request.state["policy"]
+    file, fields = await _received(request, raw_allowed=raw_allowed, entered=entered)
     head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
@@ -55,22 +59,24 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
 
     def create(connection: sa.Connection) -> Upload:
         processor, options = _processor(fields), ImportOptions.from_fields(fields)
-        chosen, name = _dataset(connection, fields.get("dataset", ""), processor)
-        parent = _parent(connection, head, name) if processor is Processor.WORKER else None
-        upload = uploads.create(
+        chosen, name = _dataset(connection, policy, fields.get("dataset", ""), processor)
+        parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
+        into = parent.dataset if parent else chosen
+        policy.require_upload_into(into, _scopes(processor))
+        upload = _create(
             connection,
+            request,
             file,
-            dataset=parent.dataset if parent else chosen,
+            dataset=into,
             dataset_wanted=name,
             options=options,
             processor=processor,
             parent=parent.id if parent else None,
-            quick_bytes=state["settings"].quick_bytes,
-            sender=_sender(request),
-            by=asked_by(request),
         )
         if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
-            return uploads.cancel_as_duplicate(connection, upload)
+            earlier = uploads.get(connection, upload.duplicate_of).dataset
+            names_it = earlier is None or not access.of_dataset(connection, earlier).restricted
+            return uploads.cancel_as_duplicate(connection, upload, names_it=names_it)
         return upload
 
     try:
@@ -82,6 +88,44 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
         raise
 
 
+async def _received(
+    request: AppRequest, *, raw_allowed: bool, entered: dict[str, str] | None
+) -> tuple[StoredFile, dict[str, str]]:
+    """The stored file in a request, and the other fields, which `entered` receives as well. Raises RefusedError,
+    QuotaExceededError."""
+    state, account_id = request.state, request.state["policy"].owner.account_id
+    limit, quotas = state["settings"].max_upload_bytes, _quotas(state)
+    left = await read(state["database"], lambda connection: quotas.require(connection, account_id))
+    allowed = limit if left is None else min(limit, left)
+    try:
+        return await receive(request, state["settings"].files, limit=allowed, raw_allowed=raw_allowed, entered=entered)
+    except TooLargeError:
+        if allowed < limit:  # the quotas know how to say so
+            await read(state["database"], lambda connection: quotas.require(connection, account_id, allowed + 1))
+        raise
+
+
+def _quotas(state: AppState) -> Quotas:
+    settings = state["settings"]
+    return Quotas(
+        bytes_per_day=settings.quota_bytes_per_day,
+        uploads_per_day=settings.quota_uploads_per_day,
+        active_uploads=settings.quota_active_uploads,
+        total_bytes=settings.quota_total_bytes,
+    )
+
+
+def _scopes(processor: Processor) -> tuple[Scope, ...]:
+    """One of which a token needs: what a script imports, it may announce with the scope for reports too."""
+    return (Scope.UPLOAD, Scope.NOTIFY) if processor is Processor.EXTERNAL else (Scope.UPLOAD,)
+
+
+def _note(connection: sa.Connection, request: AppRequest, action: str, upload: Upload) -> None:
+    """Write what somebody does to an upload into the audit log."""
+    into = f"{upload.filename} into {upload.dataset or upload.dataset_wanted or 'a new dataset'}"
+    audit.write(connection, request.state["actor"], action, f"upload {upload.id}", detail=into)
+
+
 async def create_sample(request: AppRequest) -> Upload:
     """Record an upload of the sample file, into a new dataset. Raises RefusedError."""
     state = request.state
@@ -91,15 +135,32 @@ async def create_sample(request: AppRequest) -> Upload:
             arrival.write(SAMPLE.read_bytes())
             return arrival.keep()
 
+    def record(connection: sa.Connection) -> Upload:
+        state["policy"].require_upload_into(None)
+        return _create(connection, request, file)
+
     file = await threads.files.run(store)
-    create = partial(
-        uploads.create,
-        file=file,
+    return await _recorded(state, file, record)
+
+
+def _create(connection: sa.Connection, request: AppRequest, file: StoredFile, **values: Any) -> Upload:
+    """Record an upload of whoever asks, and that they sent it. values: more of `uploads.create`. Raises
+    QuotaExceededError."""
+    state = request.state
+    policy = state["policy"]
+    _quotas(state).require(connection, policy.owner.account_id, file.size if file.stored_as else 0)
+    upload = uploads.create(
+        connection,
+        file,
         quick_bytes=state["settings"].quick_bytes,
         sender=_sender(request),
+        owner=policy.owner,
+        view=policy.view,
         by=asked_by(request),
+        **values,
     )
-    return await _recorded(state, file, create)
+    _note(connection, request, "upload.create", upload)
+    return upload
 
 
 async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Connection], Upload]) -> Upload:
@@ -113,16 +174,21 @@ async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Conn
 
 
 def _sender(request: AppRequest) -> str:
-    """Whose turn an upload takes: the address of the client, which a trusted proxy may tell."""
+    """Whose turn an upload takes: that of the account, or of the address of the client, which a trusted proxy may
+    tell."""
+    account_id = request.state["policy"].owner.account_id
+    if account_id is not None:
+        return f"account {account_id}"
     return request.client.host if request.client else "a local socket"
 
 
 def asked_by(request: AppRequest) -> By:
     """Who asks for a change, for the log of the upload."""
+    name = request.state["policy"].caller.name
     if not request.url.path.startswith("/api/"):
-        return By(Via.WEB)
+        return By(Via.WEB, name)
     is_command = request.headers.get("user-agent", "").startswith(COMMAND_AGENT)
-    return By(Via.COMMAND if is_command else Via.API)
+    return By(Via.COMMAND if is_command else Via.API, name)
 
 
 def created(request: AppRequest, upload: Upload) -> JSONResponse:
@@ -142,12 +208,12 @@ def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
         return CorrectionsHead.read(content.read(_HEAD_BYTES))
 
 
-def _parent(connection: sa.Connection, head: CorrectionsHead | None, wanted: str) -> Upload | None:
+def _parent(connection: sa.Connection, policy: Policy, head: CorrectionsHead | None, wanted: str) -> Upload | None:
     """The upload whose failed rows a file corrects. wanted: the requested dataset.
 
     Raises RefusedError if the rows belong in another one.
     """
-    parent = lineage.find_parent(connection, head.parent, head.names) if head else None
+    parent = lineage.find_parent(connection, head.parent, head.names, policy.view) if head else None
     if parent and parent.dataset and wanted not in ("", parent.dataset):
         raise RefusedError(corrections.wrong_dataset(parent.id, parent.dataset, wanted))
     return parent
@@ -182,15 +248,13 @@ async def create_external(request: AppRequest) -> Upload:
     body = json_body.parse(_EXTERNAL_UPLOAD, await json_body.read(request))
     file = StoredFile(body.filename, stored_as="", size=body.size, sha256="")
 
+    policy = request.state["policy"]
+
     def record(connection: sa.Connection) -> Upload:
-        dataset, _ = _dataset(connection, body.dataset or "", Processor.EXTERNAL)
-        return uploads.create(
-            connection,
-            file,
-            dataset=dataset,
-            processor=Processor.EXTERNAL,
-            rows_total=body.rows_total,
-            by=asked_by(request),
+        dataset, _ = _dataset(connection, policy, body.dataset or "", Processor.EXTERNAL)
+        policy.require_upload_into(dataset, _scopes(Processor.EXTERNAL))
+        return _create(
+            connection, request, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
         )
 
     return await _change(request.state, record)
@@ -202,10 +266,12 @@ async def import_as_near_type(request: AppRequest) -> Upload:
     The column is named in the query. Raises DatasetNotFoundError, RefusedError, NoFileError.
     """
     state, column = request.state, request.query_params.get("column", "")
+    policy = state["policy"]
     name = request.path_params["name"]
 
     def find(connection: sa.Connection) -> tuple[StoredFile, ImportOptions]:
-        dataset = datasets.get(connection, name)
+        dataset = policy.dataset(connection, name)
+        policy.require_upload_into(None)
         near = {field.name: field.near_type for field in dataset.schema.fields}.get(column)
         if near is None or dataset.upload_id is None:
             raise RefusedError(f"The column “{excerpt(column)}” of “{name}” is not a column whose type can be changed.")
@@ -217,20 +283,11 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         return file, replace(upload.options, types=types)
 
     original, options = await read(state["database"], find)
-    folder = state["settings"].files
     try:
-        file = await threads.files.run(partial(files.stored_again, folder, original))
+        file = await threads.files.run(partial(files.stored_again, state["settings"].files, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    create = partial(
-        uploads.create,
-        file=file,
-        dataset_wanted=name,
-        options=options,
-        quick_bytes=state["settings"].quick_bytes,
-        sender=_sender(request),
-        by=asked_by(request),
-    )
+    create = partial(_create, request=request, file=file, dataset_wanted=name, options=options)
     return await _recorded(state, file, create)
 
 
@@ -244,10 +301,15 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     return Processor(name)
 
 
-def _dataset(connection: sa.Connection, requested: str, processor: Processor) -> tuple[str | None, str]:
-    """The requested dataset if it exists, and the name for a new one. Raises InvalidDatasetNameError, RefusedError."""
-    name = datasets.checked_name(requested)
+def _dataset(connection: sa.Connection, policy: Policy, requested: str, processor: Processor) -> tuple[str | None, str]:
+    """The requested dataset if it exists, and the name for a new one. An API token for one dataset requests that.
+
+    Raises InvalidDatasetNameError, RefusedError.
+    """
+    name = datasets.checked_name(requested or policy.caller.dataset or "")
     if name and datasets.exists(connection, name):
+        if not policy.view.shows(name):
+            raise InvalidDatasetNameError(f"The name “{name}” cannot be used. Choose another one.")
         return name, name
     if name and processor is Processor.EXTERNAL:
         raise RefusedError(
@@ -258,30 +320,51 @@ def _dataset(connection: sa.Connection, requested: str, processor: Processor) ->
 
 
 async def cancel(request: AppRequest) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
-    upload_id, by = request.path_params["upload_id"], asked_by(request)
-    return await _change(request.state, lambda connection: uploads.cancel(connection, upload_id, by=by))
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
+    upload_id = request.path_params["upload_id"]
+    return await _change(request.state, lambda connection: cancelled(connection, request, upload_id))
+
+
+def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) -> Upload:
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
+    policy = request.state["policy"]
+    policy.require_change_of(policy.upload(connection, upload_id))
+    upload = uploads.cancel(connection, upload_id, by=asked_by(request))
+    _note(connection, request, "upload.cancel", upload)
+    return upload
 
 
 async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
     """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
     they are refused.
 
-    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError.
+    Raises UploadNotFoundError, TransitionError, OptionsFixedError, InvalidImportOptionError, InvalidBodyError,
+    NotAllowedError.
     """
-    upload_id, by = request.path_params["upload_id"], asked_by(request)
+    upload_id = request.path_params["upload_id"]
     given = await options_body.read(request)
     if entered is not None:
         entered.update(given)
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        present = uploads.get(connection, upload_id).options
+        present = request.state["policy"].upload(connection, upload_id).options
         options = present.changed(given)
-        retried = lineage.retry(connection, upload_id, options if options != present else None, by=by)
-        datasets.drop_unused(connection, upload_id)
-        return retried
+        return retried(connection, request, upload_id, options if options != present else None)
 
     return await threads.writes.run(lambda: request.state["changes"].make_several(change))
+
+
+def retried(
+    connection: sa.Connection, request: AppRequest, upload_id: int, options: ImportOptions | None = None
+) -> tuple[Upload, list[Upload]]:
+    """The upload, and all that changed. options: other ones than before. Raises UploadNotFoundError, TransitionError,
+    OptionsFixedError, NotAllowedError."""
+    policy = request.state["policy"]
+    policy.require_change_of(policy.upload(connection, upload_id))
+    found = lineage.retry(connection, upload_id, options, by=asked_by(request))
+    datasets.drop_unused(connection, upload_id)
+    _note(connection, request, "upload.retry", found[0])
+    return found
 
 
 async def _change(state: AppState, change: Callable[[sa.Connection], Upload]) -> Upload:

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from jobs import catalogue, datasets, disk, lineage, row_excerpts, row_filters, uploads
 from jobs.catalogue import Entry
@@ -18,12 +17,13 @@ from jobs.events import Event, timestamp
 from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
 from webapp import threads
+from webapp.access.needs import CREATE, PUBLIC, READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError, ServerBusyError
 from webapp.history import RECENT, HistoryView
 from webapp.problems import details
-from webapp.routes import actions, row_position, upload_json
+from webapp.routes import actions, row_position, upload_json, visible
 from webapp.routes import batch as batches
 from webapp.routes.page_limit import limit_of
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
@@ -52,9 +52,10 @@ async def create(request: AppRequest) -> Response:
 
 async def index(request: AppRequest) -> Response:
     view, limit = HistoryView.from_query(request.query_params), limit_of(request)
+    seen = request.state["policy"].view
 
     def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
-        found = uploads.page(connection, view.query, limit=limit, cursor=view.cursor)
+        found = uploads.page(connection, view.query, limit=limit, cursor=view.cursor, seen=seen)
         return found, lineage.children(connection, [upload.id for upload in found.items])
 
     found, children = await read(request.state["database"], page)
@@ -68,7 +69,7 @@ async def recent(request: AppRequest) -> Response:
     """The uploads that ended lately, the last one first."""
 
     def ended(connection: sa.Connection) -> Response:
-        found = uploads.ended_lately(connection, limit=RECENT)
+        found = uploads.ended_lately(connection, limit=RECENT, seen=request.state["policy"].view)
         children = lineage.children(connection, [upload.id for upload in found])
         return _page([upload_json.as_json(each, children[each.id]) for each in found], None, None)
 
@@ -77,7 +78,7 @@ async def recent(request: AppRequest) -> Response:
 
 async def detail(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
-    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
+    upload = await visible.upload(request, upload_id)
     return await _with_children(request, upload)
 
 
@@ -92,7 +93,7 @@ async def retry(request: AppRequest) -> Response:
 async def batch(request: AppRequest) -> Response:
     """What became of each upload, with a sentence about all of them. The status is 200 even if nothing was done."""
     wanted = await batches.of_json(request)
-    results = await batches.run(request.state, wanted, actions.asked_by(request))
+    results = await batches.run(request, wanted)
     summary = batches.Summary.of(wanted, results)
     return JSONResponse({"detail": summary.sentence, "results": [_result(each) for each in results]})
 
@@ -116,14 +117,18 @@ async def all_datasets(request: AppRequest) -> Response:
     query = CatalogueView.from_query(request.query_params).query
 
     def page(connection: sa.Connection) -> Response:
-        return _page([_dataset(each) for each in catalogue.entries(connection, query)], None, None)
+        return _page(
+            [_dataset(each) for each in catalogue.entries(connection, query, seen=request.state["policy"].view)],
+            None,
+            None,
+        )
 
     return await read(request.state["database"], page)
 
 
 async def dataset(request: AppRequest) -> Response:
     def detail(connection: sa.Connection) -> Response:
-        found = datasets.get(connection, request.path_params["name"])
+        found = request.state["policy"].dataset(connection, request.path_params["name"])
         entry = catalogue.entry(connection, found.name)
         return JSONResponse(_dataset(entry) | {"schema": found.schema.as_json()})
 
@@ -139,7 +144,7 @@ async def rows(request: AppRequest) -> Response:
     name, limit = request.path_params["name"], limit_of(request)
 
     def page(connection: sa.Connection) -> Response:
-        found = datasets.get(connection, name)
+        found = request.state["policy"].dataset(connection, name)
         filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
         skipped = 0 if after else _from_row(request) - 1
@@ -207,9 +212,11 @@ async def match(request: AppRequest) -> Response:
     corrected = CorrectionsHead.read(beginning)
     names = corrected.names if corrected else header_of(beginning.decode("utf-8-sig", "replace"))
 
+    seen = request.state["policy"].view
+
     def find(connection: sa.Connection) -> list[str]:
-        parent = lineage.find_parent(connection, corrected.parent, names) if corrected else None
-        return [parent.dataset] if parent and parent.dataset else datasets.matching(connection, names)
+        parent = lineage.find_parent(connection, corrected.parent, names, seen) if corrected else None
+        return [parent.dataset] if parent and parent.dataset else datasets.matching(connection, names, seen)
 
     found = await read(request.state["database"], find)
     return JSONResponse({"dataset": found[0] if found else None, "datasets": found})
@@ -221,9 +228,9 @@ async def dataset_name(request: AppRequest) -> Response:
 
     def look(connection: sa.Connection) -> Response:
         name = datasets.checked_name(wanted)
-        if not (name and datasets.exists(connection, name)):
+        if not (name and request.state["policy"].view.shows(name) and datasets.exists(connection, name)):
             return JSONResponse({"name": name, "exists": False, "rows": None})
-        found = datasets.get(connection, name)
+        found = request.state["policy"].dataset(connection, name)
         return JSONResponse({"name": name, "exists": True, "rows": datasets.row_count(connection, found)})
 
     return await read(request.state["database"], look)
@@ -298,18 +305,18 @@ def _is_reachable(database: Database) -> bool:
 
 
 routes = [
-    Route("/healthz", healthz),
-    Route("/readyz", readyz),
-    Route("/api/v1/uploads", index, methods=["GET"]),
-    Route("/api/v1/uploads", create, methods=["POST"]),
-    Route("/api/v1/uploads/recent", recent),
-    Route("/api/v1/uploads/batch", batch, methods=["POST"]),
-    Route("/api/v1/uploads/{upload_id:id}", detail),
-    Route("/api/v1/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
-    Route("/api/v1/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
-    Route("/api/v1/datasets", all_datasets),
-    Route("/api/v1/datasets/match", match, methods=["POST"]),
-    Route("/api/v1/dataset-name", dataset_name),
-    Route("/api/v1/datasets/{name}", dataset),
-    Route("/api/v1/datasets/{name}/rows", rows),
+    GuardedRoute("/healthz", healthz, PUBLIC),
+    GuardedRoute("/readyz", readyz, PUBLIC),
+    GuardedRoute("/api/v1/uploads", index, READ),
+    GuardedRoute("/api/v1/uploads", create, CREATE, methods=["POST"]),
+    GuardedRoute("/api/v1/uploads/recent", recent, READ),
+    GuardedRoute("/api/v1/uploads/batch", batch, UPLOAD, methods=["POST"]),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}", detail, READ),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
+    GuardedRoute("/api/v1/datasets", all_datasets, READ),
+    GuardedRoute("/api/v1/datasets/match", match, READ, methods=["POST"]),
+    GuardedRoute("/api/v1/dataset-name", dataset_name, READ),
+    GuardedRoute("/api/v1/datasets/{name}", dataset, READ),
+    GuardedRoute("/api/v1/datasets/{name}/rows", rows, READ),
 ]

@@ -11,15 +11,13 @@ from urllib.parse import parse_qs
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from jobs import datasets, lineage, uploads
 from jobs.errors import BulkUploadError, HeldError, TransitionError, UploadNotFoundError
 from jobs.history_query import Outcome
-from jobs.upload_log import By
 from jobs.uploads import Upload
 from webapp import threads
 from webapp.errors import InvalidBodyError
-from webapp.routes import json_body
-from webapp.state import AppRequest, AppState
+from webapp.routes import actions, json_body
+from webapp.state import AppRequest
 
 #: Uploads of one request. A page of the history has fewer.
 MAX_UPLOADS = 100
@@ -63,37 +61,36 @@ class Result:
     error: BulkUploadError | None = None
 
 
-async def run(state: AppState, batch: Batch, by: By) -> list[Result]:
+async def run(request: AppRequest, batch: Batch) -> list[Result]:
     """Do it to each upload, in a transaction of its own, in the order in which they are named. Raises
     ServerBusyError."""
-    actions: dict[str, Callable[[AppState, int, By], Upload]] = {"cancel": _cancel, "retry": _retry}
+    act: Callable[[AppRequest, int], Upload] = {"cancel": _cancel, "retry": _retry}[batch.action]
     ids = dict.fromkeys(batch.ids)
 
     def attempt(upload_id: int) -> Result:
         try:
-            return Result(upload_id, upload=actions[batch.action](state, upload_id, by))
+            return Result(upload_id, upload=act(request, upload_id))
         except BulkUploadError as error:
             return Result(upload_id, error=error)
 
     return await threads.writes.run(lambda: [attempt(each) for each in ids])
 
 
-def _cancel(state: AppState, upload_id: int, by: By) -> Upload:
-    """Raises UploadNotFoundError, TransitionError."""
-    return state["changes"].make(lambda connection: uploads.cancel(connection, upload_id, by=by))
+def _cancel(request: AppRequest, upload_id: int) -> Upload:
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
+    return request.state["changes"].make(lambda connection: actions.cancelled(connection, request, upload_id))
 
 
-def _retry(state: AppState, upload_id: int, by: By) -> Upload:
-    """Raises UploadNotFoundError, TransitionError, and HeldError: nobody imports a file twice by selecting all."""
+def _retry(request: AppRequest, upload_id: int) -> Upload:
+    """Raises UploadNotFoundError, TransitionError, NotAllowedError, and HeldError: nobody imports a file twice by
+    selecting all."""
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        if uploads.get(connection, upload_id).outcome == Outcome.HELD:
+        if request.state["policy"].upload(connection, upload_id).outcome == Outcome.HELD:
             raise HeldError(upload_id)
-        retried = lineage.retry(connection, upload_id, by=by)
-        datasets.drop_unused(connection, upload_id)
-        return retried
+        return actions.retried(connection, request, upload_id)
 
-    return state["changes"].make_several(change)
+    return request.state["changes"].make_several(change)
 
 
 class _Kind(StrEnum):

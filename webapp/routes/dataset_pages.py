@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from markupsafe import escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from jobs import catalogue, datasets, row_excerpts, row_filters, uploads
 from jobs.catalogue import Entry
@@ -18,13 +17,15 @@ from jobs.excerpt import excerpt
 from jobs.history_query import HistoryQuery
 from jobs.schema import SchemaField
 from jobs.uploads import Page
+from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.dataset_view import DatasetState, Shown
 from webapp.errors import InvalidQueryError
 from webapp.filter_view import ColumnForm, FilterView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
-from webapp.routes import actions, row_position
+from webapp.page import Visitor
+from webapp.routes import actions, row_position, visible
 from webapp.rows_view import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 from webapp.state import AppRequest
 from webapp.threads import in_thread
@@ -43,7 +44,9 @@ async def index(request: AppRequest) -> Response:
 
     def query(connection: sa.Connection) -> list[Entry]:
         skipped = (view.page - 1) * DATASETS_SHOWN
-        return catalogue.entries(connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped)
+        return catalogue.entries(
+            connection, view.query, limit=DATASETS_SHOWN + 1, skipped=skipped, seen=state["policy"].view
+        )
 
     found = await read(state["database"], query)
     listed = [
@@ -52,6 +55,7 @@ async def index(request: AppRequest) -> Response:
     context = {
         "datasets": listed,
         "view": view,
+        "visitor": Visitor.of(state["policy"]),
         "previous_url": view.at(view.page - 1) if view.page > 1 else None,
         "next_url": view.at(view.page + 1) if len(found) > DATASETS_SHOWN else None,
     }
@@ -64,7 +68,7 @@ async def rows(request: AppRequest) -> Response:
     parameter = "before" if "before" in query else "after"
 
     def page(connection: sa.Connection) -> dict[str, Any]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         first = _first_column(query, len(dataset.schema.fields))
         filters = row_filters.parse(query.multi_items(), dataset.schema, others=OWN_PARAMETERS)
         position = row_position.locate(connection, dataset, query, parameter)
@@ -104,7 +108,7 @@ async def columns(request: AppRequest) -> Response:
     name, query = request.path_params["name"], request.query_params
 
     def page(connection: sa.Connection) -> dict[str, Any]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         first = _first_column(query, len(dataset.schema.fields))
         state = DatasetState.read(connection, name)
         last = len(dataset.schema.fields)
@@ -127,7 +131,7 @@ async def uploads_into(request: AppRequest) -> Response:
         raise InvalidQueryError("cursor", "must be the id of an upload.")
 
     def query(connection: sa.Connection) -> tuple[Dataset, DatasetState, Page]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         cursor = int(text) if text else None
         page = uploads.page(connection, HistoryQuery(dataset=name), limit=UPLOADS_SHOWN, cursor=cursor)
         return dataset, DatasetState.read(connection, name), page
@@ -152,6 +156,7 @@ def _context(request: AppRequest, dataset: Dataset, state: DatasetState, tab: st
         "events_url": f"/datasets/{dataset.name}/events?{shown.query}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
         "max_upload_bytes": request.state["settings"].max_upload_bytes,
+        "visitor": Visitor.of(request.state["policy"]),
     }
 
 
@@ -195,7 +200,7 @@ async def filter_column(request: AppRequest) -> Response:
     A script that shows the form at the head of the column gets the form alone, and is told where it leads to.
     """
     name, query = request.path_params["name"], request.query_params
-    dataset = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    dataset = await visible.dataset(request, name)
     form = ColumnForm.of(dataset, query.multi_items(), OWN_PARAMETERS)
     is_alone = request.headers.get("hx-request") == "true"
     if form.is_sent and not form.has_errors:
@@ -203,7 +208,9 @@ async def filter_column(request: AppRequest) -> Response:
             return Response(status_code=204, headers={"HX-Redirect": form.url})
         return RedirectResponse(form.url, 303)
     template = "_column_form.html" if is_alone else "dataset_filter.html"
-    html = request.state["templates"].render(template, {"dataset": dataset, "form": form})
+    html = request.state["templates"].render(
+        template, {"dataset": dataset, "form": form, "visitor": Visitor.of(request.state["policy"])}
+    )
     return HTMLResponse(html, 422 if form.has_errors else 200)
 
 
@@ -214,7 +221,7 @@ async def row(request: AppRequest) -> Response:
         return RedirectResponse(f"{request.url.path}.txt?{request.url.query}", 301)
 
     def page(connection: sa.Connection) -> dict[str, Any]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         try:
             found = datasets.find(connection, dataset, row_excerpts.locate(connection, dataset, address))
         except InvalidPositionError as error:
@@ -260,11 +267,11 @@ async def change_type(request: AppRequest) -> Response:
 
 
 routes = [
-    Route("/datasets", index),
-    Route("/datasets/{name}/filter", filter_column),
-    Route("/datasets/{name}/columns", columns),
-    Route("/datasets/{name}/uploads", uploads_into),
-    Route("/datasets/{name}/change-type", change_type, methods=["POST"]),
-    Route("/datasets/{name}/rows/{position}", row),
-    Route("/datasets/{name}", rows),
+    GuardedRoute("/datasets", index, READ),
+    GuardedRoute("/datasets/{name}/filter", filter_column, READ),
+    GuardedRoute("/datasets/{name}/columns", columns, READ),
+    GuardedRoute("/datasets/{name}/uploads", uploads_into, READ),
+    GuardedRoute("/datasets/{name}/change-type", change_type, UPLOAD, methods=["POST"]),
+    GuardedRoute("/datasets/{name}/rows/{position}", row, READ),
+    GuardedRoute("/datasets/{name}", rows, READ),
 ]

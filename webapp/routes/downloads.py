@@ -1,13 +1,13 @@
 """Streamed downloads: an upload's original file and failed rows, the template of a dataset."""
 
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
-from jobs import datasets, files, uploads
+from jobs import files
 from jobs.corrections import escape_formula
 from jobs.errors import NoFileError, UploadNotFoundError
 from jobs.export import csv_text, failed_rows
-from webapp.database_access import read
+from webapp.access.needs import READ, GuardedRoute
+from webapp.routes import downloaded, visible
 from webapp.routes.block_stream import BlockStream
 from webapp.state import AppRequest
 
@@ -17,19 +17,21 @@ MEDIA_TYPE = "text/csv; charset=utf-8"
 async def original(request: AppRequest) -> Response:
     """The uploaded file, unchanged."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    upload = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
+    upload = await visible.upload(request, upload_id)
     if not upload.has_file:
         raise NoFileError(upload_id)
     path = files.path_of(state["settings"].files, upload.stored_as)
     if not path.is_file():
         raise UploadNotFoundError(upload_id)
+    downloaded.note(request, f"upload {upload_id}")
     return FileResponse(path, media_type="application/octet-stream", filename=upload.filename)
 
 
 async def failed_rows_csv(request: AppRequest) -> Response:
     """The failed rows with original values and reasons. Users correct the file and upload it. `?raw=1`: no escapes."""
     upload_id, is_raw = request.path_params["upload_id"], _is_raw(request)
-    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
+    upload = await visible.upload(request, upload_id)
+    downloaded.note(request, f"upload {upload_id}")
     blocks = failed_rows.csv_blocks(request.state["database"], upload, is_raw=is_raw)
     return BlockStream(blocks, MEDIA_TYPE, _attachment(f"upload-{upload_id}-failed-rows"))
 
@@ -37,7 +39,7 @@ async def failed_rows_csv(request: AppRequest) -> Response:
 async def template_csv(request: AppRequest) -> Response:
     """An empty file with a dataset's header."""
     name = request.path_params["name"]
-    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    found = await visible.dataset(request, name)
     header = [escape_formula(name) for name in found.schema.names]
     content = failed_rows.BOM + csv_text.lines([header])
     return Response(content, media_type=MEDIA_TYPE, headers=_attachment(f"{name}-template"))
@@ -52,7 +54,7 @@ def _attachment(name: str) -> dict[str, str]:
 
 
 routes = [
-    Route("/uploads/{upload_id:id}/original", original),
-    Route("/uploads/{upload_id:id}/failed-rows.csv", failed_rows_csv),
-    Route("/datasets/{name}/template.csv", template_csv),
+    GuardedRoute("/uploads/{upload_id:id}/original", original, READ),
+    GuardedRoute("/uploads/{upload_id:id}/failed-rows.csv", failed_rows_csv, READ),
+    GuardedRoute("/datasets/{name}/template.csv", template_csv, READ),
 ]

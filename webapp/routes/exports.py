@@ -6,10 +6,9 @@ from functools import partial
 from typing import BinaryIO, get_args
 
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from jobs import datasets, row_filters
+from jobs import row_filters
 from jobs.datasets import Dataset
 from jobs.export.blocks import Blocks
 from jobs.export.csv_rows import csv_format
@@ -17,8 +16,9 @@ from jobs.export.file_order import Extension, FileOrder
 from jobs.export.json_rows import json_format
 from jobs.row_filters import RowFilters
 from webapp import threads
-from webapp.database_access import read
+from webapp.access.needs import READ, GuardedRoute
 from webapp.export_process import FileMaker
+from webapp.routes import downloaded, visible
 from webapp.routes.block_stream import BlockStream
 from webapp.routes.pieces import PIECE_BYTES
 from webapp.state import AppRequest
@@ -40,10 +40,11 @@ async def rows(request: AppRequest, extension: Extension, *, is_raw: bool) -> Re
     `?provenance=1` adds the origin of each row. is_raw: formulas are not escaped.
     """
     name, query = request.path_params["name"], request.query_params
-    found = await read(request.state["database"], lambda connection: datasets.get(connection, name))
+    found = await visible.dataset(request, name)
     filters = row_filters.parse(query.multi_items(), found.schema, others=OWN_PARAMETERS)
     is_raw, provenance = is_raw or query.get("raw") == "1", query.get("provenance") == "1"
     headers = {"Content-Disposition": f'attachment; filename="{name}.{extension}"'}
+    downloaded.note(request, f"dataset {name}")
     if extension in ("csv", "jsonl") and filters.selection.sort is None:
         blocks = _blocks(request, found, filters, extension, is_raw=is_raw, provenance=provenance)
         return BlockStream(blocks, MEDIA_TYPES[extension], headers)
@@ -115,7 +116,7 @@ def _closed(making: "asyncio.Task[BinaryIO]") -> None:
         making.result().close()
 
 
-def _routes(extension: Extension) -> list[Route]:
+def _routes(extension: Extension) -> list[GuardedRoute]:
     async def for_people(request: AppRequest) -> Response:
         return await rows(request, extension, is_raw=False)
 
@@ -123,7 +124,7 @@ def _routes(extension: Extension) -> list[Route]:
         return await rows(request, extension, is_raw=True)
 
     path = f"/datasets/{{name}}/rows.{extension}"
-    return [Route(path, for_people), Route(f"/api/v1{path}", for_programs)]
+    return [GuardedRoute(path, for_people, READ), GuardedRoute(f"/api/v1{path}", for_programs, READ)]
 
 
 routes = [route for extension in EXTENSIONS for route in _routes(extension)]

@@ -1,24 +1,25 @@
 """POST /api/v1/internal/notify: an external script reports the progress of its upload; every stream receives it."""
 
-import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from jobs import idempotency, reports
 from jobs.idempotency import Answer
+from jobs.people.policy import SINGLE_USER, Policy
+from jobs.people.roles import Role, Scope
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
 from webapp import problems, threads
+from webapp.access.needs import REPORT, GuardedRoute
 from webapp.errors import InvalidHeaderError
 from webapp.problem_details import MEDIA_TYPE
 from webapp.routes import json_body, upload_json
-from webapp.state import AppRequest, AppState
+from webapp.state import AppRequest, RequestState
 
 #: Maximum number of reports in one request.
 MAX_REPORTS = 1_000
@@ -31,7 +32,7 @@ _SEVERAL = TypeAdapter(Annotated[list[Report], Field(min_length=1, max_length=MA
 
 async def notify(request: AppRequest) -> Response:
     """One report, answered with its upload or a problem; or a list, answered with a list of results."""
-    _check_token(request)
+    await _check_token(request)
     key = _key(request)
     body = await json_body.read(request)
     several = isinstance(body, list)
@@ -40,20 +41,26 @@ async def notify(request: AppRequest) -> Response:
     return JSONResponse(answer.content, answer.status, media_type=None if answer.status < 400 else MEDIA_TYPE)
 
 
-def _record(state: AppState, found: Sequence[Report], several: bool, key: str | None, body: Any) -> Answer:
+def _record(state: RequestState, found: Sequence[Report], several: bool, key: str | None, body: Any) -> Answer:
     """Commit the reports and the answer in one transaction, then publish."""
     recorded: list[Upload] = []
+    policy = state["policy"]
 
     def answer(connection: sa.Connection) -> Answer:
-        outcomes = reports.record(connection, found)
+        outcomes = reports.record(connection, found, policy.may_report_on)
         recorded.extend(outcome for outcome in outcomes if isinstance(outcome, Upload))
         return _several(found, outcomes) if several else _one(outcomes[0])
 
     def record(connection: sa.Connection) -> tuple[Answer, list[Upload]]:
-        given = idempotency.once(connection, key, body, lambda: answer(connection)) if key else answer(connection)
+        given = _once(connection, policy, key, body, lambda: answer(connection)) if key else answer(connection)
         return given, recorded
 
     return state["changes"].make_several(record)
+
+
+def _once(connection: sa.Connection, policy: Policy, key: str, body: Any, answer: Callable[[], Answer]) -> Answer:
+    account_id = policy.owner.account_id
+    return idempotency.once(connection, key, body, answer, "" if account_id is None else f"account {account_id}")
 
 
 def _one(outcome: Upload | Refusal) -> Answer:
@@ -73,28 +80,31 @@ def _several(found: Sequence[Report], outcomes: Sequence[Upload | Refusal]) -> A
     return Answer(200 if all(result["status"] == 200 for result in results) else 207, results)
 
 
-def _check_token(request: AppRequest) -> None:
-    """Raises HTTPException if the request does not have the secret."""
-    token = request.state["settings"].notify_token
-    if token is None:
+async def _check_token(request: AppRequest) -> None:
+    """A report needs a token also where nobody has to sign in. Raises HTTPException, NotAllowedError,
+    TooManyAttemptsError."""
+    policy = request.state["policy"]
+    if policy != Policy(SINGLE_USER):
+        policy.require(Role.UPLOADER, [Scope.NOTIFY])
+        return
+    if request.state["settings"].notify_token is None:
         raise HTTPException(
             403,
             "This server does not accept reports because it has no secret for them. Start it with"
             " BULK_UPLOAD_NOTIFY_TOKEN, and send the secret as “Authorization: Bearer …”.",
         )
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    if not request.headers.get("authorization", "").lower().startswith("bearer "):
         raise HTTPException(
             401,
             "Send the secret of BULK_UPLOAD_NOTIFY_TOKEN as “Authorization: Bearer …”.",
             {"WWW-Authenticate": 'Bearer realm="bulk-upload"'},
         )
-    if not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise HTTPException(
-            401,
-            "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
-            {"WWW-Authenticate": 'Bearer realm="bulk-upload", error="invalid_token"'},
-        )
+    await request.state["attempts"].note_refused_token(request)
+    raise HTTPException(
+        401,
+        "The secret after “Bearer” is not that of BULK_UPLOAD_NOTIFY_TOKEN.",
+        {"WWW-Authenticate": 'Bearer realm="bulk-upload", error="invalid_token"'},
+    )
 
 
 def _key(request: AppRequest) -> str | None:
@@ -106,7 +116,7 @@ def _key(request: AppRequest) -> str | None:
 
 
 routes = [
-    Route("/api/v1/internal/notify", notify, methods=["POST"]),
+    GuardedRoute("/api/v1/internal/notify", notify, REPORT, methods=["POST"]),
     # The address that scripts of the previous system use.
-    Route("/api/v1/internal/websocket/notify", notify, methods=["POST"]),
+    GuardedRoute("/api/v1/internal/websocket/notify", notify, REPORT, methods=["POST"]),
 ]

@@ -5,18 +5,19 @@ from functools import partial
 
 import sqlalchemy as sa
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from jobs import datasets, uploads
 from jobs.errors import BulkUploadError, InvalidImportOptionError
 from jobs.events import timestamp
 from jobs.uploads import Page, Upload
+from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
+from webapp.page import Visitor
 from webapp.problem_details import wants_json
 from webapp.routes import actions
 from webapp.routes import batch as batches
@@ -38,11 +39,12 @@ async def history(request: AppRequest) -> Response:
 async def _history(request: AppRequest, view: HistoryView, form: FormView | None = None) -> Response:
     """form: that of a request that was refused."""
     state = request.state
+    seen = state["policy"].view
 
     def query(connection: sa.Connection) -> tuple[datetime | None, Page, list[str]]:
         newest = uploads.newest_change(connection)
-        page = uploads.page(connection, view.query, limit=PAGE_SIZE, cursor=view.cursor)
-        return newest, page, datasets.names(connection)[:NAMES_PROPOSED]
+        page = uploads.page(connection, view.query, limit=PAGE_SIZE, cursor=view.cursor, seen=seen)
+        return newest, page, [name for name in datasets.names(connection) if seen.shows(name)][:NAMES_PROPOSED]
 
     newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
@@ -59,6 +61,7 @@ async def _history(request: AppRequest, view: HistoryView, form: FormView | None
         "said": summary.sentence if (summary := batches.Summary.parse(request.query_params.get("said", ""))) else None,
         "max_upload_bytes": state["settings"].max_upload_bytes,
         "form": form,
+        "visitor": Visitor.of(state["policy"]),
     }
     return HTMLResponse(state["templates"].render("uploads.html", context), form.status if form else 200)
 
@@ -66,9 +69,13 @@ async def _history(request: AppRequest, view: HistoryView, form: FormView | None
 async def recent(request: AppRequest) -> Response:
     """The uploads that ended lately: what announcements said can be found again. A menu asks for the list alone."""
     state = request.state
-    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT))
+    seen = state["policy"].view
+    ended = await read(state["database"], lambda connection: uploads.ended_lately(connection, limit=RECENT, seen=seen))
     is_menu = request.headers.get("hx-request") == "true"
-    context = {"uploads": [state["renderer"].view(upload) for upload in ended]}
+    context = {
+        "uploads": [state["renderer"].view(upload) for upload in ended],
+        "visitor": Visitor.of(state["policy"]),
+    }
     return HTMLResponse(state["templates"].render("_recent.html" if is_menu else "recent.html", context))
 
 
@@ -98,10 +105,12 @@ async def detail(request: AppRequest) -> Response:
 async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
     """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
     state, upload_id = request.state, request.path_params["upload_id"]
-    page = await state["snapshots"].detail(upload_id, FailedRowsQuery.parse(request.query_params))
+    query = FailedRowsQuery.parse(request.query_params)
+    page = await state["snapshots"].detail(upload_id, state["policy"].view, query)
     upload = page.upload
     context = page.context | {
         "form": form,
+        "visitor": Visitor.of(state["policy"]),
         "events_url": None
         if upload.is_settled or form
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
@@ -128,8 +137,8 @@ async def retry(request: AppRequest) -> Response:
 
 
 def _changed(upload: Upload) -> Response:
-    """To the upload's page. The focus goes to its content, so that a screen reader begins there."""
-    return RedirectResponse(f"/uploads/{upload.id}#main", 303)
+    """To the upload's page. A script puts the focus on its content, so that a screen reader begins there (keys.js)."""
+    return RedirectResponse(f"/uploads/{upload.id}", 303)
 
 
 async def batch(request: AppRequest) -> Response:
@@ -140,20 +149,20 @@ async def batch(request: AppRequest) -> Response:
     if wanted is None:
         summary = batches.NOTHING_SELECTED
     else:
-        summary = batches.Summary.of(wanted, await batches.run(request.state, wanted, actions.asked_by(request)))
+        summary = batches.Summary.of(wanted, await batches.run(request, wanted))
     if wants_json(request):
         return JSONResponse({"detail": summary.sentence})
     return RedirectResponse(view.url("/uploads", said=str(summary)), 303)
 
 
 routes = [
-    Route("/", home),
-    Route("/uploads", history, methods=["GET"]),
-    Route("/uploads", create, methods=["POST"]),
-    Route("/uploads/recent", recent),
-    Route("/uploads/batch", batch, methods=["POST"]),
-    Route("/uploads/sample", sample, methods=["POST"]),
-    Route("/uploads/{upload_id:id}", detail),
-    Route("/uploads/{upload_id:id}/cancel", cancel, methods=["POST"]),
-    Route("/uploads/{upload_id:id}/retry", retry, methods=["POST"]),
+    GuardedRoute("/", home, READ),
+    GuardedRoute("/uploads", history, READ),
+    GuardedRoute("/uploads", create, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/recent", recent, READ),
+    GuardedRoute("/uploads/batch", batch, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/sample", sample, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}", detail, READ),
+    GuardedRoute("/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
 ]

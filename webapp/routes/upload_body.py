@@ -11,7 +11,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from jobs.errors import RefusedError, TooLargeError
 from jobs.files import Arrival, StoredFile, too_large
-from jobs.settings import Settings
 from webapp import threads
 
 #: Bytes passed to the parser, the hash and the disk at once.
@@ -159,22 +158,22 @@ class RawBody:
 
 
 async def receive(
-    request: Request[Any], settings: Settings, *, raw_allowed: bool, entered: dict[str, str] | None = None
+    request: Request[Any], folder: Path, *, limit: int, raw_allowed: bool, entered: dict[str, str] | None = None
 ) -> tuple[StoredFile, dict[str, str]]:
     """Store the file in a request. Returns it and the other fields. Raises RefusedError.
 
-    raw_allowed: accept a body that is not a form as the file itself. entered: receives the fields of a form.
+    limit: bytes of the file. raw_allowed: accept a body that is not a form as the file itself. entered: receives the
+    fields of a form.
     """
     try:
-        return await _store(request, settings, raw_allowed, entered)
+        return await _store(request, folder, limit, raw_allowed, entered)
     except ClientDisconnect as error:
         raise RefusedError("The connection broke before the whole file was sent.") from error
 
 
 async def _store(
-    request: Request[Any], settings: Settings, raw_allowed: bool, entered: dict[str, str] | None
+    request: Request[Any], folder: Path, limit: int, raw_allowed: bool, entered: dict[str, str] | None
 ) -> tuple[StoredFile, dict[str, str]]:
-    limit = settings.max_upload_bytes
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/") or not raw_allowed
     if int(request.headers.get("content-length", 0)) > limit + (FORM_BYTES if is_form else 0):
@@ -182,8 +181,8 @@ async def _store(
 
     def begin() -> FormBody | RawBody:
         if is_form:
-            return FormBody(content_type, settings.files, limit, entered)
-        return RawBody(dict(request.query_params), settings.files, limit)
+            return FormBody(content_type, folder, limit, entered)
+        return RawBody(dict(request.query_params), folder, limit)
 
     body = await threads.files.run(begin)
     try:

@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from jobs import failed_rows, uploads
+from jobs import failed_rows
 from jobs.attempts import Attempt, UploadLog
 from jobs.events import timestamp
 from jobs.failed_rows import FailedRow, Failure
 from jobs.upload_log import Entry
+from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.routes.page_limit import limit_of
@@ -29,7 +29,7 @@ async def log(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
 
     def query(connection: sa.Connection) -> UploadLog:
-        return UploadLog.read(connection, uploads.get(connection, upload_id))
+        return UploadLog.read(connection, request.state["policy"].upload(connection, upload_id))
 
     found = await read(request.state["database"], query)
     return JSONResponse({"attempts": list(map(_attempt, found.attempts)), "events": list(map(_entry, found.entries))})
@@ -69,7 +69,7 @@ async def failures(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
 
     def query(connection: sa.Connection) -> list[Failure]:
-        uploads.get(connection, upload_id)
+        request.state["policy"].upload(connection, upload_id)
         return failed_rows.failures(connection, upload_id, limit=REASONS_LISTED)
 
     found = await read(request.state["database"], query)
@@ -93,7 +93,7 @@ async def rows(request: AppRequest) -> Response:
     query = FailedRowsQuery.parse(request.query_params)
 
     def page(connection: sa.Connection) -> tuple[list[FailedRow], Sequence[str]]:
-        header = uploads.get(connection, upload_id).header or []
+        header = request.state["policy"].upload(connection, upload_id).header or []
         wanted = {"after": query.after, "limit": limit + 1, "enough": CELLS_LENGTH}
         return failed_rows.rows(connection, upload_id, **wanted, chosen=query.chosen), header
 
@@ -117,7 +117,7 @@ def _row(row: FailedRow, header: Sequence[str]) -> dict[str, Any]:
 
 
 routes = [
-    Route("/api/v1/uploads/{upload_id:id}/log", log),
-    Route("/api/v1/uploads/{upload_id:id}/failures", failures),
-    Route("/api/v1/uploads/{upload_id:id}/failed-rows", rows),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}/log", log, READ),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}/failures", failures, READ),
+    GuardedRoute("/api/v1/uploads/{upload_id:id}/failed-rows", rows, READ),
 ]

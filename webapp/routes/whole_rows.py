@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
-from jobs import datasets, failed_rows, row_excerpts, uploads
+from jobs import datasets, failed_rows, row_excerpts
 from jobs.errors import InvalidPositionError, RowNotFoundError
 from webapp import threads
+from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.routes.pieces import in_pieces
@@ -27,7 +27,7 @@ async def of_dataset(request: AppRequest) -> Response:
     name, address = request.path_params["name"], request.path_params["position"]
 
     def query(connection: sa.Connection) -> tuple[str, list[str], list[str]]:
-        dataset = datasets.get(connection, name)
+        dataset = request.state["policy"].dataset(connection, name)
         try:
             row = datasets.find(connection, dataset, row_excerpts.locate(connection, dataset, address))
         except InvalidPositionError as error:
@@ -44,7 +44,7 @@ async def failed(request: AppRequest) -> Response:
     upload_id, row_number = request.path_params["upload_id"], request.path_params["row_number"]
 
     def query(connection: sa.Connection) -> tuple[str, list[str], list[str]]:
-        upload = uploads.get(connection, upload_id)
+        upload = request.state["policy"].upload(connection, upload_id)
         row = failed_rows.find(connection, upload_id, row_number)
         if row is None:
             raise RowNotFoundError
@@ -77,6 +77,6 @@ def _text(title: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[st
 
 
 routes = [
-    Route("/datasets/{name}/rows/{position}.txt", of_dataset),
-    Route("/uploads/{upload_id:id}/failed-rows/{row_number:id}", failed),
+    GuardedRoute("/datasets/{name}/rows/{position}.txt", of_dataset, READ),
+    GuardedRoute("/uploads/{upload_id:id}/failed-rows/{row_number:id}", failed, READ),
 ]

@@ -14,7 +14,7 @@ from jobs.settings import Settings
 from webapp.app import create_app
 from webapp.server import connection
 from webapp.server.connections import MOST_CONNECTIONS, Connections
-from webapp.supervisor import listener
+from webapp.supervisor import listener, set_up_link
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,16 @@ def run(settings: Settings, fd: int | None = None) -> None:
     _reduce_gc()
     with listener.listen(settings) if fd is None else socket.socket(fileno=fd) as listening:
         log.info("Listening on %s.", listener.url(listening))
+        if fd is None:
+            _print_set_up_link(settings, listener.url(listening))
         _server(settings, connections).run(sockets=[listening])
+
+
+def _print_set_up_link(settings: Settings, url: str) -> None:
+    """Not into the log, which others may read. A supervisor shows one in its banner."""
+    secret = set_up_link.make(settings)
+    if secret is not None:
+        print(f"Nobody has an account yet. Make the first one: {set_up_link.url(url, secret)}", flush=True)
 
 
 def _server(settings: Settings, connections: Connections) -> uvicorn.Server:

@@ -6,16 +6,19 @@ from urllib.parse import urlsplit
 from jobs.settings import Settings
 
 
-def show(settings: Settings, url: str, redis: str) -> None:
-    """Print the banner on stdout, with the address in bold in a terminal."""
+def show(settings: Settings, url: str, redis: str, set_up_url: str | None = None) -> None:
+    """Print the banner on stdout, with the address in bold in a terminal. set_up_url: where somebody has to begin."""
     facts = {
         "Address": f"\N{ESCAPE}[1m{url}\N{ESCAPE}[0m" if sys.stdout.isatty() else url,
         "Data": str(settings.data),
         "Database": database(settings),
         "Redis": redis,
         "Workers": workers(settings),
+        **({"Set up": set_up_url} if set_up_url else {}),
     }
     lines = [f"  {name:<10}{value}" for name, value in facts.items()]
+    if set_up_url:
+        lines += ["", "  Nobody has an account yet. Open the link to make the first one; it works once."]
     print("\n  Bulk Upload is running.\n", *lines, "\n  Press Ctrl-C to stop.\n", sep="\n", flush=True)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from jobs.errors import SettingsError
 from jobs.settings import Settings
@@ -20,22 +21,47 @@ RETRY_SECONDS = 0.1
 
 
 def check_host(settings: Settings) -> None:
-    """Reject an address that other machines can reach, unless --open allows it. Then log what that means.
+    """Reject an address that other machines can reach, unless the names are known by which they do. Raises
+    SettingsError."""
+    if not (_address(settings.host).is_loopback or settings.host_names):
+        problem = (
+            f"HOST: {settings.host} can be reached from other machines. Set BULK_UPLOAD_ALLOWED_HOSTS to the host names"
+            " or addresses that their browsers use for this server."
+        )
+        raise SettingsError([problem] if _is_allowed(settings) else [problem, _unguarded(settings)])
 
-    Raises SettingsError.
+
+def check_access(settings: Settings, has_account: Callable[[], bool]) -> None:
+    """Reject an address that other machines can reach while nobody has to sign in, unless --open allows it. Then log
+    what that means.
+
+    has_account: whether the database has an account; asked only if the answer matters. Raises SettingsError.
     """
-    if _address(settings.host).is_loopback:
+    is_near = _address(settings.host).is_loopback
+    if is_near or _is_closed(settings) or has_account():
         return
     if not settings.open:
-        raise SettingsError(
-            [
-                f"HOST: {settings.host} can be reached from other machines, and there is no sign-in yet. "
-                "Use 127.0.0.1, or allow this with --open (or BULK_UPLOAD_OPEN=true)."
-            ]
-        )
+        raise SettingsError([_unguarded(settings)])
     log.warning(
         "Listening on %s without sign-in: anyone who can reach this address can upload, read and cancel everything.",
         settings.host,
+    )
+
+
+def _is_closed(settings: Settings) -> bool:
+    """Whether nobody gets in without an account, although there may be none yet."""
+    return bool(settings.setup or settings.oidc_issuer or settings.auth_header)
+
+
+def _is_allowed(settings: Settings) -> bool:
+    return _is_closed(settings) or settings.open
+
+
+def _unguarded(settings: Settings) -> str:
+    return (
+        f"HOST: {settings.host} can be reached from other machines, and nobody has to sign in while there is no"
+        " account. Add one with `bulk-upload user add NAME --role admin --password-stdin`, or set BULK_UPLOAD_SETUP=1"
+        " and use the link that is then printed. --open (or BULK_UPLOAD_OPEN=true) lets everybody do everything."
     )
 
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
+from typing import TextIO
 from urllib.parse import urlsplit
 
 from jobs.settings import Settings
 from webapp.errors import CannotStartError
-from webapp.supervisor import banner, child, data_folder, listener, redis_server
+from webapp.supervisor import banner, child, data_folder, listener, redis_server, set_up_link
 from webapp.supervisor.child import Child
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Supervisor:
     def _start(self) -> None:
         redis = self._start_redis() if self._settings.redis_url is None else banner.redis(self._settings)
         self._migrate()
+        listener.check_access(self._settings, self._has_account)
         web = Child("The web process", partial(self._spawn, "web", "--fd", str(self._listening.fileno())))
         workers = [
             Child(f"Worker {number}", partial(self._spawn, "worker")) for number in range(1, self._settings.workers + 1)
@@ -95,7 +97,7 @@ class Supervisor:
             process.start()
         url = listener.url(self._listening)
         self._await(lambda: _healthy(url), web, WEB_SECONDS)
-        banner.show(self._settings, url, redis)
+        banner.show(self._settings, url, redis, self._set_up_url(url))
 
     def _start_redis(self) -> str:
         program = redis_server.executable()
@@ -125,12 +127,37 @@ class Supervisor:
         if process.returncode != 0:
             raise CannotStartError("The database could not be migrated. The reason is above.")
 
-    def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
+    def _has_account(self) -> bool:
+        """Asked in a child, as `_migrate` does."""
+        process = self._spawn("has-account")
+        try:
+            while process.poll() is None:
+                self._pause()
+        finally:
+            process.terminate()
+            process.wait()
+        return process.returncode == 0
+
+    def _set_up_url(self, url: str) -> str | None:
+        """The address at which somebody makes the first account, if that is wanted: a child asks the database."""
+        if not set_up_link.is_wanted(self._settings):
+            return None
+        process = self._spawn("set-up-link", stdout=subprocess.PIPE)
+        try:
+            while process.poll() is None:
+                self._pause()
+        finally:
+            process.terminate()
+            output, _ = process.communicate()
+        secret = output.decode().strip()
+        return set_up_link.url(url, secret) if secret else None
+
+    def _spawn(self, *words: str, stdout: TextIO | int = sys.stderr) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             _command(*words, "--lifeline"),
             env=self._environment,
             stdin=self._lifeline,
-            stdout=sys.stderr,
+            stdout=stdout,
             pass_fds=[self._listening.fileno()] if words[0] == "web" else [],
             start_new_session=True,  # Ctrl-C in the terminal signals this process only
         )

@@ -12,6 +12,7 @@ from jobs.errors import UploadNotFoundError
 from jobs.events import timestamp
 from jobs.history_query import HistoryQuery
 from jobs.uploads import Upload
+from jobs.view import EVERYTHING
 from tests.support.rendering import Scene
 from webapp.history import HistoryView
 from webapp.live.snapshots import MISSED_TOASTS
@@ -38,7 +39,10 @@ def test_a_table_is_read_and_rendered_once_for_all_concurrent_callers(
 
     async def ask() -> list[str]:
         views = [HistoryView(), HistoryView(search="nothing")]
-        return [each.html for each in await asyncio.gather(*(scene.snapshots.history(view) for view in views * 100))]
+        return [
+            each.html
+            for each in await asyncio.gather(*(scene.snapshots.history(view, EVERYTHING) for view in views * 100))
+        ]
 
     found = asyncio.run(ask())
 
@@ -54,7 +58,7 @@ def test_a_table_is_never_older_than_the_call(scene: Scene) -> None:
         found = []
         for _ in range(3):
             upload = scene.records.pending()
-            found.append(f'id="upload-{upload.id}"' in (await scene.snapshots.history(HistoryView())).html)
+            found.append(f'id="upload-{upload.id}"' in (await scene.snapshots.history(HistoryView(), EVERYTHING)).html)
         return found
 
     assert asyncio.run(ask()) == [True] * 3
@@ -64,7 +68,7 @@ def test_the_cache_has_the_records_of_a_table(scene: Scene, monkeypatch: pytest.
     upload = scene.records.pending()
 
     async def ask() -> list[Upload]:
-        await scene.snapshots.history(HistoryView())
+        await scene.snapshots.history(HistoryView(), EVERYTHING)
         monkeypatch.delattr(uploads, "get_many")
         return await scene.cache.get({upload.id: upload.seq})
 
@@ -75,7 +79,7 @@ def test_the_progress_of_an_upload_is_rendered_once_for_all_concurrent_callers(s
     upload = scene.records.pending()
 
     async def ask() -> list[tuple[Upload, str]]:
-        return await asyncio.gather(*(scene.snapshots.progress(upload.id) for _ in range(100)))
+        return await asyncio.gather(*(scene.snapshots.progress(upload.id, EVERYTHING) for _ in range(100)))
 
     found = asyncio.run(ask())
 
@@ -87,14 +91,16 @@ def test_the_progress_of_an_upload_is_rendered_once_for_all_concurrent_callers(s
 
 def test_the_progress_of_no_upload_is_an_error_for_each_caller(scene: Scene) -> None:
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(scene.snapshots.progress(7) for _ in range(3)), return_exceptions=True)
+        return await asyncio.gather(
+            *(scene.snapshots.progress(7, EVERYTHING) for _ in range(3)), return_exceptions=True
+        )
 
     assert [type(error) for error in asyncio.run(ask())] == [UploadNotFoundError] * 3
 
 
 def test_the_moment_of_a_table_is_that_of_the_newest_state(scene: Scene) -> None:
     async def ask() -> str:
-        return (await scene.snapshots.history(HistoryView())).moment
+        return (await scene.snapshots.history(HistoryView(), EVERYTHING)).moment
 
     assert asyncio.run(ask()) == ""
 
@@ -109,7 +115,7 @@ def test_uploads_that_ended_since_a_moment_are_sorted(scene: Scene) -> None:
     scene.records.pending()
 
     async def ask(moment: Any) -> list[int]:
-        return [upload.id for upload in await scene.snapshots.ended_since(moment)]
+        return [upload.id for upload in await scene.snapshots.ended_since(moment, EVERYTHING)]
 
     assert asyncio.run(ask(ended[0].updated_at - timedelta(seconds=1))) == [upload.id for upload in ended]
     assert asyncio.run(ask(ended[1].updated_at)) == [ended[2].id]
@@ -119,7 +125,7 @@ def test_uploads_that_ended_since_a_moment_are_sorted(scene: Scene) -> None:
 def test_at_most_a_few_of_the_uploads_that_ended_are_returned(scene: Scene) -> None:
     ended = [scene.records.fail(scene.records.processing(f"{n}.csv")) for n in range(MISSED_TOASTS + 2)]
 
-    found = asyncio.run(scene.snapshots.ended_since(ended[0].updated_at - timedelta(seconds=1)))
+    found = asyncio.run(scene.snapshots.ended_since(ended[0].updated_at - timedelta(seconds=1), EVERYTHING))
 
     assert [upload.id for upload in found] == [upload.id for upload in ended[2:]]
 
@@ -128,7 +134,7 @@ def test_a_table_names_the_uploads_that_it_shows_as_active_and_its_moment(scene:
     scene.records.completed()
     active = scene.records.processing()
 
-    found = asyncio.run(scene.snapshots.history(HistoryView()))
+    found = asyncio.run(scene.snapshots.history(HistoryView(), EVERYTHING))
 
     assert found.active == {active.id: active.seq}
     assert found.moment == timestamp(active.updated_at)
@@ -139,8 +145,8 @@ def test_the_changed_states_are_the_active_ones_and_with_a_moment_those_that_cha
     old, active = scene.records.completed(), scene.records.processing()
     new = scene.records.completed()
 
-    plain = asyncio.run(scene.snapshots.changed(None))
-    since = asyncio.run(scene.snapshots.changed(new.updated_at))
+    plain = asyncio.run(scene.snapshots.changed(None, EVERYTHING))
+    since = asyncio.run(scene.snapshots.changed(new.updated_at, EVERYTHING))
 
     assert plain.seqs == {active.id: active.seq}
     assert since.seqs == {active.id: active.seq, new.id: new.seq}
@@ -152,6 +158,6 @@ def test_the_changed_states_are_the_active_ones_and_with_a_moment_those_that_cha
 def test_the_states_of_named_uploads_must_all_exist(scene: Scene) -> None:
     upload = scene.records.completed()
 
-    assert asyncio.run(scene.snapshots.states(frozenset({upload.id}))).seqs == {upload.id: upload.seq}
+    assert asyncio.run(scene.snapshots.states(frozenset({upload.id}), EVERYTHING)).seqs == {upload.id: upload.seq}
     with pytest.raises(UploadNotFoundError, match="#98"):
-        asyncio.run(scene.snapshots.states(frozenset({upload.id, 98, 99})))
+        asyncio.run(scene.snapshots.states(frozenset({upload.id, 98, 99}), EVERYTHING))

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from jobs.events import Event
+from jobs.people.policy import SINGLE_USER, Policy
 from tests.support.hubs import EVENT, PATIENCE, Waiting
 from webapp.live import stream_subscriber
 from webapp.live.delivery import feed as feeds
@@ -87,7 +88,7 @@ class Scene:
     wire: Wire = field(default_factory=Wire)
 
     def __post_init__(self) -> None:
-        self.subscriber = StreamSubscriber(self.told, self.wire)
+        self.subscriber = StreamSubscriber(self.told, self.wire, Policy(SINGLE_USER))
         self.witness = Waiting()
 
     async def put(self, *events: Event) -> None:

@@ -87,7 +87,7 @@ def test_the_form_adds_rows_to_an_existing_dataset(served: Served) -> None:
         f"3,three,{second.id},1",
     ]
     assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 3
-    assert "3 rows, 2 columns" in served.page("/datasets/sales")
+    assert "3 rows</b>, 2 columns" in served.page("/datasets/sales")
 
 
 # The same file again
@@ -535,7 +535,7 @@ def test_a_column_that_is_nearly_a_number_is_imported_as_one_on_request(served: 
     with Worker(served.settings):
         by_page(served, content.encode(), "sales.csv")
         first = served.finished()
-        page = served.page("/datasets/sales")
+        page = served.page("/datasets/sales/columns")
         answer = served.client.post("/datasets/sales/change-type?column=price", follow_redirects=False)
         second = served.finished()
 

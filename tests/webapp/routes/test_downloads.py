@@ -199,7 +199,7 @@ def test_corrected_failed_rows_go_back_to_their_dataset_and_are_linked_with_thei
     page = " ".join(served.page(f"/uploads/{parent.id}").split())
     assert f'3 of 3 corrected. Corrected in <a href="/uploads/{child.id}">upload #{child.id}</a>.' in page
     html = served.page(f"/uploads/{child.id}")
-    assert f'Corrects</dt><dd><a href="/uploads/{parent.id}">upload #{parent.id}</a>' in html
+    assert f'Corrects <a href="/uploads/{parent.id}">upload #{parent.id}</a>' in html
 
 
 @ONE_DATABASE

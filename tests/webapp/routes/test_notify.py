@@ -475,7 +475,7 @@ def test_a_silent_script_is_shown_until_its_next_report(served: Served) -> None:
         detail.next()
         history.next()
         spoken = aged(served, upload, 120)
-        since = f'>No update since <time datetime="{spoken:%Y-%m-%dT%H:%M:%SZ}">'
+        since = f'No update since <time datetime="{spoken:%Y-%m-%dT%H:%M:%SZ}"'
 
         detail.until_text(since)
         history.until_text(since)

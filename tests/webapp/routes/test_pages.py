@@ -212,7 +212,7 @@ def test_cancel_and_retry_redirect_to_the_page_of_the_upload(served: Served) -> 
 
         answer = served.client.post(f"{path}/{action}")
 
-        assert (answer.status_code, answer.headers["location"]) == (303, f"{path}#main")
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
         assert served.records.get(upload).status == status
 
     refused = served.client.post(f"{path}/retry")
@@ -852,7 +852,7 @@ def test_an_upload_with_failed_rows_and_warnings_shows_both(served: Served) -> N
 
     assert '<span class="badge">Completed with failed rows</span>' in history
     assert "3 rows failed and 1 warning</span>" in history
-    assert '<span class="rows">17 of 20 (85 %)</span>' in history
+    assert '<span class="rows">17 of 20<span class="share"> (85 %)</span></span>' in history
     assert '<rect class="part-in" x="0" y="0" width="85.0" height="1"/><rect class="part-failed" x="85.0"' in history
     assert 'aria-valuetext="17 of 20 rows imported, 3 failed"' in html
     assert 'id="upload-warnings"' in html

@@ -11,18 +11,56 @@ from jobs.settings import Settings
 from webapp.errors import CannotStartError
 from webapp.supervisor import listener
 
+NEAR = {"host": "0.0.0.0", "allowed_hosts": "imports.example"}
+
+
+def _never() -> bool:
+    raise AssertionError("the database need not be asked")
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_this_machine_alone_needs_no_permission(host: str, caplog: pytest.LogCaptureFixture) -> None:
     listener.check_host(Settings.load(host=host))
+    listener.check_access(Settings.load(host=host), _never)
 
     assert caplog.records == []
 
 
-def test_an_address_for_others_is_refused_unless_it_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(SettingsError, match=r"0\.0\.0\.0"):
+def test_an_address_for_others_needs_the_names_by_which_they_reach_it() -> None:
+    with pytest.raises(SettingsError, match=r"0\.0\.0\.0.*BULK_UPLOAD_ALLOWED_HOSTS") as refused:
         listener.check_host(Settings.load(host="0.0.0.0"))
-    listener.check_host(Settings.load(host="0.0.0.0", open=True))
+    with pytest.raises(SettingsError, match="BULK_UPLOAD_ALLOWED_HOSTS") as refused_though_open:
+        listener.check_host(Settings.load(host="0.0.0.0", open=True))
+    listener.check_host(Settings.load(**NEAR))
+
+    assert "`bulk-upload user add NAME" in str(refused.value)
+    assert "--open" in str(refused.value)
+    assert len(refused_though_open.value.problems) == 1
+
+
+def test_an_address_for_others_is_refused_while_nobody_has_to_sign_in(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SettingsError, match=r"`bulk-upload user add NAME .*BULK_UPLOAD_SETUP=1.*--open"):
+        listener.check_access(Settings.load(**NEAR), lambda: False)
+    listener.check_access(Settings.load(**NEAR), lambda: True)
+
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"setup": True},
+        {"auth_header": "X-User", "trusted_proxies": "127.0.0.1"},
+        {"oidc_issuer": "https://issuer.example", "oidc_client_id": "x", "oidc_client_secret": "x"},
+    ],
+    ids=["set-up", "header", "issuer"],
+)
+def test_a_server_without_accounts_may_listen_if_they_come_from_elsewhere(more: dict[str, object]) -> None:
+    listener.check_access(Settings.load(**NEAR, **more), _never)
+
+
+def test_open_is_an_explicit_choice_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    listener.check_access(Settings.load(**NEAR, open=True), lambda: False)
 
     [warning] = caplog.records
     assert (warning.levelno, "0.0.0.0" in warning.getMessage()) == (logging.WARNING, True)

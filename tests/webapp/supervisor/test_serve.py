@@ -10,6 +10,9 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from jobs.database import Database
+from jobs.people import accounts
+from jobs.people.roles import Role
 from tests.support.supervised import Serve, is_running
 from tests.support.waiting import until
 from webapp.supervisor import redis_server
@@ -43,7 +46,8 @@ def test_workers_for_small_files_run_on_top_of_the_others(start: Callable[..., S
     assert set(serve.children) == {"The private Redis", "The web process", "Quick worker 1"}
     assert (small["lane"], large["lane"]) == ("quick", "bulk")
     assert (waiting["status"], waiting["position"], waiting["expected_start"]) == ("pending", 0, None)
-    assert "No worker for large files is running. Ask your administrator to start one." in page
+    assert "No worker for large files is running" in page
+    assert "Ask your administrator to start one." in page
 
 
 def test_other_users_cannot_access_the_private_redis(start: Callable[..., Serve]) -> None:
@@ -103,7 +107,24 @@ def test_a_non_loopback_address_is_rejected(start: Callable[..., Serve]) -> None
     status, words = start("--host", "0.0.0.0").refusal()
 
     assert status == 2
-    assert words.startswith("HOST: 0.0.0.0 can be reached from other machines, and there is no sign-in")
+    assert words.startswith("HOST: 0.0.0.0 can be reached from other machines. Set BULK_UPLOAD_ALLOWED_HOSTS to")
+
+
+def test_a_non_loopback_address_takes_an_account(start: Callable[..., Serve]) -> None:
+    named = {"BULK_UPLOAD_ALLOWED_HOSTS": "imports.example"}
+    refused = start("--host", "0.0.0.0", **named)
+    status, words = refused.refusal()
+    database = Database(f"sqlite:///{refused.data / 'bulk_upload.db'}")
+    with database.transaction() as connection:
+        accounts.add(connection, "Ana", Role.ADMIN)
+    database.close()
+    url = start("--host", "0.0.0.0", **named).url
+
+    assert status == 2
+    assert "nobody has to sign in while there is no account" in words
+    assert is_healthy(url)
+    assert httpx.get(f"{url}/uploads").status_code == 400
+    assert httpx.get(f"{url}/uploads", headers={"Host": "imports.example"}).headers["location"].startswith("/sign-in?")
 
 
 def test_a_data_folder_that_is_a_file_is_rejected(start: Callable[..., Serve], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 from jobs.events import Event
+from jobs.view import View
 
 T = TypeVar("T")
 
@@ -33,6 +34,19 @@ class Batch:
         self.oldest = self.events[0].timestamp if events else ""
         self._encoded: dict[Hashable, bytes] = {}
         self._shared: dict[Hashable, asyncio.Task[Any]] = {}
+        self._seen_by: dict[View, Batch] = {}
+
+    def seen_by(self, view: View) -> "Batch":
+        """What of it whoever has this view may learn. All who have an equal view share it, and what is made of it;
+        nobody else does."""
+        if view.is_whole:
+            return self
+        found = self._seen_by.get(view)
+        if found is None:
+            events = [event for event in self.events if view.shows(event.dataset)]
+            newest = max((event.timestamp for event in events), default="")
+            found = self._seen_by[view] = Batch(self.revision, events, self.invalidated, newest)
+        return found
 
     def encoded(self, key: Hashable, encode: Callable[[list[Event]], bytes]) -> bytes:
         """The events as one message. The first caller with this key has it encoded; all others get the same bytes."""

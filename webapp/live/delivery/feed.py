@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.events import Event
+from jobs.people.policy import Policy
 from webapp.live.delivery.batch import Batch
 
 #: Uploads whose newest state a feed keeps for late subscribers: it takes about 3 KB. The stream of a subscriber that is
@@ -168,6 +169,9 @@ class Feed:
 class Subscriber(ABC):
     """One connected client of a feed."""
 
+    #: What the client may see; it remains the same for as long as the client is subscribed.
+    policy: Policy
+
     def __init__(self) -> None:
         self._feed: Feed | None = None
         self._revision = 0
@@ -180,6 +184,10 @@ class Subscriber(ABC):
     def deliver(self) -> None:
         """Send what the client has not received yet, as far as it reads. The feed calls this for each revision and for
         each broadcast. Must neither wait nor raise."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """End the stream; the client may reconnect."""
 
     @abstractmethod
     def disconnect(self) -> None:

@@ -5,10 +5,13 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 
 from jobs.database import Database
+from jobs.people.sessions import Lifetime
 from jobs.queue import UploadQueue
+from webapp.access.mode import Mode
 from webapp.live.delivery import background, heartbeat, write_timeout
 from webapp.live.delivery.feed import Subscriber
 from webapp.live.delivery.feeds import Feeds
+from webapp.live.delivery.policy_watch import PolicyWatch
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.live.delivery.resync import Resync
 from webapp.live.delivery.subscription import RedisSubscription
@@ -32,10 +35,13 @@ class Hub:
         batch_interval: float,
         write_timeout: float,
         dataset_imports: int,
+        mode: Mode,
+        lifetime: Lifetime,
     ) -> None:
         """batch_interval: seconds of changes that become one batch. write_timeout: seconds that a client may read
-        nothing. dataset_imports: that may run into one dataset at once."""
+        nothing. dataset_imports: that may run into one dataset at once. lifetime: of sessions."""
         self.feeds = Feeds(batch_interval)
+        self.policy_watch = PolicyWatch(database, self.feeds, mode, lifetime)
         self.queue_monitor = QueueMonitor(database, queue, self.feeds, dataset_imports=dataset_imports)
         self._resync = Resync(database, records, self.feeds)
         self._subscription = RedisSubscription(redis_url, on_message=self.feeds.receive, on_subscribed=self._resync.run)
@@ -55,6 +61,7 @@ class Hub:
                     "Redis subscription": self._subscription.run,
                     "resync": partial(self._resync.run_when_due, self._subscription),
                     "queue monitor": self.queue_monitor.run,
+                    "policy watch": self.policy_watch.run,
                     "heartbeat": partial(heartbeat.send, self.feeds),
                     "write timeout": partial(write_timeout.enforce, self.feeds, self._write_timeout),
                 }

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
@@ -26,23 +27,26 @@ class GeneralJsonStream(Stream):
         renderer: Renderer,
         filter_: EventFilter,
         *,
+        seen: View,
         since: datetime | None,
         is_reconnect: bool,
     ) -> None:
-        """since: the moment up to which the client has every event. is_reconnect: whether a stream sent it these."""
+        """seen: what exists for the client. since: the moment up to which it has every event. is_reconnect: whether
+        a stream sent it these."""
         self._snapshots = snapshots
         self._renderer = renderer
         self._uploads = filter_.uploads
         self._filtered = FilteredEvents(filter_) if filter_ else None
+        self._seen = seen
         self._since = since
         self._is_reconnect = is_reconnect
         self._known = NOTHING_KNOWN
 
     async def begin(self) -> bytes:
         if self._uploads:
-            found = await self._snapshots.states(self._uploads)
+            found = await self._snapshots.states(self._uploads, self._seen)
         else:
-            found = await self._snapshots.changed(self._since - OVERLAP if self._since else None)
+            found = await self._snapshots.changed(self._since - OVERLAP if self._since else None, self._seen)
         self._known = KnownStates(found.seqs, newest=found.newest)
         if self._filtered is None:
             return found.message

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from jobs.events import Event, timestamp
+from jobs.view import View
 from webapp.history import HistoryView
 from webapp.live.delivery.batch import Batch
 from webapp.live.record_cache import RecordCache
@@ -26,19 +27,22 @@ class HistoryStream(Stream):
         records: RecordCache,
         view: HistoryView,
         *,
+        seen: View,
         since: datetime | None,
     ) -> None:
-        """since: the moment up to which the client has every announcement; None for a client without a past."""
+        """seen: what exists for the client. since: the moment up to which it has every announcement; None for a
+        client without a past."""
         self._snapshots = snapshots
         self._renderer = renderer
         self._records = records
         self._view = view
+        self._seen = seen
         self._since = since
         self._known = NOTHING_KNOWN
 
     async def begin(self) -> bytes:
-        snapshot = await self._snapshots.history(self._view)
-        missed = await self._snapshots.ended_since(self._since) if self._since else []
+        snapshot = await self._snapshots.history(self._view, self._seen)
+        missed = await self._snapshots.ended_since(self._since, self._seen) if self._since else []
         newest = max((timestamp(upload.updated_at) for upload in missed), default="")
         # Toasts for `missed` are sent here. Uploads that ended before the table's moment need none.
         self._known = KnownStates(
@@ -58,7 +62,8 @@ class HistoryStream(Stream):
         """Rows of all uploads of the batch, even those that the table shows in the same state: the toast for a missed
         end may be for a newer state than the table's."""
         seqs = dict.fromkeys(batch.invalidated, 0) | {event.file_id: event.seq for event in batch.events}
-        records = await self._records.get(seqs)
+        found = [each for each in await self._records.get(seqs) if self._seen.shows(each.dataset)]
+        records = await self._snapshots.as_seen(found, self._seen)
         html = self._renderer.rows(records, insert=self._view.is_newest, toasts=known.unseen_ends(batch.events))
         return message(html, max(batch.newest, known.moment)) if html else b""
 

@@ -1,6 +1,7 @@
 """The JSON stream of one upload."""
 
 from jobs.events import Event
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
@@ -14,7 +15,9 @@ END = b": end\n\n"
 class UploadJsonStream(Stream):
     """First the state of the upload, then each event, up to and including a terminal one."""
 
-    def __init__(self, snapshots: Snapshots, renderer: Renderer, upload_id: int) -> None:
+    def __init__(self, snapshots: Snapshots, renderer: Renderer, upload_id: int, *, seen: View) -> None:
+        """seen: what exists for the client."""
+        self._seen = seen
         self.upload_id = upload_id
         self._snapshots = snapshots
         self._renderer = renderer
@@ -22,7 +25,7 @@ class UploadJsonStream(Stream):
         self._known = NOTHING_KNOWN
 
     async def begin(self) -> bytes:
-        found = await self._snapshots.states(self._uploads)
+        found = await self._snapshots.states(self._uploads, self._seen)
         self._known = KnownStates(found.seqs, newest=found.newest)
         return self._mark_end(self._encode(found.events))
 

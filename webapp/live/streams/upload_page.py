@@ -4,6 +4,7 @@ from datetime import datetime
 
 from jobs.events import timestamp
 from jobs.uploads import Upload
+from jobs.view import View
 from webapp.live.delivery.batch import Batch
 from webapp.live.moments import EARLIEST
 from webapp.live.renderer import Renderer, message
@@ -20,11 +21,14 @@ class UploadPageStream(Stream):
 
     upload_id: int
 
-    def __init__(self, snapshots: Snapshots, renderer: Renderer, upload_id: int, *, since: datetime | None) -> None:
-        """since: the moment of the state that the page shows; None if it is unknown."""
+    def __init__(
+        self, snapshots: Snapshots, renderer: Renderer, upload_id: int, *, seen: View, since: datetime | None
+    ) -> None:
+        """seen: what exists for the client. since: the moment of the state that the page shows, None if unknown."""
         self.upload_id = upload_id
         self._snapshots = snapshots
         self._renderer = renderer
+        self._seen = seen
         self._since = since
         self._seq = 0
 
@@ -45,7 +49,7 @@ class UploadPageStream(Stream):
     async def _render(self, *, toast_after: datetime | None) -> tuple[bytes, int, bool]:
         """The message, the seq of the state that it shows, and whether nothing can follow. toast_after: announce an end
         that is newer than this; None for no toast."""
-        upload, html = await self._snapshots.progress(self.upload_id)
+        upload, html = await self._snapshots.progress(self.upload_id, self._seen)
         is_over = upload.is_settled
         if self._has_ended_since(upload, toast_after):
             html += self._renderer.toast(upload)

@@ -1,0 +1,187 @@
+"""Every route of the application says whom it lets pass, and nothing of what is hidden comes through any of them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Mount
+
+from jobs.people.roles import Role, Scope
+from jobs.settings import Settings
+from tests.support import people
+from tests.support.databases import ONE_DATABASE
+from tests.support.serving import Served
+from tests.support.waiting import until
+from webapp.access.needs import GuardedRoute
+from webapp.app import create_app
+
+#: Whoever asks, in the order of the tables below.
+CALLERS = ("nobody", "viewer", "uploader", "admin")
+#: What somebody gets who may not pass.
+CLOSED_PAGE, CLOSED_API = 303, 401
+
+
+def routes(settings: Settings) -> list[GuardedRoute]:
+    return [route for route in create_app(settings).routes if isinstance(route, GuardedRoute)]
+
+
+def test_each_route_has_a_decision(settings: Settings) -> None:
+    for route in create_app(settings).routes:
+        assert isinstance(route, GuardedRoute) or (isinstance(route, Mount) and route.path == "/static"), route
+
+
+class Office:
+    """A server with accounts: two uploaders, a viewer and an administrator; and a dataset that is hidden from all but
+    the administrator."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        database = served.records.database
+        self.clients = {"nobody": httpx.Client(base_url=served.url, timeout=12)}
+        for name in ("viewer", "uploader", "admin"):
+            secret = people.add(database, name, Role(name))
+            self.clients[name] = people.client(served.url, secret)
+        until(
+            lambda: self.clients["nobody"].get("/api/v1/uploads").status_code == 401, "the server to see the accounts"
+        )
+        self.hidden = served.records.dataset("hidden_prices", [(1, "secret value", True)])
+        [self.hidden_upload] = [each for each in served.records.all() if each.dataset == "hidden_prices"]
+        people.restrict(database, "hidden_prices")
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
+
+
+@pytest.fixture
+def office(served: Served) -> Iterator[Office]:
+    office = Office(served)
+    yield office
+    office.close()
+
+
+def filled(path: str, upload_id: int, dataset: str) -> str:
+    """The path of a route with these values."""
+    values = {"upload_id": str(upload_id), "row_number": "1", "position": "1.1", "name": dataset, "group": "all"}
+    values |= {"token_id": "1", "user": "viewer", "session_id": "1", "secret": "x", "field": "id"}
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: values[found[1]], path)
+
+
+def comparable(answer: httpx.Response, *names: str) -> tuple[int, str]:
+    """An answer without what a question says itself."""
+    text = answer.text
+    for name in names:
+        text = text.replace(name, "…")
+    return answer.status_code, re.sub(r'"seq":\d+', "", text)
+
+
+@ONE_DATABASE
+def test_what_is_hidden_is_answered_like_what_does_not_exist(office: Office, settings: Settings) -> None:
+    absent_upload, absent_dataset = 987_654, "absent_prices"
+    checked = 0
+    for route in routes(settings):
+        if not ({"upload_id", "name"} & set(route.param_convertors)) or route.path.startswith("/api/v1/users"):
+            continue
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            for caller in ("viewer", "uploader"):
+                client = office.clients[caller]
+                hidden, absent = (
+                    client.request(method, filled(route.path, upload_id, dataset))
+                    for upload_id, dataset in (
+                        (office.hidden_upload.id, office.hidden.name),
+                        (absent_upload, absent_dataset),
+                    )
+                )
+                names = [office.hidden.name, absent_dataset, f"#{absent_upload}", f"/{absent_upload}"]
+                names += [f"#{office.hidden_upload.id}", f"/{office.hidden_upload.id}"]
+                assert comparable(hidden, *names) == comparable(absent, *names), (method, route.path, caller)
+                assert hidden.status_code in (403, 404), (method, route.path)
+                assert "secret value" not in hidden.text
+                checked += 1
+    assert checked > 40
+
+
+@ONE_DATABASE
+def test_no_list_search_or_count_tells_of_what_is_hidden(office: Office, settings: Settings) -> None:
+    for route in routes(settings):
+        if route.param_convertors or "GET" not in (route.methods or set()) or route.path.endswith("/events"):
+            continue
+        for query in ("", "?q=hidden", "?dataset=hidden_prices", "?name=hidden_prices", "?search=hidden"):
+            answer = office.clients["viewer"].get(f"{route.path}{query}")
+            told = answer.text.replace(query.partition("=")[2], "…") if query else answer.text
+
+            assert "hidden_prices" not in told, (route.path, query)
+            assert "secret value" not in told
+    assert office.clients["admin"].get("/datasets").text.count("hidden_prices")
+
+
+@ONE_DATABASE
+def test_the_same_bytes_in_a_hidden_dataset_are_no_duplicate(office: Office) -> None:
+    content = office.served.stored[0].read_bytes()
+    answer = office.clients["uploader"].post(
+        "/api/v1/uploads", params={"filename": "prices.csv", "duplicates": "hold"}, content=content
+    )
+
+    assert answer.status_code == 201
+    assert (answer.json()["duplicate_of"], answer.json()["status"]) == (None, "pending")
+
+
+@ONE_DATABASE
+def test_nobody_uploads_into_a_dataset_that_is_hidden(office: Office) -> None:
+    answer = office.clients["uploader"].post(
+        "/api/v1/uploads", params={"filename": "prices.csv", "dataset": "hidden_prices"}, content=b"id\n1\n"
+    )
+
+    assert answer.status_code == 422
+
+
+#: What a person may do to an upload: of their own, and of somebody else.
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("caller", "own", "other"), [("viewer", None, 403), ("uploader", 200, 403), ("admin", 200, 200)]
+)
+def test_people_change_their_own_uploads_and_administrators_all(
+    office: Office, caller: str, own: int | None, other: int
+) -> None:
+    theirs = office.served.records.pending("theirs.csv")
+    assert office.clients[caller].post(f"/api/v1/uploads/{theirs.id}/cancel").status_code == other
+    sent = office.clients[caller].post("/api/v1/uploads", params={"filename": "own.csv"}, content=b"id\n1\n")
+    if own is None:
+        assert sent.status_code == 403
+        return
+    found: dict[str, Any] = sent.json()
+
+    assert found["uploaded_by"] == caller
+    assert office.clients[caller].post(f"/api/v1/uploads/{found['id']}/cancel").status_code == own
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_token_may_do_what_its_scope_says_and_nothing_else(office: Office, scope: Scope) -> None:
+    secret = people.add(office.served.records.database, f"of {scope}", Role.ADMIN, scopes={scope})
+    with people.client(office.served.url, secret) as client:
+        found = {
+            "read": client.get("/api/v1/uploads").status_code,
+            "upload": client.post("/api/v1/uploads", params={"filename": "a.csv"}, content=b"a\n1\n").status_code,
+            "notify": client.post("/api/v1/internal/notify", json={}).status_code,
+            "admin": client.get("/api/v1/audit").status_code,
+        }
+    allowed = {name for name, status in found.items() if status not in (401, 403)}
+
+    assert allowed == {scope}
+
+
+@ONE_DATABASE
+def test_downloads_are_in_the_audit_log(office: Office) -> None:
+    for path in (f"/uploads/{office.hidden_upload.id}/original", "/api/v1/datasets/hidden_prices/rows.csv"):
+        assert office.clients["admin"].get(path).status_code == 200
+    admin = office.clients["admin"]
+    until(lambda: len(admin.get("/api/v1/audit?action=download").json()["items"]) == 2, "both downloads to be noted")
+    found = admin.get("/api/v1/audit?action=download").json()["items"]
+
+    assert {(each["actor"], each["object"], each["detail"]) for each in found} == {
+        ("admin", f"upload {office.hidden_upload.id}", "original"),
+        ("admin", "dataset hidden_prices", "rows.csv"),
+    }
