@@ -242,10 +242,10 @@ class Attempt:
             yield partial(self._commit, check.rows, checked)
 
     def _commit(self, rows: Writer, chunk: CheckedChunk) -> Upload:
-        """Commit everything that a chunk changes in one transaction, which first checks and renews the claim."""
+        """Commit everything that a chunk changes in one transaction, which first checks the claim."""
 
         def write(connection: sa.Connection) -> Upload:
-            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            uploads.hold(connection, self._claim)
             upload, written = self._write(connection, rows, chunk)
             self._count(connection, upload, written)
             return upload
@@ -258,7 +258,7 @@ class Attempt:
 
         def write(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
             uploads.lock(connection, [root])
-            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            uploads.hold(connection, self._claim)
             judged = corrector.judge(connection, chunk)
             checked = check(judged.chunk)
             single = judged.without_repeated(checked.validated.good.index.tolist())

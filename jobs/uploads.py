@@ -391,6 +391,21 @@ def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
     return _change_claimed(connection, ADVANCE, claim, lease_until=utc_now(lease))
 
 
+def hold(connection: sa.Connection, claim: Claim) -> None:
+    """Keep the claim until the transaction ends, and everybody else from changing the upload. Raises ClaimLostError.
+
+    It costs a third of `renew`, which returns the whole record.
+    """
+    held = sa.select(uploads.c.id).where(
+        uploads.c.id == claim.upload_id,
+        uploads.c.attempt == claim.attempt,
+        uploads.c.status.in_(ADVANCE.sources),
+        uploads.c.processor == ADVANCE.processor,
+    )
+    if connection.execute(held.with_for_update(key_share=True)).one_or_none() is None:
+        raise _claim_lost(claim)
+
+
 def begin(
     connection: sa.Connection,
     claim: Claim,
@@ -778,8 +793,12 @@ def _change(
 def _change_claimed(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
     upload = _change(connection, transition, claim.upload_id, claim.attempt, **values)
     if upload is None:
-        raise ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
+        raise _claim_lost(claim)
     return upload
+
+
+def _claim_lost(claim: Claim) -> ClaimLostError:
+    return ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
 
 
 def _change_or_raise(connection: sa.Connection, transition: Transition, upload_id: int, **values: Any) -> Upload:

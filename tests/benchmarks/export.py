@@ -20,6 +20,7 @@ import psycopg
 from jobs import datasets
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
+from jobs.failed_rows import FailedRow, Reason
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sql_table import quoted
@@ -37,6 +38,9 @@ LISTENERS, SECONDS = 100, 5.0
 #: Seconds between two looks at the memory of the processes.
 LOOK = 0.02
 MB = 1_000_000
+#: Failed rows.
+FAILED = 100_000
+STORED = "stored failed rows"
 
 #: Reads an answer to its end, keeps nothing, and prints the number of bytes and the seconds from its request.
 DISCARD = """
@@ -71,6 +75,7 @@ class System:
         self._names = list(flights.columns)
         for name in ("flights", "kept"):
             _fill(self.records.database, self._declared(name, flights), values)
+        self._failed = _fail(self.records)
         if database_url is not None:
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
@@ -91,7 +96,11 @@ class System:
         with self.records.database.transaction() as connection:
             return datasets.declare(connection, name, TableSchema.parse({"fields": fields}), Mode.INSERT)
 
-    def ours(self, path: str) -> float:
+    def failed(self, path: str) -> float:
+        """As `ours`, of the failed rows."""
+        return self.ours(path.format(self._failed), least=FAILED)
+
+    def ours(self, path: str, *, least: int | None = None) -> float:
         """Seconds until a client of its own process has read the answer."""
         kind = "made" if path in MADE.values() else "streamed"
         with subprocess.Popen(
@@ -99,13 +108,21 @@ class System:
         ) as client:
             assert client.stdout is not None
             size, seconds = map(float, client.stdout.read().split() or (0, 0))
-        if client.returncode != 0 or size < self.rows:
+        if client.returncode != 0 or size < (least or self.rows):
             sys.exit(f"The export of {path} went wrong.")
         return seconds
 
     def yardstick(self) -> float:
         columns = ", ".join(map(quoted, self._names))
-        select = f"SELECT {columns} FROM data_flights ORDER BY _upload_id, _row_number"
+        return self._told(f"SELECT {columns} FROM data_flights ORDER BY _upload_id, _row_number")
+
+    def failed_yardstick(self) -> float:
+        """The failed rows as they are stored: their cells and reasons are JSON."""
+        columns = "upload_id, row_number, cells, reasons"
+        return self._told(f"SELECT {columns} FROM failed_rows WHERE upload_id = {self._failed} ORDER BY row_number")
+
+    def _told(self, select: str) -> float:
+        """Seconds that the database's own tool takes."""
         if self._url is None:
             words = [program("sqlite3"), "-batch", "-csv", "-header", str(self._path), select]
         else:
@@ -130,6 +147,32 @@ def _fill(database: Database, dataset: Dataset, values: list[list[Any]]) -> None
         with driver.cursor() as cursor, cursor.copy(plain.copying("text")) as copy:
             for row in rows:
                 copy.write_row(_whole(row))
+
+
+def _fail(records: Records) -> int:
+    """An upload whose rows failed, half of them with a cell that needs quotes, a quarter for two reasons."""
+    bad = [
+        FailedRow(
+            number,
+            [
+                f"K{number:09}",
+                "Müller, Zoë" if number % 2 else "Brown",
+                "12x",
+                "9.50",
+                "2024-02-30",
+                "true",
+                "books",
+                "",
+            ],
+            [
+                Reason("quantity", "is not a whole number", "12x"),
+                *([] if number % 4 else [Reason("sold", "is not a date", "2024-02-30", "February has 29 days")]),
+            ],
+        )
+        for number in range(1, FAILED + 1)
+    ]
+    upload = records.processing("failed.csv", rows=FAILED + 1, header=list("abcdefgh"))
+    return records.complete(records.advance(upload, 1, bad)).id
 
 
 def _whole(row: list[Any]) -> list[Any]:
@@ -159,6 +202,10 @@ PATHS = {
     "the page's CSV, formulas escaped": "/datasets/flights/rows.csv",
     "JSON lines": "/api/v1/datasets/flights/rows.jsonl",
 }
+FAILED_PATHS = {
+    "failed-rows.csv, as it came": "/uploads/{}/failed-rows.csv?raw=1",
+    "failed-rows.csv, formulas escaped": "/uploads/{}/failed-rows.csv",
+}
 MADE = {
     "sorted CSV": "/api/v1/datasets/flights/rows.csv?sort=-distance",
     "Parquet": "/api/v1/datasets/flights/rows.parquet",
@@ -173,11 +220,17 @@ def _section(name: str, system: System, redis: RedisServer, rounds: int) -> str:
         found[yardstick].append(system.yardstick())
         for what, path in PATHS.items():
             found[what].append(system.ours(path))
+        found[STORED].append(system.failed_yardstick())
+        for what, path in FAILED_PATHS.items():
+            found[what].append(system.failed(path))
     best = median(found[yardstick])
     lines = [Line(f"{yardstick} (yardstick)", rate(system.rows, best), 1.0)]
     for number, what in enumerate(PATHS):
         seconds = median(found[what])
         lines.append(Line(what, rate(system.rows, seconds), best / seconds, None if number else 0.8))
+    stored = median(found[STORED])
+    lines.append(Line(f"{yardstick} of {STORED}", rate(FAILED, stored), 1.0))
+    lines += [Line(each, rate(FAILED, median(found[each])), stored / median(found[each])) for each in FAILED_PATHS]
     growth = _growth(system, next(iter(PATHS.values())))
     lines.append(Line("growth of memory meanwhile", "", growth / MB, 60, at_most=True, unit=" MB"))
     for what, path in MADE.items():

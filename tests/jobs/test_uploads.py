@@ -1,7 +1,7 @@
 """The upload's record and its state machine, through each database driver."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import datasets, failed_rows, tables, uploads
-from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
+from jobs.database import Database
+from jobs.errors import ClaimLostError, DatabaseBusyError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.failed_rows import FailedRow, Reason
 from jobs.files import StoredFile
 from jobs.history_query import HistoryQuery
@@ -19,6 +20,7 @@ from jobs.lanes import Lane
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.schema import TableSchema
+from jobs.settings import Settings
 from jobs.uploads import (
     ACTIVE,
     LONGEST_ERROR,
@@ -340,6 +342,33 @@ def test_a_claimant_that_lost_its_claim_changes_nothing(connection: sa.Connectio
     assert outcome is None or str(outcome) == f"Attempt 1 no longer holds the claim on upload #{old.id}."
     assert new == uploads.get(connection, old.id)
     assert failed_rows.rows(connection, old.id, limit=9) == []
+
+
+def test_a_claim_is_held_only_by_its_claimant(connection: sa.Connection) -> None:
+    old = claimed(connection)
+    uploads.hold(connection, claim_of(old))
+    hand_back(connection, claim_of(old))
+    new = claimed(connection, old)
+
+    with pytest.raises(ClaimLostError, match=f"^Attempt 1 no longer holds the claim on upload #{old.id}.$"):
+        uploads.hold(connection, claim_of(old))
+    uploads.hold(connection, claim_of(new))
+    assert new == uploads.get(connection, old.id)
+
+
+def test_nobody_else_changes_an_upload_whose_claim_is_held(settings: Settings, database: Database) -> None:
+    with database.transaction() as connection:
+        upload = claimed(connection)
+    with (
+        closing(Database(settings.database, bulk=True, lock_timeout=0.1)) as other,
+        database.transaction() as holding,
+    ):
+        uploads.hold(holding, claim_of(upload))
+        with pytest.raises((DatabaseBusyError, sa.exc.OperationalError)), other.transaction() as connection:
+            hand_back(connection, claim_of(upload))
+
+    with database.reading() as connection:
+        assert uploads.get(connection, upload.id) == upload
 
 
 def test_a_chunk_is_counted_with_its_failed_rows(connection: sa.Connection) -> None:
