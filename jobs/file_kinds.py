@@ -5,7 +5,10 @@ import re
 #: Bytes at the beginning of a file that tell its kind.
 HEAD_BYTES = 1024
 
-EXPECTED = "Upload a table: a CSV file (also as .gz, .bz2, .xz, .zst or .zip) or an Excel workbook (.xlsx)."
+EXPECTED = (
+    "Upload a table: a CSV file, a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip) or an Excel"
+    " workbook (.xlsx)."
+)
 _EXPORT = "Export it as CSV, then upload that file."
 
 ZIPS, OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\xd0\xcf\x11\xe0"
@@ -55,7 +58,8 @@ _STATA = re.compile(rb"[\x69\x6c-\x73][\x01\x02]\x01\x00")
 _MARKUP = re.compile(
     rb"<!--|<(?:!doctype|\?xml|html|head|body|table|meta|svg|script|style|div|rss|feed|kml|gpx)\b", re.IGNORECASE
 )
-_JSON = re.compile(rb'\{\s*"|\[\s*\{')
+#: An object, or an array of objects or of arrays.
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
 _OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL)
 
 
@@ -76,14 +80,17 @@ def other_kind(head: bytes) -> str | None:
     beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     if _MARKUP.match(beginning):
         return f"This looks like a web page or an XML document, not a table. {EXPECTED}"
-    if _JSON.match(beginning):
-        return f"This looks like JSON, not a table. {EXPECTED}"
     return None
 
 
 def packing_of(head: bytes) -> str | None:
     """How a file is compressed by itself: "gzip", "bzip2", "xz" or "Zstandard"; None if it is not."""
     return next((name for name, beginning in _PACKINGS.items() if beginning.match(head)), None)
+
+
+def is_json(head: bytes) -> bool:
+    """Whether a file is JSON with objects; it may yet be malformed. head: its beginning."""
+    return _JSON.match(head) is not None
 
 
 def is_container(head: bytes) -> bool:

@@ -2,7 +2,9 @@
 
 import bz2
 import csv
+import gzip
 import io
+import json
 import lzma
 import sys
 from collections.abc import Callable, Iterator
@@ -48,11 +50,19 @@ def as_csv(rows: Table) -> bytes:
     return text.getvalue().encode()
 
 
+def as_objects(rows: Table) -> list[dict[str, Any]]:
+    """Numbers with two digits behind the point, as they are written."""
+    return [{"id": int(row[0]), "name": row[1], "price": float(row[2]), "born": row[3]} for row in rows]
+
+
 #: The ending of the name of a file, and what makes one of rows of text.
 FORMATS: dict[str, Callable[[Table], bytes]] = {
     "csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
     "csv.xz": lambda rows: lzma.compress(as_csv(rows)),
     "csv.zst": lambda rows: zstd.compress(as_csv(rows)),
+    "jsonl": lambda rows: b"".join(json.dumps(each).encode() + b"\n" for each in as_objects(rows)),
+    "json": lambda rows: json.dumps(as_objects(rows), indent=2).encode(),
+    "ndjson.gz": lambda rows: gzip.compress(b"\n".join(json.dumps(each).encode() for each in as_objects(rows))),
 }
 EACH = pytest.mark.parametrize("ending", list(FORMATS))
 

@@ -1,7 +1,17 @@
 """The hostile files and requests, by what they are."""
 
 from tests.benchmarks.hostile.case import Case
-from tests.benchmarks.hostile.cases import archives, bodies, connections, pages, schemas, strangers, tables, workbooks
+from tests.benchmarks.hostile.cases import (
+    archives,
+    bodies,
+    connections,
+    json_files,
+    pages,
+    schemas,
+    strangers,
+    tables,
+    workbooks,
+)
 
 
 def all_cases() -> list[Case]:
@@ -10,6 +20,7 @@ def all_cases() -> list[Case]:
         *tables.cases(),
         *workbooks.cases(),
         *archives.cases(),
+        *json_files.cases(),
         *strangers.cases(),
         *bodies.cases(),
         *connections.cases(),
