@@ -6,8 +6,8 @@ import re
 HEAD_BYTES = 1024
 
 EXPECTED = (
-    "Upload a table: a CSV file, a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip) or an Excel"
-    " workbook (.xlsx)."
+    "Upload a table: a CSV file or a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip), a Parquet"
+    " file, or an Excel workbook (.xlsx)."
 )
 _EXPORT = "Export it as CSV, then upload that file."
 
@@ -28,7 +28,6 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG image", EXPECTED),
     (b"GIF8", "a GIF image", EXPECTED),
     (b"SQLite format 3\0", "an SQLite database", EXPECTED),
-    (b"PAR1\x15", "a Parquet file", EXPECTED),
     (b"ARROW1\0", "an Arrow or Feather file", EXPECTED),
     (b"FEA1", "a Feather file", EXPECTED),
     (b"ORC\x0a", "an ORC file", EXPECTED),
@@ -60,6 +59,8 @@ _MARKUP = re.compile(
 )
 #: An object, or an array of objects or of arrays.
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
+#: Behind the signature is the length of an encrypted page, in four bytes.
+_ENCRYPTED_PARQUET = re.compile(rb"PAR[1E][\s\S]{0,3}\0")
 _OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL)
 
 
@@ -88,14 +89,19 @@ def packing_of(head: bytes) -> str | None:
     return next((name for name, beginning in _PACKINGS.items() if beginning.match(head)), None)
 
 
+def is_parquet(head: bytes) -> bool:
+    """head: the beginning of a file. Behind the signature is a page, or the description of a file without one."""
+    return head.startswith(b"PAR1\x15") or _ENCRYPTED_PARQUET.match(head) is not None
+
+
 def is_json(head: bytes) -> bool:
     """Whether a file is JSON with objects; it may yet be malformed. head: its beginning."""
     return _JSON.match(head) is not None
 
 
 def is_container(head: bytes) -> bool:
-    """Whether a file is an archive, a workbook or an old Office document, whose content tells what it is."""
-    is_packed = head.startswith((*ZIPS, OLE)) or packing_of(head) is not None
+    """Whether a file is binary and its content tells what it is: an archive, a workbook, a Parquet file."""
+    is_packed = head.startswith((*ZIPS, OLE)) or packing_of(head) is not None or is_parquet(head)
     return is_packed and not _OPEN_DOCUMENT.match(head)
 
 

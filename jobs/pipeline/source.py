@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, other_kind, packing_of
+from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, is_parquet, other_kind, packing_of
 from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, rewriting, workbook
@@ -32,6 +32,7 @@ from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
 from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.json_objects import Fields, Number, Objects, cells_of
 from jobs.pipeline.long_call import run_with_ticks
+from jobs.pipeline.parquet import ParquetFile
 from jobs.pipeline.prepared_table import Hint, KnownProblems
 from jobs.pipeline.typed_table import TypedTable
 from jobs.pipeline.workbook import Row, Shape, Workbook
@@ -226,6 +227,8 @@ class _Preparation:
             return self._from_archive(unpacked(self.path, packing), f"Unpacked from {packing}.")
         if is_json(head):
             return self._from_json(self.path)
+        if is_parquet(head):
+            return self._from_parquet(self.path)
         return self._from_text()
 
     def _from_text(self) -> TextFile:
@@ -256,6 +259,8 @@ class _Preparation:
             expanded.file.flush()
             if is_json(_head(expanded.path)):
                 return self._from_json(expanded.path, note)
+            if is_parquet(_head(expanded.path)):
+                return self._from_parquet(expanded.path, note)
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
                 return self._spooled(expanded, [note, found.note])
@@ -318,6 +323,18 @@ class _Preparation:
                 table.write(cells_of(found, names))
         table.finish()
         return table if is_complete else None
+
+    def _from_parquet(self, path: Path, *notes: str) -> TextFile:
+        with ParquetFile(path, self.tick) as file, _Part(self.spool.path, self.tick) as part:
+            self._check_expansion(file.expanded, "Parquet file")
+            table = TypedTable(part.file, file.names, lambda size: self._check_expansion(size, "Parquet file"))
+            for row in file.rows():
+                table.write(row)
+            table.finish()
+            part.commit()
+        return self._typed(
+            table, [*notes, "Read as Parquet: the types are those of the file.", *file.notes], file.hints
+        )
 
     def _typed(self, table: TypedTable, notes: list[str], hints: list[Hint]) -> TextFile:
         found = TextFile(

@@ -9,6 +9,8 @@ from jobs.errors import UnreadableFileError
 
 #: Runs of rows without a value: the number of the rows behind each must be remembered.
 MAX_GAPS = 100_000
+#: Bytes after which the size is checked again.
+CHECK_BYTES = 1 << 16
 
 
 class TypedTable:
@@ -18,10 +20,12 @@ class TypedTable:
     """
 
     def __init__(self, file: BinaryIO, header: Sequence[str], check: Callable[[int], None]) -> None:
-        """check: called with the bytes written so far."""
+        """check: called now and then with the bytes written so far."""
         self.sheet_rows: list[tuple[int, int]] = [(0, 0)]
         self.blank = 0
         self._check = check
+        self._file = file
+        self._checked = 0
         self._width = len(header)
         self._count = self._number = 0
         # A lone surrogate is written as bytes that are no UTF-8, so that the reader refuses its row.
@@ -41,7 +45,9 @@ class TypedTable:
             if len(self.sheet_rows) > MAX_GAPS:
                 raise UnreadableFileError(f"More than {MAX_GAPS:,} rows have no value. Remove them, then upload again.")
         self._writer.writerow(cells)  # a missing value is empty
-        self._check(self._text.buffer.tell())
+        if (size := self._file.tell()) >= self._checked + CHECK_BYTES:
+            self._checked = size
+            self._check(size)
 
     def finish(self) -> None:
         self._text.detach()

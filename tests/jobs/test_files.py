@@ -146,7 +146,6 @@ def test_a_file_with_another_extension_is_judged_by_its_content(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("filename", "content", "sentence"),
     [
-        ("june.parquet", b"PAR1\x15\4\x15", "This looks like a Parquet file, not a table."),
         ("june.feather", b"ARROW1\0\0", "This looks like an Arrow or Feather file, not a table."),
         ("june.sav", b"$FL2@(#) SPSS", "This looks like an SPSS file (.sav), not a table. Export it as CSV"),
         ("june.dta", b"<stata_dta><header>", "This looks like a Stata file (.dta), not a table. Export it as CSV"),

@@ -4,6 +4,7 @@ import io
 import random
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather as feather
@@ -40,8 +41,8 @@ def cases() -> Iterator[Case]:
         ("Word document", "docx", _zip(_DOCX), "Word"),
         ("Word document called CSV", "csv", _zip(_DOCX), "Word"),
         ("presentation", "pptx", _zip({"[Content_Types].xml": b"<t/>", "ppt/presentation.xml": b"<p/>"}), "PowerPoint"),
-        ("Parquet", "parquet", _parquet(), "Parquet"),
-        ("Parquet called CSV", "csv", _parquet(), "Parquet"),
+        ("Parquet with lists", "parquet", _parquet([[1], [2], [3]]), "“name” has lists"),
+        ("Parquet that is cut", "parquet", _parquet(["a", "b", "c"])[:-20], "incomplete"),
         ("Arrow", "arrow", _arrow(), "Arrow"),
         ("SQLite", "db", _sqlite(), "SQLite"),
         ("7-Zip", "7z", b"7z\xbc\xaf'\x1c\0\4" + bytes(200), "7-Zip"),
@@ -54,9 +55,9 @@ def cases() -> Iterator[Case]:
         yield case(f"refused/{name}", content, refused(phrase), ending=ending)
 
 
-def _parquet() -> bytes:
+def _parquet(names: list[Any]) -> bytes:
     file = io.BytesIO()
-    parquet.write_table(pa.table({"id": [1, 2, 3], "name": ["a", "b", "c"]}), file)
+    parquet.write_table(pa.table({"id": [1, 2, 3], "name": names}), file)
     return file.getvalue()
 
 

@@ -119,7 +119,6 @@ def test_chosen_utf8_is_read_in_place(tmp_path: Path) -> None:
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         (b"SQLite format 3\0", "an SQLite database"),
-        (b"PAR1\x15\x04", "a Parquet file"),
         (b"\xef\xbb\xbf \n<!DOCTYPE html><html>", "a web page or an XML document"),
         (b"<table><tr><td>1</td></tr></table>", "a web page or an XML document"),
         (random.Random(1).randbytes(4096), "a binary file"),
