@@ -1,7 +1,7 @@
 """Reads a Parquet file as rows of text, with what is known of the types of its columns.
 
-Pages are read one after the other, never a whole row group. Texts stay encoded by a dictionary where they are: a small
-file may repeat a long text in millions of rows.
+Pages are read one after the other, never a whole row group. A small file may repeat a long text in millions of rows, so
+the length of the texts that a row group repeats decides how many rows are read at once.
 """
 
 import struct
@@ -24,6 +24,8 @@ from jobs.schema import MAX_COLUMNS
 
 #: Cells of a batch, and rows.
 BATCH_CELLS, BATCH_ROWS = 200_000, 20_000
+#: Bytes of the texts of a batch, if they may be repetitions of each other.
+BATCH_BYTES = 32 << 20
 #: Bytes of the description at the end of a file. 1,500 columns in 100 row groups have 15 MB.
 MAX_FOOTER_BYTES = 64 << 20
 #: Bytes that are read at once of each column.
@@ -57,12 +59,13 @@ class ParquetFile:
         _check_footer(path)
         self._tick = tick
         with _refusing():
-            texts = _texts(pq.ParquetFile(path))
-            self._file = pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False, buffer_size=BUFFER_BYTES)
+            self._file = _opened(path)
+            texts = [column.path for column in _columns_of(self._file) if column.physical_type == "BYTE_ARRAY"]
+            self._dictionaries = _opened(path, read_dictionary=texts)
         try:
             self._read_schema()
         except BaseException:
-            self._file.close()
+            self.__exit__(None, None, None)
             raise
 
     def _read_schema(self) -> None:
@@ -86,18 +89,38 @@ class ParquetFile:
         return self._rounded.notes
 
     def rows(self) -> Iterator[tuple[str | None, ...]]:
-        size = max(1, min(BATCH_ROWS, BATCH_CELLS // len(self.names)))
-        with _refusing():
-            batches = self._file.iter_batches(batch_size=size, use_threads=False)
-        while True:
+        for group in range(self._file.metadata.num_row_groups):
             with _refusing():
-                batch = next(batches, None)
-            if batch is None:
-                return
-            with _refusing():
-                columns = [column.cells(array) for column, array in zip(self._columns, batch.columns, strict=True)]
-            yield from zip(*columns, strict=True)
-            self._tick()
+                size = self._batch_rows(group)
+                batches = self._file.iter_batches(batch_size=size, row_groups=[group], use_threads=False)
+            while True:
+                with _refusing():
+                    batch = next(batches, None)
+                    if batch is None:
+                        break
+                    columns = [column.cells(each) for column, each in zip(self._columns, batch.columns, strict=True)]
+                yield from zip(*columns, strict=True)
+                self._tick()
+
+    def _batch_rows(self, group: int) -> int:
+        """How many rows of a row group may be read at once."""
+        longest, repeated = 0, []
+        metadata = self._file.metadata.row_group(group)
+        for place, column in enumerate(_columns_of(self._file)):
+            chunk = metadata.column(place)
+            if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+                longest += column.length
+            elif column.physical_type == "BYTE_ARRAY" and "DELTA_BYTE_ARRAY" in chunk.encodings:
+                longest += chunk.total_uncompressed_size  # each text may repeat the one before
+            elif column.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page:
+                repeated.append(column.path)
+        if repeated:
+            first = self._dictionaries.iter_batches(
+                batch_size=1, row_groups=[group], columns=repeated, use_threads=False
+            )
+            longest += sum(map(_longest, next(first, pa.record_batch([], names=[])).columns))
+        rows = min(BATCH_ROWS, BATCH_CELLS // len(self.names), BATCH_BYTES // max(1, longest))
+        return max(1, rows)
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +129,7 @@ class ParquetFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._file.close()
+        self._dictionaries.close()
 
 
 class _Rounded:
@@ -156,17 +180,19 @@ def _check_footer(path: Path) -> None:
         )
 
 
-def _texts(file: pq.ParquetFile) -> list[str]:
-    """The columns of texts, by their paths in the file."""
-    found = [
-        file.schema.column(place).path
-        for place in range(len(file.schema))
-        if file.schema.column(place).physical_type == "BYTE_ARRAY"
-        and file.schema.column(place).logical_type.type in ("STRING", "NONE", "ENUM", "JSON")
-        and "." not in file.schema.column(place).path
-    ]
-    file.close()
-    return found
+def _opened(path: Path, **more: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES, **more)
+
+
+def _columns_of(file: pq.ParquetFile) -> list[Any]:
+    """The columns of single values, as Parquet describes them."""
+    return [file.schema.column(place) for place in range(len(file.schema))]
+
+
+def _longest(array: pa.Array) -> int:
+    """Bytes of the longest text that a dictionary has."""
+    values = array.dictionary if pa.types.is_dictionary(array.type) else array
+    return int(pc.max(pc.binary_length(values)).as_py() or 0)
 
 
 def _column(name: str, kind: pa.DataType, rounded: _Rounded) -> _Column:
@@ -221,9 +247,7 @@ def _texts_of(array: pa.Array) -> Cells:
 
 
 def _of_dictionary(array: pa.DictionaryArray, cells: Callable[[pa.Array], Cells]) -> Cells:
-    """The same text for all cells of a value, which is not copied."""
-    values = cells(array.dictionary)
-    return [None if place is None else values[place] for place in array.indices.to_pylist()]
+    return cells(array.dictionary_decode())
 
 
 def _floats(array: pa.Array, rounded: _Rounded) -> Cells:

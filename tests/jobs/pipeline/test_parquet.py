@@ -3,6 +3,7 @@
 import struct
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,19 @@ def test_rows_of_many_row_groups_are_in_order_and_in_small_batches(
     assert read(saved(tmp_path, table, row_group_size=70))[2] == [(str(n), f"s{n}") for n in range(1_000)]
 
 
-def test_a_long_text_that_many_rows_repeat_is_held_once(tmp_path: Path) -> None:
-    table = pa.table({"s": pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), ["x" * 1_000_000])})
+@pytest.mark.parametrize("encoding", ["dictionary", "delta"])
+def test_few_rows_are_read_at_once_if_they_may_repeat_a_long_text(tmp_path: Path, encoding: str) -> None:
+    text = "x" * 1_000_000
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), [text])
+    options = {"use_dictionary": False, "column_encoding": {"s": "DELTA_BYTE_ARRAY"}} if encoding == "delta" else {}
+    rows = 20_000 if encoding == "dictionary" else 200
+    path = saved(tmp_path, pa.table({"s": column.slice(0, rows).dictionary_decode() if options else column}), **options)
+    before = pa.total_allocated_bytes()
 
-    with ParquetFile(saved(tmp_path, table), nothing) as file:
-        cells = [cell for (cell,) in file.rows()]
-    assert len(cells) == 20_000
-    assert len(set(map(id, cells))) < 10
+    with ParquetFile(path, nothing) as file:
+        found = list(islice(file.rows(), 40))
+        assert pa.total_allocated_bytes() - before < 2 * parquet.BATCH_BYTES
+    assert found == [(text,)] * 40
 
 
 def test_a_file_without_rows_has_its_columns(tmp_path: Path) -> None:
