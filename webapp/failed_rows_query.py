@@ -1,4 +1,5 @@
-"""The query of a page of failed rows: which of them, and which columns of the file: ?column=&rule=&after=&columns="""
+"""The query of a page of failed rows: which of them, and which columns of the file:
+?column=&rule=&after=&before=&columns="""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,15 @@ AFTER = parameters.number(
     wanted="must be the number of a row.",
     empty_too=True,
 )
+_BEFORE = parameters.number(
+    "before",
+    "The number of the row behind the page.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=0,
+    wanted="must be the number of a row.",
+    empty_too=True,
+)
 _FIRST = parameters.number(
     "columns",
     "The first column that is shown.",
@@ -38,16 +48,19 @@ _FIRST = parameters.number(
 
 @dataclass(frozen=True)
 class FailedRowsQuery:
-    """chosen: the reason that the rows have. after: the number of the row before the page. first_column: from 1."""
+    """chosen: the reason that the rows have. after: the number of the row before the page. before: that of the row
+    behind it, if the page ends there. first_column: from 1."""
 
     chosen: WithReason = ANY_REASON
     after: int = 0
+    before: int | None = None
     first_column: int = 1
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Raises InvalidQueryError."""
-        return cls(WithReason(COLUMN.read(query), RULE.read(query)), AFTER.read(query), max(1, _FIRST.read(query)))
+        chosen = WithReason(COLUMN.read(query), RULE.read(query))
+        return cls(chosen, AFTER.read(query), _BEFORE.read(query) or None, max(1, _FIRST.read(query)))
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
