@@ -197,6 +197,11 @@ def get(connection: sa.Connection, name: str) -> Dataset:
     return _from_row(row)
 
 
+def review_of(connection: sa.Connection, name: str) -> str | None:
+    """Whether a person looks at its uploads first (uploads.Review); None if it does not say."""
+    return connection.scalar(sa.select(datasets.c.review).where(datasets.c.name == name))
+
+
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 

@@ -80,10 +80,10 @@ class UploadNotFoundError(BulkUploadError):
 
 
 class HeldError(BulkUploadError):
-    """A duplicate is held until a person confirms its import."""
+    """An upload is held until a person decides."""
 
     def __init__(self, upload_id: int) -> None:
-        super().__init__(f"The file of upload #{upload_id} was imported before. Retry it alone to import it again.")
+        super().__init__(f"Upload #{upload_id} waits for a person. Review it alone to import it.")
 
 
 class DatasetNotFoundError(BulkUploadError):

@@ -52,7 +52,7 @@ def run(files: Sequence[Path], dataset: str, server: httpx.URL) -> int:
 
     dataset: the requested name, "" for the server's default. Returns the exit status: 0 if all rows of all files were
     imported, with or without warnings, which go to stderr; 1 if something failed or was cancelled; 2 if a file could
-    not be sent; 130 after Ctrl-C.
+    not be sent; 3 if an upload waits for a person; 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
