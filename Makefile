@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test test-fast coverage lint demo-data screenshots bench bench-live corpus soak hostile soak-web lock clean
+.PHONY: run test test-fast coverage lint demo-data screenshots bench bench-live corpus matching soak hostile soak-web lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
@@ -50,6 +50,9 @@ bench-live: .venv/dev  # what a thousand open pages cost, as in: make bench-live
 # Takes about a minute.
 corpus: .venv/dev  # which messy files are read exactly right, as in: make corpus ARGS="--only headers/ --verbose"
 	@$(BIN)/python -m tests.benchmarks.corpus $(ARGS)
+
+matching: .venv/dev  # how well columns are matched to fields, as in: make matching ARGS="--verbose"
+	@$(BIN)/python -m tests.benchmarks.matching $(ARGS)
 
 soak: .venv/dev  # 50 kills on each database, as in: make soak ARGS="--seed 7"
 	@$(BIN)/python -m tests.benchmarks.soak $(ARGS)

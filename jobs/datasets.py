@@ -137,7 +137,7 @@ def _joined(text: str) -> str:
 
 def name_from_filename(filename: str) -> str:
     """A valid dataset name from a file name: "Sales June.csv.gz" → "sales_june"."""
-    stem = re.sub(r"\.(gz|zip)$", "", filename, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(gz|bz2|xz|zst|zip)$", "", filename, flags=re.IGNORECASE)
     stem = stem.rsplit(".", 1)[0] if "." in stem else stem
     name = _joined(_plain(stem).encode("ascii", "ignore").decode())[:LONGEST_NAME].rstrip("_")
     return name if _NAME.fullmatch(name) else f"file_{name}"[:LONGEST_NAME].rstrip("_")

@@ -68,6 +68,9 @@ DIRECTIVES = {
     "B": "(?i:" + "|".join(MONTHS) + ")",
     "z": "(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
 }
+#: The formats that a text may have, apart from `default`.
+TEXT_FORMATS = ("email", "uri", "uuid")
+_FORMATS_OF_TEXT = f"default, {', '.join(TEXT_FORMATS[:-1])} or {TEXT_FORMATS[-1]}"
 #: A fixed distance from UTC, as `%z` reads it.
 OFFSET = re.compile(r"[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?")
 #: How a number with an exponent is written: always, or only where that is shorter or usual.
@@ -249,6 +252,10 @@ class SchemaField(BaseModel):
 
     def _check_format(self) -> None:
         if self.format == "default":
+            return
+        if self.type == "string":
+            if self.format not in TEXT_FORMATS:
+                raise ValueError(f"format “{self.format}” is not supported for the type string; use {_FORMATS_OF_TEXT}")
             return
         if self.type not in ("date", "datetime", "time"):
             raise ValueError(f"format “{self.format}” is not supported for the type {self.type}; leave it out")

@@ -1,4 +1,4 @@
-"""The members of ZIP archives and gzip files, decompressed in pieces of bounded size.
+"""The members of ZIP archives, and gzip, bzip2, xz and Zstandard files, decompressed in pieces of bounded size.
 
 zipfile decompresses bzip2 and LZMA without a limit, and it ignores what a member contains beyond its declared size,
 which other libraries read. gzip does not return before it has found a byte, however many empty members precede it.
@@ -10,9 +10,11 @@ import io
 import itertools
 import lzma
 import struct
+import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,28 +22,40 @@ from typing import Protocol, Self
 from jobs.errors import UnreadableFileError
 from jobs.header import shortened
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 #: Bytes that a piece may have.
 PIECE_BYTES = 1 << 20
 #: Compressed bytes of a ZIP member that are read at once.
 SLICE_BYTES = 1 << 16
-#: Bytes of a gzip file that are read at once. Each member copies the rest of its slice, and 20 bytes make a member.
-GZIP_SLICE_BYTES = 1 << 14
+#: Bytes of a compressed file that are read at once. Each stream copies the rest of its slice, and 20 bytes of gzip make
+#: a stream, 14 of bzip2, 9 of Zstandard.
+STREAM_SLICE_BYTES = 1 << 14
 #: Bytes that the directory of a ZIP archive may have: about 40,000 members, which take 60 MB of memory.
 MAX_DIRECTORY_BYTES = 4 << 20
 #: Bytes of memory that an LZMA member may ask for. 7-Zip's strongest level asks for 64 MiB.
 MAX_DICTIONARY_BYTES = 64 << 20
+#: Bytes of memory that an xz stream may ask for: a dictionary, and what the decoder needs beside it.
+MAX_XZ_BYTES = MAX_DICTIONARY_BYTES + (16 << 20)
+#: The window of a Zstandard frame, as a power of 2: 128 MiB, the limit of the zstd command.
+MAX_WINDOW_LOG = 27
 
 #: What reading an archive raises if it is incomplete, damaged, encrypted or compressed in an unsupported way.
 ARCHIVE_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError)
 
 #: A member's own header: signature, flags, lengths of its name and of its extra fields.
 _LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
-_LOCAL_SIGNATURE, _GZIP_SIGNATURE = b"PK\x03\x04", b"\x1f\x8b"
+_LOCAL_SIGNATURE = b"PK\x03\x04"
 #: Of an LZMA member, behind a version: their length, three packed numbers, bytes of the dictionary.
 _LZMA_PROPERTIES = struct.Struct("<2xHBL")
 #: Methods of compression that are not supported.
 _METHOD_NAMES = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "ppmd"}
 _ENCRYPTED, _UTF_8_NAME = 0x1, 0x800
+#: What xz and Zstandard say of a dictionary or a window beyond the limit.
+_TOO_MUCH_MEMORY = ("Memory usage limit", "too much memory")
 #: What zlib says, and what it means.
 _ZLIB_MESSAGES = {"incorrect data check": "CRC check failed", "incorrect length check": "its length is wrong"}
 
@@ -145,28 +159,49 @@ class ZipArchive:
             yield data
 
 
-def gunzip(path: Path) -> Iterator[bytes]:
-    """The content of a gzip file, which may have several members, in pieces. A piece may be empty.
+@dataclass(frozen=True)
+class _Packing:
+    """A way to compress a single file.
 
-    Raises ARCHIVE_ERRORS.
+    called: for a sentence about another file. signatures: how each stream begins; all are as long. padding: what may be
+    between streams.
     """
+
+    called: str
+    signatures: tuple[bytes, ...]
+    decompressor: Callable[[], "_Decompressor"]
+    padding: bytes = b""
+
+
+def unpacked(path: Path, packing: str) -> Iterator[bytes]:
+    """The content of a compressed file, which may have several streams, in pieces. A piece may be empty.
+
+    packing: as file_kinds names it. Raises ARCHIVE_ERRORS.
+    """
+    how = _PACKINGS[packing]
+    length = len(how.signatures[0])
     with path.open("rb") as file:
-        member: _Inflater | None = None
-        while data := file.read(GZIP_SLICE_BYTES):
+        stream: _Decompressor | None = None
+        while data := file.read(STREAM_SLICE_BYTES):
             while data:
-                if member is None:
-                    data = data.lstrip(b"\0")  # padding
-                    data += file.read(1) if len(data) == 1 else b""
+                if stream is None:
+                    data = data.lstrip(how.padding) if how.padding else data
+                    data += file.read(length - len(data)) if 0 < len(data) < length else b""
                     if not data:
                         break
-                    if not data.startswith(_GZIP_SIGNATURE[: len(data)]):
-                        raise zipfile.BadZipFile(f"Not a gzipped file ({data[:2]!r})")
-                    member = _Inflater(zlib.MAX_WBITS | 16)
-                yield from _decompressed_slice(member, data)
-                data, member = (member.unused_data, None) if member.eof else (b"", member)
+                    stream = _begun(how, data)
+                yield from _decompressed_slice(stream, data)
+                data, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
             yield b""
-        if member is not None:
+        if stream is not None:
             raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+
+
+def _begun(how: _Packing, data: bytes) -> "_Decompressor":
+    """data: the beginning of a stream."""
+    if not any(data.startswith(signature) or signature.startswith(data) for signature in how.signatures):
+        raise zipfile.BadZipFile(f"Not {how.called} file ({data[:2]!r})")
+    return how.decompressor()
 
 
 class _BoundedFile(io.BufferedReader):
@@ -210,6 +245,28 @@ class _Inflater:
         return self._inflate.unused_data
 
 
+def _zstd_decompressor() -> "_Decompressor":
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
+
+
+#: The ways to compress a file, by their names. Zstandard also has frames to be skipped.
+_PACKINGS = {
+    "gzip": _Packing("a gzipped", (b"\x1f\x8b",), lambda: _Inflater(zlib.MAX_WBITS | 16), padding=b"\0"),
+    "bzip2": _Packing("a bzip2", (b"BZh",), bz2.BZ2Decompressor),
+    "xz": _Packing(
+        "an xz",
+        (b"\xfd7zXZ\0",),
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES),
+        padding=b"\0",
+    ),
+    "Zstandard": _Packing(
+        "a Zstandard",
+        (b"\x28\xb5\x2f\xfd", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60))),
+        _zstd_decompressor,
+    ),
+}
+
+
 def _decompressor(method: int) -> _Decompressor:
     if method == zipfile.ZIP_DEFLATED:
         return _Inflater(-zlib.MAX_WBITS)
@@ -245,7 +302,9 @@ def _decompressed_slice(decompressor: _Decompressor, data: bytes) -> Iterator[by
     while True:
         try:
             piece = decompressor.decompress(data, PIECE_BYTES)
-        except (zlib.error, lzma.LZMAError, OSError) as error:  # OSError: bz2's, about its data
+        except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:  # OSError: bz2's, about its data
+            if any(words in str(error) for words in _TOO_MUCH_MEMORY):
+                raise NotImplementedError("it needs too much memory") from error
             raise zipfile.BadZipFile(_message(error)) from error
         if piece:
             yield piece

@@ -24,11 +24,11 @@ from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.file_kinds import ARCHIVES, EXPECTED, GZIP, OLE, ZIPS, other_kind
+from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, other_kind, packing_of
 from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, rewriting, workbook
-from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
 from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.prepared_table import KnownProblems
@@ -217,8 +217,8 @@ class _Preparation:
             raise UnreadableFileError(_about_ole(self.path, self.filename))
         if head.startswith(ZIPS):
             return self._from_zip()
-        if head.startswith(GZIP):
-            return self._from_archive(gunzip(self.path), "Unpacked from gzip.")
+        if (packing := packing_of(head)) is not None:
+            return self._from_archive(unpacked(self.path, packing), f"Unpacked from {packing}.")
         return self._from_text()
 
     def _from_text(self) -> TextFile:
@@ -368,7 +368,7 @@ def _without_archive_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _check_not_nested(head: bytes) -> None:
     nested = any(head.startswith(signature) for signature, _ in ARCHIVES) or head[257:262] == b"ustar"
-    if nested or head.startswith(OLE):
+    if nested or packing_of(head) is not None or head.startswith(OLE):
         raise UnreadableFileError(
             "The archive contains another archive or a workbook. Unpack it, then upload the file inside."
         )

@@ -102,7 +102,8 @@ class Validator:
             values, rule = parse(field, text)
             return _Column(values, np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), rule)
         column = self._parsed(field, text)
-        if field.type != "string" and column.invalid.any() and (trimmed := _trimmed(text, column.invalid)) is not None:
+        is_plain_text = field.type == "string" and field.format == "default"
+        if not is_plain_text and column.invalid.any() and (trimmed := _trimmed(text, column.invalid)) is not None:
             column = self._parsed(field, trimmed)
         return column
 

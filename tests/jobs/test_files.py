@@ -130,7 +130,8 @@ def test_an_unsupported_file_type_is_rejected_with_what_to_do(tmp_path: Path, fi
 
     assert str(refused.value) == (
         f"The file type of “{filename[:LONGEST_NAME]}” is not supported. Save it as CSV or as an Excel"
-        " workbook (.xlsx) and upload that. Supported extensions: .csv, .tsv, .tab, .txt, .gz, .zip, .xlsx, .xlsm."
+        " workbook (.xlsx) and upload that. Supported extensions: .csv, .tsv, .tab, .txt, .gz, .bz2, .xz, .zst,"
+        " .zip, .xlsx, .xlsm."
     )
     assert not list(tmp_path.iterdir())
 

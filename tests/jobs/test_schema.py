@@ -236,7 +236,14 @@ def test_constraints_are_described_in_words() -> None:
             schema_with(type="boolean", trueValues=[]),
             "fields[0].trueValues: List should have at least 1 item after validation, not 0",
         ),
-        (schema_with(format="email"), "fields[0]: format “email” is not supported for the type string; leave it out"),
+        (
+            schema_with(format="binary"),
+            "fields[0]: format “binary” is not supported for the type string; use default, email, uri or uuid",
+        ),
+        (
+            schema_with(type="integer", format="email"),
+            "fields[0]: format “email” is not supported for the type integer; leave it out",
+        ),
         (
             schema_with(type="number", format="%d"),
             "fields[0]: format “%d” is not supported for the type number; leave it out",

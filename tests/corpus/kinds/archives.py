@@ -1,13 +1,21 @@
 """Archives with one table, and archives that must be refused."""
 
+import bz2
 import gzip
 import io
+import lzma
+import sys
 import zipfile
 from collections.abc import Iterator
 
 from tests.corpus import tables
 from tests.corpus.case import Case, case, read, refused
 from tests.corpus.writing import csv
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def cases() -> Iterator[Case]:
@@ -17,6 +25,10 @@ def cases() -> Iterator[Case]:
     yield case("archives/gzip", gzip.compress(text, mtime=0), read(orders), ending="csv.gz")
     yield case("archives/gzip without an ending", gzip.compress(text, mtime=0), read(orders), ending="")
     yield case("archives/gzip of cp1252", gzip.compress(old, mtime=0), read(accents), ending="csv.gz")
+    yield case("archives/bzip2", bz2.compress(text), read(orders), ending="csv.bz2")
+    yield case("archives/xz", lzma.compress(text), read(orders), ending="csv.xz")
+    yield case("archives/Zstandard of cp1252", zstd.compress(old), read(accents), ending="csv.zst")
+    yield case("archives/Zstandard that is cut", zstd.compress(text * 9)[:-9], refused("incomplete"), ending="csv.zst")
     yield case("archives/ZIP", _zip({"data/orders.csv": text}), read(orders), ending="zip")
     yield case("archives/ZIP of cp1252", _zip({"besuche.csv": old}), read(accents), ending="zip")
     mac = _zip({"orders.csv": text, "__MACOSX/._orders.csv": b"\0\5\x16\7", ".DS_Store": b"\0\0"})

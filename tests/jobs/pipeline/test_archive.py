@@ -1,10 +1,14 @@
-"""Decompressing ZIP archives and gzip files piece by piece."""
+"""Decompressing archives and compressed files piece by piece."""
 
+import bz2
 import gzip
 import io
+import lzma
 import struct
+import sys
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 
@@ -12,8 +16,13 @@ import pytest
 
 from jobs.errors import UnreadableFileError
 from jobs.pipeline import archive
-from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, gunzip
+from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
 from tests.support.files import written
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 TABLE = b"name,city\nAnn,Rome\n" * 1_000
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
@@ -121,11 +130,11 @@ def test_a_name_that_is_no_utf8_is_an_error_of_the_archive(tmp_path: Path) -> No
 def test_a_gzip_file_may_have_several_members_and_padding(tmp_path: Path) -> None:
     content = gzip.compress(TABLE) + bytes(100_000) + gzip.compress(b"") + gzip.compress(TABLE) + bytes(100)
 
-    assert b"".join(gunzip(written(tmp_path, content))) == TABLE * 2
+    assert b"".join(unpacked(written(tmp_path, content), "gzip")) == TABLE * 2
 
 
 def test_a_piece_of_a_gzip_file_is_never_large(tmp_path: Path) -> None:
-    pieces = list(gunzip(written(tmp_path, gzip.compress(bytes(20_000_000)))))
+    pieces = list(unpacked(written(tmp_path, gzip.compress(bytes(20_000_000))), "gzip"))
 
     assert max(map(len, pieces)) <= archive.PIECE_BYTES
     assert sum(map(len, pieces)) == 20_000_000
@@ -134,17 +143,17 @@ def test_a_piece_of_a_gzip_file_is_never_large(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", range(1, 28))
 def test_an_incomplete_gzip_file_is_an_error(tmp_path: Path, cut: int) -> None:
     with pytest.raises(EOFError):
-        list(gunzip(written(tmp_path, gzip.compress(b"a,b\n1,2\n")[:-cut])))
+        list(unpacked(written(tmp_path, gzip.compress(b"a,b\n1,2\n")[:-cut]), "gzip"))
 
 
 def test_a_long_name_in_a_gzip_file_yields_pieces_while_it_is_read(tmp_path: Path) -> None:
     plain = gzip.compress(TABLE)
     named = plain[:3] + b"\x08" + plain[4:10] + b"x" * 1_000_000 + b"\0" + plain[10:]
 
-    pieces = list(gunzip(written(tmp_path, named)))
+    pieces = list(unpacked(written(tmp_path, named), "gzip"))
 
     assert b"".join(pieces) == TABLE
-    assert len(pieces) > 1_000_000 // archive.GZIP_SLICE_BYTES
+    assert len(pieces) > 1_000_000 // archive.STREAM_SLICE_BYTES
 
 
 def test_empty_gzip_members_yield_pieces_and_take_linear_time(tmp_path: Path) -> None:
@@ -153,10 +162,94 @@ def test_empty_gzip_members_yield_pieces_and_take_linear_time(tmp_path: Path) ->
         times = []
         for _ in range(3):
             start = process_time()
-            pieces = list(gunzip(path))
+            pieces = list(unpacked(path, "gzip"))
             times.append(process_time() - start)
             assert b"".join(pieces) == TABLE
-            assert len(pieces) > 20 * count // archive.GZIP_SLICE_BYTES
+            assert len(pieces) > 20 * count // archive.STREAM_SLICE_BYTES
         return min(times)
 
     assert seconds(40_000) < 2.5 * seconds(20_000)
+
+
+# Files that are compressed by themselves
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "Zstandard": zstd.compress,
+}
+PACKINGS = list(PACK)
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_all_streams_of_a_file_are_unpacked(tmp_path: Path, packing: str) -> None:
+    pack = PACK[packing]
+    path = written(tmp_path, pack(TABLE) + pack(b"") + pack(TABLE))
+
+    assert b"".join(unpacked(path, packing)) == TABLE * 2
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_streams_may_begin_anywhere_in_a_slice(tmp_path: Path, packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "STREAM_SLICE_BYTES", 7)
+    pack = PACK[packing]
+
+    assert b"".join(unpacked(written(tmp_path, pack(b"a") + pack(b"b") + pack(b"c")), packing)) == b"abc"
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_no_piece_of_a_file_is_large_however_far_it_expands(tmp_path: Path, packing: str) -> None:
+    pieces = list(unpacked(written(tmp_path, PACK[packing](bytes(20_000_000))), packing))
+
+    assert max(map(len, pieces)) <= archive.PIECE_BYTES
+    assert sum(map(len, pieces)) == 20_000_000
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_an_incomplete_file_is_an_error(tmp_path: Path, packing: str, cut: int) -> None:
+    with pytest.raises(EOFError):
+        list(unpacked(written(tmp_path, PACK[packing](TABLE)[:-cut]), packing))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_bytes_behind_the_last_stream_are_an_error(tmp_path: Path, packing: str) -> None:
+    with pytest.raises(zipfile.BadZipFile, match=r"^Not an? "):
+        list(unpacked(written(tmp_path, PACK[packing](TABLE) + b"rubbish"), packing))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_damaged_file_is_an_error(tmp_path: Path, packing: str) -> None:
+    checked = zstd.compress(TABLE, options={zstd.CompressionParameter.checksum_flag: 1})
+    content = bytearray(checked if packing == "Zstandard" else PACK[packing](TABLE))
+    content[len(content) // 2] ^= 0xFF
+
+    with pytest.raises(ARCHIVE_ERRORS):
+        list(unpacked(written(tmp_path, bytes(content)), packing))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_empty_streams_yield_pieces(tmp_path: Path, packing: str) -> None:
+    empty = PACK[packing](b"")
+
+    pieces = list(unpacked(written(tmp_path, empty * 20_000), packing))
+
+    assert not any(pieces)
+    assert len(pieces) >= 20_000 * len(empty) // archive.STREAM_SLICE_BYTES
+
+
+def test_frames_to_skip_are_skipped(tmp_path: Path) -> None:
+    skipped = b"\x50\x2a\x4d\x18" + struct.pack("<L", 100_000) + bytes(100_000)
+
+    assert b"".join(unpacked(written(tmp_path, skipped + zstd.compress(TABLE) + skipped), "Zstandard")) == TABLE
+
+
+def test_streams_that_need_too_much_memory_are_refused(tmp_path: Path) -> None:
+    greedy = lzma.compress(TABLE, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 256 << 20}])
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+    window = compressor.compress(TABLE) + compressor.flush()
+
+    for packing, content in [("xz", greedy), ("Zstandard", window)]:
+        with pytest.raises(NotImplementedError, match="too much memory"):
+            list(unpacked(written(tmp_path, content), packing))

@@ -19,6 +19,35 @@ def parsed(texts: list[str | None], **field: Any) -> list[Any]:
     ("field", "texts", "values"),
     [
         ({"type": "string"}, ["a", None, " "], ["a", None, " "]),
+        (
+            {"type": "string", "format": "email"},
+            ["a.b+c@x-y.example.org", "jörg@köln.example", "o'hara@a.b", None, "a"],
+            ["a.b+c@x-y.example.org", "jörg@köln.example", "o'hara@a.b", None, None],
+        ),
+        (
+            {"type": "string", "format": "uri"},
+            [
+                "https://example.com/a?b=%20#c",
+                "mailto:a@b.c",
+                "urn:isbn:123",
+                "http://[::1]:80/",
+                "https://köln.example/ö",
+                "a",
+            ],
+            [
+                "https://example.com/a?b=%20#c",
+                "mailto:a@b.c",
+                "urn:isbn:123",
+                "http://[::1]:80/",
+                "https://köln.example/ö",
+                None,
+            ],
+        ),
+        (
+            {"type": "string", "format": "uuid"},
+            ["01234567-89ab-cdef-0123-456789abcdef", "01234567-89AB-CDEF-0123-456789ABCDEF", "0"],
+            ["01234567-89ab-cdef-0123-456789abcdef", "01234567-89AB-CDEF-0123-456789ABCDEF", None],
+        ),
         ({"type": "integer"}, ["1", "+2", "-03", None, "x", "1.0"], [1, 2, -3, None, None, None]),
         ({"type": "integer"}, [str(2**63 - 1), str(2**63)], [2**63 - 1, None]),
         ({"type": "integer", "groupChar": ","}, ["1,234", "1,", ",1"], [1234, None, None]),

@@ -133,6 +133,24 @@ WRONG: list[tuple[dict[str, Any], str, list[str]]] = [
         "is not a number",
         ["0,5", ".", "", "1.2.3", "1e", "e3", "inf", "NaN", "-INF", "0x1F", "1 000", "$5", "5%", "1e1000"],
     ),
+    (
+        {"format": "email"},
+        "is not an e-mail address",
+        ["ada", "ada@", "@example.org", "ada@example", "ada@@example.org", "ada lovelace@example.org",
+         "ada@example..org", "ada@-example.org", "ada@example.org,grace@example.org", "Ada <ada@example.org>"],
+    ),
+    (
+        {"format": "uri"},
+        "is not a URI like https://example.com/page",
+        ["example.com", "//example.com", "https:", "https://example.com/a b", "1http://example.com", "http://a/%zz",
+         "<https://example.com>"],
+    ),
+    (
+        {"format": "uuid"},
+        "is not a UUID",
+        ["1234", "0123456789abcdef0123456789abcdef", "{01234567-89ab-cdef-0123-456789abcdef}",
+         "01234567-89ab-cdef-0123-456789abcdeg", "01234567-89ab-cdef-0123-456789abcdef0"],
+    ),
     ({"type": "number", "decimalChar": ","}, "is not a number like 1234,5", ["1.5", "1,5,5", ","]),
     ({"type": "number", "groupChar": ","}, "is not a number like 1,234.5", ["1.5,", "1,.5", ",5", "1,5"]),
     ({"type": "boolean"}, "is not one of true, True, TRUE, 1, false, False, FALSE, 0", ["yes", "tRue", "2"]),
@@ -227,6 +245,7 @@ def test_the_reason_says_what_is_wrong_with_the_value(field: dict[str, Any], cel
         ({"type": "boolean"}, [" true", "false "], [True, False]),
         ({"type": "date"}, [" 2023-01-05", "2023-01-05\n"], ["2023-01-05", "2023-01-05"]),
         ({"type": "integer", "missingValues": ["", "NA"]}, [" NA ", "1"], [None, 1]),
+        ({"format": "email"}, [" a@b.example ", "a@b.example"], ["a@b.example", "a@b.example"]),
         ({}, [" x ", " "], [" x ", " "]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Hostile archives: ZIP and gzip that expand to far more than they are, or that are not what they say."""
+"""Hostile archives and compressed files: they expand to far more than they are, or are not what they say."""
 
 import bz2
 import gzip
@@ -6,10 +6,12 @@ import io
 import lzma
 import random
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from tests.benchmarks.hostile.case import MB, Bounds, FileCase
 from tests.benchmarks.hostile.packing import (
@@ -28,6 +30,11 @@ from tests.benchmarks.hostile.packing import (
     zipped,
 )
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 SEED = 9
 #: A table for archives that lie about something else.
 TABLE = b"a,b\n" + b"1,2\n" * 500
@@ -39,7 +46,7 @@ BOMB_BYTES = 320 * MB
 
 
 def cases() -> list[FileCase]:
-    return [*_zip_bombs(), *_zip_lies(), *_gzip()]
+    return [*_zip_bombs(), *_zip_lies(), *_gzip(), *_bzip2_files(), *_xz(), *_zstandard()]
 
 
 def _zip(name: str, build: Callable[[], bytes], expanded: int = 0, **more: object) -> FileCase:
@@ -188,6 +195,67 @@ def _gzip() -> Iterator[FileCase]:
     yield _gz("reserved flags", lambda: gzipped(deflate(TABLE), flags=0xE0))
     yield _gz("empty, with 100 MB that it claims", lambda: gzipped(deflate(b""), size=100 * MB))
     yield FileCase("gzip: an archive of its own inside", lambda: gzip.compress(_readable_zip(), mtime=0), "hostile.gz")
+
+
+def _compressed(kind: str, ending: str) -> Callable[..., FileCase]:
+    def one(name: str, build: Callable[[], bytes], expanded: int = 0, **more: object) -> FileCase:
+        return FileCase(f"{kind}: {name}", build, f"hostile.csv.{ending}", expanded=expanded, **more)  # type: ignore[arg-type]  # the fields of a FileCase
+
+    return one
+
+
+def _bzip2_files() -> Iterator[FileCase]:
+    case, good, empty = _compressed("bzip2", "bz2"), bz2.compress(TABLE), bz2.compress(b"")
+    yield case("an ordinary one", lambda: good, must_complete=True)
+    yield case("320 MB of zeros", lambda: _bzip2(BOMB_BYTES).content, BOMB_BYTES, bounds=SMALL)
+    yield case("a million empty streams", lambda: empty * MB, bounds=SMALL)
+    yield case("streams of a byte each", lambda: b"".join(bz2.compress(b"%c" % each) for each in TABLE * 5))
+    yield case("cut off", lambda: good[:-9])
+    yield case("text after its end", lambda: good + b"x,y\n" * 100_000)
+    yield case("random bytes", lambda: good[:10] + random.Random(SEED).randbytes(MB))
+    yield case("bzip2 in bzip2", lambda: bz2.compress(good))
+
+
+def _xz() -> Iterator[FileCase]:
+    case, good, empty = _compressed("xz", "xz"), lzma.compress(TABLE), lzma.compress(b"")
+    greedy = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 512 << 20}]
+    yield case("an ordinary one", lambda: good, must_complete=True)
+    yield case("320 MB of zeros", lambda: _pieces_packed(lzma.LZMACompressor(preset=0)), BOMB_BYTES, bounds=SMALL)
+    yield case("300,000 empty streams", lambda: empty * 300_000, bounds=SMALL)
+    yield case("a dictionary of 512 MB", lambda: lzma.compress(TABLE, filters=greedy), bounds=SMALL)
+    yield case("cut off", lambda: good[:-9])
+    yield case("text after its end", lambda: good + b"x,y\n" * 100_000)
+    yield case("random bytes", lambda: good[:24] + random.Random(SEED).randbytes(MB))
+    yield case("xz in xz", lambda: lzma.compress(good))
+
+
+def _zstandard() -> Iterator[FileCase]:
+    case, good, empty = _compressed("Zstandard", "zst"), zstd.compress(TABLE), zstd.compress(b"")
+    skipped = b"\x50\x2a\x4d\x18" + struct.pack("<L", 0)
+    window: dict[int, int] = {zstd.CompressionParameter.window_log: 30}
+    yield case("an ordinary one", lambda: good, must_complete=True)
+    yield case("320 MB of zeros", lambda: _pieces_packed(zstd.ZstdCompressor()), BOMB_BYTES, bounds=SMALL)
+    yield case("a million empty frames", lambda: empty * MB, bounds=SMALL)
+    yield case("a million frames to skip", lambda: skipped * MB + good, must_complete=True, bounds=SMALL)
+    yield case("a frame to skip of 4 GB", lambda: skipped[:4] + b"\xff" * 4 + good)
+    yield case("a window of a gigabyte", lambda: _pieces_packed(zstd.ZstdCompressor(options=window), MB), bounds=SMALL)
+    yield case("cut off", lambda: good[:-9])
+    yield case("text after its end", lambda: good + b"x,y\n" * 100_000)
+    yield case("random bytes", lambda: good[:6] + random.Random(SEED).randbytes(MB))
+    yield case("Zstandard in Zstandard", lambda: zstd.compress(good))
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def _pieces_packed(compressor: _Compressor, size: int = BOMB_BYTES) -> bytes:
+    """So many zeros, behind a header."""
+    pieces = [compressor.compress(b"a,b\n")]
+    pieces += [compressor.compress(bytes(MB)) for _ in range(size // MB)]
+    return b"".join([*pieces, compressor.flush()])
 
 
 def _tar() -> bytes:

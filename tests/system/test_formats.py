@@ -1,0 +1,128 @@
+"""Files of every format through the whole import: each row once, also after a stop, and corrections of what failed."""
+
+import bz2
+import csv
+import io
+import lzma
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import jobs.changes
+from jobs import bulk_upload, datasets, failed_rows, shutdown, uploads
+from jobs.database import Database
+from jobs.datasets import Mode
+from jobs.events import Ticker
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Status, Upload
+from tests.support.corrections import corrections_file
+from tests.support.files import store
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Table = list[list[str]]
+
+#: 200 rows, in some ten chunks. Row 150 has a date that does not exist, as text.
+HEADER = ["id", "name", "price", "born"]
+ROWS = [[str(n), f"name {n}", f"{n}.25", f"2026-01-{n % 28 + 1:02}"] for n in range(1, 201)]
+BAD = [*ROWS[:149], [*ROWS[149][:3], "31.02.2026"], *ROWS[150:]]
+FIELDS = [
+    {"name": "id", "type": "integer"},
+    {"name": "name"},
+    {"name": "price", "type": "number", "decimals": 2},
+    {"name": "born", "type": "date"},
+]
+TYPES = ["integer", "string", "number", "date"]
+
+
+def as_csv(rows: Table) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([HEADER, *rows])
+    return text.getvalue().encode()
+
+
+#: The ending of the name of a file, and what makes one of rows of text.
+FORMATS: dict[str, Callable[[Table], bytes]] = {
+    "csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
+    "csv.xz": lambda rows: lzma.compress(as_csv(rows)),
+    "csv.zst": lambda rows: zstd.compress(as_csv(rows)),
+}
+EACH = pytest.mark.parametrize("ending", list(FORMATS))
+
+
+@pytest.fixture
+def database(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """The job reads the settings of the test. A chunk holds a few dozen short rows."""
+    for name, value in settings.model_copy(update={"chunk_bytes": 512, "lease": 20}).environment().items():
+        monkeypatch.setenv(name, value)
+    yield database
+    shutdown.requested.clear()
+
+
+def sent(settings: Settings, database: Database, ending: str, rows: Table, **more: Any) -> Upload:
+    with database.transaction() as connection:
+        return uploads.create(connection, store(settings, FORMATS[ending](rows), f"people.{ending}"), **more)
+
+
+def run(database: Database, upload: Upload) -> Upload:
+    bulk_upload.run(upload.id)
+    with database.reading() as connection:
+        return uploads.get(connection, upload.id)
+
+
+def stored(database: Database, name: str) -> tuple[list[str], Table, list[int]]:
+    """The types of a dataset, its rows, and their numbers."""
+    with database.reading() as connection:
+        dataset = datasets.get(connection, name)
+        rows = [row.cells for row in list(datasets.each_after(connection, dataset, None, limit=999))]
+        numbers = connection.execute(sa.text(f'SELECT "_row_number" FROM data_{name} ORDER BY 1')).scalars()
+        return [field.type for field in dataset.schema.fields], rows, [int(number) for number in numbers]
+
+
+@EACH
+def test_a_file_becomes_a_dataset_and_goes_on_after_a_stop_with_each_row_once(
+    settings: Settings, database: Database, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopping(Ticker[Upload]):
+        def tick(self, value: Upload) -> None:
+            super().tick(value)
+            if value.rows_processed:
+                shutdown.requested.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.changes, "Ticker", Stopping)
+        stopped = run(database, sent(settings, database, ending, ROWS))
+    shutdown.requested.clear()
+    upload = run(database, stopped)
+
+    assert (stopped.status, 0 < stopped.rows_processed < 200) == (Status.PENDING, True)
+    assert (upload.status, upload.error, upload.rows_success) == (Status.COMPLETED, None, 200)
+    assert (upload.dataset, upload.rows_failed, upload.progress) == ("people", 0, 100)
+    types, rows, numbers = stored(database, "people")
+    assert (types, rows, numbers) == (TYPES, ROWS, list(range(1, 201)))
+
+
+@EACH
+def test_corrections_of_failed_rows_go_into_the_dataset(settings: Settings, database: Database, ending: str) -> None:
+    with database.transaction() as connection:
+        datasets.declare(connection, "people", TableSchema.parse({"fields": FIELDS}), Mode.INSERT)
+    parent = run(database, sent(settings, database, ending, BAD, dataset="people"))
+    with database.reading() as connection:
+        (failed,) = failed_rows.rows(connection, parent.id, limit=9)
+    corrected = corrections_file(database, parent).replace(b"31.02.2026", b"2026-01-11")
+    with database.transaction() as connection:
+        child = uploads.create(connection, store(settings, corrected, "failed-rows.csv"))
+    child = run(database, child)
+
+    assert (parent.rows_success, parent.rows_failed, failed.row_number) == (199, 1, 150)
+    assert failed.cells == ["150", "name 150", "150.25", "31.02.2026"]
+    assert "31.02.2026" in failed.sentence
+    assert (child.status, child.parent, child.rows_success) == (Status.COMPLETED, parent.id, 1)
+    assert sorted(stored(database, "people")[1]) == sorted(ROWS)
