@@ -86,6 +86,14 @@ class HeldError(BulkUploadError):
         super().__init__(f"Upload #{upload_id} waits for a person. Review it alone to import it.")
 
 
+class InvalidMappingError(BulkUploadError):
+    """Columns cannot be mapped in this way. field: of the request. problem: what is wrong with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
 class DatasetNotFoundError(BulkUploadError):
     """No dataset has this name."""
 

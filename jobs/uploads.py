@@ -568,10 +568,12 @@ def begin(
     notes: list[str],
     warnings: Iterable[UploadWarning] = (),
     blank: int = 0,
+    mapping: Mapping[str, str | None] | None = None,
 ) -> Upload:
     """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
-    rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains.
+    rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains. mapping: which
+    fields the columns fill, if that does not follow from their names.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
     return _change_claimed(
@@ -590,6 +592,7 @@ def begin(
         warnings=kept(warnings),
         lines_blank=blank,
         counting_since=utc_now(),
+        mapping=None if mapping is None else dict(mapping),
     )
 
 
@@ -704,6 +707,9 @@ def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) ->
     """
     upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED, task=Task.IMPORT)
     _log(connection, upload, Kind.RETRIED, by=by)
+    if upload.mapping and not upload.is_approved and upload.bytes_total is None:  # it was held, and nobody decided
+        forgotten = sa.update(uploads).where(uploads.c.id == upload_id).values(mapping=None)
+        upload = Upload.from_row(connection.execute(forgotten.returning(uploads)).one())
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
     return _restart(connection, upload_id)

@@ -185,7 +185,11 @@ class UploadView:
     def remaining_rows(self) -> str | None:
         """What an import that did not reach its end leaves in the dataset, as a sentence."""
         upload = self._upload
-        if upload.is_external or self._was_refused_as_duplicate or upload.status not in (Status.FAILED, Status.CANCELLED):
+        if (
+            upload.is_external
+            or self._was_refused_as_duplicate
+            or upload.status not in (Status.FAILED, Status.CANCELLED)
+        ):
             return None
         if not upload.rows_success:
             return "Nothing was imported." if upload.status is Status.CANCELLED else None

@@ -112,6 +112,8 @@ class Workbook:
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
             else:
                 self.sheet = _named(package.sheets, sheet)
+            #: The names of all worksheets that can be chosen.
+            self.names = [sheet.name for sheet in package.sheets]
             self.notes = [_sheet_note(package.sheets, self.sheet)]
             self.others = _listed([each for each in package.sheets if each is not self.sheet])
             part = self.sheet.part

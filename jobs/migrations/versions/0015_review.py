@@ -6,6 +6,8 @@ from alembic import op
 revision = "0015"
 down_revision = "0014"
 
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     for column in (
@@ -20,7 +22,7 @@ def upgrade() -> None:
     op.add_column("datasets", sa.Column("review", sa.Text))
     op.create_table(
         "reviews",
-        sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("upload_id", ID, sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("reading", sa.JSON, nullable=False),
         sa.Column("check", sa.JSON),
     )
