@@ -24,7 +24,7 @@ metadata = sa.MetaData()
 #: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-#: `uploads.outcome`: what a completed upload ended with, or that a duplicate is held for a person; null for others. The
+#: `uploads.outcome`: what a completed upload ended with, or that an earlier release held a duplicate; null for others. The
 #: database derives it, so that processes of the previous release need not know it. In Python: history_query.outcomes.
 OUTCOME = (
     "CASE WHEN status = 'cancelled' AND attempt = 0 AND error IS NOT NULL THEN 'held'"
@@ -111,6 +111,8 @@ uploads = sa.Table(
     sa.Column("token_id", sa.BigInteger),
     #: The name of that account, which it keeps for ever; null: nobody who is known.
     sa.Column("uploaded_by", sa.Text),
+    #: On SQLite only the index stores it.
+    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     #: Why it waits for a person: a list of {"code", "detail"}; null if it does not.
     sa.Column("hold", sa.JSON(none_as_null=True)),
     #: Column of the file → the field that it fills, or null if no field takes it; null: matched by names.
@@ -123,8 +125,6 @@ uploads = sa.Table(
     sa.Column("kind", sa.Text, nullable=False, server_default="import"),
     #: Whether a person said that it is to be imported as it is.
     sa.Column("is_approved", sa.Boolean, nullable=False, server_default=sa.false()),
-    #: On SQLite only the index stores it.
-    sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
     sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),

@@ -58,7 +58,7 @@ class World:
         return "\n".join(lines) + "\n"
 
     def chunk_bytes(self) -> int:
-        return self._random.choice([60, 256, 700, 1 << 20])
+        return self._random.choice([256, 400, 1_000, 1 << 20])
 
     def columns(self) -> list[str]:
         names = ["sku", "shelf", "price", "code", "since"]
