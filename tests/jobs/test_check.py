@@ -87,7 +87,7 @@ def stored(database: Database, name: str) -> dict[tuple[Any, ...], tuple[Any, ..
         dataset = datasets.get(connection, name)
         names = dataset.schema.names
         key = dataset.schema.primary_key or ["_upload_id", "_row_number"]
-        rows = connection.execute(sa.text(f'SELECT * FROM data_{name}')).mappings().all()
+        rows = connection.execute(sa.text(f"SELECT * FROM data_{name}")).mappings().all()
     return {tuple(row[each] for each in key): tuple(row[each] for each in names) for row in rows}
 
 
@@ -107,7 +107,8 @@ def test_every_figure_of_a_check_is_what_the_import_then_does(
     before = stored(database, "stock")
 
     held = after_job(
-        database, sent(settings, database, world.content(120, world.columns()), dataset="stock", review=Review.ALWAYS).id
+        database,
+        sent(settings, database, world.content(120, world.columns()), dataset="stock", review=Review.ALWAYS).id,
     )
     assert (held.status, held.phase, held.rows_processed) == (Status.HELD, Phase.CHECK, 0)
     assert stored(database, "stock") == before
