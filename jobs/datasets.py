@@ -212,6 +212,11 @@ def review_of(connection: sa.Connection, name: str) -> str | None:
     return connection.scalar(sa.select(datasets.c.review).where(datasets.c.name == name))
 
 
+def set_review(connection: sa.Connection, name: str, review: str | None) -> None:
+    """Whether a person looks at its uploads first (uploads.Review); None: as usual for whoever sends them."""
+    connection.execute(sa.update(datasets).where(datasets.c.name == name).values(review=review))
+
+
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 

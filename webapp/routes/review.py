@@ -15,7 +15,7 @@ from jobs.uploads import Status, Task, Upload
 from webapp import threads
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
-from webapp.routes import actions, json_body, options_body, upload_json
+from webapp.routes import actions, json_body, options_body, upload_json, visible
 from webapp.state import AppRequest
 
 #: Seconds that a request waits for a worker to look at a file again, and between two looks at the record.
@@ -53,6 +53,7 @@ async def check(request: AppRequest) -> Response:
 
 async def map_columns(request: AppRequest) -> Response:
     """Raises InvalidBodyError, UploadNotFoundError, TransitionError, InvalidMappingError, NotAllowedError."""
+    await visible.upload(request, request.path_params["upload_id"])
     await change_mapping(request, json_body.parse(_MAPPING, await json_body.read(request)))
     return await show(request)
 
