@@ -43,6 +43,7 @@ from jobs.pipeline import failed_rows_writer, reader, source, writer
 from jobs.pipeline.checker import CheckedChunk, Checker
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.corrector import Corrector
+from jobs.pipeline.failed_rows_writer import FailureTally
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
@@ -93,6 +94,9 @@ class Attempt:
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
         self._milestones: Milestones | None = None
         self._assigned: Mapping[str, str | None] = {}
+        #: What is stored, and what is if the transaction that runs is committed.
+        self._tally: FailureTally | None = None
+        self._new_tally: FailureTally | None = None
         self.was_handed_back = False
 
     def run(self) -> None:
@@ -153,6 +157,7 @@ class Attempt:
         chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
         for commit in self._commits(chunks, check, Corrector(parent, table.names) if parent else None):
             self._upload = commit()
+            self._tally = self._new_tally
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
@@ -408,7 +413,7 @@ class Attempt:
         )
         self._pass_milestone(connection, upload)
         room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
-        failed_rows_writer.record(connection, upload.id, failed, room=room)
+        self._new_tally = failed_rows_writer.record(connection, upload.id, failed, self._tally, room=room)
         return upload, written
 
     def _count(self, connection: sa.Connection, upload: Upload, written: Written) -> None:

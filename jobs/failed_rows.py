@@ -190,27 +190,45 @@ ANY_REASON = WithReason()
 
 
 def excerpts(
-    connection: sa.Connection, upload_id: int, *, limit: int, after: int = 0, chosen: WithReason = ANY_REASON
+    connection: sa.Connection,
+    upload_id: int,
+    *,
+    limit: int,
+    after: int = 0,
+    before: int | None = None,
+    chosen: WithReason = ANY_REASON,
 ) -> list[FailedRowExcerpt]:
-    """Stored failed rows after a row number, in order, each from the beginning of what is stored."""
+    """Stored failed rows in order, each from the beginning of what is stored: the first ones after a row number, or the
+    last ones before one."""
     columns = failed_rows.c
     beginnings = (
         sa.func.substr(sa.cast(column, sa.Text), 1, EXCERPT_STORED, type_=sa.Text())
         for column in (columns.cells, columns.reasons)
     )
     statement = sa.select(columns.row_number, *beginnings, columns.line).where(columns.upload_id == upload_id)
-    statement = statement.where(_chosen(connection, upload_id, after, limit, chosen))
-    found = connection.execute(statement.order_by(columns.row_number).limit(limit))
-    return [FailedRowExcerpt.from_stored(*row) for row in found]
+    statement = statement.where(_chosen(connection, upload_id, after, limit, chosen, before))
+    order = columns.row_number if before is None else columns.row_number.desc()
+    found = connection.execute(statement.order_by(order).limit(limit)).all()
+    return [FailedRowExcerpt.from_stored(*row) for row in (found if before is None else reversed(found))]
+
+
+def stored(connection: sa.Connection, upload_id: int) -> int:
+    """How many failed rows of an upload are stored."""
+    found = sa.select(sa.func.count()).select_from(failed_rows).where(failed_rows.c.upload_id == upload_id)
+    return connection.scalar(found) or 0
 
 
 def _chosen(
-    connection: sa.Connection, upload_id: int, after: int, limit: int, chosen: WithReason
+    connection: sa.Connection, upload_id: int, after: int, limit: int, chosen: WithReason, before: int | None = None
 ) -> sa.ColumnElement[bool]:
-    """The condition for the next rows of an upload. limit: of the rows."""
+    """The condition for the next rows of an upload, or for those before a row. limit: of the rows."""
     if chosen == ANY_REASON:
-        return failed_rows.c.row_number > after
-    numbers = failure_places.find(connection, upload_id, **chosen._asdict(), after=after, limit=limit)
+        number = failed_rows.c.row_number
+        return number > after if before is None else number < before
+    column, rule = chosen
+    numbers = failure_places.find(
+        connection, upload_id, column=column, rule=rule, after=after, before=before, limit=limit
+    )
     return failed_rows.c.row_number.in_(numbers)
 
 

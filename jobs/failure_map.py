@@ -78,10 +78,9 @@ def read(connection: sa.Connection, upload_id: int) -> FailureMap:
     return FailureMap() if row is None else FailureMap(row.width, row.counts)
 
 
-def add(connection: sa.Connection, upload_id: int, row_numbers: Iterable[int]) -> None:
-    """Add failed rows to the map of an upload that the caller has locked."""
-    found = read(connection, upload_id).adding(row_numbers)
+def write(connection: sa.Connection, upload_id: int, places: FailureMap) -> None:
+    """Store the map of an upload that the caller has locked."""
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(failure_maps).values(upload_id=upload_id, width=found.width, counts=list(found.counts))
+    insert = dialect.insert(failure_maps).values(upload_id=upload_id, width=places.width, counts=list(places.counts))
     values = {"width": insert.excluded.width, "counts": insert.excluded.counts}
     connection.execute(insert.on_conflict_do_update(index_elements=["upload_id"], set_=values))

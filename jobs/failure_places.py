@@ -33,34 +33,48 @@ def write(connection: sa.Connection, upload_id: int, places: Mapping[tuple[str, 
 
 
 def find(
-    connection: sa.Connection, upload_id: int, *, column: str | None, rule: str | None, after: int, limit: int
+    connection: sa.Connection,
+    upload_id: int,
+    *,
+    column: str | None,
+    rule: str | None,
+    after: int = 0,
+    before: int | None = None,
+    limit: int,
 ) -> list[int]:
-    """The numbers of stored failed rows after a row that have a reason, in order.
+    """The numbers of stored failed rows that have a reason, in order: the first ones after a row, or the last ones
+    before a row.
 
     column: of the reason, "" for one about the row as a whole; rule: see failed_rows.Reason. None: any.
     """
     if not _has_blocks(connection, upload_id):
-        return _searched(connection, upload_id, column, rule, after, limit)
+        return _searched(connection, upload_id, column, rule, after, before, limit)
     columns = failure_places.c
-    conditions = [columns.upload_id == upload_id, columns.last_row > after]
+    conditions = [columns.upload_id == upload_id]
+    conditions += [columns.last_row > after] if before is None else [columns.first_row < before]
     conditions += [columns.column == column] if column is not None else []
     conditions += [columns.rule == rule] if rule is not None else []
-    statement = sa.select(columns.first_row, columns.runs).where(*conditions)
-    ordered = statement.order_by(columns.first_row, columns.column, columns.rule)
+    statement = sa.select(columns.first_row, columns.last_row, columns.runs).where(*conditions)
+    order = columns.first_row if before is None else columns.last_row.desc()
+    ordered = statement.order_by(order, columns.column, columns.rule)
+    # Backwards, the numbers are negative: what follows is the same.
+    sign, start = (1, after) if before is None else (-1, -before)
     found: list[int] = []
-    for number in _merged(_blocks(connection, ordered)):
-        if number > after and number not in found[-1:]:
+    for number in _merged(_blocks(connection, ordered, sign)):
+        if number > start and number not in found[-1:]:
             found.append(number)
             if len(found) == limit:
                 break
-    return found
+    return sorted(sign * number for number in found)
 
 
-def _blocks(connection: sa.Connection, ordered: sa.Select[Any]) -> Iterator[tuple[int, list[int]]]:
-    """The blocks of a statement: the first row and all rows of each."""
+def _blocks(connection: sa.Connection, ordered: sa.Select[Any], sign: int) -> Iterator[tuple[int, list[int]]]:
+    """The blocks of a statement: the first row and all rows of each, in order. sign: 1, or -1 for backwards."""
     read = 0
     while blocks := connection.execute(ordered.offset(read).limit(BLOCKS_READ)).all():
-        yield from ((block.first_row, list(_numbers(block.runs))) for block in blocks)
+        for block in blocks:
+            numbers = list(_numbers(block.runs))
+            yield (block.first_row, numbers) if sign == 1 else (-block.last_row, [-each for each in reversed(numbers)])
         read += len(blocks)
 
 
@@ -102,7 +116,13 @@ def _has_blocks(connection: sa.Connection, upload_id: int) -> bool:
 
 
 def _searched(
-    connection: sa.Connection, upload_id: int, column: str | None, rule: str | None, after: int, limit: int
+    connection: sa.Connection,
+    upload_id: int,
+    column: str | None,
+    rule: str | None,
+    after: int,
+    before: int | None,
+    limit: int,
 ) -> list[int]:
     """As `find`, by a search of the stored reasons."""
     stored = sa.cast(failed_rows.c.reasons, sa.Text)
@@ -111,5 +131,8 @@ def _searched(
     if column is not None:
         parts.append(f"[{json.dumps(column or None)}, {'' if rule is None else json.dumps(rule)}")
     statement = sa.select(failed_rows.c.row_number).where(failed_rows.c.upload_id == upload_id)
-    statement = statement.where(failed_rows.c.row_number > after, *(contains(stored, part) > 0 for part in parts))
-    return list(connection.execute(statement.order_by(failed_rows.c.row_number).limit(limit)).scalars())
+    number = failed_rows.c.row_number
+    statement = statement.where(number > after if before is None else number < before)
+    statement = statement.where(*(contains(stored, part) > 0 for part in parts))
+    ordered = statement.order_by(number if before is None else number.desc())
+    return sorted(connection.execute(ordered.limit(limit)).scalars())

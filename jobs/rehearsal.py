@@ -4,6 +4,7 @@ An import of a few rows takes longer to load libraries and to compile statements
 once, its forks need not do again. A rehearsal imports into tables of its own and publishes nothing.
 """
 
+import gc
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ def rehearse(settings: Settings) -> None:
     finally:
         logging.disable(logging.NOTSET)
         state.reset()
+    gc.collect()
+    gc.freeze()  # or the collector of each work horse would search, and so copy, all that it inherits
 
 
 def _import_files(settings: Settings, database: Database) -> None:

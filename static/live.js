@@ -53,7 +53,6 @@
     let usualDelay = null;
     let lastId = "";
     let wasLive = false;
-    let isSignedOut = false;
     // Timestamps: the last message, the loss of the connection (null: connected), the last opening of the stream, and
     // the last time this tab became visible or hidden.
     let receivedAt = Date.now();
@@ -64,7 +63,7 @@
     const show = (state, silence) => {
       badge.dataset.state = state;
       if (label.textContent !== LABELS[state]) label.textContent = LABELS[state];
-      age.textContent = silence ? `\u00a0for ${duration(silence)}` : "";
+      age.textContent = silence ? ` for ${duration(silence)}` : "";
     };
 
     // Called after every event and every second, because silence fires no event. The clock may be set back.
@@ -121,7 +120,7 @@
 
     // The session has ended, or the account may no longer sign in: nothing more will come.
     const signOut = () => {
-      isSignedOut = true;
+      badge.hidden = true;
       if (connection) connection.config.reconnect = false;
       const notice = document.getElementById("signed-out");
       notice.querySelector("a").search = new URLSearchParams({ next: location.pathname + location.search });
@@ -146,7 +145,7 @@
 
     // A tab that has a stream opens no other.
     onStream("htmx:before:request", (_, event) => {
-      if (!isNeeded() || connection || isSignedOut) event.preventDefault();
+      if (!isNeeded() || connection || badge.hidden) event.preventDefault();
     });
     onStream("htmx:config:request", ({ ctx }) => {
       if (lastId) ctx.request.headers["Last-Event-ID"] = lastId;
@@ -175,7 +174,7 @@
     // The server removes the stream element when the upload on the page can no longer change.
     onStream("htmx:sse:close", ({ reason }) => {
       connection = null;
-      badge.hidden = reason !== "ended" && reason !== "cancelled";
+      badge.hidden ||= reason !== "ended" && reason !== "cancelled";
       onLoss();
     });
 

@@ -1,4 +1,5 @@
-"""The query of a page of failed rows: which of them, and which columns of the file: ?column=&rule=&after=&columns="""
+"""The query of a page of failed rows: which of them, and which columns of the file:
+?column=&rule=&after=&before=&columns="""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ _MAX_DIGITS = 18
 
 @dataclass(frozen=True)
 class FailedRowsQuery:
-    """chosen: the reason that the rows have. after: the number of the row before the page. first_column: from 1."""
+    """chosen: the reason that the rows have. after: the number of the row before the page. before: that of the row
+    behind it, if the page ends there. first_column: from 1."""
 
     chosen: WithReason = ANY_REASON
     after: int = 0
+    before: int | None = None
     first_column: int = 1
 
     @classmethod
@@ -24,7 +27,8 @@ class FailedRowsQuery:
         """Raises InvalidQueryError."""
         chosen = WithReason(*(_text(query, name) for name in ("column", "rule")))
         after, first = _number(query, "after", "0", "a row"), _number(query, "columns", "1", "a column")
-        return cls(chosen, after, max(1, first))
+        before = _number(query, "before", "0", "a row") or None
+        return cls(chosen, after, before, max(1, first))
 
     @property
     def parameters(self) -> list[tuple[str, str]]:

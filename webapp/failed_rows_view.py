@@ -45,7 +45,8 @@ class FailedRowView:
 
 
 class FailedRowsView:
-    """rows: on this page. columns: the file's columns that are shown. places: where in the file they are."""
+    """rows: on this page. columns: the file's columns that are shown. places: where in the file they are. stored: how
+    many failed rows there are, if some were only counted."""
 
     def __init__(
         self,
@@ -55,20 +56,26 @@ class FailedRowsView:
         sources: Mapping[str, str],
         chosen: WithReason = ANY_REASON,
         after: int = 0,
+        before: int | None = None,
         first_column: int = 1,
         matching: int | None = None,
+        stored: int | None = None,
     ) -> None:
         """found: one more than ROWS_SHOWN if others follow. sources: field of the dataset → column of the file.
-        matching: how many rows have the chosen reason."""
-        self._upload, self._chosen, self._after, self._first = upload, chosen, after, first_column
+        matching: how many rows have the chosen reason. before: the number of the row behind the page, which then ends
+        there. stored: how many failed rows are stored."""
+        self._upload, self._chosen, self._first = upload, chosen, first_column
+        self._after, self._before = after, before
+        page = found[:ROWS_SHOWN] if before is None else found[-ROWS_SHOWN:]
         header = upload.header or []
         self._places = {name: place for place, name in enumerate(header)}
         self._places |= {field: self._places[name] for field, name in sources.items() if name in self._places}
         self.column_count = len(header)
-        self.places = self._shown_places(found[:ROWS_SHOWN])
+        self.places = self._shown_places(page)
         self.columns = [header[place] for place in self.places]
-        self.rows = _fitting(self._row(row) for row in found[:ROWS_SHOWN])
-        self.has_more = len(self.rows) < len(found)
+        self.rows = _fitting(map(self._row, page)) if before is None else _fitting(map(self._row, page[::-1]))[::-1]
+        self._others = len(self.rows) < len(found)
+        self.stored = stored if stored is not None and 0 < stored < upload.rows_failed else None
         self.total = upload.rows_failed if matching is None else matching
         self.first_column = first_column
         self.last_column = min(self.column_count, first_column - 1 + COLUMNS_SHOWN)
@@ -76,12 +83,21 @@ class FailedRowsView:
     @property
     def is_first_page(self) -> bool:
         """Whether it shows the first rows, as a page does that nobody has paged or filtered."""
-        return self._chosen == ANY_REASON and not self._after and self._first == 1
+        return self._chosen == ANY_REASON and not self._after and self._before is None and self._first == 1
 
     @property
     def is_full(self) -> bool:
         """Whether more failed rows would not change it."""
         return self.has_more
+
+    @property
+    def has_more(self) -> bool:
+        """Whether rows follow."""
+        return self._others if self._before is None else True
+
+    @property
+    def _has_earlier(self) -> bool:
+        return bool(self._after) if self._before is None else self._others
 
     @property
     def is_large(self) -> bool:
@@ -101,7 +117,11 @@ class FailedRowsView:
 
     @property
     def first_url(self) -> str | None:
-        return self._url(after=0) if self._after else None
+        return self._url(after=0) if self._has_earlier or (not self.rows and self._before) else None
+
+    @property
+    def previous_url(self) -> str | None:
+        return self._url(before=self.rows[0].number) if self.rows and self._has_earlier else None
 
     @property
     def next_url(self) -> str | None:
@@ -116,10 +136,20 @@ class FailedRowsView:
         following = self._first + COLUMNS_SHOWN
         return self._url(columns=following) if following <= self.column_count else None
 
-    def _url(self, *, chosen: WithReason | None = None, after: int | None = None, columns: int | None = None) -> str:
+    def _url(
+        self,
+        *,
+        chosen: WithReason | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        columns: int | None = None,
+    ) -> str:
+        """Of the same page, or of one that begins after a row, or ends before one."""
         chosen = self._chosen if chosen is None else chosen
-        position = {"after": self._after if after is None else after, "columns": columns or self._first}
-        defaults = {"after": 0, "columns": 1}
+        if after is None and before is None:
+            after, before = self._after, self._before
+        position = {"after": after or 0, "before": before or 0, "columns": columns or self._first}
+        defaults = {"after": 0, "before": 0, "columns": 1}
         query = [(name, value) for name, value in chosen._asdict().items() if value is not None]
         query += [(name, str(value)) for name, value in position.items() if value != defaults[name]]
         return f"/uploads/{self._upload.id}{f'?{urlencode(query)}' if query else ''}#failed-rows"

@@ -138,7 +138,12 @@ class ColumnForm:
 
     @property
     def has_errors(self) -> bool:
-        return any(each.error for each in self.fields)
+        return bool(self.errors)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by the name of the field, as in the form that FormView shows."""
+        return {each.name: each.error for each in self.fields if each.error}
 
     @classmethod
     def of(cls, dataset: Dataset, query: Sequence[tuple[str, str]], others: Sequence[str]) -> "ColumnForm":

@@ -74,7 +74,9 @@ def when(moment: datetime, style: str = "") -> Markup:
 
 
 def duration(seconds: float) -> str:
-    """1 h 2 min, 3 min 20 s, 42 s, 0.4 s."""
+    """1 h 2 min, 3 min 20 s, 42 s, 0.4 s, < 0.1 s."""
+    if round(seconds, 1) < 0.1:
+        return "< 0.1 s"
     if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

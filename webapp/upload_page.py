@@ -27,12 +27,14 @@ FIRST_ROWS = FailedRowsQuery()
 @dataclass(frozen=True)
 class FailedPage:
     """A page of the failed rows. sources: field of the dataset → column of the file, where they differ. matching: how
-    many rows have the chosen reason, if it is known."""
+    many rows have the chosen reason, if it is known. stored: how many failed rows there are to be paged through, once
+    the upload has ended."""
 
     query: FailedRowsQuery
     rows: Sequence[FailedRowExcerpt] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     matching: int | None = None
+    stored: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ def _failed_page(connection: sa.Connection, upload: Upload, query: FailedRowsQue
     if not upload.rows_failed:
         return FailedPage(query)
     limit = ROWS_SHOWN + 1
-    found = failed_rows.excerpts(connection, upload.id, limit=limit, after=query.after, chosen=query.chosen)
+    found = failed_rows.excerpts(
+        connection, upload.id, limit=limit, after=query.after, before=query.before, chosen=query.chosen
+    )
     named = {reason.column for row in found for reason in row.reasons if reason.column}
     sources = _sources(connection, upload) if named - set(upload.header or []) else {}
-    return FailedPage(query, found, sources, failed_rows.count(connection, upload.id, query.chosen))
+    stored = None if upload.is_active else failed_rows.stored(connection, upload.id)
+    return FailedPage(query, found, sources, failed_rows.count(connection, upload.id, query.chosen), stored)
 
 
 def _sources(connection: sa.Connection, upload: Upload) -> Mapping[str, str]:

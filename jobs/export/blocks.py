@@ -22,6 +22,9 @@ from jobs.sql_table import SqlTable, run
 #: Bytes of a block, about: each costs PostgreSQL as much as 100 kB of rows. A client that reads slowly holds two of
 #: them in memory, so only a few exports at once have large ones.
 BLOCK_BYTES, SMALL_BLOCK_BYTES = 1 << 22, 1 << 18
+#: Bytes of a row from which blocks are small: to make a row takes several times its size, but costs little more in a
+#: block of its own.
+WIDE_ROW = 1 << 16
 #: Exports that have large blocks at once.
 _LARGE = threading.BoundedSemaphore(4)
 #: By how much a block may be larger, before it is made again with fewer rows. A row that is larger is a block.
@@ -75,7 +78,8 @@ class Blocks:
         self._selection = selection
         self._format = format_
         self._rows = FIRST_ROWS
-        self._bytes = SMALL_BLOCK_BYTES
+        #: Bytes of blocks of narrow rows, and of the next block.
+        self._most = self._bytes = SMALL_BLOCK_BYTES
         #: Whether the last block had most of the rows that it could have.
         self._is_dense = False
         self._lock = threading.Lock()
@@ -86,7 +90,8 @@ class Blocks:
     def __iter__(self) -> Iterator[bytes]:
         """Raises ExportStoppedError."""
         is_large = _LARGE.acquire(blocking=False)
-        self._bytes = BLOCK_BYTES if is_large else SMALL_BLOCK_BYTES
+        self._most = BLOCK_BYTES if is_large else SMALL_BLOCK_BYTES
+        self._bytes = min(self._most, SMALL_BLOCK_BYTES)
         try:
             yield self._format.head()
             place: list[Any] | None = []
@@ -133,6 +138,7 @@ class Blocks:
             self._rows = max(1, wanted // GROWTH)
             return b"", place
         if rows:
+            self._bytes = self._most if len(block) < rows * WIDE_ROW else min(self._most, SMALL_BLOCK_BYTES)
             fitting = self._bytes * rows // (len(block) + 1)
             self._rows = max(1, min(fitting, wanted * GROWTH))
         self._is_dense = rows > wanted // 2 and not self._selection.is_filtered

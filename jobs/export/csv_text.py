@@ -2,11 +2,8 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 
-#: What must stand between quotes.
-_QUOTED = re.compile('[,"\r\n]')
 #: What begins a formula, in UTF-8: signs, those in full width by their first bytes, and quotes before them.
 _BEGINNINGS = (b"=", b"+", b"-", b"@", b"\xef\xbc", b"'", b'"')
 #: Characters of a row for which csv.writer would stop all other threads for milliseconds.
@@ -15,9 +12,9 @@ LONG_ROW = 100_000
 
 def cell(text: str) -> str:
     """A cell, quoted if it must be."""
-    if _QUOTED.search(text) is None:
-        return text
-    return '"' + text.replace('"', '""') + '"'
+    if "," in text or '"' in text or "\r" in text or "\n" in text:  # much faster than a pattern
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def lines(rows: Iterable[Sequence[str]]) -> bytes:

@@ -2,10 +2,11 @@
 
 What is stored is JSON (failed_rows_writer.py). The cells of most rows become CSV by replacing what stands between them.
 Rows in which a cell must be quoted or escaped, or with another number of cells than the file, are put together cell by
-cell. Rows with control characters of which SQL makes no text are made in Python.
+cell. Rows with control characters of which SQL makes no text are made in Python, and so are long ones.
 """
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from jobs import corrections
 from jobs.corrections import escape_formula
 from jobs.database import Database
 from jobs.export import copying, csv_text
-from jobs.export.blocks import Blocks
+from jobs.export.blocks import Blocks, BlockTooLargeError
 from jobs.export.postgresql_cells import escaped
 from jobs.export.sqlite_cells import is_risky
 from jobs.export.sqlite_lines import Lines
@@ -37,6 +38,8 @@ _ODD_IN_JSON = "\\u000"
 _RISKY_IN_JSON = ('"=', '"+', '"-', '"@', "\"'", '"\\uff', ";", "\\t")
 #: A pattern of JSON with one text, or several.
 _OF_TEXTS = '["%"]'
+#: Characters of the JSON of cells from which a row is odd: a dozen expressions copy or search them.
+_LONG = 1 << 15
 #: Names for the parts of a reason.
 _PARTS = ("name", "rule", "value", "detail")
 #: A line that COPY encloses in marks is one with ends of lines in it, or an odd row, which begins with a marker.
@@ -104,7 +107,11 @@ class _FailedRows(ABC):
         return f"'[' || row_number || ',' || {self.c} || ',' || {self.r} || ']'"
 
     def _is_odd(self) -> str:
-        return f"({self.has(self.c, _ODD_IN_JSON)} OR {self.has(self.r, _ODD_IN_JSON)})"
+        has_odd = f"{self.has(self.c, _ODD_IN_JSON)} OR {self.has(self.r, _ODD_IN_JSON)}"
+        return f"CASE WHEN {self._is_long()} THEN true ELSE {has_odd} END"  # an OR would search long ones as well
+
+    def _is_long(self) -> str:
+        return f"{self.length}({self.c}) > {_LONG:d}"
 
     def _is_plain(self) -> str:
         """Whether there are as many cells as the file has, none of which must be quoted or escaped.
@@ -122,7 +129,7 @@ class _FailedRows(ABC):
         ]
         if not self._is_raw:
             conditions.append(f"NOT ({self.has_any(self.c, _RISKY_IN_JSON)})")
-        return f"({' AND '.join(conditions)})"
+        return f"CASE WHEN {self._is_long()} THEN false ELSE {' AND '.join(conditions)} END"
 
     def _commas(self) -> str:
         """Those in the JSON of the cells."""
@@ -209,19 +216,34 @@ class _SqliteFailedRows(_FailedRows):
     def __init__(self, table: SqlTable, upload: Upload, is_raw: bool) -> None:
         super().__init__(table, upload, is_raw)
         functions: dict[str, Callable[..., str]] = {
-            "export_odd": lambda row: self.python_line(*json.loads(row)),
+            "export_odd": self._odd_line,
             "export_escaped": escape_formula,
         }
         line = f"CASE WHEN odd THEN export_odd({self.row()}) ELSE {self.line()} END || '\r\n'"
         self._lines = Lines(self, line, functions)
+        #: Characters that the odd rows of this block may still have.
+        self._left: float = math.inf
 
     def block(
         self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
-        return self._lines.block(connection, selection, place, rows, largest=largest)
+        self._left = math.inf if largest is None else largest
+        try:
+            return self._lines.block(connection, selection, place, rows, largest=largest)
+        except sa.exc.OperationalError as error:  # as a function of it raised an error
+            if self._left < 0:
+                raise BlockTooLargeError from error
+            raise
+
+    def _odd_line(self, row: str) -> str:
+        """SQLite itself reads all rows of a block before it says that they are too large."""
+        self._left -= len(row)
+        if self._left < 0:
+            raise BlockTooLargeError
+        return self.python_line(*json.loads(row))
 
     def unless(self, is_odd: str, sentence: str) -> str:
-        return sentence  # without the part after a null character
+        return f"CASE WHEN {self._is_long()} THEN '' ELSE {sentence} END"  # of others it lacks what follows a null
 
     def must_be_quoted(self, cell: str) -> str:
         return f"""{cell} GLOB '*[,"\r\n]*'"""  # of a short text this is faster

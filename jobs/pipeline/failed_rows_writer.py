@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs import failure_map, failure_places
 from jobs.failed_rows import VALUE_LENGTH, VALUES_KEPT, VALUES_KEPT_IN_ALL, FailedRow
+from jobs.failure_map import FailureMap
 from jobs.pipeline import columns
 from jobs.sql_table import SqlTable
 from jobs.tables import failed_rows, failure_counts
@@ -61,10 +62,39 @@ class PackedFailedRows:
         return cls(batch, places, values)
 
 
-def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, *, room: int) -> None:
-    """Count the failed rows of an upload and store the first ones. room: how many more may be stored."""
+class FailureTally:
+    """What is counted of an upload's failed rows: how many have each reason, with which values, and where they are.
+
+    It knows what is stored, so that a chunk only writes it. Only whoever imports the upload changes it.
+    """
+
+    def __init__(self, stored: FailureMap, values: "_Values") -> None:
+        self._map = stored
+        self._values = values
+
+    @classmethod
+    def read(cls, connection: sa.Connection, upload_id: int) -> Self:
+        return cls(failure_map.read(connection, upload_id), _Values.read(connection, upload_id))
+
+    def adding(self, connection: sa.Connection, upload_id: int, failed: PackedFailedRows) -> Self:
+        """The tally with further rows, as it is stored if the transaction is committed."""
+        places = self._map.adding(failed.columns.column("row_number").to_pylist())
+        failure_map.write(connection, upload_id, places)
+        values, counted = self._values.adding(failed)
+        connection.execute(_adding(connection.dialect), [{"upload_id": upload_id, **each} for each in counted])
+        return type(self)(places, values)
+
+
+def record(
+    connection: sa.Connection, upload_id: int, failed: PackedFailedRows, tally: FailureTally | None = None, *, room: int
+) -> FailureTally | None:
+    """Count the failed rows of an upload and store the first ones.
+
+    tally: what was returned in the last transaction that was committed; None: this process had none yet. room: how many
+    more rows may be stored.
+    """
     if not failed:
-        return
+        return tally
     if room > 0:
         first = failed.columns.slice(0, room)
         ids = pa.repeat(pa.scalar(upload_id, pa.int64()), first.num_rows)
@@ -74,8 +104,8 @@ def record(connection: sa.Connection, upload_id: int, failed: PackedFailedRows, 
         )
         columns.add(connection, table, columns.pack(table, batch))
         failure_places.write(connection, upload_id, _up_to(failed.places, first.column("row_number")[-1].as_py()))
-    failure_map.add(connection, upload_id, failed.columns.column("row_number").to_pylist())
-    _count(connection, upload_id, failed)
+    tally = tally or FailureTally.read(connection, upload_id)
+    return tally.adding(connection, upload_id, failed)
 
 
 def _up_to(places: Mapping[Key, Sequence[int]], last: int) -> dict[Key, list[int]]:
@@ -84,30 +114,17 @@ def _up_to(places: Mapping[Key, Sequence[int]], last: int) -> dict[Key, list[int
     return {key: numbers for key, numbers in stored.items() if numbers}
 
 
-def _count(connection: sa.Connection, upload_id: int, failed: PackedFailedRows) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(failure_counts)
+def _adding(dialect: sa.Dialect) -> sa.Executable:
+    """A statement that adds to the counts of reasons."""
+    inserts: Any = sqlite if dialect.name == "sqlite" else postgresql
+    insert = inserts.insert(failure_counts)
     changed = {
         "rows": failure_counts.c.rows + insert.excluded.rows,
         "found_values": insert.excluded.found_values,
         "more_values": insert.excluded.more_values,
     }
-    added = insert.on_conflict_do_update(index_elements=list(failure_counts.primary_key), set_=changed)
-    found = _Values.read(connection, upload_id)
-    counted = sorted(failed.counts.items())  # always in the same order, which avoids deadlocks
-    connection.execute(
-        added,
-        [
-            {
-                "upload_id": upload_id,
-                "column": key[0],
-                "rule": key[1],
-                "rows": rows,
-                **found.with_more(key, failed.values.get(key, {})),
-            }
-            for key, rows in counted
-        ],
-    )
+    added: sa.Executable = insert.on_conflict_do_update(index_elements=list(failure_counts.primary_key), set_=changed)
+    return added
 
 
 class _Values:
@@ -124,9 +141,19 @@ class _Values:
         known = {(row.column, row.rule): dict(row.found_values or []) for row in rows}
         return cls(known, {(row.column, row.rule): row.more_values is not False for row in rows})
 
-    def with_more(self, key: Key, values: Mapping[str, int]) -> dict[str, Any]:
+    def adding(self, failed: PackedFailedRows) -> tuple[Self, list[dict[str, Any]]]:
+        """With those of further rows, and what is to be added to each reason, always in the same order, which avoids
+        deadlocks."""
+        after = type(self)(dict(self._known), dict(self._more))
+        counted = [
+            {"column": key[0], "rule": key[1], "rows": rows, **after._add(key, failed.values.get(key, {}))}
+            for key, rows in sorted(failed.counts.items())
+        ]
+        return after, counted
+
+    def _add(self, key: Key, values: Mapping[str, int]) -> dict[str, Any]:
         """The columns of a reason, with further values."""
-        known, more = self._known.get(key, {}), self._more.get(key, False)
+        known, more = dict(self._known.get(key, {})), self._more.get(key, False)
         for value, rows in values.items():
             is_new = value not in known
             if is_new and (len(known) == VALUES_KEPT or self._room <= 0 or len(value) > VALUE_LENGTH):
@@ -134,4 +161,5 @@ class _Values:
                 continue
             self._room -= is_new
             known[value] = known.get(value, 0) + rows
+        self._known[key], self._more[key] = known, more
         return {"found_values": [list(each) for each in known.items()], "more_values": more}

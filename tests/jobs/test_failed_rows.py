@@ -1,13 +1,15 @@
 """Failed rows, their reasons, and the number of rows per reason."""
 
 import json
+from contextlib import suppress
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import failed_rows, tables, uploads
+from jobs import failed_rows, failure_map, tables, uploads
 from jobs.database import Database
 from jobs.excerpt import EXCERPT_LENGTH
 from jobs.failed_rows import (
@@ -25,9 +27,11 @@ from jobs.failed_rows import (
     Reason,
     WithReason,
 )
+from jobs.failure_map import FailureMap
 from jobs.files import StoredFile
 from jobs.pipeline import failed_rows_writer
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.tables import failure_counts
 
 KEPT = (tables.failed_rows, tables.failure_counts, tables.failure_maps, tables.failure_places)
 
@@ -103,6 +107,39 @@ def test_rows_are_read_in_pages_in_the_order_of_the_file(database: Database) -> 
 
     assert [[row.row_number for row in page] for page in (first, rest)] == [[3, 7, 9], [12]]
     assert [row.row_number for row in kept(database, other)] == [5]
+
+
+def test_what_was_counted_is_the_same_whether_it_is_remembered_or_read(database: Database) -> None:
+    """Also if a transaction between two others is rolled back."""
+    remembered, read = upload_of(database), upload_of(database)
+    chunks = [
+        [
+            FailedRow(number, ["x"], [Reason("a", "is wrong", f"value {number % 130}"), Reason(None, "is odd")])
+            for number in range(first, first + 90)
+        ]
+        for first in (1, 100, 1_500, 5_000)
+    ]
+    tally = None
+    for rows in chunks:
+        packed = PackedFailedRows.pack(rows)
+        with suppress(ZeroDivisionError), database.transaction() as connection:
+            failed_rows_writer.record(connection, remembered, packed, tally, room=999)
+            raise ZeroDivisionError
+        with database.transaction() as connection:
+            tally = failed_rows_writer.record(connection, remembered, packed, tally, room=999)
+        record(database, read, rows, room=999)
+
+    assert counted(database, remembered) == counted(database, read)
+    assert kept(database, remembered, limit=999) == kept(database, read, limit=999)
+    assert {(row.rows, row.more_values) for row in counted(database, read)[0]} == {(360, True), (360, False)}
+
+
+def counted(database: Database, upload_id: int) -> tuple[list[Any], FailureMap]:
+    """The counts of each reason with its values, and the map."""
+    columns = [each for each in failure_counts.c if each.name != "upload_id"]
+    found = sa.select(*columns).where(failure_counts.c.upload_id == upload_id).order_by(failure_counts.c.rule)
+    with database.reading() as connection:
+        return list(connection.execute(found)), failure_map.read(connection, upload_id)
 
 
 @pytest.mark.parametrize(("room", "numbers"), [(-5, []), (0, []), (1, [3]), (2, [3, 7]), (99, [3, 7, 9])])

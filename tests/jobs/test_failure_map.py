@@ -61,8 +61,8 @@ def test_a_file_that_is_longer_than_expected_is_shown_as_long_as_it_is() -> None
 def test_a_map_is_kept_and_added_to(connection: sa.Connection) -> None:
     upload = uploads.create(connection, StoredFile("june.csv", "00ff", 8, "beef"))
     other = uploads.create(connection, StoredFile("july.csv", "00ff", 8, "beef"))
-    failure_map.add(connection, upload.id, [1, 3])
-    failure_map.add(connection, upload.id, [4, 2_000])
+    for numbers in ([1, 3], [4, 2_000]):
+        failure_map.write(connection, upload.id, failure_map.read(connection, upload.id).adding(numbers))
     kept = failure_map.read(connection, upload.id)
 
     assert kept == FailureMap().adding([1, 3]).adding([4, 2_000])

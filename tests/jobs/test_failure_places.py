@@ -16,9 +16,20 @@ def upload_of(connection: sa.Connection) -> int:
 def pages(connection: sa.Connection, upload_id: int, limit: int, **chosen: str | None) -> list[int]:
     """The rows of all pages of a filter."""
     found: list[int] = []
-    wanted = {"column": None, "rule": None, **chosen}
-    while more := failure_places.find(connection, upload_id, **wanted, after=found[-1] if found else 0, limit=limit):
+    column, rule = chosen.get("column"), chosen.get("rule")
+    while more := failure_places.find(
+        connection, upload_id, column=column, rule=rule, after=found[-1] if found else 0, limit=limit
+    ):
         found += more
+    return found
+
+
+def pages_backwards(connection: sa.Connection, upload_id: int, limit: int, **chosen: str | None) -> list[int]:
+    found: list[int] = []
+    column, rule = chosen.get("column"), chosen.get("rule")
+    before = 10**12
+    while more := failure_places.find(connection, upload_id, column=column, rule=rule, before=before, limit=limit):
+        found, before = more + found, more[0]
     return found
 
 
@@ -47,6 +58,8 @@ def test_the_rows_of_several_reasons_come_in_order_each_once(connection: sa.Conn
     expected = [n for n in range(1, 10_001) if any((n - 1) % 100 % step == 0 for step in PERIODS.values())]
 
     assert pages(connection, upload_id, 50, rule="is wrong") == expected
+    assert pages_backwards(connection, upload_id, 50, rule="is wrong") == expected
+    assert pages_backwards(connection, upload_id, 7, column="c") == pages(connection, upload_id, 7, column="c")
     assert pages(connection, upload_id, 7, column="c") == [n for n in expected if (n - 1) % 100 % PERIODS["c"] == 0]
 
 
@@ -61,4 +74,6 @@ def test_a_rare_reason_among_many_blocks_is_found(connection: sa.Connection) -> 
     failure_places.write(connection, upload_id, {("", "has 1 cell"): [10**6]})
 
     assert pages(connection, upload_id, 50, column="") == [10**6]
+    assert pages_backwards(connection, upload_id, 50, column="") == [10**6]
+    assert len(pages_backwards(connection, upload_id, 50)) == 10 * BLOCKS_READ + 1
     assert len(pages(connection, upload_id, 50)) == 10 * BLOCKS_READ + 1

@@ -51,6 +51,7 @@ def dress(page: Page, theme: Theme, width: int) -> None:
 
 
 def _picture(page: Page, path: Path) -> None:
+    page.evaluate("scrollTo(0, 0)")  # what is sticky would lie over the middle of the picture
     height = page.evaluate("document.documentElement.scrollHeight")
     width = page.evaluate("innerWidth")
     shown = {"x": 0, "y": 0, "width": width, "height": min(max(height, _HEIGHT), _LONGEST)}

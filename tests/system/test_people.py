@@ -45,11 +45,14 @@ def test_a_second_person_is_invited_signs_in_and_is_locked_out(
         bob.fill("#password", PASSWORD)
         bob.keyboard.press("Enter")
         bob.wait_for_url("**/uploads")
+        expect(bob.locator("#connection[data-state=live]")).to_be_visible()
 
         admin.goto(f"{url}/people/accounts/bob")
         admin.click("text=Disable the account")
         admin.click("button:has-text('Disable Bob')")
         expect(admin.get_by_role("status").filter(has_text="Bob is disabled")).to_be_visible()
+        expect(bob.locator("#signed-out")).to_be_visible()
+        expect(bob.locator("#connection")).to_be_hidden()
         bob.goto(f"{url}/datasets")
         expect(bob.get_by_role("heading", name="Sign in")).to_be_visible()
         assert "next=%2Fdatasets" in bob.url

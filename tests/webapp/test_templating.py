@@ -35,7 +35,7 @@ def test_a_size_has_a_decimal_unit(value: int, expected: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0, "0.0 s"),
+        (0, "< 0.1 s"),
         (0.44, "0.4 s"),
         (9.94, "9.9 s"),
         (9.96, "10 s"),

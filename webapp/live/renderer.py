@@ -79,8 +79,10 @@ class Renderer:
             sources=page.sources,
             chosen=query.chosen,
             after=query.after,
+            before=query.before,
             first_column=query.first_column,
             matching=page.matching,
+            stored=page.stored,
         )
         view = self.view(found.upload, found.corrections)
         return UploadPage(found.upload, view, RunView(found.upload, found.records), failed)

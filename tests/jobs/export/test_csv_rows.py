@@ -257,14 +257,14 @@ def test_only_a_few_exports_have_large_blocks(migrated: Database) -> None:
     ]
     for _, iterator in begun:
         next(iterator)
-    sizes = [each._bytes for each, _ in begun]
+    sizes = [each._most for each, _ in begun]
     for _, iterator in begun:
         assert list(iterator) == [b""]
     again = Blocks(migrated, dataset.table(migrated.engine.dialect), ALL, made)
     assert list(again) == [b"b\r\n", b""]
 
     assert sizes == [blocks.BLOCK_BYTES] * 4 + [blocks.SMALL_BLOCK_BYTES] * 2
-    assert again._bytes == blocks.BLOCK_BYTES
+    assert again._most == blocks.BLOCK_BYTES
     with migrated.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM datasets")
         connection.exec_driver_sql("DROP TABLE data_sales")

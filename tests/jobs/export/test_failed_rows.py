@@ -137,6 +137,17 @@ def test_rows_of_a_megabyte_come_in_bounded_blocks(migrated: Database) -> None:
     assert max(map(len, found)) <= blocks.TOLERANCE * blocks.BLOCK_BYTES
 
 
+@pytest.mark.parametrize("length", [32_760, 32_768, 32_776, 100_000])
+def test_long_cells_at_any_place(migrated: Database, length: int) -> None:
+    for text in ("x", "é", '"', "=1;", "a,b", "\x00", "x;=1\n", "-1;"):
+        cell = (text * length)[:length]
+        check(
+            migrated,
+            ["a", "b"],
+            numbered(([*each], [Reason("a", "is wrong", cell)]) for each in ((cell, "="), ("=", cell, "b"))),
+        )
+
+
 def test_reasons_of_an_earlier_release_have_no_detail(migrated: Database) -> None:
     upload = upload_with(migrated, ["a"], [FailedRow(1, ["x"], [])])
     changed = sa.update(tables.failed_rows).where(tables.failed_rows.c.upload_id == upload.id)

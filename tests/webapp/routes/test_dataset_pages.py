@@ -392,7 +392,8 @@ def test_a_wrong_value_stands_in_the_form_beside_what_is_wrong_with_it(served: S
         assert 'value="&lt;x&gt;"' in text
         assert 'value="9"' in text
         assert (
-            '<p id="form_gte-error" class="field-error">This must be a whole number, because “id” is one.</p>' in text
+            '<p id="form_gte-error" class="field-error message">This must be a whole number, because “id” is one.</p>'
+            in text
         )
         assert text.count("field-error") == 1
     assert ("<html" in answer.text, "<html" in alone.text) == (True, False)

@@ -442,7 +442,7 @@ def test_a_client_that_leaves_ends_the_statement_that_runs(served: Served, monke
     """One that compares for half a minute."""
     dataset = served.records.declare("sales", {"name": "text"})
     with served.records.database.transaction() as connection:
-        insert_rows(connection, dataset, *({"text": "x" * 1_000_000} for _ in range(60)))
+        insert_rows(connection, dataset, *({"text": "x" * 500_000} for _ in range(120)))
     errors: list[Exception] = []
     running = threading.Event()
     original = Blocks._next

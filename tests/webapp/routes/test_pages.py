@@ -491,7 +491,7 @@ def test_an_upload_shows_its_progress(served: Served) -> None:
 
 def failed_table(html: str) -> list[list[str]]:
     """The table of failed rows as text: its head, then its rows."""
-    [table] = re.findall(r'<table class="data failed">.*?</table>', html, re.S)
+    [table] = re.findall(r'<table class="data failed"[^>]*>.*?</table>', html, re.S)
     rows = re.findall(r"<tr.*?</tr>", table, re.S)
     return [
         [" ".join(unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
@@ -569,6 +569,19 @@ def test_reasons_are_shown_even_if_no_failed_row_is_stored(served: Served, monke
     assert "The failed rows are not stored" in html
 
 
+@ONE_DATABASE
+def test_a_page_says_how_many_failed_rows_are_stored_if_not_all(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "KEPT", 2)
+    bad = [FailedRow(n, ["x"], [Reason("a", "is wrong")]) for n in range(1, 6)]
+    upload = served.records.complete(served.records.advance(served.records.processing(), 1, bad))
+    html = served.page(f"/uploads/{upload.id}")
+
+    assert numbers_shown(html) == [1, 2]
+    assert "The first 2 failed rows are stored and shown here. The other 3 are only counted" in html
+
+
 def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None:
     upload = served.records.completed()
     html = served.page(f"/uploads/{upload.id}")
@@ -576,7 +589,7 @@ def test_an_upload_without_failed_rows_shows_no_failures(served: Served) -> None
     assert reasons(html) == []
     assert "failed-rows.csv" not in html
     assert re.findall(r'<section id="failed-rows".*?</section>', html, re.S)[0].partition(">")[0].endswith(" hidden")
-    assert '<table class="data failed">' not in html
+    assert 'class="data failed"' not in html
 
 
 def numbers_shown(html: str) -> list[int]:
@@ -597,6 +610,12 @@ def test_every_failed_row_is_reached_page_by_page(served: Served) -> None:
 
     assert found == [[*range(1, 51)], [*range(51, 101)], [*range(101, 131)]]
     assert links(html, "first") == [f"{path}#failed-rows"]
+    back = [html]
+    while previous := links(back[-1], "prev"):
+        back.append(served.page(previous[0]))
+    assert [numbers_shown(page) for page in reversed(back)] == found
+    assert numbers_shown(served.page(links(back[-1], "next")[0])) == found[1]
+    assert not links(back[-1], "first")
     assert 'data-page="first"' not in html
 
 
@@ -609,7 +628,9 @@ def test_failed_rows_are_filtered_by_each_reason(served: Served) -> None:
 
     assert numbers_shown(served.page(of_column))[:3] == [1, 3, 5]
     assert numbers_shown(filtered) == [*range(2, 101, 2)]
-    assert numbers_shown(served.page(links(filtered, "next")[0])) == [*range(102, 131, 2)]
+    following = served.page(links(filtered, "next")[0])
+    assert numbers_shown(following) == [*range(102, 131, 2)]
+    assert numbers_shown(served.page(links(following, "prev")[0])) == [*range(2, 101, 2)]
     assert '<h2>Failed rows <span class="quiet">65</span></h2>' in filtered
     assert "<span>Whole row: is “w&amp;o”</span>" in filtered
     assert f"/uploads/{upload.id}#failed-rows" in links(filtered)
@@ -645,7 +666,7 @@ def test_a_page_of_large_failed_rows_is_bounded(served: Served) -> None:
 
 
 @ONE_DATABASE
-@pytest.mark.parametrize("query", ["after=x", "after=-1", "columns=x", f"after={10**18}"])
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "before=x", "columns=x", f"after={10**18}"])
 def test_a_page_of_failed_rows_that_cannot_be_is_refused(served: Served, query: str) -> None:
     upload = served.records.processing()
 
