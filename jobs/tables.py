@@ -24,8 +24,9 @@ metadata = sa.MetaData()
 #: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-#: `uploads.outcome`: what a completed upload ended with, or that an earlier release held a duplicate; null for others. The
-#: database derives it, so that processes of the previous release need not know it. In Python: history_query.outcomes.
+#: `uploads.outcome`: what a completed upload ended with, or that an earlier release held a duplicate; null for others.
+#: The database derives it, so that processes of the previous release need not know it. In Python:
+#: history_query.outcomes.
 OUTCOME = (
     "CASE WHEN status = 'cancelled' AND attempt = 0 AND error IS NOT NULL THEN 'held'"
     " WHEN status <> 'completed' THEN NULL"

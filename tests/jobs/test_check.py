@@ -11,7 +11,7 @@ from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Phase, Review, Status, Task, Upload
+from jobs.uploads import Phase, Review, Status, Upload
 from tests.support.files import store
 
 SCHEMA: dict[str, Any] = {

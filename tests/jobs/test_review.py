@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import attempt, bulk_upload, check, datasets, review, shutdown, uploads
+from jobs import attempt, bulk_upload, datasets, review, shutdown, uploads
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import InvalidMappingError, RefusedError
 from jobs.import_options import ImportOptions
+from jobs.pipeline.shadow import Shadow
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Task, Upload
@@ -81,7 +82,7 @@ def cells(database: Database, name: str = "people") -> list[list[str]]:
         return [row.cells for row in datasets.each_after(connection, dataset, None, limit=99)]
 
 
-def mapped(database: Database, upload: Upload, *, remember: bool = False, **columns: str | None) -> Upload:
+def mapped(database: Database, upload: Upload, columns: dict[str, str | None], *, remember: bool = False) -> Upload:
     with database.transaction() as connection:
         found = uploads.get(connection, upload.id)
         return review.map_columns(connection, found, columns, remember=remember)
@@ -109,7 +110,7 @@ def test_a_renamed_column_holds_the_file_until_somebody_says_what_it_is(
     assert (column["name"], column["samples"], column["filled"]) == (
         "e-mail adress", ["ann@example.org", "bob@example.org"], 1.0
     )  # fmt: skip
-    mapped(database, upload, **{"e-mail adress": "email"})
+    mapped(database, upload, {"e-mail adress": "email"})
     ended = job(approved(database, upload))
     assert (ended.status, ended.rows_success, ended.warnings) == (Status.COMPLETED, 2, [])
     assert cells(database)[0] == ["1", "ann@example.org", "1990-01-31"]
@@ -120,7 +121,7 @@ def test_what_is_remembered_never_holds_again_nor_changes_what_was_chosen_for_an
 ) -> None:
     content = f"id,e-mail adress,born,notes\n{ROWS.replace('31', '31,x').replace('02-01', '02-01,y')}"
     first = job(content, dataset=people)
-    mapped(database, first, remember=True, **{"e-mail adress": "email", "notes": None})
+    mapped(database, first, {"e-mail adress": "email", "notes": None}, remember=True)
     job(approved(database, first))
     for how in (Review.AUTO, Review.NEVER):
         again = job(content.replace("ann@", "eve@"), dataset=people, review=how)
@@ -188,10 +189,11 @@ def test_other_options_are_looked_at_anew(database: Database, job: Job, people: 
 
 def test_columns_are_mapped_one_to_one_or_not_at_all(database: Database, job: Job, people: str) -> None:
     upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
-    for wrong in ({"born": "email"}, {"absent": "email"}, {"born": "absent"}):
+    impossible: tuple[dict[str, str | None], ...] = ({"born": "email"}, {"absent": "email"}, {"born": "absent"})
+    for wrong in impossible:
         with pytest.raises(InvalidMappingError):
-            mapped(database, upload, **wrong)
-    swapped = mapped(database, upload, born="email", email=None)
+            mapped(database, upload, wrong)
+    swapped = mapped(database, upload, {"born": "email", "email": None})
 
     assert swapped.mapping == {"id": "id", "email": None, "born": "email"}
     assert shown(database, swapped)["check"] is None
@@ -224,7 +226,7 @@ def test_a_worker_that_dies_while_it_looks_leaves_the_file_to_the_next_one(
 def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
     database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = check.Shadow.write
+    written = Shadow.write
 
     def stop(*arguments: Any) -> Any:
         shutdown.requested.set()
@@ -232,7 +234,7 @@ def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
 
     rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
     with monkeypatch.context() as patched:
-        patched.setattr(check.Shadow, "write", stop)
+        patched.setattr(Shadow, "write", stop)
         interrupted = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
     shutdown.requested.clear()
     ended = job(interrupted)
@@ -246,17 +248,17 @@ def test_an_upload_that_is_cancelled_during_its_check_stays_cancelled(
     database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "CHECK_INTERVAL", 0.0)
-    written = check.Shadow.write
+    written = Shadow.write
 
     def cancel(shadow: Any, connection: sa.Connection, rows: Any) -> Any:
         with database.reading() as reading:
             [upload] = uploads.active(reading)
         with database.transaction() as writing:
             uploads.cancel(writing, upload.id)
-        monkeypatch.setattr(check.Shadow, "write", written)
+        monkeypatch.setattr(Shadow, "write", written)
         return written(shadow, connection, rows)
 
-    monkeypatch.setattr(check.Shadow, "write", cancel)
+    monkeypatch.setattr(Shadow, "write", cancel)
     rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
     upload = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
 
@@ -266,7 +268,7 @@ def test_an_upload_that_is_cancelled_during_its_check_stays_cancelled(
 def test_the_database_serves_others_while_a_check_writes_into_its_shadow(
     settings: Settings, database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = check.Shadow.write
+    written = Shadow.write
     sent: list[int] = []
 
     def meanwhile(*arguments: Any) -> Any:
@@ -275,7 +277,7 @@ def test_the_database_serves_others_while_a_check_writes_into_its_shadow(
             sent.append(uploads.create(connection, store(settings, "id\n1\n"), dataset=people).id)
         return found
 
-    monkeypatch.setattr(check.Shadow, "write", meanwhile)
+    monkeypatch.setattr(Shadow, "write", meanwhile)
     upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
 
     assert upload.status is Status.HELD

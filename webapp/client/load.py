@@ -50,9 +50,9 @@ class Lines:
 def run(files: Sequence[Path], dataset: str, server: httpx.URL, *, review: str = "") -> int:
     """Load files one after the other, so that a dataset that the first creates exists for the next.
 
-    dataset: the requested name, review: never, auto or always; "" for the server's default. Returns the exit status: 0 if all rows of all files were
-    imported, with or without warnings, which go to stderr; 1 if something failed or was cancelled; 2 if a file could
-    not be sent; 3 if an upload waits for a person; 130 after Ctrl-C.
+    dataset: the requested name, review: never, auto or always; "" for the server's default. Returns the exit status: 0
+    if all rows of all files were imported, with or without warnings, which go to stderr; 1 if something failed or was
+    cancelled; 2 if a file could not be sent; 3 if an upload waits for a person; 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
