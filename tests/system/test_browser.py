@@ -530,16 +530,15 @@ def test_a_duplicate_file_is_imported_only_after_a_click(
     page.click("#upload-use")
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
-    expect(page.locator("#upload .badge")).to_have_text("Cancelled")
-    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}, so it was not imported again")
-    expect(page.locator("#upload-retry button")).to_have_text("Import anyway")
-    expect(history.locator("#upload-rows .badge")).to_have_text(["Cancelled", "Completed"])
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    expect(page.locator("#upload-problem")).to_contain_text(f"as #{first}. Import it a second time, or cancel it.")
+    expect(history.locator("#upload-rows .badge")).to_have_text(["Needs review", "Completed"])
 
     assert rows_in(url, "words") == 20
 
-    page.click("#upload-retry button")
+    page.click("#upload-import button")
     expect(page.locator("#upload .badge")).to_have_text("Completed")
-    expect(page.locator("#upload-retry")).to_have_count(0)
+    expect(page.locator("#upload-import")).to_have_count(0)
     expect(history.locator("#upload-rows .badge")).to_have_text(["Completed", "Completed"])
 
     assert rows_in(url, "words") == 40
