@@ -211,7 +211,7 @@ class Attempt:
             review.record(connection, upload.id, seen.reading(), checked)
             return found
 
-        self._end(held)
+        self._changes.make(held)
         return True
 
     def _checked(self, table: PreparedTable, existing: Dataset | None, seen: Look) -> dict[str, Any] | None:
