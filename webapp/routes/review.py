@@ -15,6 +15,8 @@ from jobs.uploads import Status, Task, Upload
 from webapp import threads
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
+from webapp.openapi import answers
+from webapp.operation import JSON, Answer, Operation, answer
 from webapp.routes import actions, json_body, options_body, upload_json, visible
 from webapp.state import AppRequest
 
@@ -31,7 +33,7 @@ class Mapping(BaseModel):
     remember: bool = False
 
 
-_MAPPING = TypeAdapter(Mapping)
+MAPPING = TypeAdapter(Mapping)
 
 
 async def show(request: AppRequest) -> Response:
@@ -54,7 +56,7 @@ async def check(request: AppRequest) -> Response:
 async def map_columns(request: AppRequest) -> Response:
     """Raises InvalidBodyError, UploadNotFoundError, TransitionError, InvalidMappingError, NotAllowedError."""
     await visible.upload(request, request.path_params["upload_id"])
-    await change_mapping(request, json_body.parse(_MAPPING, await json_body.read(request)))
+    await change_mapping(request, json_body.parse(MAPPING, await json_body.read(request)))
     return await show(request)
 
 
@@ -108,10 +110,53 @@ async def look_again(request: AppRequest) -> bool:
     return False
 
 
+#: A worker has to do what was asked for first.
+_LATER = {202: Answer("A worker does it; the stream of the upload tells.", {JSON: answers.Upload})}
+
 routes = [
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/review", show, READ),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/mapping", map_columns, UPLOAD, methods=["PUT"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/options", read_otherwise, UPLOAD, methods=["PUT"]),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/review",
+        show,
+        READ,
+        operation=Operation("Return what is known of a file before its import.", answer(answers.Review)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/import",
+        approve,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Import a held upload.", answer(answers.Upload), problems=(409, 422)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/check",
+        check,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Check what the import of a held upload would do.", _LATER, problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/mapping",
+        map_columns,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Choose which fields the columns of a held upload fill.",
+            answer(answers.Review),
+            body={JSON: MAPPING},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/options",
+        read_otherwise,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Read the file of a held upload with other import options.",
+            answer(answers.Review) | _LATER,
+            body={JSON: options_body.OPTIONS},
+            body_needed=False,
+            problems=(409,),
+        ),
+    ),
 ]
