@@ -6,14 +6,27 @@ wherever a process dies, the next attempt continues after the last committed chu
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from jobs import corrections, datasets, disk, failed_rows, files, horse_state, lineage, shutdown, uploads, warnings
+from jobs import (
+    corrections,
+    datasets,
+    disk,
+    failed_rows,
+    files,
+    horse_state,
+    lineage,
+    review,
+    shutdown,
+    uploads,
+    warnings,
+)
 from jobs.changes import Changes
+from jobs.check import Check
 from jobs.datasets import Dataset
 from jobs.errors import (
     ClaimLostError,
@@ -24,6 +37,7 @@ from jobs.errors import (
 )
 from jobs.events import Ticker
 from jobs.failed_rows import Reason
+from jobs.look import LOOK_BYTES, Look
 from jobs.people.policy import Policy
 from jobs.pipeline import failed_rows_writer, reader, source, writer
 from jobs.pipeline.checker import CheckedChunk, Checker
@@ -38,7 +52,7 @@ from jobs.pipeline.validator import Validator
 from jobs.pipeline.writer import Writer, Written
 from jobs.settings import Settings
 from jobs.upload_log import Milestones
-from jobs.uploads import Claim, CutReason, Remedy, Upload
+from jobs.uploads import Claim, CutReason, HoldCode, Remedy, Review, Task, Upload
 from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
@@ -47,6 +61,8 @@ T = TypeVar("T")
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
+#: Seconds between two notes of how far a check is: each is a transaction of its own.
+CHECK_INTERVAL = 0.5
 #: Seconds that a worker waits for room on a full disk before it tries again, or takes another upload.
 FULL_DISK_PAUSE = 5.0
 #: Pauses after which a worker gives up handing its upload back; the sweeper takes it back when there is room.
@@ -77,16 +93,20 @@ class Attempt:
         self._path = files.path_of(settings.files, upload.stored_as)
         self._renewal = Ticker(self._renew, interval=settings.lease / 3)
         self._milestones: Milestones | None = None
+        self._assigned: Mapping[str, str | None] = {}
         #: What is stored, and what is if the transaction that runs is committed.
         self._tally: FailureTally | None = None
         self._new_tally: FailureTally | None = None
         self.was_handed_back = False
 
     def run(self) -> None:
-        """Import the upload. Records and publishes every outcome; re-raises an unexpected error, for the log."""
+        """Import the upload, or look at it. Records and publishes every outcome; re-raises an unexpected error, for the
+        log."""
         try:
             with files.in_use(self._path):
-                self._import()
+                is_imported = self._import()
+            if not is_imported:
+                return
             self._changes.make(lambda connection: uploads.complete(connection, self._claim))
         except ClaimLostError as lost:
             log.info("%s The attempt stops.", lost)
@@ -112,7 +132,8 @@ class Attempt:
             self._hand_back(f"an unexpected error occurred ({type(error).__name__})")
             raise
 
-    def _import(self) -> None:
+    def _import(self) -> bool:
+        """False: the upload was held."""
         text = source.prepare(
             self._path,
             self._upload.filename,
@@ -126,8 +147,11 @@ class Attempt:
         existing = self._existing(parent)
         if existing is not None:
             table = table.for_dataset(existing.schema)
+        self._assigned = self._assignment(table, existing)
+        if self._must_look(parent) and self._is_held(table, existing):
+            return False
         dataset = self._dataset(table, existing, parent)
-        sources = datasets.match(dataset.schema, table.names).sources
+        sources = datasets.match(dataset.schema, table.names, self._assigned).sources
         rows = writer.writer_for(self._database.engine.dialect, dataset, self._upload.id, sources.keys())
         check = Checker(Validator(dataset.schema, sources), sources, rows, tick=horse_state.state.progress)
         chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
@@ -137,6 +161,86 @@ class Attempt:
             self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
             self._stop_if_requested()
         self._stop_if_all_failed(at_least=1)
+        return True
+
+    def _assignment(self, table: PreparedTable, existing: Dataset | None) -> Mapping[str, str | None]:
+        """What somebody chose for columns: of this file, or once for such columns of its dataset."""
+        if self._upload.mapping is not None:
+            return self._upload.mapping
+        has_begun = self._upload.bytes_total is not None
+        return {} if existing is None or has_begun else self._remembered(existing, table)
+
+    def _remembered(self, existing: Dataset, table: PreparedTable) -> Mapping[str, str | None]:
+        return self._read(lambda connection: review.remembered(connection, existing.name, table.names))
+
+    def _must_look(self, parent: Upload | None) -> bool:
+        """Whether somebody may want to see the file before its first row is imported. Corrections were seen."""
+        upload = self._upload
+        if upload.task is not Task.IMPORT:
+            return True
+        is_untouched = upload.bytes_total is None and not upload.is_approved
+        return upload.review is Review.AUTO and is_untouched and parent is None
+
+    def _is_held(self, table: PreparedTable, existing: Dataset | None) -> bool:
+        """Look at the file, and hold the upload if there is something to ask, or somebody wanted to see it."""
+        upload, schema = self._upload, existing.schema if existing else None
+        beginning = reader.chunks(
+            table, start=table.first_byte, row=1, chunk_bytes=LOOK_BYTES, tick=horse_state.state.progress
+        )
+        remembered = self._remembered(existing, table) if existing else {}
+        seen = Look(upload, table, schema, remembered, upload.mapping, next(beginning, None))
+        hold = [*(each for each in upload.hold if each["code"] == HoldCode.DUPLICATE), *seen.reasons()]
+        if upload.task is not Task.IMPORT and not hold:
+            hold = [uploads.hold_of(HoldCode.REVIEW, "Look at how the file was read before it is imported.")]
+        if not hold:
+            return False
+        checked = self._checked(table, existing, seen) if upload.task is Task.CHECK else None
+        warnings = [*table.warnings, *(_about_columns(existing, table, self._assigned) if existing else [])]
+        is_new = existing is None
+
+        def held(connection: sa.Connection) -> Upload:
+            found = uploads.hold_for_review(
+                connection,
+                self._claim,
+                hold,
+                header=table.names,
+                mapping=None if is_new else seen.mapping,
+                notes=table.notes,
+                warnings=warnings,
+            )
+            review.record(connection, upload.id, seen.reading(), checked)
+            return found
+
+        self._changes.make(held)
+        return True
+
+    def _checked(self, table: PreparedTable, existing: Dataset | None, seen: Look) -> dict[str, Any] | None:
+        """What the import would do; None if a field that needs a column has none."""
+        if existing is None:
+            wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
+            dataset = datasets.planned(wanted, self._profile(table).schema())
+            sources = datasets.match(dataset.schema, table.names).sources
+        elif review.missing_fields(existing.schema, seen.mapping):
+            return None
+        else:
+            dataset = existing
+            sources = {field: name for name, field in seen.mapping.items() if field is not None}
+        progress = Ticker(self._tell_of_check, interval=CHECK_INTERVAL)
+
+        def passed(chunk: Chunk) -> None:
+            self._keep_claim()
+            progress.tick(chunk.next_byte * 100 // max(1, table.bytes_total))
+
+        check = Check(
+            self._database, dataset, self._upload.id, sources, exists=existing is not None, tick=self._keep_claim
+        )
+        return check.run(self._chunks(table, table.first_byte, 1), passed)
+
+    def _tell_of_check(self, percent: int) -> None:
+        lease = self._settings.lease
+        self._upload = self._changes.progress(
+            lambda connection: uploads.report_check(connection, self._claim, lease=lease, percent=percent)
+        )
 
     def _fits(self) -> Callable[[list[str]], int]:
         """A function that tells how many fields of the wanted dataset the names of some columns fill."""
@@ -145,9 +249,13 @@ class Attempt:
         with self._database.reading() as connection:
             schema = datasets.get(connection, self._upload.dataset).schema
 
+        def known(names: list[str]) -> Mapping[str, str | None]:
+            with self._database.reading() as connection:
+                return review.remembered(connection, self._upload.dataset or "", names)
+
         def fits(names: list[str]) -> int:
             try:
-                return len(datasets.match(schema, names).sources)
+                return len(datasets.match(schema, names, known(names)).sources)
             except MissingColumnsError:
                 return 0
 
@@ -174,8 +282,13 @@ class Attempt:
     def _dataset(self, table: PreparedTable, existing: Dataset | None, parent: Upload | None) -> Dataset:
         """The existing dataset, or a new one with types inferred from the whole file."""
         if existing is not None:
+            datasets.match(
+                existing.schema, table.names, self._assigned
+            )  # raises if a field that needs a column has none
             if self._upload.bytes_total is None:
-                self._begin(table, lambda _: existing, parent=parent, found=_about_columns(existing, table))
+                self._begin(
+                    table, lambda _: existing, parent=parent, found=_about_columns(existing, table, self._assigned)
+                )
             return existing
         profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
@@ -217,6 +330,7 @@ class Attempt:
                 notes=[*table.notes, *notes],
                 warnings=[*table.warnings, *found],
                 blank=table.blank,
+                mapping=self._assigned or None,
             )
 
         self._upload = self._changes.make(begin)
@@ -395,9 +509,9 @@ def _remedy(error: Exception) -> Remedy:
             return Remedy.RETRY
 
 
-def _about_columns(dataset: Dataset, table: PreparedTable) -> list[UploadWarning]:
-    """Warnings about columns that no field takes, and fields that no column fills. Raises MissingColumnsError."""
-    found = datasets.match(dataset.schema, table.names)
+def _about_columns(dataset: Dataset, table: PreparedTable, assigned: Mapping[str, str | None]) -> list[UploadWarning]:
+    """Warnings about columns that no field takes, and fields that no column fills."""
+    found = datasets.pairs(dataset.schema, table.names, assigned)
     empty = [name for name in dataset.schema.names if name not in found.sources]
     return [
         *([warnings.columns_ignored(found.ignored)] if found.ignored else []),

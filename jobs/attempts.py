@@ -13,7 +13,7 @@ from jobs.uploads import TERMINAL, Status, Upload
 
 #: Entries with which an attempt begins, and with which it can end.
 BEGINNINGS = frozenset({Kind.CLAIMED, Kind.RESUMED, Kind.STARTED})
-ENDS = frozenset({Kind.HANDED_BACK, Kind.LEASE_LOST, Kind.CUT, Kind.CANCELLED, Kind.COMPLETED, Kind.FAILED})
+ENDS = frozenset({Kind.HANDED_BACK, Kind.LEASE_LOST, Kind.CUT, Kind.HELD, Kind.CANCELLED, Kind.COMPLETED, Kind.FAILED})
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def session(self) -> Iterator[sa.Connection]:
+        """A connection of its own, for temporary tables that outlive a transaction and end with the block. Whoever
+        writes into other tables takes `transaction`."""
+        with self.engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                connection.invalidate()  # it is not to return to the pool with its tables
+
+    @contextmanager
     def right_of_way(self) -> Iterator[None]:
         """Inside the block, the transactions of this process go before those of imports that have no right of way.
 

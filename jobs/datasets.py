@@ -5,9 +5,9 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -60,6 +60,11 @@ class Dataset:
     @property
     def table_name(self) -> str:
         return f"data_{self.name}"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a row replaces the stored one with the same key."""
+        return self.mode is Mode.UPSERT and bool(self.schema.primary_key)
 
     def table(self, dialect: sa.Dialect) -> SqlTable:
         """Its key is the schema's primary key, or the upload and row number, which also prevents duplicate rows."""
@@ -155,6 +160,11 @@ def declare(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
     return _insert(connection, name, schema, mode, None)
 
 
+def planned(name: str, schema: TableSchema) -> Dataset:
+    """A dataset that an upload would create. It has no table."""
+    return Dataset(name, schema, Mode.INSERT, None, datetime.now(UTC))
+
+
 def create(connection: sa.Connection, wanted: str, schema: TableSchema, upload_id: int) -> Dataset:
     """Create a dataset for an upload, under the first free name of `wanted`, `wanted_2`, …"""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
@@ -197,6 +207,16 @@ def get(connection: sa.Connection, name: str) -> Dataset:
     return _from_row(row)
 
 
+def review_of(connection: sa.Connection, name: str) -> str | None:
+    """Whether a person looks at its uploads first (uploads.Review); None if it does not say."""
+    return connection.scalar(sa.select(datasets.c.review).where(datasets.c.name == name))
+
+
+def set_review(connection: sa.Connection, name: str, review: str | None) -> None:
+    """Whether a person looks at its uploads first (uploads.Review); None: as usual for whoever sends them."""
+    connection.execute(sa.update(datasets).where(datasets.c.name == name).values(review=review))
+
+
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 
@@ -229,15 +249,25 @@ class Match:
     ignored: list[str]
 
 
-def match(schema: TableSchema, header: Sequence[str]) -> Match:
+def match(schema: TableSchema, header: Sequence[str], assigned: Mapping[str, str | None] | None = None) -> Match:
+    """As `pairs`. Raises MissingColumnsError if no column fills a required field."""
+    found = pairs(schema, header, assigned)
+    missing = [each.name for each in schema.fields if schema.is_required(each) and each.name not in found.sources]
+    if missing:
+        raise MissingColumnsError(missing, header)
+    return found
+
+
+def pairs(schema: TableSchema, header: Sequence[str], assigned: Mapping[str, str | None] | None = None) -> Match:
     """Match fields to columns: by exact name, then ignoring case, spaces, _ and -, then by alias.
 
-    Raises MissingColumnsError if no column fills a required field.
+    assigned: what somebody chose for some columns goes first; a column for no field is neither matched nor ignored.
     """
     free = dict.fromkeys(header)
+    chosen = {name: field for name, field in (assigned or {}).items() if field is None or field in schema.names}
     by_normalized: dict[str, list[str]] = {}
     for name in header:
-        by_normalized.setdefault(_normalize(name), []).append(name)
+        by_normalized.setdefault(normalized(name), []).append(name)
     sources: dict[str, str] = {}
 
     def take(field: SchemaField, candidates: Iterable[str]) -> None:
@@ -246,20 +276,22 @@ def match(schema: TableSchema, header: Sequence[str]) -> Match:
             sources[field.name] = found
             del free[found]
 
+    for name, chosen_field in chosen.items():
+        if name in free and chosen_field not in sources:
+            del free[name]
+            if chosen_field is not None:
+                sources[chosen_field] = name
     for field in schema.fields:
         take(field, [field.name])
     for field in schema.fields:  # after all exact matches, which take precedence
-        take(field, by_normalized.get(_normalize(field.name), []))
+        take(field, by_normalized.get(normalized(field.name), []))
     for field in schema.fields:
-        take(field, (name for alias in field.aliases for name in by_normalized.get(_normalize(alias), [])))
-    missing = [each.name for each in schema.fields if schema.is_required(each) and each.name not in sources]
-    if missing:
-        raise MissingColumnsError(missing, header)
+        take(field, (name for alias in field.aliases for name in by_normalized.get(normalized(alias), [])))
     return Match(sources, list(free))
 
 
-def _normalize(name: str) -> str:
-    """Also of a name that a downloaded header escapes."""
+def normalized(name: str) -> str:
+    """A name as it is compared with others. Also of a name that a downloaded header escapes."""
     return re.sub(r"[\s_-]+", "", unescape_formula(name).casefold())
 
 
@@ -268,12 +300,12 @@ def matching(connection: sa.Connection, header: Sequence[str], seen: View = EVER
 
     A dataset without rows counts from its creation. At most MAX_MATCHING. seen: what exists for whoever asks.
     """
-    wanted = sorted(_normalize(name) for name in header)
+    wanted = sorted(normalized(name) for name in header)
     only = seen.condition(datasets.c.name)
     found = [
         row.name
         for row in connection.execute(sa.select(datasets.c.name, datasets.c.schema).where(only))
-        if sorted(_normalize(field["name"]) for field in row.schema["fields"]) == wanted
+        if sorted(normalized(field["name"]) for field in row.schema["fields"]) == wanted
     ]
     into_it = (uploads.c.dataset == datasets.c.name) & (uploads.c.rows_success > 0)
     last = sa.func.max(uploads.c.created_at)

@@ -80,10 +80,18 @@ class UploadNotFoundError(BulkUploadError):
 
 
 class HeldError(BulkUploadError):
-    """A duplicate is held until a person confirms its import."""
+    """An upload is held until a person decides."""
 
     def __init__(self, upload_id: int) -> None:
-        super().__init__(f"The file of upload #{upload_id} was imported before. Retry it alone to import it again.")
+        super().__init__(f"Upload #{upload_id} waits for a person. Review it alone to import it.")
+
+
+class InvalidMappingError(BulkUploadError):
+    """Columns cannot be mapped in this way. field: of the request. problem: what is wrong with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
 
 
 class DatasetNotFoundError(BulkUploadError):

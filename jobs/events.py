@@ -16,7 +16,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.uploads import Status, Upload
+from jobs.uploads import Hold, Status, Upload
 from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ PUBLISH_TIMEOUT = 1.0
 _NAMES = {
     Status.PENDING: "bulk_upload_progress",
     Status.PROCESSING: "bulk_upload_progress",
+    Status.HELD: "bulk_upload_progress",
     Status.COMPLETED: "bulk_upload_complete",
     Status.FAILED: "bulk_upload_error",
     Status.CANCELLED: "bulk_upload_cancelled",
@@ -77,6 +78,9 @@ class Event:
     rows_open: int = 0
     created_at: str = ""
     uploaded_by: str | None = None
+    phase: str = "import"
+    kind: str = "import"
+    hold: list[Hold] = field(default_factory=list)
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -100,6 +104,9 @@ class Event:
             rows_open=upload.rows_open,
             created_at=timestamp(upload.created_at),
             uploaded_by=upload.uploaded_by,
+            phase=upload.phase,
+            kind=upload.kind,
+            hold=upload.hold,
         )
 
     @classmethod
@@ -110,6 +117,11 @@ class Event:
     @property
     def is_terminal(self) -> bool:
         return self.event != "bulk_upload_progress"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows until a person does something."""
+        return self.is_terminal or self.status == Status.HELD
 
     def json(self) -> str:
         return json.dumps(self.__dict__, ensure_ascii=False, separators=(",", ":"))

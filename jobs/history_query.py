@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     CLEAN = "clean"  # completed, every row in, no warning
     FAILED_ROWS = "failed_rows"  # completed, but rows failed
     WARNINGS = "warnings"  # completed with warnings
-    HELD = "held"  # cancelled before it began, with a reason: a duplicate waits for a person
+    HELD = "held"  # waits for a person
 
 
 #: The values of `uploads.outcome` that each outcome includes (tables.OUTCOME).
@@ -43,7 +43,7 @@ def outcomes(
     status: str, rows_failed: int, warnings: Collection[object], attempt: int, error: str | None
 ) -> frozenset[Outcome]:
     """The outcomes of an upload with these fields, as the database has them in `uploads.outcome`."""
-    if status == "cancelled" and attempt == 0 and error is not None:
+    if status == "held" or (status == "cancelled" and attempt == 0 and error is not None):
         return frozenset({Outcome.HELD})
     if status != "completed":
         return frozenset()
@@ -117,7 +117,8 @@ class HistoryQuery:
         if self.status is not None:
             conditions.append(columns.status == self.status)
         if self.outcome is not None:
-            conditions.append(columns.outcome.in_(_RECORDED[self.outcome]))
+            recorded = columns.outcome.in_(_RECORDED[self.outcome])
+            conditions.append(recorded | (columns.status == "held") if self.outcome is Outcome.HELD else recorded)
         if self.dataset is not None:
             conditions.append(columns.dataset == self.dataset)
         if self.uploaded_by is not None:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from jobs import files, uploads
 from jobs.database import Database
 from jobs.files import Name
-from jobs.uploads import TERMINAL, Status
+from jobs.uploads import Status
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class _Pass:
 
     def _check_spool(self, name: Name, status: Status | None) -> None:
         """A spool is needed until its upload is over; one that is being written, until its work horse ends."""
-        is_over = status is None or status in TERMINAL
+        is_over = status not in uploads.ACTIVE
         if is_over or (name.is_part and self._is_old(name)):
             with files.unused(self.folder / name.stored_as, without_locks=is_over) as is_unused:
                 if is_unused and not (is_over and _status(self.database, name.stored_as) in uploads.ACTIVE):

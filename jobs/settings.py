@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     external_timeout: Annotated[
         float, Field(ge=1, description="Seconds without a report after which an external upload fails.")
     ] = 3600.0
+    held_days: Annotated[
+        float, Field(gt=0, description="Days that an upload waits for a review at most; then it is cancelled.")
+    ] = 30.0
     streams: Annotated[int, Field(ge=1, description="Maximum number of open event streams per web process.")] = 5_000
     streams_per_address: Annotated[
         int, Field(ge=1, description="Maximum number of open event streams per client address.")

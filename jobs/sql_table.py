@@ -42,6 +42,14 @@ def _any(conditions: Sequence[str]) -> str:
     return f"({_any(conditions[:half])} OR {_any(conditions[half:])})"
 
 
+def _every(conditions: Sequence[str]) -> str:
+    """Whether all of them hold, in pairs of pairs, as `_any`."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({_every(conditions[:half])} AND {_every(conditions[half:])})"
+
+
 class SqlTable:
     """A table of one database, and the statements that name its columns.
 
@@ -72,15 +80,17 @@ class SqlTable:
         places = {name: place for place, name in enumerate(self.columns)}
         return [places[name] for name in self.key]
 
-    def creation(self, *, temporary: bool = False) -> str:
-        """temporary: only for this connection, and emptied by each commit on PostgreSQL."""
+    def creation(self, *, temporary: bool = False, kept: bool = False) -> str:
+        """temporary: only for this connection, and emptied by each commit on PostgreSQL unless it is `kept`."""
         parts = [f"{self._quoted(name)} {self._type(name)}{self._not_null(name)}" for name in self.columns]
         if self.key:
             parts.append(f"PRIMARY KEY ({self._list(self.key)})")
         parts += [f"UNIQUE ({self._quoted(name)})" for name in self._unique]
         kind, end = "TABLE", " WITHOUT ROWID" if self.is_sqlite else ""
-        if temporary:
-            kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite else " ON COMMIT DELETE ROWS"
+        if temporary and kept and self.key:
+            kind = "TEMPORARY TABLE IF NOT EXISTS"
+        elif temporary:
+            kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite or kept else " ON COMMIT DELETE ROWS"
         return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
 
     def insertion(self, *, on_conflict: str = "") -> str:
@@ -97,6 +107,51 @@ class SqlTable:
             f"INSERT INTO {self._quoted(self.name)} ({names})"
             f" SELECT {names} FROM {self._quoted(other.name)}{order}{on_conflict}"
         )
+
+    def taking_over(self, stored: "SqlTable", staged: "SqlTable", same: Sequence[str]) -> str:
+        """Copies the rows of a table with the same columns that have the same values as a row of `staged`, unless
+        their keys are here."""
+        names = [self._quoted(name) for name in self.columns]
+        equal = " AND ".join(f"stored.{name} = staged.{name}" for name in map(self._quoted, same))
+        known = " AND ".join(f"here.{name} = stored.{name}" for name in map(self._quoted, self.key))
+        join = "CROSS JOIN" if self.is_sqlite else "JOIN"  # SQLite keeps the order of a cross join
+        return (
+            f"INSERT INTO {self._quoted(self.name)} ({', '.join(names)})"
+            f" SELECT {', '.join(f'stored.{name}' for name in names)}"
+            f" FROM {self._quoted(staged.name)} AS staged {join} {self._quoted(stored.name)} AS stored ON {equal}"
+            f" WHERE NOT EXISTS (SELECT 1 FROM {self._quoted(self.name)} AS here WHERE {known}){IGNORING}"
+        )
+
+    def compared(self, stored: "SqlTable", fields: Sequence[str], *, upload_id: int) -> str:
+        """How many rows of an upload are here, how many of them have their key in another table too, and how many of
+        these have the same values in some fields. A table without a key has a row for each of the file, on
+        PostgreSQL."""
+        key = f"stored.{self._quoted(stored.key[0])}"
+        alike = f"CASE WHEN {key} IS NOT NULL AND {self._alike(fields)} THEN 1 END"
+        return f"SELECT count(*), count({key}), count({alike}){self._joined(stored, upload_id, 'LEFT JOIN')}"
+
+    def differing(self, stored: "SqlTable", fields: Sequence[str], *, upload_id: int, limit: int) -> str:
+        """Rows of an upload whose key another table has with other values: both rows, the other one first."""
+        names = [self._quoted(name) for name in self.columns]
+        both = ", ".join([*(f"stored.{name}" for name in names), *(f"here.{name}" for name in names)])
+        joined = self._joined(stored, upload_id, "JOIN")
+        return f'SELECT {both}{joined} AND NOT ({self._alike(fields)}) ORDER BY here."_row_number" LIMIT {limit:d}'
+
+    def _joined(self, stored: "SqlTable", upload_id: int, join: str) -> str:
+        equal = " AND ".join(f"stored.{name} = here.{name}" for name in map(self._quoted, stored.key))
+        here = self._quoted(self.name)
+        if not self.key:  # of the rows with the same key, the last one counts
+            key = self._list(stored.key)
+            here = f'(SELECT DISTINCT ON ({key}) * FROM {here} ORDER BY {key}, "_row_number" DESC)'
+        return (
+            f" FROM {here} AS here {join} {self._quoted(stored.name)} AS stored ON {equal}"
+            f' WHERE here."_upload_id" = {upload_id:d}'
+        )
+
+    def _alike(self, fields: Sequence[str]) -> str:
+        """Whether two rows, `here` and `stored`, have the same values."""
+        sign = "IS" if self.is_sqlite else "IS NOT DISTINCT FROM"
+        return _every([f"here.{name} {sign} stored.{name}" for name in map(self._quoted, fields)])
 
     def emptying(self) -> str:
         return f"DELETE FROM {self._quoted(self.name)}"

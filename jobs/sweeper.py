@@ -29,10 +29,14 @@ SILENT_AFTER = 60.0
 class Sweeper:
     """Every web process runs it every few seconds."""
 
-    def __init__(self, changes: Changes, *, external_timeout: float, clock: Clock | None = None) -> None:
-        """external_timeout: seconds without a report after which an external upload fails. clock: for tests."""
+    def __init__(
+        self, changes: Changes, *, external_timeout: float, held_days: float = 30, clock: Clock | None = None
+    ) -> None:
+        """external_timeout: seconds without a report after which an external upload fails. held_days: that an upload
+        waits for a person at most. clock: for tests."""
         self._changes = changes
         self._external_timeout = external_timeout
+        self._held_days = held_days
         self._clock = clock or Clock()
 
     def sweep(self) -> None:
@@ -40,6 +44,7 @@ class Sweeper:
         self.take_back_expired()
         self.enqueue_lost()
         self.check_silent()
+        self.expire_held()
 
     def take_back_expired(self) -> None:
         """Take back uploads whose lease has expired, for the next worker."""
@@ -80,6 +85,18 @@ class Sweeper:
             changed = self._changes.make(partial(change, upload=upload, silence=silence, forward=forward))
             if changed is not None:
                 log.warning("The script of upload %d sends no reports; the upload is %s.", changed.id, changed.status)
+
+    def expire_held(self) -> None:
+        """Cancel uploads that nobody decided about."""
+        seconds, days = self._held_days * 86_400, f"{self._held_days:g} day{'' if self._held_days == 1 else 's'}"
+        error = f"Nobody decided within {days}, so nothing was imported. Retry it to import it."
+        found, now = self._read_at(lambda connection: uploads.held_for(connection, seconds))
+        for upload in found:
+            if self._clock.elapsed(now, upload.updated_at) < seconds:
+                continue  # the clock was set forward
+            expire = partial(uploads.expire, upload_id=upload.id, for_seconds=seconds, error=error)
+            if self._changes.make(expire) is not None:
+                log.info("Upload %d was held for %s and is cancelled.", upload.id, days)
 
     def _read_at(self, query: Callable[[sa.Connection], list[Upload]]) -> tuple[list[Upload], datetime]:
         """The uploads of a query, and the time by the database's clock."""

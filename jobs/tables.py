@@ -24,8 +24,9 @@ metadata = sa.MetaData()
 #: Both databases number from 1 and never reuse a number.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-#: `uploads.outcome`: what a completed upload ended with, or that a duplicate is held for a person; null for others. The
-#: database derives it, so that processes of the previous release need not know it. In Python: history_query.outcomes.
+#: `uploads.outcome`: what a completed upload ended with, or that an earlier release held a duplicate; null for others.
+#: The database derives it, so that processes of the previous release need not know it. In Python:
+#: history_query.outcomes.
 OUTCOME = (
     "CASE WHEN status = 'cancelled' AND attempt = 0 AND error IS NOT NULL THEN 'held'"
     " WHEN status <> 'completed' THEN NULL"
@@ -113,6 +114,18 @@ uploads = sa.Table(
     sa.Column("uploaded_by", sa.Text),
     #: On SQLite only the index stores it.
     sa.Column("outcome", sa.Text, sa.Computed(OUTCOME, persisted=True)),
+    #: Why it waits for a person: a list of {"code", "detail"}; null if it does not.
+    sa.Column("hold", sa.JSON(none_as_null=True)),
+    #: Column of the file → the field that it fills, or null if no field takes it; null: matched by names.
+    sa.Column("mapping", sa.JSON(none_as_null=True)),
+    #: uploads.Review: whether a person looks at it before it is imported.
+    sa.Column("review", sa.Text, nullable=False, server_default="never"),
+    #: uploads.Task: what a worker does with it.
+    sa.Column("task", sa.Text, nullable=False, server_default="import"),
+    #: What it brings: the rows of a file.
+    sa.Column("kind", sa.Text, nullable=False, server_default="import"),
+    #: Whether a person said that it is to be imported as it is.
+    sa.Column("is_approved", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),
@@ -168,6 +181,30 @@ datasets = sa.Table(
     #: Its title for searches, folded (history_query.fold). The default lets processes of the previous release create
     #: datasets until they are replaced.
     sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
+    #: uploads.Review of its uploads; null: the default of whoever sends them.
+    sa.Column("review", sa.Text),
+)
+
+#: What a worker saw of a file before its import (review.py).
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("reading", sa.JSON, nullable=False),
+    #: The figures of a check; null until it was made.
+    sa.Column("check", sa.JSON(none_as_null=True)),
+)
+
+#: Which fields the columns of a dataset's files fill, as somebody chose once: for the next file of the same shape.
+mappings = sa.Table(
+    "mappings",
+    metadata,
+    sa.Column("dataset", sa.Text, primary_key=True),
+    #: Its name, normalised (datasets.normalized).
+    sa.Column("column", sa.Text, primary_key=True),
+    #: Null: no field takes it.
+    sa.Column("field", sa.Text),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
 )
 
 failed_rows = sa.Table(

@@ -40,6 +40,9 @@ class Kind(StrEnum):
     LEASE_LOST = "lease_lost"  # the worker stopped responding
     CUT = "cut"  # the watchdog ended the work horse
     SILENT = "silent"  # the external script sends no reports
+    HELD = "held"  # it waits for a person
+    ORDERED = "ordered"  # a person wants a held upload looked at, or checked
+    APPROVED = "approved"  # a person wants it imported
     CANCELLED = "cancelled"
     RETRIED = "retried"
     COMPLETED = "completed"

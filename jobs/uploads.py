@@ -5,7 +5,7 @@ claim matches no row, so it writes nothing even if it does not know yet.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -41,6 +41,7 @@ CHOICE_LOCK = 0x6E657874
 class Status(StrEnum):
     PENDING = "pending"
     PROCESSING = "processing"
+    HELD = "held"  # waits for a person
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -51,6 +52,44 @@ class Processor(StrEnum):
 
     WORKER = "worker"
     EXTERNAL = "external"
+
+
+class Review(StrEnum):
+    """Whether a person looks at an upload before it is imported."""
+
+    NEVER = "never"
+    AUTO = "auto"  # if there is something to ask
+    ALWAYS = "always"
+
+
+class Task(StrEnum):
+    """What a worker does with an upload."""
+
+    LOOK = "look"  # read the beginning, then hold it
+    CHECK = "check"  # the import without its writes, then hold it
+    IMPORT = "import"
+
+
+class Phase(StrEnum):
+    """What an upload is at, for people and programs."""
+
+    CHECK = "check"
+    IMPORT = "import"
+
+
+class HoldCode(StrEnum):
+    """Why an upload waits for a person."""
+
+    DUPLICATE = "duplicate"  # the same bytes were imported before
+    REVIEW = "review"  # somebody wanted to look at it
+    COLUMNS = "columns"  # a field that needs a column has none, or a column that no field takes resembles one
+    FAILING = "failing"  # many of the first rows would fail
+    SHEET = "sheet"  # the worksheet is a guess
+    HEADER = "header"  # the header is a guess
+
+
+#: One reason: {"code", "detail"}.
+Hold = dict[str, str]
 
 
 class CutReason(StrEnum):
@@ -69,6 +108,7 @@ class Remedy(StrEnum):
 
 
 ACTIVE = frozenset({Status.PENDING, Status.PROCESSING})
+CANCELLABLE = ACTIVE | {Status.HELD}
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
@@ -96,8 +136,14 @@ COMPLETE = Transition(frozenset({Status.PROCESSING}), Status.COMPLETED, "complet
 FAIL = Transition(
     ACTIVE, Status.FAILED, "failed"
 )  # the file cannot be read, exceeded a limit twice, or too many attempts committed nothing
+HOLD = Transition(frozenset({Status.PROCESSING}), Status.HELD, "held")  # a worker has something to ask
+HOLD_AT_ONCE = Transition(frozenset({Status.PENDING}), Status.HELD, "held", None)  # a duplicate, at its creation
+APPROVE = Transition(frozenset({Status.HELD}), Status.PENDING, "imported", None)  # a person says: import it
+ORDER = Transition(frozenset({Status.HELD}), Status.PENDING, "checked")  # a person wants it looked at again
+DECIDE = Transition(frozenset({Status.HELD}), None, "changed")  # a person chooses how it will be imported
+EXPIRE = Transition(frozenset({Status.HELD}), Status.CANCELLED, "cancelled", None)  # nobody decided in time
 CANCEL = Transition(
-    ACTIVE, Status.CANCELLED, "cancelled", None
+    CANCELLABLE, Status.CANCELLED, "cancelled", None
 )  # a person cancels; the claimant finds out when it writes next
 RETRY = Transition(frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING, "retried", None)  # a new run begins
 #: A report of the external script: progress, or how the import ended.
@@ -161,6 +207,12 @@ class Upload:
     token_id: int | None
     uploaded_by: str | None
     outcome: str | None = None
+    hold: list[Hold] = field(default_factory=list)
+    mapping: dict[str, str | None] | None = None
+    review: Review = Review.NEVER
+    task: Task = Task.IMPORT
+    kind: str = "import"
+    is_approved: bool = False
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -171,11 +223,21 @@ class Upload:
         values["warnings"] = values["warnings"] or []
         values["options"] = ImportOptions.from_json(values["options"])
         values["lane"] = values["lane"] and Lane(values["lane"])
+        values["hold"] = values["hold"] or []
+        values["review"], values["task"] = Review(values["review"]), Task(values["task"])
         return cls(**values)
 
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def is_held(self) -> bool:
+        return self.status is Status.HELD
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.CHECK if self.is_held or self.task is not Task.IMPORT else Phase.IMPORT
 
     @property
     def rows_open(self) -> int:
@@ -222,7 +284,7 @@ class Upload:
         """Percent of rows that are processed, or of bytes if the rows were not counted; 100 only when completed."""
         if self.status is Status.COMPLETED:
             return 100
-        if self.is_external:
+        if self.is_external or self.phase is Phase.CHECK:
             return min(99, self.progress_reported or 0)
         done, total = (self.rows_processed, self.rows_total) if self.rows_total else (self.next_byte, self.bytes_total)
         return min(99, done * 100 // total) if total else 0
@@ -276,13 +338,14 @@ def create(
     owner: Owner = NOBODY,
     view: View = EVERYTHING,
     by: By | None = None,
+    review: Review = Review.NEVER,
 ) -> Upload:
     """Record a pending upload. An external upload needs no stored file.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
     file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
     the largest file on the quick lane. sender: whose turn it takes. by: who sent it. view: of the sender,
-    who does not learn of the same file in a dataset that is hidden.
+    who does not learn of the same file in a dataset that is hidden. review: whether a person looks at it first.
     """
     is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
@@ -319,14 +382,16 @@ def create(
         account_id=owner.account_id,
         token_id=owner.token_id,
         uploaded_by=owner.name,
+        review=review,
+        task=Task.CHECK if review is Review.ALWAYS and not is_external else Task.IMPORT,
     )
     upload = Upload.from_row(connection.execute(statement.returning(uploads)).one())
     _log(connection, upload, Kind.CREATED, by=by)
     return upload
 
 
-def cancel_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bool = True) -> Upload:
-    """Cancel an upload whose file was imported before, and say so in its error. A retry imports it anyway.
+def hold_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bool = True) -> Upload:
+    """Hold a new upload whose file was imported before, until a person decides.
 
     names_it: say into which dataset; not everybody who sees this upload may know of it.
     """
@@ -335,13 +400,119 @@ def cancel_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: 
     where = f"“{earlier.dataset}”" if earlier.dataset else "another place"  # by an external script
     again = "a second time" if upload.dataset == earlier.dataset else into
     when = f" into {where} on {earlier.created_at:%Y-%m-%d} as #{earlier.id}" if names_it else " before"
-    error = (
-        f"The same file was imported{when}, so it was not imported again. To import it {again}, choose “Import anyway”."
-    )
-    cancelled = _change_or_raise(connection, CANCEL, upload.id, **_ENDED, error=error)
+    detail = f"The same file was imported{when}. Import it {again}, or cancel it."
+    held = _change_or_raise(connection, HOLD_AT_ONCE, upload.id, hold=[hold_of(HoldCode.DUPLICATE, detail)])
     number = f", as #{earlier.id}" if names_it else ""
-    _log(connection, cancelled, Kind.CANCELLED, detail=f"The same file was imported before{number}.")
-    return cancelled
+    _log(connection, held, Kind.HELD, detail=f"The same file was imported before{number}.")
+    return held
+
+
+def hold_of(code: HoldCode, detail: str) -> Hold:
+    return {"code": code, "detail": excerpt(detail, LONGEST_ERROR)}
+
+
+def hold_for_review(
+    connection: sa.Connection,
+    claim: Claim,
+    hold: Sequence[Hold],
+    *,
+    header: list[str],
+    mapping: Mapping[str, str | None] | None,
+    notes: Sequence[str],
+    warnings: Iterable[UploadWarning],
+) -> Upload:
+    """Hold the upload that a worker looked at. Raises ClaimLostError.
+
+    header: the columns of the file. mapping: which fields they fill.
+    """
+    upload = _change_claimed(
+        connection,
+        HOLD,
+        claim,
+        **{**_UNCLAIMED, **_UNREAD},
+        hold=list(hold),
+        header=header,
+        mapping=None if mapping is None else dict(mapping),
+        notes=notes_excerpt(list(notes)),
+        warnings=kept(warnings),
+        attempts_without_progress=0,
+        cuts=0,
+    )
+    _log(connection, upload, Kind.HELD, detail=" ".join(each["detail"] for each in hold))
+    return upload
+
+
+def approve(
+    connection: sa.Connection, upload_id: int, *, quick_bytes: int = QUICK_BYTES, by: By | None = None
+) -> Upload:
+    """Let a held upload be imported. quick_bytes: of the largest file on the quick lane. by: who says so.
+
+    Raises UploadNotFoundError, TransitionError.
+    """
+    upload = _change_or_raise(
+        connection,
+        APPROVE,
+        upload_id,
+        **{**_RETRIED, **_UNREAD},
+        hold=None,
+        task=Task.IMPORT,
+        is_approved=True,
+        lane=_lane_by_size(quick_bytes),
+    )
+    _log(connection, upload, Kind.APPROVED, by=by)
+    return upload
+
+
+def order(
+    connection: sa.Connection,
+    upload_id: int,
+    task: Task,
+    *,
+    options: ImportOptions | None = None,
+    quick_bytes: int = QUICK_BYTES,
+    by: By | None = None,
+) -> Upload:
+    """Let a worker look at a held upload again, which the quick lane does, or check it; then it is held again.
+
+    options: to read it with from now on; what was chosen for its columns is forgotten. quick_bytes: of the largest file
+    that is checked on the quick lane. Raises UploadNotFoundError, TransitionError.
+    """
+    changed: dict[str, Any] = {} if options is None else {"options": options.as_json(), "mapping": None}
+    changed["lane"] = Lane.QUICK if task is Task.LOOK else _lane_by_size(quick_bytes)
+    upload = _change_or_raise(connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=task, **changed)
+    _log(connection, upload, Kind.ORDERED, detail=task, by=by)
+    return upload
+
+
+def _lane_by_size(quick_bytes: int) -> sa.ColumnElement[str | None]:
+    """The lane of an upload by the size of its file; null if it is an external one."""
+    lane = sa.case((uploads.c.size <= quick_bytes, Lane.QUICK), else_=Lane.BULK)
+    return sa.case((uploads.c.processor == Processor.WORKER, lane), else_=None)
+
+
+def map_columns(connection: sa.Connection, upload_id: int, mapping: Mapping[str, str | None]) -> Upload:
+    """Choose which fields the columns of a held upload fill. Raises UploadNotFoundError, TransitionError."""
+    return _change_or_raise(connection, DECIDE, upload_id, mapping=dict(mapping))
+
+
+def held_for(connection: sa.Connection, seconds: float) -> list[Upload]:
+    """Uploads that have waited for a person for so many seconds."""
+    statement = sa.select(uploads).where(uploads.c.status == Status.HELD, uploads.c.updated_at < utc_now(-seconds))
+    return [Upload.from_row(row) for row in connection.execute(statement.order_by(uploads.c.id))]
+
+
+def expire(connection: sa.Connection, upload_id: int, *, for_seconds: float, error: str) -> Upload | None:
+    """Cancel an upload that has been held for so many seconds. None: somebody decided."""
+    waited = uploads.c.updated_at < utc_now(-for_seconds)
+    upload = _change(connection, EXPIRE, upload_id, None, waited, **_ENDED, hold=None, error=error)
+    if upload is not None:
+        _log(connection, upload, Kind.CANCELLED, detail=error)
+    return upload
+
+
+def report_check(connection: sa.Connection, claim: Claim, *, lease: float, percent: int) -> Upload:
+    """Note how far a check is. Raises ClaimLostError."""
+    return _change_claimed(connection, ADVANCE, claim, lease_until=utc_now(lease), progress_reported=percent)
 
 
 def claim_next(
@@ -420,10 +591,12 @@ def begin(
     notes: list[str],
     warnings: Iterable[UploadWarning] = (),
     blank: int = 0,
+    mapping: Mapping[str, str | None] | None = None,
 ) -> Upload:
     """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
-    rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains.
+    rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains. mapping: which
+    fields the columns fill, if that does not follow from their names.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
     return _change_claimed(
@@ -442,6 +615,7 @@ def begin(
         warnings=kept(warnings),
         lines_blank=blank,
         counting_since=utc_now(),
+        mapping=None if mapping is None else dict(mapping),
     )
 
 
@@ -542,7 +716,7 @@ def cancel(connection: sa.Connection, upload_id: int, *, by: By | None = None) -
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(connection, CANCEL, upload_id, **_ENDED)
+    upload = _change_or_raise(connection, CANCEL, upload_id, **_ENDED, hold=None)
     _log(connection, upload, Kind.CANCELLED, by=by)
     return upload
 
@@ -554,8 +728,11 @@ def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) ->
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED)
+    upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED, task=Task.IMPORT)
     _log(connection, upload, Kind.RETRIED, by=by)
+    if upload.mapping and not upload.is_approved and upload.bytes_total is None:  # it was held, and nobody decided
+        forgotten = sa.update(uploads).where(uploads.c.id == upload_id).values(mapping=None)
+        upload = Upload.from_row(connection.execute(forgotten.returning(uploads)).one())
     if not upload.is_external and (upload.rows_success or not upload.rows_failed):
         return upload
     return _restart(connection, upload_id)
@@ -568,7 +745,8 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
     imports them.
     """
     nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
-    upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, options=options.as_json())
+    again: dict[str, Any] = {"options": options.as_json(), "mapping": None, "task": Task.IMPORT, "is_approved": False}
+    upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, **again)
     if upload is None:
         upload = get(connection, upload_id)
         if upload.status not in RETRY.sources:
@@ -761,6 +939,8 @@ _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_si
 _RETRIED: Mapping[str, Any] = {
     **_UNCLAIMED, "error": None, "remedy": None, "finished_at": None, "attempts_without_progress": 0, "cuts": 0
 }  # fmt: skip
+#: Nothing is known of how far the file was read.
+_UNREAD: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None, "progress_reported": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 
 

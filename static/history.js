@@ -10,10 +10,10 @@
   const all = () => document.getElementById("select-all");
   let lastClicked = null;
 
-  // The statuses that each action needs; a duplicate that is held is not among those to retry.
+  // The statuses that each action needs.
   const CAN = {
-    cancel: (row) => ["pending", "processing"].includes(row.dataset.status),
-    retry: (row) => ["failed", "cancelled"].includes(row.dataset.status) && !("held" in row.dataset),
+    cancel: (row) => ["pending", "processing", "held"].includes(row.dataset.status),
+    retry: (row) => ["failed", "cancelled"].includes(row.dataset.status),
   };
   const NAMES = { cancel: "Cancel", retry: "Retry" };
 

@@ -12,8 +12,10 @@
   const working = () => {
     const { status, progress } = document.getElementById("upload")?.dataset ?? {};
     if (status === "processing") return [`${progress} % ·`, `working-${25 * Math.floor(progress / 25)}`];
-    const count = document.querySelectorAll("#upload-rows > [data-status=processing]").length;
-    return count ? [`(${count})`, "working-50"] : null;
+    const count = (status) => document.querySelectorAll(`#upload-rows > [data-status=${status}]`).length;
+    const [active, held] = [count("processing"), count("held")];
+    if (active) return [`(${active + held})`, "working-50"];
+    return held ? [`(${held})`, "ended-muted"] : null;
   };
 
   const show = () => {

@@ -254,7 +254,7 @@
     for (let tries = 0; isCreating && tries < CREATION_TRIES; tries++) {
       const answer = await fetch(`/api/v1/uploads/${id}`).catch(() => null);
       const found = await answer?.json().catch(() => null);
-      if (found?.dataset || ["completed", "failed", "cancelled"].includes(found?.status)) break;
+      if (found?.dataset || ["completed", "failed", "cancelled", "held"].includes(found?.status)) break;
       await new Promise((resume) => setTimeout(resume, CREATION_MS));
     }
     isCreating = false;

@@ -42,7 +42,7 @@ from webapp.openapi.document import Description
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, upload_details, whole_rows
+from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, review, upload_details, whole_rows
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -129,6 +129,7 @@ def create_app(settings: Settings) -> Starlette:
             *downloads.routes,
             *exports.routes,
             *upload_details.routes,
+            *review.routes,
             *whole_rows.routes,
             *audit_log.downloads,
             *compressed(
@@ -167,7 +168,7 @@ def _issuer(settings: Settings) -> "Issuer | None":
 
 async def _sweep(settings: Settings, changes: Changes) -> None:
     """Sweep every few seconds, at random moments so that several processes take turns."""
-    sweeper = Sweeper(changes, external_timeout=settings.external_timeout)
+    sweeper = Sweeper(changes, external_timeout=settings.external_timeout, held_days=settings.held_days)
     leftovers = Leftovers(changes.database, settings.files)
     while True:
         for what, step in {"left-over files": leftovers.step, "lost uploads": sweeper.sweep}.items():

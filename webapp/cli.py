@@ -200,18 +200,25 @@ def retry(upload_id: int, **flags: object) -> None:
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--dataset", metavar="NAME", default="", help="Dataset for the rows.  [default: named after the file]")
+@click.option(
+    "--review",
+    type=click.Choice(["never", "auto", "always"]),
+    help="Whether a person looks at a file before its import: if there is something to ask (auto), or always."
+    "  [default: that of the dataset, else never]",
+)
 @click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]")
 @click.pass_context
-def load(context: click.Context, files: tuple[Path, ...], dataset: str, url: str | None) -> None:
+def load(context: click.Context, files: tuple[Path, ...], dataset: str, review: str | None, url: str | None) -> None:
     """Upload files to a running server and follow each import to its end.
 
-    Exit status: 0 if all rows of all files were imported, 1 if some were not, 2 if a file could not be sent.
+    Exit status: 0 if all rows of all files were imported, 1 if some were not, 2 if a file could not be sent, 3 if one
+    waits for a review.
     """
     from jobs.settings import Settings
     from webapp.client import load as client
     from webapp.client import remote
 
-    context.exit(client.run(files, dataset, remote.server_url(url, Settings.load)))
+    context.exit(client.run(files, dataset, remote.server_url(url, Settings.load), review=review or ""))
 
 
 @main.command()
@@ -241,8 +248,10 @@ def dataset() -> None:
 @click.argument("schema", metavar="SCHEMA.json", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--mode", type=click.Choice(["insert", "upsert"]), default="insert", show_default=True,
               help="What to do with a row whose key already exists: reject it, or replace the old row.")  # fmt: skip
+@click.option("--review", type=click.Choice(["never", "auto", "always"]),
+              help="Whether a person looks at its uploads first.  [default: auto in the form, else never]")  # fmt: skip
 @_data
-def add(name: str, schema: str, mode: str, **flags: object) -> None:
+def add(name: str, schema: str, mode: str, review: str | None, **flags: object) -> None:
     """Declare a dataset. Use - to read its schema from stdin."""
     from jobs.datasets import Mode
     from jobs.settings import Settings
@@ -250,7 +259,7 @@ def add(name: str, schema: str, mode: str, **flags: object) -> None:
 
     parsed = dataset_commands.read(schema)
     with _database(Settings.load(**flags)) as database:
-        dataset_commands.add(database, name, parsed, Mode(mode))
+        dataset_commands.add(database, name, parsed, Mode(mode), review)
 
 
 @dataset.command("list")

@@ -11,13 +11,13 @@ _STATES: list[tuple[str, Status | None, Outcome | None]] = [
     ("Any", None, None),
     ("Pending", Status.PENDING, None),
     ("Processing", Status.PROCESSING, None),
+    ("Needs review", Status.HELD, None),
     ("Completed", Status.COMPLETED, None),
     ("Completed with failed rows", None, Outcome.FAILED_ROWS),
     ("Completed with warnings", None, Outcome.WARNINGS),
     ("Completed without either", None, Outcome.CLEAN),
     ("Failed", Status.FAILED, None),
     ("Cancelled", Status.CANCELLED, None),
-    ("Held as a duplicate", None, Outcome.HELD),
 ]
 _TIMES = [("Any time", ""), ("Last 24 hours", "24h"), ("Last 7 days", "7d"), ("Last 30 days", "30d")]
 
@@ -98,9 +98,10 @@ def _state(view: HistoryView) -> tuple[Status | None, Outcome | None]:
 def _state_text(view: HistoryView) -> str:
     """In words; "" for any. An address may combine a status with an outcome, which no choice does."""
     words = {(status, outcome): text for text, status, outcome in _STATES[1:]}
+    words[None, Outcome.HELD] = words[Status.HELD, None]
     if known := words.get(_state(view)):
         return known
-    implied = Status.CANCELLED if view.outcome is Outcome.HELD else Status.COMPLETED
+    implied = Status.HELD if view.outcome is Outcome.HELD else Status.COMPLETED
     status = None if view.status is implied else view.status
     return ", ".join(words[each] for each in ((status, None), (None, view.outcome)) if each in words)
 

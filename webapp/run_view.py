@@ -12,7 +12,7 @@ from jobs.failed_rows import FailureCount
 from jobs.failure_map import FailureMap, Stretch
 from jobs.siblings import Sibling
 from jobs.upload_log import By, Entry, Kind, Via
-from jobs.uploads import Status, Upload
+from jobs.uploads import Status, Task, Upload
 from webapp.templating import duration
 
 #: Cells of the strip that shows where in a file rows fail.
@@ -196,6 +196,7 @@ _TONES = {
     Kind.CLAIMED: "active",
     Kind.RESUMED: "active",
     Kind.STARTED: "active",
+    Kind.APPROVED: "active",
 }
 _VIA = {
     Via.WEB: "in the browser",
@@ -243,6 +244,12 @@ def _in_words(entry: Entry) -> tuple[str, str]:
             return f"Stopped by the watchdog after {rows}", detail
         case Kind.SILENT:
             return "No reports from the external script", ""
+        case Kind.HELD:
+            return "Waits for a review", detail
+        case Kind.ORDERED:
+            return f"{'Check' if entry.detail == Task.CHECK else 'Another look'} asked for{_by(entry.by)}", ""
+        case Kind.APPROVED:
+            return f"Reviewed: to be imported{_by(entry.by)}", ""
         case Kind.CANCELLED:
             return f"Cancelled{_by(entry.by)}", detail
         case Kind.RETRIED:
@@ -298,6 +305,7 @@ _ENDS_IN_WORDS: Mapping[Kind, str] = {
     Kind.HANDED_BACK: "Interrupted",
     Kind.LEASE_LOST: "Worker lost",
     Kind.CUT: "Stopped by the watchdog",
+    Kind.HELD: "Held for a review",
     Kind.CANCELLED: "Cancelled",
     Kind.COMPLETED: "Completed",
     Kind.FAILED: "Failed",

@@ -8,7 +8,7 @@ from jobs.excerpt import excerpt
 from jobs.forecast import Place
 from jobs.lanes import Lane
 from jobs.queue import QueueStatus
-from jobs.uploads import Remedy, Status, Upload
+from jobs.uploads import CANCELLABLE, HoldCode, Phase, Remedy, Status, Upload
 from jobs.warnings import UploadWarning
 from webapp.templating import duration
 
@@ -33,6 +33,7 @@ _DELIMITERS = {",": "Comma", ";": "Semicolon", "\t": "Tab", "|": "Pipe", " ": "S
 _LABELS = {
     Status.PENDING: ("Pending", "pending"),
     Status.PROCESSING: ("Processing", "active"),
+    Status.HELD: ("Needs review", "muted"),
     Status.COMPLETED: ("Completed", "good"),
     Status.FAILED: ("Failed", "bad"),
     Status.CANCELLED: ("Cancelled", "muted"),
@@ -94,7 +95,11 @@ class UploadView:
 
     @property
     def can_cancel(self) -> bool:
-        return self._upload.is_active
+        return self._upload.status in CANCELLABLE
+
+    @property
+    def cancel_label(self) -> str:
+        return "Cancel upload" if self._upload.is_held else "Cancel import"
 
     @property
     def can_retry(self) -> bool:
@@ -126,7 +131,7 @@ class UploadView:
         """Whether the file may be read in another way: nothing of it is in the dataset yet. Corrections that fail again
         were read right."""
         upload = self._upload
-        if upload.is_external or upload.rows_success or self.is_held or upload.parent is not None:
+        if upload.is_external or upload.rows_success or self._was_refused_as_duplicate or upload.parent is not None:
             return False
         return upload.status is Status.CANCELLED or (upload.status is Status.FAILED and upload.remedy is Remedy.OPTIONS)
 
@@ -136,10 +141,12 @@ class UploadView:
 
     @property
     def next_step(self) -> str:
-        """The one action that helps most: options, retry, another, failed_rows, dataset; "" while it runs."""
+        """The one action that helps most: import, options, retry, another, failed_rows, dataset; "" while it runs."""
         upload = self._upload
         if upload.is_active:
             return ""
+        if upload.is_held:
+            return "import"
         if upload.status is not Status.COMPLETED:
             if self.can_retry:
                 return "retry"
@@ -156,9 +163,11 @@ class UploadView:
         if upload.status is Status.PENDING:
             return f"{self.waiting or 'Queued'}."
         if upload.status is Status.PROCESSING:
+            if upload.phase is Phase.CHECK:
+                return "Checking the file. Nothing is imported yet."
             return "Inferring column types." if self.is_inferring else f"Importing{into}."
-        if self.is_held:
-            return "This file was imported before."
+        if upload.is_held:
+            return "Nothing is imported yet. Look at this first."
         if upload.status is Status.FAILED:
             return "The import failed."
         if upload.status is Status.CANCELLED:
@@ -168,7 +177,7 @@ class UploadView:
 
     @property
     def retry_label(self) -> str:
-        if self.is_held:
+        if self._was_refused_as_duplicate:
             return "Import anyway"
         return "Continue import" if self._upload.rows_success and not self._upload.is_external else "Try again"
 
@@ -176,7 +185,11 @@ class UploadView:
     def remaining_rows(self) -> str | None:
         """What an import that did not reach its end leaves in the dataset, as a sentence."""
         upload = self._upload
-        if upload.is_external or self.is_held or upload.status not in (Status.FAILED, Status.CANCELLED):
+        if (
+            upload.is_external
+            or self._was_refused_as_duplicate
+            or upload.status not in (Status.FAILED, Status.CANCELLED)
+        ):
             return None
         if not upload.rows_success:
             return "Nothing was imported." if upload.status is Status.CANCELLED else None
@@ -189,7 +202,8 @@ class UploadView:
         """Of the file while it is imported, of its rows at the end; None where a number would mislead."""
         upload = self._upload
         if upload.is_active:
-            return None if self.is_inferring else str(upload.progress)
+            is_unknown = self.is_inferring and upload.phase is not Phase.CHECK
+            return None if is_unknown else str(upload.progress)
         if upload.status is not Status.COMPLETED:
             return None
         if not upload.rows_failed:
@@ -229,11 +243,24 @@ class UploadView:
             return self.waiting or left
         if upload.status is Status.FAILED:
             return excerpt(upload.error or "", WARNING_LENGTH)
-        if self.is_held:
-            return f"Same file as #{upload.duplicate_of}" if upload.duplicate_of else "Same file as before"
+        if upload.is_held:
+            return self.hold_in_brief
         if upload.status is Status.CANCELLED:
             return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
         return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
+
+    @property
+    def hold_in_brief(self) -> str:
+        """Why a held upload waits, in one line."""
+        upload = self._upload
+        if [each["code"] for each in upload.hold] == [HoldCode.DUPLICATE] and upload.duplicate_of:
+            return f"Same file as #{upload.duplicate_of}"
+        return " ".join(excerpt(each["detail"], WARNING_LENGTH) for each in upload.hold[:1])
+
+    @property
+    def hold_details(self) -> list[str]:
+        """Why it waits for a person: sentences."""
+        return [excerpt(each["detail"], WARNING_LENGTH) for each in self._upload.hold]
 
     @property
     def _failed_in_words(self) -> str:
@@ -266,12 +293,12 @@ class UploadView:
     def is_inferring(self) -> bool:
         """Whether a worker profiles the file before it imports the first row."""
         upload = self._upload
-        by_worker = upload.status is Status.PROCESSING and not upload.is_external
+        by_worker = upload.status is Status.PROCESSING and not upload.is_external and upload.phase is Phase.IMPORT
         return by_worker and upload.rows_total is None and not upload.rows_processed
 
     @property
-    def is_held(self) -> bool:
-        """Whether a duplicate file waits for a person to confirm the import."""
+    def _was_refused_as_duplicate(self) -> bool:
+        """Whether an earlier release cancelled it because its file was imported before."""
         upload = self._upload
         return upload.status is Status.CANCELLED and upload.error is not None and not upload.attempt
 

@@ -31,8 +31,9 @@ class PreparedTable:
     nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
     empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
     from the file. end: offset of the byte after the table; None: the end of the file. other: the same file as it would
-    be read if the header had been judged otherwise, where that was a judgement. hints: of the columns, if the file's
-    format knows their types (see Hint).
+    be read if the header had been judged otherwise, where that was a judgement. options: how the upload is read:
+    encoding, delimiter, header_row, sheet, and the sheets that there are; null for what it does not have. hints: of the
+    columns, if the file's format knows their types (see Hint).
     """
 
     path: Path
@@ -51,6 +52,7 @@ class PreparedTable:
     has_header: bool = True
     end: int | None = None
     other: "PreparedTable | None" = None
+    options: dict[str, Any] = field(default_factory=dict)
     hints: list[Hint] = field(default_factory=list)
 
     @property

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +159,19 @@ class _Inspected:
             surplus=usual_surplus(below, len(cells) if marks else len(header.names)),
             sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
             blank=text.blank,
+            options=self._options(header),
         )
+
+    def _options(self, header: Header) -> dict[str, Any]:
+        """How the upload is read, as import options."""
+        text, row = self.text, header.position + 1
+        if text.sheet_rows:
+            row = text.sheet_rows[0][1] + header.position
+        delimiter = None if "sheet" in text.detected else self.delimiter
+        if text.hints:  # its format leaves nothing to choose
+            return dict.fromkeys(("encoding", "delimiter", "header_row", "sheet"))
+        known = {"encoding": None, "delimiter": delimiter, "header_row": row if header.rows else 0, "sheet": None}
+        return known | text.detected
 
     def judged_otherwise(self, header: Header) -> PreparedTable | None:
         """The text with the first row as its header, or as data, where the opposite was detected."""

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
@@ -51,7 +51,7 @@ FIRST_OBJECTS = 1_000
 #: Bytes at the beginning of a text that its dialect is detected from.
 DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 7
+SPOOL_VERSION = 8
 
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
@@ -87,6 +87,7 @@ class TextFile:
     nothing is above the header, or above the first row if there is none. separated_by: what separates the columns of
     the upload, for a note, if it is not the delimiter of this text; "" for a workbook. sheet_rows: the
     worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
+    detected: the encoding, delimiter, worksheet and worksheets of the upload, as far as it has them.
     hints: of the columns, in order, if the format knows their types (see prepared_table.Hint).
     """
 
@@ -100,6 +101,7 @@ class TextFile:
     blank: int = 0
     begins_with_table: bool = False
     separated_by: str | None = None
+    detected: dict[str, Any] = field(default_factory=dict)
     hints: list[Hint] = field(default_factory=list)
 
 
@@ -138,7 +140,9 @@ def check_is_text(head: bytes) -> None:
 
 
 #: What the description of a spool has of its text as it is.
-_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank", "hints")
+_DESCRIBED = (
+    "notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank", "detected", "hints"
+)  # fmt: skip
 
 
 class _Spool:
@@ -236,8 +240,11 @@ class _Preparation:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
             if dialect := self._unusual_dialect(self.path):
-                return self._rewritten(self.path, dialect, [found.note])
-            return TextFile(self.path, [found.note], [], self.options.delimiter, self.options.header_row)
+                return self._rewritten(self.path, dialect, [found.note], found.codec)
+            detected = {"encoding": found.codec}
+            return TextFile(
+                self.path, [found.note], [], self.options.delimiter, self.options.header_row, detected=detected
+            )
         with _Part(self.spool.path, self.tick) as part:
             return self._from_other_encoding(self.path, part, found)
 
@@ -267,7 +274,7 @@ class _Preparation:
                 return self._from_parquet(expanded.path, note)
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
-                return self._spooled(expanded, [note, found.note])
+                return self._spooled(expanded, [note, found.note], found.codec)
             with _Part(self.spool.path, self.tick) as part:
                 return self._from_other_encoding(expanded.path, part, found, note)
 
@@ -293,6 +300,7 @@ class _Preparation:
             table.blank,
             begins_with_table=True,
             separated_by="",
+            detected={"sheet": book.sheet.name, "sheets": book.names},
         )
         return self.spool.save(found)
 
@@ -358,14 +366,15 @@ class _Preparation:
         with path.open("rb") as source:
             encoding.transcode(source, part.file, found.codec, self.tick)
         part.file.flush()
-        return self._spooled(part, [*notes, found.note])
+        return self._spooled(part, [*notes, found.note], found.codec)
 
-    def _spooled(self, part: _Part, notes: list[str]) -> TextFile:
+    def _spooled(self, part: _Part, notes: list[str], codec: str) -> TextFile:
         """A part with all of the text as the spool, whose delimiter and header the reader detects."""
         if dialect := self._unusual_dialect(part.path):
-            return self._rewritten(part.path, dialect, notes)
+            return self._rewritten(part.path, dialect, notes, codec)
         part.commit()
-        return self.spool.save(TextFile(self.spool.path, notes, [], self.options.delimiter, self.options.header_row))
+        chosen = self.options.delimiter, self.options.header_row
+        return self.spool.save(TextFile(self.spool.path, notes, [], *chosen, detected={"encoding": codec}))
 
     def _unusual_dialect(self, path: Path) -> Dialect | None:
         """The dialect of a text of UTF-8, if the reader does not know it."""
@@ -376,7 +385,7 @@ class _Preparation:
         dialect = detect_dialect(text, self.options.delimiter)
         return None if is_usual(dialect) else dialect
 
-    def _rewritten(self, path: Path, dialect: Dialect, notes: list[str]) -> TextFile:
+    def _rewritten(self, path: Path, dialect: Dialect, notes: list[str], codec: str) -> TextFile:
         with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:
             if source.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 source.seek(0)
@@ -385,7 +394,9 @@ class _Preparation:
         notes = [*notes, *rewriting.notes_about(dialect, comments)]
         chosen = rewriting.delimiter_of(dialect), self.options.header_row
         called = rewriting.DISPLAY_NAMES.get(dialect.delimiter)
-        return self.spool.save(TextFile(self.spool.path, notes, [], *chosen, separated_by=called))
+        detected = {"encoding": codec, "delimiter": dialect.delimiter}
+        found = TextFile(self.spool.path, notes, [], *chosen, separated_by=called, detected=detected)
+        return self.spool.save(found)
 
     def _encoding(self, path: Path) -> encoding.Encoding:
         head = _head(path)

@@ -119,6 +119,8 @@ class Workbook:
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
             else:
                 self.sheet = named(package.sheets, sheet)
+            #: The names of all worksheets that can be chosen.
+            self.names = [sheet.name for sheet in package.sheets]
             self.notes = [sheet_note(package.sheets, self.sheet)]
             self.others = listed([each for each in package.sheets if each is not self.sheet])
             part = self.sheet.part

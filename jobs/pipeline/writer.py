@@ -69,11 +69,25 @@ class Writer(Protocol):
         ...
 
 
-def writer_for(dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str] | None = None) -> Writer:
+def writer_for(
+    dialect: sa.Dialect,
+    dataset: Dataset,
+    upload_id: int,
+    filled: Collection[str] | None = None,
+    *,
+    table: SqlTable | None = None,
+) -> Writer:
     """filled: the fields that a column of the file fills; a row that is replaced keeps its values in all others. None:
-    all fields."""
+    all fields. table: into which the rows go; by default the dataset's own."""
     writer = SqliteWriter if dialect.name == "sqlite" else PostgresWriter
-    return writer(dialect, dataset, upload_id, dataset.schema.names if filled is None else filled)
+    names = dataset.schema.names if filled is None else filled
+    return writer(dialect, dataset, upload_id, names, dataset.table(dialect) if table is None else table)
+
+
+def competing(dataset: Dataset, filled: Collection[str]) -> list[list[str]]:
+    """The columns by whose values together a row competes with stored ones: for each of them, some columns."""
+    keys = _Keys(dataset, filled)
+    return [*keys.guarded, *([keys.upserted] if keys.upserted else [])]
 
 
 class _Keys:
@@ -140,8 +154,10 @@ class _Keys:
 class SqliteWriter:
     """SQLite has one writer at a time, so no key can appear between the check and the write."""
 
-    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str]) -> None:
-        self._table = dataset.table(dialect)
+    def __init__(
+        self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str], table: SqlTable
+    ) -> None:
+        self._table = table
         self._keys = _Keys(dataset, filled)
         self._upload_id = upload_id
         names = dict.fromkeys(name for each in [*self._keys.guarded, self._keys.upserted] for name in each)
@@ -205,8 +221,10 @@ class PostgresWriter:
     key, so that waits go in one direction; the victim of a deadlock writes the rows of its chunk again.
     """
 
-    def __init__(self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str]) -> None:
-        self._table = dataset.table(dialect)
+    def __init__(
+        self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str], table: SqlTable
+    ) -> None:
+        self._table = table
         self._keys = _Keys(dataset, filled)
         self._upload_id = upload_id
         self._staged = SqlTable(dialect, _staged_name(upload_id), self._table.columns)

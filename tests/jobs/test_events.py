@@ -96,6 +96,9 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("rows_open", 8),
         ("created_at", "2026-01-31T08:00:00.000000Z"),
         ("uploaded_by", None),
+        ("phase", "import"),
+        ("kind", "import"),
+        ("hold", []),
     ]
 
 

@@ -125,7 +125,7 @@ def test_who_cancels_and_who_retries_is_logged(connection: sa.Connection) -> Non
 def test_a_duplicate_that_is_held_says_of_which_upload(connection: sa.Connection) -> None:
     first = advanced(connection, claimed(connection, created(connection)))
     uploads.complete(connection, claim_of(first))
-    second = uploads.cancel_as_duplicate(connection, created(connection))
+    second = uploads.hold_as_duplicate(connection, created(connection))
 
     assert log_of(connection, second)[-1].detail == f"The same file was imported before, as #{first.id}."
 

@@ -29,9 +29,11 @@ from jobs.uploads import (
     TERMINAL,
     Claim,
     CutReason,
+    HoldCode,
     Processor,
     Remedy,
     Status,
+    Task,
     Upload,
     Waiting,
 )
@@ -79,16 +81,28 @@ def reported(connection: sa.Connection, upload: Upload, target: Status = Status.
     return uploads.report(connection, upload, target, **{**values, **said})
 
 
+def held(connection: sa.Connection, claim: Claim) -> Upload:
+    hold = [uploads.hold_of(HoldCode.COLUMNS, "“Mail” may be “email”.")]
+    mapping = {"Mail": "email", "b": None}
+    return uploads.hold_for_review(
+        connection, claim, hold, header=["Mail", "b"], mapping=mapping, notes=["Read as UTF-8."], warnings=[]
+    )
+
+
 def brought_to(connection: sa.Connection, status: Status, processor: Processor = Processor.WORKER) -> Upload:
     """An upload brought to a status by allowed transitions."""
     if processor is Processor.EXTERNAL:
         upload = created(connection, processor=processor)
+        if status is Status.HELD:
+            return uploads.hold_as_duplicate(connection, upload)
         return upload if status is Status.PENDING else reported(connection, upload, status)
     match status:
         case Status.PENDING:
             return created(connection)
         case Status.PROCESSING:
             return claimed(connection)
+        case Status.HELD:
+            return held(connection, claim_of(claimed(connection)))
         case Status.COMPLETED:
             return uploads.complete(connection, claim_of(claimed(connection)))
         case Status.FAILED:
@@ -113,6 +127,10 @@ BY_CLAIM: dict[str, Action] = {
     "hand back": lambda connection, upload: hand_back(connection, claim_of(upload)),
     "hand back at shutdown": lambda connection, upload: hand_back(connection, claim_of(upload), at_shutdown=True),
     "cut": lambda connection, upload: uploads.cut(connection, claim_of(upload), CutReason.TIME),
+    "hold": lambda connection, upload: held(connection, claim_of(upload)),
+    "report a check": lambda connection, upload: uploads.report_check(
+        connection, claim_of(upload), lease=60, percent=5
+    ),
 }
 #: What an external script's reports, or the lack of them, do with an upload.
 BY_REPORT: dict[str, Action] = {
@@ -131,6 +149,10 @@ ACTIONS: dict[str, Action] = (
         "claim": lambda connection, upload: uploads.claim(connection, upload.id, worker="here:1", lease=60),
         "cancel": lambda connection, upload: uploads.cancel(connection, upload.id),
         "retry": lambda connection, upload: uploads.retry(connection, upload.id),
+        "approve": lambda connection, upload: uploads.approve(connection, upload.id),
+        "order": lambda connection, upload: uploads.order(connection, upload.id, Task.CHECK),
+        "map": lambda connection, upload: uploads.map_columns(connection, upload.id, {"Mail": None}),
+        "expire": lambda connection, upload: uploads.expire(connection, upload.id, for_seconds=-1, error="Too late."),
     }
 )
 #: Every allowed change of a worker's upload, and the status it leads to.
@@ -147,6 +169,13 @@ ALLOWED = {
     (Status.PROCESSING, "hand back at shutdown"): Status.PENDING,
     (Status.PROCESSING, "cut"): Status.PENDING,
     (Status.PROCESSING, "cancel"): Status.CANCELLED,
+    (Status.PROCESSING, "hold"): Status.HELD,
+    (Status.PROCESSING, "report a check"): Status.PROCESSING,
+    (Status.HELD, "approve"): Status.PENDING,
+    (Status.HELD, "order"): Status.PENDING,
+    (Status.HELD, "map"): Status.HELD,
+    (Status.HELD, "expire"): Status.CANCELLED,
+    (Status.HELD, "cancel"): Status.CANCELLED,
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
 }
@@ -166,6 +195,9 @@ ALLOWED_EXTERNAL = {
     (Status.PROCESSING, "mark silent"): Status.PROCESSING,
     (Status.PROCESSING, "time out"): Status.FAILED,
     (Status.PROCESSING, "cancel"): Status.CANCELLED,
+    (Status.HELD, "approve"): Status.PENDING,
+    (Status.HELD, "expire"): Status.CANCELLED,
+    (Status.HELD, "cancel"): Status.CANCELLED,
     (Status.FAILED, "retry"): Status.PENDING,
     (Status.CANCELLED, "retry"): Status.PENDING,
 }
@@ -270,36 +302,37 @@ def test_an_upload_of_a_file_that_failed_is_not_a_duplicate(connection: sa.Conne
     assert created(connection, dataset="sales").duplicate_of is None
 
 
-def test_a_duplicate_is_cancelled_until_it_is_retried(connection: sa.Connection) -> None:
+def test_a_duplicate_is_held_until_somebody_decides(connection: sa.Connection) -> None:
     earlier = succeeded(connection, dataset="sales")
-    held = uploads.cancel_as_duplicate(connection, created(connection, dataset="sales"))
-    retried = uploads.retry(connection, held.id)
+    held = uploads.hold_as_duplicate(connection, created(connection, dataset="sales"))
+    approved = uploads.approve(connection, held.id)
 
-    assert (held.status, held.attempt, held.seq) == (Status.CANCELLED, 0, 2)
-    assert held.error == (
-        f"The same file was imported into “sales” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}, so it"
-        " was not imported again. To import it a second time, choose “Import anyway”."
+    assert (held.status, held.attempt, held.seq, held.error) == (Status.HELD, 0, 2, None)
+    detail = (
+        f"The same file was imported into “sales” on {earlier.created_at:%Y-%m-%d} as #{earlier.id}."
+        " Import it a second time, or cancel it."
     )
-    assert (retried.status, retried.error) == (Status.PENDING, None)
+    assert held.hold == [{"code": "duplicate", "detail": detail}]
+    assert (approved.status, approved.hold, approved.is_approved) == (Status.PENDING, [], True)
 
 
 @pytest.mark.parametrize(
     ("dataset", "again"),
     [
-        ("sales", "To import it a second time, choose"),
-        ("planes", "To import it into “planes”, choose"),
-        (None, "To import it into a new dataset, choose"),
+        ("sales", "Import it a second time, or"),
+        ("planes", "Import it into “planes”, or"),
+        (None, "Import it into a new dataset, or"),
     ],
 )
 def test_the_reason_of_a_held_duplicate_names_the_dataset_with_its_rows(
     connection: sa.Connection, dataset: str | None, again: str
 ) -> None:
     succeeded(connection, dataset="sales")
-    held = uploads.cancel_as_duplicate(connection, created(connection, dataset=dataset))
+    held = uploads.hold_as_duplicate(connection, created(connection, dataset=dataset))
 
-    assert held.error is not None
-    assert held.error.startswith("The same file was imported into “sales” on ")
-    assert again in held.error
+    [reason] = held.hold
+    assert reason["detail"].startswith("The same file was imported into “sales” on ")
+    assert again in reason["detail"]
 
 
 def test_the_fields_of_an_upload_are_the_columns_of_its_table() -> None:
@@ -765,7 +798,8 @@ def test_an_upload_is_active_until_it_ends(connection: sa.Connection, status: St
     upload = brought_to(connection, status)
     ids = {each.id for each in uploads.active(connection)}
 
-    assert upload.is_active == (status in ACTIVE) == (status not in TERMINAL) == (upload.id in ids)
+    assert upload.is_active == (status in ACTIVE) == (upload.id in ids)
+    assert (status in TERMINAL) == (not upload.is_active and not upload.is_held)
 
 
 def many(connection: sa.Connection, count: int, filename: str = "june.csv") -> list[int]:
@@ -807,7 +841,7 @@ def test_a_cursor_may_be_any_number(connection: sa.Connection) -> None:
 
 def test_pages_of_one_status_skip_all_others(connection: sa.Connection) -> None:
     wanted = [brought_to(connection, status).id for status in (*Status, *Status) if status is not Status.PENDING]
-    failed = [wanted[6], wanted[2]]
+    failed = [wanted[8], wanted[3]]
     query = HistoryQuery(status=Status.FAILED)
     first = uploads.page(connection, query, limit=1)
     second = uploads.page(connection, query, limit=1, cursor=first.older)

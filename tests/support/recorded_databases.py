@@ -140,7 +140,7 @@ def _corrections(connection: sa.Connection) -> None:
 
 def _held(connection: sa.Connection, settings: Settings) -> None:
     upload = uploads.create(connection, store(settings, PEOPLE_CSV, "people again.csv"), dataset="people")
-    uploads.cancel_as_duplicate(connection, upload)
+    uploads.hold_as_duplicate(connection, upload)
 
 
 def _failed(connection: sa.Connection) -> None:

@@ -20,7 +20,8 @@ def test_a_view_without_filters_has_nothing_to_remove() -> None:
     ("view", "state", "time"),
     [
         (HistoryView(status=Status.FAILED), "Failed", ""),
-        (HistoryView(outcome=Outcome.HELD), "Held as a duplicate", ""),
+        (HistoryView(status=Status.HELD), "Needs review", ""),
+        (HistoryView(outcome=Outcome.HELD), "Needs review", ""),
         (HistoryView(status=Status.COMPLETED, outcome=Outcome.WARNINGS), "Completed with warnings", ""),
         (HistoryView(status=Status.FAILED, outcome=Outcome.CLEAN), "Failed, Completed without either", ""),
         (HistoryView(since="24h"), "", "Last 24 hours"),

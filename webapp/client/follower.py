@@ -18,7 +18,8 @@ PAUSES = (0.5, 1.0, 2.0, 5.0)
 #: Attempts to reopen a stream: about five minutes, enough for a server to restart or move.
 MAX_ATTEMPTS = 63
 
-FINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
+#: After which nothing happens until a person does something.
+FINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "held"})
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class State:
     """The fields of a state that this client uses; others are ignored.
 
     progress: percent. error: a sentence. warnings: what a person may not expect of the import, in sentences.
+    hold: why it waits for a person, in sentences.
     """
 
     file_id: int
@@ -39,13 +41,15 @@ class State:
     error: str | None
     timestamp: str
     warnings: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError if a field is missing."""
         warnings = tuple(_one_line(str(each.get("detail", ""))) for each in data.get("warnings", ()))
-        names = [field.name for field in fields(cls) if field.name != "warnings"]
-        return cls(**{name: _one_line(data[name]) for name in names}, warnings=warnings)
+        hold = tuple(_one_line(str(each.get("detail", ""))) for each in data.get("hold", ()))
+        names = [field.name for field in fields(cls) if field.name not in ("warnings", "hold")]
+        return cls(**{name: _one_line(data[name]) for name in names}, warnings=warnings, hold=hold)
 
     @property
     def is_over(self) -> bool:
@@ -68,6 +72,8 @@ def outcome(state: State, page: str) -> tuple[str, int]:
     """How an import ended, and the exit status for it, which warnings do not change. page: address of its page."""
     if state.status == "failed":
         return f"failed: {state.error}", 1
+    if state.status == "held":
+        return f"held: {' '.join(state.hold)} Review it at {page}", 3
     if state.status == "cancelled":
         return f"cancelled after {rows(state.rows_processed)}, see {page}", 1
     if state.rows_failed:

@@ -1,6 +1,6 @@
 """The command `bulk-upload load`: sends files to a running server and follows each import to its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -47,24 +47,27 @@ class Lines:
     def end(self) -> None: ...
 
 
-def run(files: Sequence[Path], dataset: str, server: httpx.URL) -> int:
+def run(files: Sequence[Path], dataset: str, server: httpx.URL, *, review: str = "") -> int:
     """Load files one after the other, so that a dataset that the first creates exists for the next.
 
-    dataset: the requested name, "" for the server's default. Returns the exit status: 0 if all rows of all files were
-    imported, with or without warnings, which go to stderr; 1 if something failed or was cancelled; 2 if a file could
-    not be sent; 130 after Ctrl-C.
+    dataset: the requested name, review: never, auto or always; "" for the server's default. Returns the exit status: 0
+    if all rows of all files were imported, with or without warnings, which go to stderr; 1 if something failed or was
+    cancelled; 2 if a file could not be sent; 3 if an upload waits for a person; 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
-        return _Loading(remote, dataset, ProgressBars(bars) if bars else Lines()).load_all(files)
+        return _Loading(
+            remote, {"dataset": dataset, "review": review}, ProgressBars(bars) if bars else Lines()
+        ).load_all(files)
 
 
 class _Loading:
     """Loads several files, one at a time."""
 
-    def __init__(self, remote: Remote, dataset: str, display: Display) -> None:
+    def __init__(self, remote: Remote, fields: Mapping[str, str], display: Display) -> None:
+        """fields: of the request; an empty one is left out."""
         self._remote = remote
-        self._dataset = dataset
+        self._fields = {name: value for name, value in fields.items() if value}
         self._display = display
         self._upload_id: int | None = None
 
@@ -104,7 +107,7 @@ class _Loading:
             self._display.begin(_name(path), size)
             response = self._remote.client.post(
                 "/api/v1/uploads",
-                params={"filename": _name(path)} | ({"dataset": self._dataset} if self._dataset else {}),
+                params={"filename": _name(path), **self._fields},
                 headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
                 content=self._content(path, size),
                 timeout=RESPONSE_TIMEOUT,

@@ -11,14 +11,15 @@ from webapp.client.follower import Follower, State, outcome, print_warnings, row
 from webapp.client.progress import ProgressBars, on_terminal
 from webapp.client.remote import Remote, RemoteError
 
-_COLOURS = {"processing": "blue", "failed": "red", "cancelled": "yellow"}
+_COLOURS = {"processing": "blue", "failed": "red", "cancelled": "yellow", "held": "yellow"}
 
 
 def run(upload_id: int | None, server: httpx.URL) -> int:
     """Watch one upload to its end, or all of them until Ctrl-C. Returns the exit status.
 
     0 if all rows were imported, with or without warnings, which go to stderr; 1 if the upload failed, was cancelled or
-    has failed rows; 2 if the server does not have it, does not respond or is not Bulk Upload; 130 after Ctrl-C.
+    has failed rows; 2 if the server does not have it, does not respond or is not Bulk Upload; 3 if it waits for a
+    person; 130 after Ctrl-C.
     """
     bars = on_terminal() if upload_id is not None and sys.stdout.isatty() else None
     with Remote(server) as remote, bars or nullcontext():

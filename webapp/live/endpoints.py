@@ -71,7 +71,7 @@ async def upload_json(request: AppRequest) -> Response:
     seen = state["policy"].view
     if last_event_id := request.headers.get("last-event-id"):
         [event] = (await state["snapshots"].states(frozenset({upload_id}), seen)).events
-        if event.is_terminal and last_event_id == event.timestamp:
+        if event.is_over and last_event_id == event.timestamp:
             return Response(status_code=204)
     return _respond(request, UploadJsonStream(state["snapshots"], state["renderer"], upload_id, seen=seen))
 

@@ -49,6 +49,9 @@ class Event(TypedDict):
     rows_open: int
     created_at: str
     uploaded_by: str | None
+    phase: Literal["check", "import"]
+    kind: str
+    hold: list[dict[str, str]]
 
 
 class UploadLinks(TypedDict):
@@ -77,6 +80,65 @@ class Upload(Event):
     children: list[int]
     notes: list[str]
     links: UploadLinks
+
+
+class ReadOptions(TypedDict):
+    """How a file was read."""
+
+    encoding: str | None
+    delimiter: str | None
+    header_row: int | None
+    sheet: str | None
+    sheets: NotRequired[list[str]]
+
+
+class ReviewedColumn(TypedDict):
+    name: str
+    samples: list[str]
+    filled: float | None
+    field: str | None
+    matched_by: Literal["remembered", "name", "alias", "similar", "values"] | None
+    score: float | None
+
+
+class ReviewedField(TypedDict):
+    name: str
+    type: str
+    required: bool
+    column: str | None
+
+
+class CheckReason(TypedDict):
+    column: str | None
+    rule: str
+    rows: int
+
+
+class CheckUpdate(TypedDict):
+    key: dict[str, str]
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class Check(TypedDict):
+    """What an import would do. The five figures add up to rows."""
+
+    rows: int
+    would_insert: int
+    would_update: int
+    unchanged: int
+    superseded: int
+    would_fail: int
+    reasons: list[CheckReason]
+    updates: list[CheckUpdate]
+
+
+class Review(TypedDict):
+    options: ReadOptions
+    columns: list[ReviewedColumn]
+    fields: list[ReviewedField]
+    rows: list[list[str]]
+    check: Check | None
 
 
 class PlainProblem(TypedDict):
@@ -198,6 +260,7 @@ class Dataset(TypedDict):
     changed_at: str | None
     last_upload: LastUpload | None
     links: DatasetLinks
+    review: NotRequired[str | None]
     schema: NotRequired[dict[str, Any]]
 
 

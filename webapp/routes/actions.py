@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from starlette.responses import JSONResponse
 
-from jobs import corrections, datasets, files, first_member, leftovers, lineage, uploads
+from jobs import corrections, datasets, files, first_member, leftovers, lineage, review, uploads
 from jobs.corrections import CorrectionsHead
 from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFileError, RefusedError, TooLargeError
 from jobs.excerpt import excerpt
@@ -22,7 +22,7 @@ from jobs.people.quotas import Quotas
 from jobs.people.roles import Scope
 from jobs.reports import Rows
 from jobs.upload_log import By, Via
-from jobs.uploads import Processor, Upload
+from jobs.uploads import Processor, Review, Task, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
@@ -33,6 +33,8 @@ from webapp.templating import STATIC
 #: A file to try: a shop's orders, with words for missing values and a few rows that fail.
 SAMPLE = STATIC / "sample-orders.csv"
 
+#: Whether a person looks first at a file that is sent with the form, if nothing else says so.
+DEFAULT_REVIEW = Review.AUTO
 #: How the requests of the bulk-upload command name their sender.
 COMMAND_AGENT = "bulk-upload/"
 
@@ -43,7 +45,8 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
 
     Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError.
 
-    `duplicates=hold`: a file that was already imported, into any dataset, is cancelled; a retry imports it.
+    `duplicates=hold`: a file that was already imported, into any dataset, is held until a person decides.
+    `review=auto|always`: a worker looks at it first, and it is held if there is something to ask, or always.
     `processor=external`: an external script imports the file, not a worker.
     """
     state, policy = request.state, request.state["policy"]
@@ -63,6 +66,8 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
         parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
         into = parent.dataset if parent else chosen
         policy.require_upload_into(into, _scopes(processor))
+        is_imported_here = processor is Processor.WORKER and parent is None
+        wanted = _review(connection, request, fields, into) if is_imported_here else Review.NEVER
         upload = _create(
             connection,
             request,
@@ -72,11 +77,12 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
             options=options,
             processor=processor,
             parent=parent.id if parent else None,
+            review=wanted,
         )
-        if upload.duplicate_of is not None and fields.get("duplicates") == "hold":
+        if upload.duplicate_of is not None and (fields.get("duplicates") == "hold" or wanted is not Review.NEVER):
             earlier = uploads.get(connection, upload.duplicate_of).dataset
             names_it = earlier is None or not access.of_dataset(connection, earlier).restricted
-            return uploads.cancel_as_duplicate(connection, upload, names_it=names_it)
+            return uploads.hold_as_duplicate(connection, upload, names_it=names_it)
         return upload
 
     try:
@@ -302,6 +308,20 @@ def _processor(fields: Mapping[str, str]) -> Processor:
     return Processor(name)
 
 
+def _review(connection: sa.Connection, request: AppRequest, fields: Mapping[str, str], into: str | None) -> Review:
+    """What the request says, else the dataset's own, else what is usual for its way. Raises
+    InvalidImportOptionError."""
+    name = fields.get("review", "")
+    if name and name not in list(Review):
+        raise InvalidImportOptionError("review must be never, auto or always.", "review")
+    if name:
+        return Review(name)
+    own = datasets.review_of(connection, into) if into else None
+    if own is not None:
+        return Review(own)
+    return DEFAULT_REVIEW if asked_by(request).via is Via.WEB else Review.NEVER
+
+
 def _dataset(connection: sa.Connection, policy: Policy, requested: str, processor: Processor) -> tuple[str | None, str]:
     """The requested dataset if it exists, and the name for a new one. An API token for one dataset requests that.
 
@@ -335,6 +355,51 @@ def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) ->
     return upload
 
 
+async def approve(request: AppRequest) -> Upload:
+    """Import a held upload. Raises UploadNotFoundError, TransitionError, NotAllowedError, RefusedError."""
+    upload_id = request.path_params["upload_id"]
+    policy = request.state["policy"]
+
+    def change(connection: sa.Connection) -> Upload:
+        upload = policy.upload(connection, upload_id)
+        policy.require_change_of(upload)
+        return _approved(connection, request, upload)
+
+    return await _change(request.state, change)
+
+
+def _approved(connection: sa.Connection, request: AppRequest, upload: Upload) -> Upload:
+    """Raises TransitionError, RefusedError if a field that needs a column has none."""
+    if upload.is_held:
+        review.require_complete(connection, upload)
+    approved = uploads.approve(
+        connection, upload.id, quick_bytes=request.state["settings"].quick_bytes, by=asked_by(request)
+    )
+    _note(connection, request, "upload.import", approved)
+    return approved
+
+
+async def check(request: AppRequest) -> Upload:
+    """Check a held upload: the import without its writes. Raises UploadNotFoundError, TransitionError,
+    NotAllowedError."""
+    upload_id = request.path_params["upload_id"]
+    policy = request.state["policy"]
+
+    def change(connection: sa.Connection) -> Upload:
+        policy.require_change_of(policy.upload(connection, upload_id))
+        ordered = uploads.order(
+            connection,
+            upload_id,
+            Task.CHECK,
+            quick_bytes=request.state["settings"].quick_bytes,
+            by=asked_by(request),
+        )
+        _note(connection, request, "upload.check", ordered)
+        return ordered
+
+    return await _change(request.state, change)
+
+
 async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> Upload:
     """Retry an upload, with the import options that the body changes, if it has any. entered: receives them, also if
     they are refused.
@@ -361,7 +426,11 @@ def retried(
     """The upload, and all that changed. options: other ones than before. Raises UploadNotFoundError, TransitionError,
     OptionsFixedError, NotAllowedError."""
     policy = request.state["policy"]
-    policy.require_change_of(policy.upload(connection, upload_id))
+    found_before = policy.upload(connection, upload_id)
+    policy.require_change_of(found_before)
+    if found_before.is_held and options is None:  # as earlier releases imported a duplicate
+        approved = _approved(connection, request, found_before)
+        return approved, [approved]
     found = lineage.retry(connection, upload_id, options, by=asked_by(request))
     datasets.drop_unused(connection, upload_id)
     _note(connection, request, "upload.retry", found[0])

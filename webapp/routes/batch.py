@@ -86,7 +86,8 @@ def _retry(request: AppRequest, upload_id: int) -> Upload:
     selecting all."""
 
     def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
-        if request.state["policy"].upload(connection, upload_id).outcome == Outcome.HELD:
+        found = request.state["policy"].upload(connection, upload_id)
+        if found.is_held or found.outcome == Outcome.HELD:
             raise HeldError(upload_id)
         return actions.retried(connection, request, upload_id)
 
@@ -152,7 +153,7 @@ _WORDS: dict[str, dict[Any, str]] = {
     "retry": {
         _Kind.DONE: "started again",
         _Kind.UNFIT: "neither failed nor cancelled",
-        _Kind.HELD: "imported before: import it again on its own page",
+        _Kind.HELD: "held: review it on its own page",
         "nothing": "Nothing was started again",
         **_COMMON,
     },

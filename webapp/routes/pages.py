@@ -125,6 +125,14 @@ async def cancel(request: AppRequest) -> Response:
     return _changed(await actions.cancel(request))
 
 
+async def approve(request: AppRequest) -> Response:
+    return _changed(await actions.approve(request))
+
+
+async def check(request: AppRequest) -> Response:
+    return _changed(await actions.check(request))
+
+
 async def retry(request: AppRequest) -> Response:
     entered: dict[str, str] = {}
     try:
@@ -164,5 +172,7 @@ routes = [
     GuardedRoute("/uploads/sample", sample, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}", detail, READ),
     GuardedRoute("/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
 ]

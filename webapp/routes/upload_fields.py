@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.dialect import CHOICES
-from jobs.uploads import Processor
+from jobs.uploads import Processor, Review
 from webapp import parameters
 from webapp.operation import BINARY
 from webapp.parameters import Parameter
@@ -20,7 +20,8 @@ FIELDS = (
     _field("header_row", "The line of the header; 0: the first row is data.", pattern="^[0-9]{0,6}$"),
     _field("sheet", "The worksheet."),
     _field("types", "auto, text, or a JSON object of columns and their types."),
-    _field("duplicates", "hold: do not import a file that was imported before.", enum=["", "import", "hold"]),
+    _field("duplicates", "hold: hold a file that was imported before.", enum=["", "import", "hold"]),
+    _field("review", "Whether somebody looks at the file before its import.", enum=["", *Review]),
     _field("processor", "Who imports the file.", enum=["", *Processor]),
 )
 FILENAME = _field("filename", "Of the file, if the body is the file itself.")

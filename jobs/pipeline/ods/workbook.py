@@ -41,6 +41,8 @@ class OdsWorkbook(Workbook):
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
             else:
                 self.sheet = named(tables.sheets, sheet)
+            #: The names of all worksheets that can be chosen.
+            self.names = [each.name for each in tables.sheets]
             self.notes = [sheet_note(tables.sheets, self.sheet)]
             self.others = listed([each for each in tables.sheets if each is not self.sheet])
             self._source = _Table(archive, tables.sheets.index(self.sheet))

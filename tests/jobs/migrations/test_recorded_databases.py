@@ -22,7 +22,7 @@ from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
 from jobs.lanes import Lane
 from jobs.settings import Settings
-from jobs.uploads import Processor, Status
+from jobs.uploads import Processor, Review, Status, Task
 from tests.jobs.migrations.test_migrations import HISTORY
 from tests.support.databases import Databases
 
@@ -81,7 +81,9 @@ UPLOADS: dict[int, dict[str, Any]] = {
     },
 }  # fmt: skip
 #: What all other columns have.
-EMPTY: tuple[object, ...] = (None, 0, "", [], ImportOptions(), Processor.WORKER)
+EMPTY: tuple[object, ...] = (
+    None, 0, "", [], ImportOptions(), Processor.WORKER, Review.NEVER, Task.IMPORT, "import"
+)  # fmt: skip
 #: Seconds from an upload's creation to each of its moments, and the uploads that have it.
 MOMENTS = {
     "created_at": (0, set(range(1, 10))),

@@ -100,7 +100,7 @@ def test_each_parameter_that_is_described_is_read(served: Served, monkeypatch: p
 def test_the_fields_of_an_upload_are_those_that_it_may_have() -> None:
     named = {each.name for each in upload_fields.FIELDS}
 
-    assert named == {*ImportOptions.names(), "dataset", "duplicates", "processor"}
+    assert named == {*ImportOptions.names(), "dataset", "duplicates", "processor", "review"}
 
 
 @ONE_DATABASE

@@ -12,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.database
+from jobs import datasets
 from jobs.changes import Changes
 from jobs.database import Database, migrate
 from jobs.settings import Settings
-from jobs.uploads import Remedy, Status, Upload
+from jobs.uploads import Remedy, Review, Status, Task, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.disks import SmallDisk
 from tests.support.queueing import rung_for
@@ -99,23 +100,23 @@ def test_a_duplicate_is_held_on_request(served: Served, send: Any) -> None:
     answer = send(served, dataset="sales", duplicates="hold")
     upload = sent(served, answer)
     day = f"{served.records.all()[-1].created_at:%Y-%m-%d}"
-    told = (
-        f"The same file was imported into “sales” on {day} as #{earlier}, so it was not imported again."
-        " To import it a second time, choose “Import anyway”."
-    )
+    told = f"The same file was imported into “sales” on {day} as #{earlier}. Import it a second time, or cancel it."
+    hold = [{"code": "duplicate", "detail": told}]
 
-    assert (upload.status, upload.duplicate_of, upload.error, upload.attempt) == (Status.CANCELLED, earlier, told, 0)
+    assert (upload.status, upload.duplicate_of, upload.hold, upload.attempt) == (Status.HELD, earlier, hold, 0)
     assert (
         answer.json().items()
         >= {
-            "event": "bulk_upload_cancelled",
-            "status": "cancelled",
+            "event": "bulk_upload_progress",
+            "status": "held",
             "dataset": "sales",
             "duplicate_of": earlier,
-            "error": told,
+            "error": None,
+            "hold": hold,
+            "phase": "check",
         }.items()
     )
-    assert upload.finished_at is not None
+    assert upload.finished_at is None
     assert ahead(served) == set()
 
 
@@ -123,14 +124,35 @@ def test_a_duplicate_is_held_on_request(served: Served, send: Any) -> None:
 def test_a_duplicate_is_otherwise_imported_and_marked(served: Served, send: Any) -> None:
     earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
     for fields in ({}, {"duplicates": ""}, {"duplicates": "import"}):
-        upload = sent(served, send(served, dataset="sales", **fields))
+        upload = sent(served, send(served, dataset="sales", review="never", **fields))
 
         assert (upload.status, upload.duplicate_of, upload.error) == (Status.PENDING, earlier, None)
         assert upload.id in ahead(served)
     html = served.page(f"/uploads/{upload.id}")
 
     assert f'The same file was already imported: <a href="/uploads/{earlier}">upload #{earlier}</a>.' in html
-    assert "Import anyway" not in html
+    assert "upload-import" not in html
+
+
+@ALL_WAYS
+def test_a_duplicate_is_held_wherever_somebody_looks_at_files_first(served: Served, send: Any) -> None:
+    served.records.dataset("sales", [(1, "one", True)])
+    for review, expected in (("auto", Status.HELD), ("always", Status.HELD), ("never", Status.PENDING)):
+        assert sent(served, send(served, dataset="sales", review=review)).status is expected
+
+
+def test_the_form_lets_a_worker_look_first_and_the_api_does_not(served: Served) -> None:
+    served.records.dataset("sales")
+    for send, expected in ((by_page, Review.AUTO), (by_form, Review.NEVER), (by_body, Review.NEVER)):
+        assert sent(served, send(served, dataset="sales")).review is expected
+    with served.records.database.transaction() as connection:
+        datasets.set_review(connection, "sales", "always")
+    for send in (by_page, by_form, by_body):
+        upload = sent(served, send(served, dataset="sales"))
+
+        assert (upload.review, upload.task) == (Review.ALWAYS, Task.CHECK)
+    answer = by_body(served, review="sometimes")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "review must be never, auto or always.")
 
 
 def test_the_same_bytes_are_a_duplicate_whichever_dataset_is_named(served: Served) -> None:
@@ -140,16 +162,16 @@ def test_the_same_bytes_are_a_duplicate_whichever_dataset_is_named(served: Serve
         records.declare(name, {"name": "a"}, {"name": "b"})
     records.fail(records.processing(dataset="failed"))
     for content, dataset, expected in (
-        (CONTENT, "sales", Status.CANCELLED),
+        (CONTENT, "sales", Status.HELD),
         (CONTENT + b"3,4\n", "sales", Status.PENDING),
-        (CONTENT, "never", Status.CANCELLED),
-        (CONTENT, "failed", Status.CANCELLED),
-        (CONTENT, "a_new_one", Status.CANCELLED),
-        (CONTENT, "", Status.CANCELLED),
+        (CONTENT, "never", Status.HELD),
+        (CONTENT, "failed", Status.HELD),
+        (CONTENT, "a_new_one", Status.HELD),
+        (CONTENT, "", Status.HELD),
     ):
         upload = sent(served, by_page(served, content, dataset=dataset, duplicates="hold"))
 
-        assert (upload.status, upload.duplicate_of is not None) == (expected, expected is Status.CANCELLED), dataset
+        assert (upload.status, upload.duplicate_of is not None) == (expected, expected is Status.HELD), dataset
 
 
 def test_a_file_that_was_imported_is_held_without_the_name_of_its_dataset(served: Served) -> None:
@@ -160,9 +182,8 @@ def test_a_file_that_was_imported_is_held_without_the_name_of_its_dataset(served
         by_page(served, planes, "planes.csv", duplicates="hold")
         held = served.finished()
 
-        assert (held.status, held.duplicate_of, held.dataset) == (Status.CANCELLED, first.id, None)
-        assert held.error is not None
-        assert "The same file was imported into “planes” on" in held.error
+        assert (held.status, held.duplicate_of, held.dataset) == (Status.HELD, first.id, None)
+        assert "The same file was imported into “planes” on" in held.hold[0]["detail"]
         assert served.client.get("/api/v1/datasets/planes_2").status_code == 404
 
         served.client.post(f"/uploads/{held.id}/retry")
@@ -306,9 +327,9 @@ def test_a_retry_imports_a_held_file(served: Served) -> None:
         held = served.finished()
         html = served.page(f"/uploads/{held.id}")
 
-        assert (first.status, held.status, held.rows_processed) == (Status.COMPLETED, Status.CANCELLED, 0)
-        assert '<button class="button primary" type="submit">Import anyway</button>' in html
-        assert f"as #{first.id}, so it was not imported again." in unescape(html)
+        assert (first.status, held.status, held.rows_processed) == (Status.COMPLETED, Status.HELD, 0)
+        assert '<button class="button primary" type="submit">Import</button>' in html
+        assert f"as #{first.id}. Import it a second time, or cancel it." in unescape(html)
         assert served.client.get("/api/v1/datasets/sales").json()["rows"] == 2
 
         answer = served.client.post(f"/uploads/{held.id}/retry")
@@ -328,8 +349,8 @@ def test_a_held_upload_is_published(served: Served) -> None:
         upload = sent(served, by_page(served, dataset="sales", duplicates="hold"))
         [*_, event] = events.until_seq(upload)
 
-        assert (event.event, event.json()["status"]) == ("bulk_upload_cancelled", "cancelled")
-        assert f'id="upload-{upload.id}"' in html.until_text("Cancelled")
+        assert (event.event, event.json()["status"]) == ("bulk_upload_progress", "held")
+        assert f'id="upload-{upload.id}"' in html.until_text("Needs review")
 
 
 # How a file is to be read

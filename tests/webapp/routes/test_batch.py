@@ -42,7 +42,7 @@ def held(served: Served) -> Upload:
     served.records.complete(served.records.advance(served.records.claim(upload)))
     answer = served.post("a,b\n1,2\n", "again.csv", duplicates="hold")
 
-    assert answer.json()["status"] == "cancelled"
+    assert answer.json()["status"] == "held"
     return served.records.all()[0]
 
 
@@ -68,8 +68,8 @@ def test_a_duplicate_that_is_held_is_not_retried_with_others(served: Served) -> 
 
     said = by_form(served, "retry", duplicate, failed)
 
-    assert said == "1 upload started again, 1 imported before: import it again on its own page."
-    assert statuses(served, duplicate, failed) == ["cancelled", "pending"]
+    assert said == "1 upload started again, 1 held: review it on its own page."
+    assert statuses(served, duplicate, failed) == ["held", "pending"]
     assert served.client.post(f"/uploads/{duplicate.id}/retry").status_code == 303
 
 
@@ -149,9 +149,7 @@ def test_the_api_holds_duplicates(served: Served) -> None:
     [result] = by_api(served, "retry", duplicate.id).json()["results"]
 
     assert (result["status"], result["title"]) == (409, "Not possible in this state")
-    assert result["detail"] == (
-        f"The file of upload #{duplicate.id} was imported before. Retry it alone to import it again."
-    )
+    assert result["detail"] == f"Upload #{duplicate.id} waits for a person. Review it alone to import it."
 
 
 @pytest.mark.parametrize(

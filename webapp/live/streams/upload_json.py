@@ -13,7 +13,7 @@ END = b": end\n\n"
 
 
 class UploadJsonStream(Stream):
-    """First the state of the upload, then each event, up to and including a terminal one."""
+    """First the state of the upload, then each event, up to and including the one after which only a person goes on."""
 
     def __init__(self, snapshots: Snapshots, renderer: Renderer, upload_id: int, *, seen: View) -> None:
         """seen: what exists for the client."""
@@ -35,7 +35,7 @@ class UploadJsonStream(Stream):
         return self._mark_end(self._encode(self._known.unseen(batch.events)))
 
     def _encode(self, events: list[Event]) -> bytes:
-        is_last = any(event.is_terminal for event in events)
+        is_last = any(event.is_over for event in events)
         return self._renderer.json_messages(events) + (END if is_last else b"")
 
     def _mark_end(self, data: bytes) -> bytes:

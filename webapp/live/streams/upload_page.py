@@ -60,6 +60,6 @@ class UploadPageStream(Stream):
     @staticmethod
     def _has_ended_since(upload: Upload, moment: datetime | None) -> bool:
         """Whether its end needs a toast. Corrections of an upload that is over are not its end."""
-        if upload.is_active or moment is None or (moment == EARLIEST and upload.changed_after_end):
+        if upload.is_active or upload.is_held or moment is None or (moment == EARLIEST and upload.changed_after_end):
             return False
         return (upload.finished_at or upload.updated_at) > moment

@@ -1,0 +1,98 @@
+"""The check of a file: its import without its writes, which tells what the import would do.
+
+Reader, validator and writer are those of the import; the writer writes into a shadow of the table (shadow.py). A check
+that is interrupted begins again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jobs.database import Database
+from jobs.datasets import Dataset
+from jobs.excerpt import excerpt
+from jobs.pipeline.checker import Checker
+from jobs.pipeline.chunk import Chunk
+from jobs.pipeline.long_call import run_with_ticks
+from jobs.pipeline.prefetch import prefetch
+from jobs.pipeline.shadow import Comparison, Shadow
+from jobs.pipeline.validator import Validator
+from jobs.spelling import format_value
+
+#: Reasons that are listed, as of an import.
+REASONS_LISTED = 500
+#: Rows that a check shows as they are and as they would be; and characters of a value.
+EXAMPLES, VALUE_LENGTH = 20, 200
+
+
+class Check:
+    """Counts what an import would do."""
+
+    def __init__(
+        self,
+        database: Database,
+        dataset: Dataset,
+        upload_id: int,
+        sources: Mapping[str, str],
+        *,
+        exists: bool,
+        tick: Callable[[], None],
+    ) -> None:
+        """exists: whether the dataset has a table. sources: field → the file's column. tick: called during long
+        work."""
+        self._database = database
+        self._dataset = dataset
+        self._tick = tick
+        self._shadow = Shadow(database.engine.dialect, dataset, upload_id, sources.keys(), exists=exists)
+        self._checker = Checker(Validator(dataset.schema, sources), sources, self._shadow, tick=tick)
+        self._good = self._failed = 0
+        self._reasons: Counter[tuple[str, str]] = Counter()
+
+    def run(self, chunks: Iterable[Chunk], progress: Callable[[Chunk], None]) -> dict[str, Any]:
+        """The figures of a review. progress: called after each chunk."""
+        with self._database.session() as connection:
+            with connection.begin():
+                self._shadow.create(connection)
+            for checked in prefetch(map(self._checker, chunks)):
+                with connection.begin():
+                    written = self._shadow.write(connection, checked.to_write)
+                failed = checked.failed_with(written.collisions)
+                self._good += len(checked.validated.good) - len(written.collisions)
+                self._failed += len(failed)
+                self._reasons.update(failed.counts)
+                progress(checked.source)
+            with connection.begin():
+                found = run_with_ticks(lambda: self._shadow.compare(connection, examples=EXAMPLES), self._tick)
+        return self._figures(found)
+
+    def _figures(self, found: Comparison | None) -> dict[str, Any]:
+        ends = found or Comparison(self._good, 0, 0, [])
+        listed = sorted(self._reasons.items(), key=lambda each: (-each[1], each[0][1], each[0][0]))
+        return {
+            "rows": self._good + self._failed,
+            "would_insert": ends.in_all - ends.stored,
+            "would_update": ends.stored - ends.alike,
+            "unchanged": ends.alike,
+            "superseded": self._good - ends.in_all,
+            "would_fail": self._failed,
+            "reasons": [
+                {"column": column or None, "rule": rule, "rows": rows}
+                for (column, rule), rows in listed[:REASONS_LISTED]
+            ],
+            "updates": [self._update(before, after) for before, after in ends.examples],
+        }
+
+    def _update(self, before: list[Any], after: list[Any]) -> dict[str, dict[str, str]]:
+        """A row as it is and as it would be: its key, and the fields that change."""
+        schema = self._dataset.schema
+
+        def text(place: int, value: Any) -> str:
+            return excerpt(format_value(schema, schema.fields[place], value), VALUE_LENGTH)
+
+        key = [place for place, each in enumerate(schema.fields) if each.name in schema.primary_key]
+        changed = [place for place, value in enumerate(before) if value != after[place]]
+        return {
+            "key": {schema.fields[place].name: text(place, after[place]) for place in key},
+            "before": {schema.fields[place].name: text(place, before[place]) for place in changed},
+            "after": {schema.fields[place].name: text(place, after[place]) for place in changed},
+        }

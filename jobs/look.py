@@ -1,0 +1,217 @@
+"""The look at a file before its import: what a person should know of it, from its beginning.
+
+It writes nothing: the attempt (attempt.py) holds the upload if there is something to ask.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import datasets, review
+from jobs.excerpt import excerpt
+from jobs.pipeline import matching
+from jobs.pipeline.accepting import fields_of
+from jobs.pipeline.chunk import Chunk
+from jobs.pipeline.matching import Column, Match
+from jobs.pipeline.prepared_table import PreparedTable
+from jobs.pipeline.profiler import Profile
+from jobs.pipeline.validator import Validator
+from jobs.schema import TableSchema
+from jobs.uploads import Hold, HoldCode, Upload, hold_of
+
+#: Bytes of the beginning that is looked at.
+LOOK_BYTES = 1 << 18
+#: The share of its rows from which there is something to ask if they fail.
+MANY = 0.2
+#: Rows that a review shows, characters of a cell, and of all of them: a page has at most 1 MB.
+ROWS, CELL_LENGTH, ROWS_LENGTH = 20, 200, 300_000
+#: Samples of a column that a review shows, and characters of each.
+SAMPLES, SAMPLE_LENGTH = 5, 60
+#: Names that a reason lists.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the beginning of a file tells.
+
+    schema: of the existing dataset; None: the file makes a new one. remembered: what somebody chose once for such
+    columns. chosen: for all columns of this file; None: nobody did yet. chunk: the beginning; None: there are no rows.
+    """
+
+    upload: Upload
+    table: PreparedTable
+    schema: TableSchema | None
+    remembered: Mapping[str, str | None]
+    chosen: Mapping[str, str | None] | None
+    chunk: Chunk | None
+
+    def reasons(self) -> list[Hold]:
+        """What there is to ask."""
+        found = [self._columns(), self._failing(), self._warned("sheets_ignored", HoldCode.SHEET)]
+        if self.upload.options.header_row is None:
+            found += [self._warned(code, HoldCode.HEADER) for code in ("header_guessed", "no_header")]
+        return [reason for reason in found if reason is not None]
+
+    def _warned(self, code: str, reason: HoldCode) -> Hold | None:
+        found = next((each for each in self.table.warnings if each["code"] == code), None)
+        return None if found is None else hold_of(reason, str(found["detail"]))
+
+    def _columns(self) -> Hold | None:
+        """A field that needs a column has none, or one that is left over may be another that is left over."""
+        if self.schema is None:
+            return None
+        if self.chosen is not None:
+            missing = review.missing_fields(self.schema, self.chosen)
+            return hold_of(HoldCode.COLUMNS, f"No column fills {_listed(missing)}.") if missing else None
+        missing = review.missing_fields(self.schema, self._certain)
+        alike = [each for each in self.matches if each.field is not None and each.column not in self._certain_columns]
+        parts = []
+        if missing:
+            parts.append(f"No column is certain to be {_listed(missing)}, which every row needs.")
+        left = [name for name in self.table.names if name not in self._certain_columns]
+        resembling = matching.resembling(self.matches, self._named, self._fields) if left else []
+        pairs = [(each.column, each.field or "") for each in alike] + [(name, field) for name, field, _ in resembling]
+        if pairs:
+            may_be = [f"“{excerpt(name, SAMPLE_LENGTH)}” may be “{field}”" for name, field in pairs[:NAMED]]
+            more = f" and {len(pairs) - NAMED:,} more" if len(pairs) > NAMED else ""
+            parts.append(f"{', '.join(may_be)}{more}.")
+        return hold_of(HoldCode.COLUMNS, " ".join(parts)) if parts else None
+
+    def _failing(self) -> Hold | None:
+        """Many of the first rows would fail."""
+        if self.schema is None or self.chunk is None or not self.chunk.count:
+            return None
+        sources = {field: name for name, field in self.mapping.items() if field is not None}
+        if review.missing_fields(self.schema, self.mapping):
+            return None  # then every row would fail, which is said already
+        failed = len(self.chunk.failed) + len(Validator(self.schema, sources).validate(self.chunk.rows).failed)
+        if failed <= MANY * self.chunk.count:
+            return None
+        which = f"{failed:,} of the first {self.chunk.count:,} rows" if self.chunk.count > 1 else "The first row"
+        return hold_of(HoldCode.FAILING, f"{which} would fail.")
+
+    @cached_property
+    def _certain(self) -> dict[str, str | None]:
+        """Column → field, by its name or by what somebody chose before."""
+        assert self.schema is not None
+        found = datasets.pairs(self.schema, self.table.names, self.remembered)
+        fields = {name: field for field, name in found.sources.items()}
+        return {name: fields.get(name) for name in self.table.names}
+
+    @cached_property
+    def _certain_columns(self) -> set[str]:
+        return {name for name, field in self._certain.items() if field is not None} | {
+            name for name, field in self.remembered.items() if field is None
+        }
+
+    @cached_property
+    def _named(self) -> list[Column]:
+        return [Column(name, tuple(self._samples(name, matching.MAX_SAMPLES, None))) for name in self.table.names]
+
+    @cached_property
+    def _fields(self) -> list[matching.FieldOf]:
+        assert self.schema is not None
+        return fields_of(self.schema, self._named)
+
+    @cached_property
+    def matches(self) -> list[Match]:
+        """A match for each column of the file. Names decide first, as in an import that nobody looks at."""
+        if self.schema is None:
+            return [Match(name, name, "name", 1.0) for name in self.table.names]
+        certain = {name: field for name, field in self._certain.items() if field is not None}
+        if len(certain) == len(self.table.names) or len(certain) == len(self.schema.names):
+            found = [Match(name, certain.get(name), "name" if name in certain else None) for name in self.table.names]
+        else:
+            ignored = {name: None for name, field in self.remembered.items() if field is None}
+            found = matching.match(self._named, self._fields, {**ignored, **certain})
+        return [self._said(each) for each in found]
+
+    def _said(self, match: Match) -> Match:
+        """The match, with how it came about."""
+        if match.column in self.remembered and self.remembered[match.column] == match.field:
+            return Match(match.column, match.field, "remembered", None if match.field is None else 1.0)
+        if match.column not in self._certain_columns or self.schema is None or match.field is None:
+            return match
+        is_name = datasets.normalized(match.column) == datasets.normalized(match.field)
+        return Match(match.column, match.field, "name" if is_name else "alias", 1.0)
+
+    @property
+    def mapping(self) -> dict[str, str | None]:
+        """Column → the field that it fills."""
+        return dict(self.chosen or {each.column: each.field for each in self.matches})
+
+    def reading(self) -> dict[str, Any]:
+        """What a review shows of the file."""
+        by_column = {each.column: each for each in self.matches}
+        return {
+            "options": {**dict.fromkeys(("encoding", "delimiter", "header_row", "sheet")), **self.table.options},
+            "columns": [
+                {
+                    "name": name,
+                    "samples": self._samples(name, SAMPLES, SAMPLE_LENGTH),
+                    "filled": self._filled(name),
+                    "field": by_column[name].field,
+                    "matched_by": by_column[name].matched_by,
+                    "score": by_column[name].score,
+                }
+                for name in self.table.names
+            ],
+            "fields": self._new_fields() if self.schema is None else [],
+            "rows": self._rows(),
+        }
+
+    def _new_fields(self) -> list[dict[str, Any]]:
+        """The fields of a new dataset, as the beginning of the file lets expect them."""
+        options = self.upload.options
+        profile = Profile(self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints)
+        if self.chunk is not None:
+            profile.see(self.chunk.rows, self.chunk.count)
+        return [
+            {"name": each.name, "type": each.type, "required": False, "column": name}
+            for name, each in zip(self.table.names, profile.schema().fields, strict=True)
+        ]
+
+    def _rows(self) -> list[list[str]]:
+        rows: list[list[str]] = []
+        if self.chunk is None:
+            return rows
+        left = ROWS_LENGTH
+        for number in self.chunk.rows.index[:ROWS].tolist():
+            cells = [excerpt(cell, CELL_LENGTH) for cell in self.chunk.cells([number])[0]]
+            left -= sum(map(len, cells)) + 4 * len(cells)
+            if rows and left < 0:
+                break
+            rows.append(cells)
+        return rows
+
+    def _samples(self, name: str, count: int, length: int | None) -> list[str]:
+        """Different values of a column."""
+        present = self._present(name)
+        if present is None:
+            return []
+        found = [str(each) for each in pc.unique(present.slice(0, 2_000)).slice(0, count).to_pylist()]
+        return found if length is None else [excerpt(each, length) for each in found]
+
+    def _filled(self, name: str) -> float | None:
+        """The share of rows with a value; None without rows."""
+        present = self._present(name)
+        assert self.chunk is not None or present is None
+        return None if present is None or self.chunk is None else round(len(present) / len(self.chunk.rows), 4)
+
+    def _present(self, name: str) -> pa.Array | None:
+        """The values of a column that are not empty."""
+        if self.chunk is None or not len(self.chunk.rows):
+            return None
+        values = self.chunk.rows[name].array.__arrow_array__()
+        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        return values.filter(pc.not_equal(values, ""))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"“{excerpt(name, SAMPLE_LENGTH)}”" for name in names[:NAMED])
+    return shown + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")

@@ -1,0 +1,343 @@
+"""Looking at files before their import, on both databases: what holds them, and how they go on."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import attempt, bulk_upload, datasets, review, shutdown, uploads
+from jobs.database import Database
+from jobs.datasets import Mode
+from jobs.errors import InvalidMappingError, RefusedError
+from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
+from jobs.pipeline.shadow import Shadow
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Task, Upload
+from tests import ROOT
+from tests.support.files import store
+
+PEOPLE = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "email", "type": "string", "aliases": ["mail address"]},
+        {"name": "born", "type": "date"},
+    ],
+    "primaryKey": "id",
+}
+ROWS = "1,ann@example.org,1990-01-31\n2,bob@example.org,1991-02-01\n"
+
+Job = Callable[..., Upload]
+
+
+@pytest.fixture
+def job(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Sends a file and runs its job, or runs that of an upload again."""
+    for name, value in settings.model_copy(update={"chunk_bytes": 256, "lease": 20}).environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(content: str | Upload, *, review: Review = Review.AUTO, **more: Any) -> Upload:
+        if isinstance(content, Upload):
+            upload_id = content.id
+        else:
+            with database.transaction() as connection:
+                file = store(settings, content, "people.csv")
+                upload_id = uploads.create(connection, file, review=review, **more).id
+        bulk_upload.run(upload_id)
+        return now(database, upload_id)
+
+    return run
+
+
+@pytest.fixture
+def people(database: Database) -> str:
+    with database.transaction() as connection:
+        return datasets.declare(connection, "people", TableSchema.parse(PEOPLE), Mode.UPSERT).name
+
+
+def now(database: Database, upload_id: int) -> Upload:
+    with database.reading() as connection:
+        return uploads.get(connection, upload_id)
+
+
+def shown(database: Database, upload: Upload) -> dict[str, Any]:
+    with database.reading() as connection:
+        return review.as_json(connection, upload)
+
+
+def codes(upload: Upload) -> list[str]:
+    return [each["code"] for each in upload.hold]
+
+
+def approved(database: Database, upload: Upload) -> Upload:
+    with database.transaction() as connection:
+        review.require_complete(connection, uploads.get(connection, upload.id))
+        return uploads.approve(connection, upload.id)
+
+
+def cells(database: Database, name: str = "people") -> list[list[str]]:
+    with database.reading() as connection:
+        dataset = datasets.get(connection, name)
+        return [row.cells for row in datasets.each_after(connection, dataset, None, limit=99)]
+
+
+def mapped(database: Database, upload: Upload, columns: dict[str, str | None], *, remember: bool = False) -> Upload:
+    with database.transaction() as connection:
+        found = uploads.get(connection, upload.id)
+        return review.map_columns(connection, found, columns, remember=remember)
+
+
+@pytest.mark.parametrize("how", [Review.NEVER, Review.AUTO])
+@pytest.mark.parametrize("header", ["id,email,born", "ID,Mail Address,Born"])
+def test_a_file_that_fits_goes_in_in_its_first_attempt(
+    database: Database, job: Job, people: str, how: Review, header: str
+) -> None:
+    upload = job(f"{header}\n{ROWS}", review=how, dataset=people)
+
+    assert (upload.status, upload.attempt, upload.rows_success, upload.hold) == (Status.COMPLETED, 1, 2, [])
+
+
+def test_a_renamed_column_holds_the_file_until_somebody_says_what_it_is(
+    database: Database, job: Job, people: str
+) -> None:
+    upload = job(f"id,e-mail adress,born\n{ROWS}", dataset=people)
+
+    assert (upload.status, upload.phase, codes(upload)) == (Status.HELD, Phase.CHECK, [HoldCode.COLUMNS])
+    assert (upload.rows_processed, upload.worker, upload.lease_until, upload.finished_at) == (0, None, None, None)
+    assert cells(database) == []
+    column = shown(database, upload)["columns"][1]
+    assert (column["name"], column["samples"], column["filled"]) == (
+        "e-mail adress", ["ann@example.org", "bob@example.org"], 1.0
+    )  # fmt: skip
+    mapped(database, upload, {"e-mail adress": "email"})
+    ended = job(approved(database, upload))
+    assert (ended.status, ended.rows_success, ended.warnings) == (Status.COMPLETED, 2, [])
+    assert cells(database)[0] == ["1", "ann@example.org", "1990-01-31"]
+
+
+def test_what_is_remembered_never_holds_again_nor_changes_what_was_chosen_for_another_file(
+    database: Database, job: Job, people: str
+) -> None:
+    content = f"id,e-mail adress,born,notes\n{ROWS.replace('31', '31,x').replace('02-01', '02-01,y')}"
+    first = job(content, dataset=people)
+    mapped(database, first, {"e-mail adress": "email", "notes": None}, remember=True)
+    job(approved(database, first))
+    for how in (Review.AUTO, Review.NEVER):
+        again = job(content.replace("ann@", "eve@"), dataset=people, review=how)
+
+        assert (again.status, again.rows_success, again.warnings) == (Status.COMPLETED, 2, [])
+    assert cells(database)[0][1] == "eve@example.org"
+
+
+def test_a_key_without_a_column_holds_the_file_and_is_not_imported_without_one(
+    database: Database, job: Job, people: str
+) -> None:
+    upload = job("email,born\na@example.org,1990-01-31\n", dataset=people)
+
+    assert codes(upload) == [HoldCode.COLUMNS]
+    assert "“id”" in upload.hold[0]["detail"]
+    with pytest.raises(RefusedError, match="“id”"):
+        approved(database, upload)
+    assert now(database, upload.id).status is Status.HELD
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (
+            "id,email,born\n1,a@example.org,31.12.\n2,b@example.org,never\n3,c@example.org,1990-01-31\n",
+            HoldCode.FAILING,
+        ),
+        ("1,a@example.org,1990-01-31\n2,b@example.org,1990-01-31\n", HoldCode.HEADER),
+    ],
+)
+def test_what_is_likely_to_go_wrong_is_asked(
+    database: Database, job: Job, people: str, content: str, code: HoldCode
+) -> None:
+    upload = job(content, dataset=people)
+    told = job(content, dataset=people, review=Review.NEVER)
+
+    assert (upload.status, codes(upload)) == (Status.HELD, [code])
+    assert told.status is Status.COMPLETED
+
+
+def test_a_file_of_a_new_dataset_is_held_without_creating_it(database: Database, job: Job) -> None:
+    upload = job("id,name\n1,Zoë\n", review=Review.ALWAYS)
+    seen = shown(database, upload)
+
+    assert (upload.status, upload.dataset, codes(upload)) == (Status.HELD, None, [HoldCode.REVIEW])
+    assert seen["options"] | {"encoding": "utf-8", "delimiter": ",", "header_row": 1, "sheet": None} == seen["options"]
+    assert [(each["name"], each["type"]) for each in seen["fields"]] == [("id", "integer"), ("name", "string")]
+    assert seen["rows"] == [["1", "Zoë"]]
+    assert (seen["check"]["rows"], seen["check"]["would_insert"]) == (1, 1)
+    with database.reading() as connection:
+        assert datasets.names(connection) == []
+    ended = job(approved(database, upload))
+    assert (ended.status, ended.dataset, ended.rows_success) == (Status.COMPLETED, "people", 1)
+
+
+def test_other_options_are_looked_at_anew(database: Database, job: Job, people: str) -> None:
+    upload = job(f"Our people\nid,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
+    with database.transaction() as connection:
+        uploads.order(connection, upload.id, Task.LOOK, options=ImportOptions(header_row=2))
+    again = job(upload)
+
+    assert (again.status, again.header) == (Status.HELD, ["id", "email", "born"])
+    assert shown(database, again)["check"] is None
+
+
+def test_columns_are_mapped_one_to_one_or_not_at_all(database: Database, job: Job, people: str) -> None:
+    upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
+    impossible: tuple[dict[str, str | None], ...] = ({"born": "email"}, {"absent": "email"}, {"born": "absent"})
+    for wrong in impossible:
+        with pytest.raises(InvalidMappingError):
+            mapped(database, upload, wrong)
+    swapped = mapped(database, upload, {"born": "email", "email": None})
+
+    assert swapped.mapping == {"id": "id", "email": None, "born": "email"}
+    assert shown(database, swapped)["check"] is None
+
+
+#: Where a work horse dies, by what it is asked to do.
+DEATHS = {
+    Task.LOOK: "from jobs.look import Look as Doomed; name = 'reasons'",
+    Task.CHECK: "from jobs.pipeline.shadow import Shadow as Doomed; name = 'compare'",
+    Task.IMPORT: "from jobs.attempt import Attempt as Doomed; name = '_count'",
+}
+KILLED = "import os, signal; {}; setattr(Doomed, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))"
+
+
+@pytest.mark.parametrize("task", DEATHS)
+def test_a_worker_that_is_killed_leaves_the_file_to_the_next_one(
+    database: Database, job: Job, people: str, task: Task
+) -> None:
+    held = job(f"id,e-mail adress,born\n{ROWS}", dataset=people)
+    if task is Task.IMPORT:
+        approved(database, held)
+    else:
+        with database.transaction() as connection:
+            uploads.order(connection, held.id, task)
+    program = f"{KILLED.format(DEATHS[task])}; from jobs import bulk_upload; bulk_upload.run({held.id})"
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    found = now(database, held.id)
+    with database.transaction() as connection:  # as the worker does when its work horse dies
+        uploads.hand_back(connection, Claim(found.id, found.attempt), because="its process ended")
+    waiting = now(database, held.id)
+    nothing = cells(database)
+    ended = job(held)
+
+    assert (killed.returncode, found.status) == (-signal.SIGKILL, Status.PROCESSING), killed.stderr
+    assert (waiting.status, waiting.task, waiting.mapping, waiting.rows_processed) == (
+        Status.PENDING, task, held.mapping, 0
+    )  # fmt: skip
+    assert nothing == []
+    assert (ended.status, ended.attempt) == (Status.COMPLETED if task is Task.IMPORT else Status.HELD, 3)
+    assert len(cells(database)) == (2 if task is Task.IMPORT else 0)
+    assert ended.attempts_without_progress == 0
+    if task is Task.CHECK:
+        assert shown(database, ended)["check"]["would_insert"] == 2
+
+
+def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
+    database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Shadow.write
+
+    def stop(*arguments: Any) -> Any:
+        shutdown.requested.set()
+        return written(*arguments)
+
+    rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
+    with monkeypatch.context() as patched:
+        patched.setattr(Shadow, "write", stop)
+        interrupted = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
+    shutdown.requested.clear()
+    ended = job(interrupted)
+
+    assert (interrupted.status, interrupted.task, interrupted.rows_processed) == (Status.PENDING, Task.CHECK, 0)
+    assert (ended.status, shown(database, ended)["check"]["would_insert"]) == (Status.HELD, 200)
+    assert cells(database) == []
+
+
+def test_an_upload_that_is_cancelled_during_its_check_stays_cancelled(
+    database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "CHECK_INTERVAL", 0.0)
+    written = Shadow.write
+
+    def cancel(shadow: Any, connection: sa.Connection, rows: Any) -> Any:
+        with database.reading() as reading:
+            [upload] = uploads.active(reading)
+        with database.transaction() as writing:
+            uploads.cancel(writing, upload.id)
+        monkeypatch.setattr(Shadow, "write", written)
+        return written(shadow, connection, rows)
+
+    monkeypatch.setattr(Shadow, "write", cancel)
+    rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
+    upload = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
+
+    assert (upload.status, upload.hold, upload.mapping) == (Status.CANCELLED, [], None)
+
+
+def test_the_database_serves_others_while_a_check_writes_into_its_shadow(
+    settings: Settings, database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Shadow.write
+    sent: list[int] = []
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = written(*arguments)
+        with database.transaction() as connection:
+            sent.append(uploads.create(connection, store(settings, "id\n1\n"), dataset=people).id)
+        return found
+
+    monkeypatch.setattr(Shadow, "write", meanwhile)
+    upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
+
+    assert upload.status is Status.HELD
+    assert len(sent) == 1
+
+
+def test_a_review_is_bounded_whatever_the_file_has(database: Database, job: Job) -> None:
+    wide = ",".join(f"c{number}" for number in range(300))
+    row = ",".join(["x" * 3_000] * 300)
+    upload = job(f"{wide}\n{row}\n{row}\n", review=Review.ALWAYS)
+
+    assert len(json.dumps(shown(database, upload))) < 1_000_000
+
+
+def test_a_held_upload_is_cancelled_when_nobody_decides(database: Database, job: Job, people: str) -> None:
+    upload = job(f"id,e-mail adress,born\n{ROWS}", dataset=people)
+    with database.transaction() as connection:
+        early = uploads.expire(connection, upload.id, for_seconds=60, error="Nobody decided.")
+        late = uploads.expire(connection, upload.id, for_seconds=-1, error="Nobody decided.")
+        again = uploads.retry(connection, upload.id)
+
+    assert early is None
+    assert late is not None
+    assert (late.status, late.error, late.hold) == (Status.CANCELLED, "Nobody decided.", [])
+    assert (again.mapping, again.is_approved) == (None, False)
+    assert job(again).status is Status.HELD
+
+
+def test_a_look_takes_the_quick_lane_and_an_import_that_of_its_size(
+    settings: Settings, database: Database, job: Job, people: str
+) -> None:
+    upload = job(f"id,e-mail adress,born\n{ROWS}", dataset=people, quick_bytes=1)
+    with database.transaction() as connection:
+        looked = uploads.order(connection, upload.id, Task.LOOK, quick_bytes=1)
+    held = job(looked)
+    with database.transaction() as connection:
+        checked = uploads.order(connection, held.id, Task.CHECK, quick_bytes=1)
+    job(checked)
+    with database.transaction() as connection:
+        imported = uploads.approve(connection, held.id, quick_bytes=1)
+
+    assert [each.lane for each in (upload, looked, checked, imported)] == [Lane.BULK, Lane.QUICK, Lane.BULK, Lane.BULK]

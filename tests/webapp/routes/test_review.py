@@ -1,0 +1,114 @@
+"""The review of a held upload, through the API and the page, with a real worker."""
+
+from typing import Any
+
+import pytest
+
+from jobs import datasets
+from jobs.datasets import Mode
+from jobs.schema import TableSchema
+from jobs.uploads import Status, Upload
+from tests.support.serving import Served, Worker
+from tests.support.waiting import until
+
+PEOPLE = {
+    "fields": [{"name": "id", "type": "integer"}, {"name": "email", "type": "string"}],
+    "primaryKey": "id",
+}
+CONTENT = "id,e-mail adress\n1,ann@example.org\n2,bob@example.org\n"
+
+
+@pytest.fixture
+def held(served: Served) -> Upload:
+    """An upload whose second column nobody is certain of."""
+    schema = TableSchema.parse(PEOPLE)
+    with served.records.database.transaction() as connection:
+        datasets.declare(connection, "people", schema, Mode.UPSERT)
+    with Worker(served.settings):
+        served.post(CONTENT, "people.csv", dataset="people", review="auto")
+        return ended(served, Status.HELD)
+
+
+def ended(served: Served, status: Status) -> Upload:
+    until(lambda: served.records.all()[0].status is status, f"the upload to be {status}")
+    return served.records.all()[0]
+
+
+def api(served: Served, upload: Upload, what: str = "", method: str = "GET", **options: Any) -> Any:
+    return served.client.request(method, f"/api/v1/uploads/{upload.id}{what}", **options)
+
+
+def test_a_held_upload_is_mapped_checked_and_imported(served: Served, held: Upload) -> None:
+    listed = served.client.get("/api/v1/uploads?status=held").json()["items"]
+    before = api(served, held, "/review").json()
+    mapped = api(served, held, "/mapping", "PUT", json={"columns": {"e-mail adress": "email"}, "remember": True}).json()
+    with Worker(served.settings):
+        asked = api(served, held, "/check", "POST")
+        until(lambda: api(served, held, "/review").json()["check"], "the check to be made")
+        checked = api(served, held, "/review").json()
+        answer = api(served, held, "/import", "POST")
+        done = ended(served, Status.COMPLETED)
+
+    assert [each["id"] for each in listed] == [held.id]
+    assert [each["name"] for each in before["columns"]] == ["id", "e-mail adress"]
+    assert mapped["columns"][1]["field"] == "email"
+    assert mapped["fields"][1] == {"name": "email", "type": "string", "required": False, "column": "e-mail adress"}
+    assert (asked.status_code, asked.json()["status"], asked.json()["phase"]) == (202, "pending", "check")
+    figures = {name: count for name, count in checked["check"].items() if isinstance(count, int) and count}
+    assert figures == {"rows": 2, "would_insert": 2}
+    assert (answer.status_code, answer.json()["phase"]) == (200, "import")
+    assert (done.rows_success, done.warnings) == (2, [])
+
+
+def test_a_file_is_read_with_other_options_while_it_is_held(served: Served, held: Upload) -> None:
+    with Worker(served.settings):
+        answer = api(served, held, "/options", "PUT", json={"header_row": 0})
+        until(lambda: served.records.all()[0].header == ["id", "email"], "the file to be read anew")
+        seen = api(served, held, "/review").json()
+    refused = api(served, held, "/options", "PUT", json={"delimiter": "x"})
+
+    assert answer.status_code in (200, 202)
+    assert (seen["options"]["header_row"], seen["rows"][0]) == (0, ["id", "e-mail adress"])
+    assert refused.status_code == 422
+
+
+def test_only_a_held_upload_is_reviewed(served: Served) -> None:
+    upload = served.records.completed()
+    for what, method, body in (
+        ("/import", "POST", None),
+        ("/check", "POST", None),
+        ("/options", "PUT", {}),
+    ):
+        answer = api(served, upload, what, method, json=body)
+
+        assert (answer.status_code, answer.json()["title"]) == (409, "Not possible in this state"), what
+    empty = api(served, upload, "/review").json()
+    assert (empty["columns"], empty["rows"], empty["check"]) == ([], [], None)
+
+
+@pytest.mark.parametrize("columns", [{"id": "email"}, {"absent": "email"}, {"id": "absent"}])
+def test_a_mapping_that_is_not_possible_changes_nothing(served: Served, held: Upload, columns: dict[str, str]) -> None:
+    wanted = {"e-mail adress": "email", **columns}
+    answer = api(served, held, "/mapping", "PUT", json={"columns": wanted})
+
+    assert (answer.status_code, answer.json()["title"]) == (422, "Invalid mapping")
+    assert served.records.all()[0].mapping == held.mapping
+
+
+def test_the_page_of_a_held_upload_says_why_and_imports_it(served: Served, held: Upload) -> None:
+    html = served.page(f"/uploads/{held.id}")
+
+    assert "Needs review" in html
+    assert held.hold[0]["detail"] in html
+    with Worker(served.settings):
+        answer = served.client.post(f"/uploads/{held.id}/import")
+        done = ended(served, Status.COMPLETED)
+    assert answer.headers["location"] == f"/uploads/{held.id}"
+    assert done.is_approved
+
+
+def test_the_stream_of_one_upload_ends_when_it_is_held(served: Served, held: Upload) -> None:
+    with served.stream(f"/api/v1/uploads/{held.id}/events") as stream:
+        *_, last = stream.rest()
+
+    assert (last.json()["status"], last.json()["hold"]) == ("held", held.hold)

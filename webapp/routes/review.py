@@ -1,0 +1,162 @@
+"""The review of a held upload, as JSON: look at it, change how it is read and mapped, check it, import it."""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from starlette.responses import JSONResponse, Response
+
+from jobs import review, uploads
+from jobs.people import audit
+from jobs.uploads import Status, Task, Upload
+from webapp import threads
+from webapp.access.needs import READ, UPLOAD, GuardedRoute
+from webapp.database_access import read
+from webapp.openapi import answers
+from webapp.operation import JSON, Answer, Operation, answer
+from webapp.routes import actions, json_body, options_body, upload_json, visible
+from webapp.state import AppRequest
+
+#: Seconds that a request waits for a worker to look at a file again, and between two looks at the record.
+PATIENCE, PAUSE = 2.0, 0.05
+
+
+class Mapping(BaseModel):
+    """Which fields some columns fill; null: none. remember: also for the next files of the dataset."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    columns: dict[str, str | None]
+    remember: bool = False
+
+
+MAPPING = TypeAdapter(Mapping)
+
+
+async def show(request: AppRequest) -> Response:
+    upload_id = request.path_params["upload_id"]
+
+    def look(connection: sa.Connection) -> dict[str, Any]:
+        return review.as_json(connection, request.state["policy"].upload(connection, upload_id))
+
+    return JSONResponse(await read(request.state["database"], look))
+
+
+async def approve(request: AppRequest) -> Response:
+    return JSONResponse(upload_json.as_json(await actions.approve(request)))
+
+
+async def check(request: AppRequest) -> Response:
+    return JSONResponse(upload_json.as_json(await actions.check(request)), HTTPStatus.ACCEPTED)
+
+
+async def map_columns(request: AppRequest) -> Response:
+    """Raises InvalidBodyError, UploadNotFoundError, TransitionError, InvalidMappingError, NotAllowedError."""
+    await visible.upload(request, request.path_params["upload_id"])
+    await change_mapping(request, json_body.parse(MAPPING, await json_body.read(request)))
+    return await show(request)
+
+
+async def change_mapping(request: AppRequest, wanted: Mapping) -> Upload:
+    """Choose the fields of some columns of a held upload. Raises what `map_columns` raises."""
+    state, upload_id = request.state, request.path_params["upload_id"]
+
+    def change(connection: sa.Connection) -> Upload:
+        upload = state["policy"].upload(connection, upload_id)
+        state["policy"].require_change_of(upload)
+        changed = review.map_columns(connection, upload, wanted.columns, remember=wanted.remember)
+        detail = f"{len(wanted.columns):,} columns of {upload.filename}{', remembered' if wanted.remember else ''}"
+        audit.write(connection, state["actor"], "upload.map", f"upload {upload_id}", detail=detail)
+        return changed
+
+    return await threads.writes.run(lambda: state["changes"].make(change))
+
+
+async def read_otherwise(request: AppRequest) -> Response:
+    """The review of the file as it is read with other options; 202 if a worker needs longer for that."""
+    if await look_again(request):
+        return await show(request)
+    upload_id = request.path_params["upload_id"]
+    upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
+    return JSONResponse(upload_json.as_json(upload), HTTPStatus.ACCEPTED)
+
+
+async def look_again(request: AppRequest) -> bool:
+    """Let a worker look at a held upload with the import options in the body. Returns whether it already did.
+
+    Raises InvalidBodyError, InvalidImportOptionError, UploadNotFoundError, TransitionError, NotAllowedError.
+    """
+    state, upload_id = request.state, request.path_params["upload_id"]
+    given = await options_body.read(request)
+
+    def change(connection: sa.Connection) -> Upload:
+        upload = state["policy"].upload(connection, upload_id)
+        state["policy"].require_change_of(upload)
+        options = upload.options.changed(given)
+        ordered = uploads.order(connection, upload_id, Task.LOOK, options=options, by=actions.asked_by(request))
+        audit.write(connection, state["actor"], "upload.options", f"upload {upload_id}", detail=upload.filename)
+        return ordered
+
+    ordered = await threads.writes.run(lambda: state["changes"].make(change))
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        await asyncio.sleep(PAUSE)
+        found = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
+        if found.seq > ordered.seq and found.status not in (Status.PENDING, Status.PROCESSING):
+            return True
+    return False
+
+
+#: A worker has to do what was asked for first.
+_LATER = {202: Answer("A worker does it; the stream of the upload tells.", {JSON: answers.Upload})}
+
+routes = [
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/review",
+        show,
+        READ,
+        operation=Operation("Return what is known of a file before its import.", answer(answers.Review)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/import",
+        approve,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Import a held upload.", answer(answers.Upload), problems=(409, 422)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/check",
+        check,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Check what the import of a held upload would do.", _LATER, problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/mapping",
+        map_columns,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Choose which fields the columns of a held upload fill.",
+            answer(answers.Review),
+            body={JSON: MAPPING},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/options",
+        read_otherwise,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Read the file of a held upload with other import options.",
+            answer(answers.Review) | _LATER,
+            body={JSON: options_body.OPTIONS},
+            body_needed=False,
+            problems=(409,),
+        ),
+    ),
+]
