@@ -41,7 +41,18 @@ from webapp.oidc import routes as oidc
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, review, upload_details, whole_rows
+from webapp.routes import (
+    api,
+    dataset_pages,
+    downloads,
+    exports,
+    notify,
+    pages,
+    review,
+    review_pages,
+    upload_details,
+    whole_rows,
+)
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -131,7 +142,15 @@ def create_app(settings: Settings) -> Starlette:
             *whole_rows.routes,
             *audit_log.downloads,
             *compressed(
-                [*people.routes, *oidc.routes, *pages.routes, *dataset_pages.routes, *api.routes, *notify.routes]
+                [
+                    *people.routes,
+                    *oidc.routes,
+                    *review_pages.routes,
+                    *pages.routes,
+                    *dataset_pages.routes,
+                    *api.routes,
+                    *notify.routes,
+                ]
             ),
             Mount("/static", VersionedFiles(STATIC)),
         ],
