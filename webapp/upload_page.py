@@ -10,7 +10,7 @@ from jobs import datasets, failed_rows, failure_map, lineage, review, siblings, 
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
-from jobs.uploads import Upload
+from jobs.uploads import Phase, Upload
 from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
@@ -69,7 +69,8 @@ def read(
         family.get(upload.parent or 0),
         [family[child] for child in children[-LISTED_UPLOADS:] if child in family],
     )
-    found = review.as_json(connection, upload) if upload.is_held else None
+    is_reviewed = upload.phase is Phase.CHECK and (upload.is_held or upload.is_active)
+    found = review.as_json(connection, upload) if is_reviewed else None
     seen_by_worker = found if found and found["columns"] else None
     return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query), seen_by_worker)
 

@@ -106,6 +106,8 @@ def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve,
     expect(page.get_by_label("Key: code")).to_be_checked()
     page.get_by_label("Name of the dataset").fill("codes")
     page.keyboard.press("Enter")
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the check")
+    expect(page.locator("#upload-import")).to_have_text("Import 15 rows")
     expect(page.get_by_label("Name of the dataset")).to_have_value("codes")
     page.get_by_label("Name of the dataset").fill("customers")
     page.keyboard.press("Enter")

@@ -159,7 +159,9 @@ class ReviewView:
             str(field["name"]) for field in review["fields"] if field["required"] and field["name"] not in taken
         ]
         self.types = TYPES
-        self.check = CheckView(review["check"]) if review["check"] else None
+        #: Whether a worker looks at the file again: what it found before no longer holds.
+        self.is_busy = upload.is_active
+        self.check = CheckView(review["check"]) if review["check"] and not self.is_busy else None
         self.has_select = len(self.left) < FIELDS_OFFERED
         self.columns = [self._column(place) for place in self._places]
         self.fields = [self._field(place) for place in self._places] if self.is_new else []
@@ -228,7 +230,7 @@ class ReviewView:
         found = next((each for each in self._review["fields"] if each["name"] == column["field"]), None)
         field: Mapping[str, Any] = found or {"name": "", "type": "string"}
         rules: Mapping[str, Any] = field.get("constraints") or {}
-        reasons = [_reason(each) for each in (self._review["check"] or {}).get("reasons", [])]
+        reasons = [_reason(each) for each in (self._review["check"] or {}).get("reasons", [])] if self.check else []
         reasons = [each for each in reasons if each.column in (field["name"], column["name"])]
         return FieldView(
             id=f"field-{place + 1}",

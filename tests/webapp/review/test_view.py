@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.uploads import Upload
+from jobs.uploads import Status, Task, Upload
 from tests.webapp.test_upload_view import IDLE, PENDING, page_of
 from webapp.review.view import COLUMNS_SHOWN, FIELDS_OFFERED, ReviewView
 from webapp.templating import Templates
@@ -26,7 +26,8 @@ def field(name: str, type: str = "string", required: bool = False) -> dict[str, 
     return {"name": name, "type": type, "required": required, "column": None}
 
 
-INTO_CUSTOMERS = replace(PENDING, dataset="customers")
+HELD = replace(PENDING, status=Status.HELD, hold=[{"code": "review", "detail": "Look at it."}])
+INTO_CUSTOMERS = replace(HELD, dataset="customers")
 REVIEW: dict[str, Any] = {
     "options": {"encoding": "cp1252", "delimiter": ";", "header_row": 1, "sheet": None},
     "columns": [
@@ -98,6 +99,16 @@ def test_a_review_that_was_not_checked_offers_the_check() -> None:
     assert "Check all rows" in shown(review)
 
 
+def test_while_a_worker_looks_again_the_forms_stay_and_nothing_can_be_imported() -> None:
+    upload = replace(INTO_CUSTOMERS, status=Status.PROCESSING, task=Task.CHECK, attempt=1)
+    html = shown(ReviewView(upload, REVIEW), upload)
+
+    assert 'id="column-1"' in html
+    assert "Reading the file" in html
+    assert '<button id="upload-import" class="button primary" type="submit" disabled>' in html
+    assert "The whole file was checked" not in html
+
+
 def test_what_the_file_says_is_text() -> None:
     html = shown(review_of())
 
@@ -137,8 +148,8 @@ def test_the_fields_of_a_new_dataset_can_be_changed() -> None:
         {**each, "field": name} for each, name in zip(REVIEW["columns"], ("customer_id", "name", "notes"), strict=True)
     ]
     check = {**REVIEW["check"], "reasons": [{"column": "notes", "rule": "is not a date", "rows": 3, "values": ["x"]}]}
-    review = review_of(PENDING, columns=columns, fields=fields, primary_key=["customer_id"], check=check)
-    html = shown(review, PENDING)
+    review = review_of(HELD, columns=columns, fields=fields, primary_key=["customer_id"], check=check)
+    html = shown(review, HELD)
     first, second, third = review.fields
 
     assert (first.required, first.is_key, first.minimum, first.would_fail) == (True, True, "1", 0)
