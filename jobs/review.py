@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from jobs import datasets, uploads
 from jobs.database import utc_now
 from jobs.errors import InvalidDatasetNameError, InvalidMappingError, RefusedError
+from jobs.lanes import QUICK_BYTES
 from jobs.schema import TableSchema
 from jobs.tables import mappings, reviews
 from jobs.upload_log import By
@@ -112,12 +113,18 @@ def map_columns(connection: sa.Connection, upload: Upload, columns: Mapped, *, r
 
 
 def plan(
-    connection: sa.Connection, upload: Upload, wanted: str, schema: Mapping[str, Any], *, by: By | None = None
+    connection: sa.Connection,
+    upload: Upload,
+    wanted: str,
+    schema: Mapping[str, Any],
+    *,
+    quick_bytes: int = QUICK_BYTES,
+    by: By | None = None,
 ) -> Upload:
     """Choose the name and the fields of the new dataset that a held upload makes; a worker checks the file with them.
 
     wanted: the name, as a person wrote it. schema: a Table Schema each of whose fields names the `column` that fills
-    it; a column that none names is not imported. Raises TransitionError, InvalidMappingError, InvalidDatasetNameError,
+    it; a column that none names is not imported. quick_bytes: of the largest file on the quick lane. Raises TransitionError, InvalidMappingError, InvalidDatasetNameError,
     SchemaError.
     """
     if upload.dataset is not None:
@@ -136,7 +143,15 @@ def plan(
         mapping[column] = str(each.get("name"))
     described = [{name: value for name, value in each.items() if name != "column"} for each in fields]
     parsed = TableSchema.parse({**schema, "fields": described})
-    return uploads.plan(connection, upload.id, dataset_wanted=name, schema=parsed.as_json(), mapping=mapping, by=by)
+    return uploads.plan(
+        connection,
+        upload.id,
+        dataset_wanted=name,
+        schema=parsed.as_json(),
+        mapping=mapping,
+        quick_bytes=quick_bytes,
+        by=by,
+    )
 
 
 def require_complete(connection: sa.Connection, upload: Upload) -> None:

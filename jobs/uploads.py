@@ -443,10 +443,22 @@ def hold_for_review(
     return upload
 
 
-def approve(connection: sa.Connection, upload_id: int, *, by: By | None = None) -> Upload:
-    """Let a held upload be imported. by: who says so. Raises UploadNotFoundError, TransitionError."""
+def approve(
+    connection: sa.Connection, upload_id: int, *, quick_bytes: int = QUICK_BYTES, by: By | None = None
+) -> Upload:
+    """Let a held upload be imported. quick_bytes: of the largest file on the quick lane. by: who says so.
+
+    Raises UploadNotFoundError, TransitionError.
+    """
     upload = _change_or_raise(
-        connection, APPROVE, upload_id, **{**_RETRIED, **_UNREAD}, hold=None, task=Task.IMPORT, is_approved=True
+        connection,
+        APPROVE,
+        upload_id,
+        **{**_RETRIED, **_UNREAD},
+        hold=None,
+        task=Task.IMPORT,
+        is_approved=True,
+        lane=_lane_by_size(quick_bytes),
     )
     _log(connection, upload, Kind.APPROVED, by=by)
     return upload
@@ -458,12 +470,17 @@ def order(
     task: Task,
     *,
     options: ImportOptions | None = None,
+    quick_bytes: int = QUICK_BYTES,
     by: By | None = None,
 ) -> Upload:
-    """Let a worker look at a held upload again, or check it; then it is held again. options: to read it with from now
-    on; what was chosen for its columns is forgotten. Raises UploadNotFoundError, TransitionError."""
+    """Let a worker look at a held upload again, which the quick lane does, or check it; then it is held again.
+
+    options: to read it with from now on; what was chosen for its columns is forgotten. quick_bytes: of the largest file
+    that is checked on the quick lane. Raises UploadNotFoundError, TransitionError.
+    """
     forgotten: dict[str, Any] = {"mapping": None, "schema_wanted": None}
-    changed = {} if options is None else {"options": options.as_json(), **forgotten}
+    changed: dict[str, Any] = {} if options is None else {"options": options.as_json(), **forgotten}
+    changed["lane"] = Lane.QUICK if task is Task.LOOK else _lane_by_size(quick_bytes)
     upload = _change_or_raise(connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=task, **changed)
     _log(connection, upload, Kind.ORDERED, detail=task, by=by)
     return upload
@@ -476,14 +493,24 @@ def plan(
     dataset_wanted: str,
     schema: Mapping[str, Any],
     mapping: Mapping[str, str | None],
+    quick_bytes: int = QUICK_BYTES,
     by: By | None = None,
 ) -> Upload:
     """Choose the name and the fields of the new dataset that a held upload makes, and let a worker check the file with
-    them. mapping: column → field. Raises UploadNotFoundError, TransitionError."""
+    them. mapping: column → field. quick_bytes: see `order`. Raises UploadNotFoundError, TransitionError."""
     planned = {"dataset_wanted": dataset_wanted, "schema_wanted": dict(schema), "mapping": dict(mapping)}
-    upload = _change_or_raise(connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=Task.CHECK, **planned)
+    lane = {"lane": _lane_by_size(quick_bytes)}
+    upload = _change_or_raise(
+        connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=Task.CHECK, **planned, **lane
+    )
     _log(connection, upload, Kind.ORDERED, detail=Task.CHECK, by=by)
     return upload
+
+
+def _lane_by_size(quick_bytes: int) -> sa.ColumnElement[str | None]:
+    """The lane of an upload by the size of its file; null if it is an external one."""
+    lane = sa.case((uploads.c.size <= quick_bytes, Lane.QUICK), else_=Lane.BULK)
+    return sa.case((uploads.c.processor == Processor.WORKER, lane), else_=None)
 
 
 def map_columns(connection: sa.Connection, upload_id: int, mapping: Mapping[str, str | None]) -> Upload:

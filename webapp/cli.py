@@ -248,8 +248,10 @@ def dataset() -> None:
 @click.argument("schema", metavar="SCHEMA.json", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--mode", type=click.Choice(["insert", "upsert"]), default="insert", show_default=True,
               help="What to do with a row whose key already exists: reject it, or replace the old row.")  # fmt: skip
+@click.option("--review", type=click.Choice(["never", "auto", "always"]),
+              help="Whether a person looks at its uploads first.  [default: auto in the form, else never]")  # fmt: skip
 @_data
-def add(name: str, schema: str, mode: str, **flags: object) -> None:
+def add(name: str, schema: str, mode: str, review: str | None, **flags: object) -> None:
     """Declare a dataset. Use - to read its schema from stdin."""
     from jobs.datasets import Mode
     from jobs.settings import Settings
@@ -257,7 +259,7 @@ def add(name: str, schema: str, mode: str, **flags: object) -> None:
 
     parsed = dataset_commands.read(schema)
     with _database(Settings.load(**flags)) as database:
-        dataset_commands.add(database, name, parsed, Mode(mode))
+        dataset_commands.add(database, name, parsed, Mode(mode), review)
 
 
 @dataset.command("list")

@@ -16,11 +16,15 @@ from jobs.schema import TableSchema
 MAX_BYTES = 32 << 20
 
 
-def add(database: Database, name: str, schema: TableSchema, mode: Mode) -> None:
-    """Raises SchemaError, DatasetExistsError, and click's BadParameter for a name that no dataset can have."""
+def add(database: Database, name: str, schema: TableSchema, mode: Mode, review: str | None = None) -> None:
+    """review: whether a person looks at its uploads first (uploads.Review).
+
+    Raises SchemaError, DatasetExistsError, and click's BadParameter for a name that no dataset can have.
+    """
     try:
         with database.transaction() as connection:
             dataset = datasets.declare(connection, name, schema, mode)
+            datasets.set_review(connection, dataset.name, review)
     except InvalidDatasetNameError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     what = f"upsert on {', '.join(schema.primary_key)}" if mode is Mode.UPSERT else mode

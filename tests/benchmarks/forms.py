@@ -59,7 +59,7 @@ def _send_forms(client: httpx.Client) -> tuple[list[float], int]:
     def send(number: int) -> tuple[float, bool]:
         time.sleep(max(0.0, began + number / A_SECOND - time.perf_counter()))
         sent = time.perf_counter()
-        answer = client.post("/uploads", files={"file": (f"{number}.csv", CONTENT)})
+        answer = client.post("/uploads", files={"file": (f"{number}.csv", CONTENT)}, data={"review": "never"})
         return time.perf_counter() - sent, answer.status_code == 303
 
     with ThreadPoolExecutor(A_SECOND * 3) as senders:

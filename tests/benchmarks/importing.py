@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import dataset_page, export, forms, history, lanes, latency, memory, peers, throughput
+from tests.benchmarks import checks, dataset_page, export, forms, history, lanes, latency, memory, peers, throughput
 from tests.support.services import RedisServer
 
 SECTIONS = [
@@ -18,6 +18,7 @@ SECTIONS = [
     "postgresql",
     "memory",
     "xlsx",
+    "check",
     "latency",
     "small",
     "forms",
@@ -41,6 +42,7 @@ def main() -> None:
         "postgresql": lambda: throughput.postgresql(words.rows, words.rounds, redis),
         "memory": lambda: memory.csv(words.rows, redis),
         "xlsx": lambda: memory.xlsx(few, redis),
+        "check": lambda: checks.beside_imports(words.rows, words.rounds, redis),
         "latency": latency.small_files,
         "small": lambda: latency.many_small_files(words.rounds),
         "forms": lambda: forms.beside_imports(words.rows * 3),

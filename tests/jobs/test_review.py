@@ -1,6 +1,9 @@
 """Looking at files before their import, on both databases: what holds them, and how they go on."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +15,12 @@ from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import InvalidMappingError, RefusedError
 from jobs.import_options import ImportOptions
+from jobs.lanes import Lane
 from jobs.pipeline.shadow import Shadow
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Task, Upload
+from tests import ROOT
 from tests.support.files import store
 
 PEOPLE = {
@@ -199,28 +204,44 @@ def test_columns_are_mapped_one_to_one_or_not_at_all(database: Database, job: Jo
     assert shown(database, swapped)["check"] is None
 
 
-@pytest.mark.parametrize("task", [Task.LOOK, Task.CHECK, Task.IMPORT])
-def test_a_worker_that_dies_while_it_looks_leaves_the_file_to_the_next_one(
-    database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch, task: Task
+#: Where a work horse dies, by what it is asked to do.
+DEATHS = {
+    Task.LOOK: "from jobs.look import Look as Doomed; name = 'reasons'",
+    Task.CHECK: "from jobs.pipeline.shadow import Shadow as Doomed; name = 'compare'",
+    Task.IMPORT: "from jobs.attempt import Attempt as Doomed; name = '_count'",
+}
+KILLED = "import os, signal; {}; setattr(Doomed, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))"
+
+
+@pytest.mark.parametrize("task", DEATHS)
+def test_a_worker_that_is_killed_leaves_the_file_to_the_next_one(
+    database: Database, job: Job, people: str, task: Task
 ) -> None:
     held = job(f"id,e-mail adress,born\n{ROWS}", dataset=people)
-    if task is not Task.IMPORT:
+    if task is Task.IMPORT:
+        approved(database, held)
+    else:
         with database.transaction() as connection:
             uploads.order(connection, held.id, task)
-    else:
-        approved(database, held)
-    with database.transaction() as connection:  # a claim whose worker is gone
-        dead = uploads.claim(connection, held.id, worker="gone:1", lease=-1)
-        assert dead is not None
-    with database.transaction() as connection:
-        uploads.hand_back(connection, Claim(dead.id, dead.attempt), because="its process ended", expired=True)
+    program = f"{KILLED.format(DEATHS[task])}; from jobs import bulk_upload; bulk_upload.run({held.id})"
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    found = now(database, held.id)
+    with database.transaction() as connection:  # as the worker does when its work horse dies
+        uploads.hand_back(connection, Claim(found.id, found.attempt), because="its process ended")
     waiting = now(database, held.id)
+    nothing = cells(database)
     ended = job(held)
 
-    assert (waiting.status, waiting.task, waiting.mapping) == (Status.PENDING, task, held.mapping)
+    assert (killed.returncode, found.status) == (-signal.SIGKILL, Status.PROCESSING), killed.stderr
+    assert (waiting.status, waiting.task, waiting.mapping, waiting.rows_processed) == (
+        Status.PENDING, task, held.mapping, 0
+    )  # fmt: skip
+    assert nothing == []
     assert (ended.status, ended.attempt) == (Status.COMPLETED if task is Task.IMPORT else Status.HELD, 3)
     assert len(cells(database)) == (2 if task is Task.IMPORT else 0)
     assert ended.attempts_without_progress == 0
+    if task is Task.CHECK:
+        assert shown(database, ended)["check"]["would_insert"] == 2
 
 
 def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
@@ -304,3 +325,19 @@ def test_a_held_upload_is_cancelled_when_nobody_decides(database: Database, job:
     assert (late.status, late.error, late.hold) == (Status.CANCELLED, "Nobody decided.", [])
     assert (again.mapping, again.is_approved) == (None, False)
     assert job(again).status is Status.HELD
+
+
+def test_a_look_takes_the_quick_lane_and_an_import_that_of_its_size(
+    settings: Settings, database: Database, job: Job, people: str
+) -> None:
+    upload = job(f"id,e-mail adress,born\n{ROWS}", dataset=people, quick_bytes=1)
+    with database.transaction() as connection:
+        looked = uploads.order(connection, upload.id, Task.LOOK, quick_bytes=1)
+    held = job(looked)
+    with database.transaction() as connection:
+        checked = uploads.order(connection, held.id, Task.CHECK, quick_bytes=1)
+    job(checked)
+    with database.transaction() as connection:
+        imported = uploads.approve(connection, held.id, quick_bytes=1)
+
+    assert [each.lane for each in (upload, looked, checked, imported)] == [Lane.BULK, Lane.QUICK, Lane.BULK, Lane.BULK]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from jobs import uploads
+from jobs import datasets, uploads
 from jobs.database import Database, migrate
 from jobs.events import channels
 from jobs.settings import Settings
@@ -49,6 +49,17 @@ def test_a_dataset_is_added_from_a_file(tmp_path: Path) -> None:
     result = run("dataset", "add", "sales", path, "--mode", "upsert")
 
     assert (result.exit_code, result.output) == (0, "Added the dataset “sales”: 2 columns, upsert on id.\n")
+
+
+def test_a_dataset_says_whether_its_uploads_are_reviewed(settings: Settings) -> None:
+    result = add("sales", SCHEMA, "--review", "always")
+    database = Database(Settings.load().database)
+    with database.reading() as connection:
+        found = datasets.review_of(connection, "sales")
+    database.close()
+
+    assert (result.exit_code, found) == (0, "always")
+    assert add("stock", SCHEMA, "--review", "sometimes").exit_code == 2
 
 
 def test_a_shown_schema_can_be_added_under_another_name() -> None:

@@ -374,7 +374,9 @@ def _approved(connection: sa.Connection, request: AppRequest, upload: Upload) ->
     """Raises TransitionError, RefusedError if a field that needs a column has none."""
     if upload.is_held:
         review.require_complete(connection, upload)
-    approved = uploads.approve(connection, upload.id, by=asked_by(request))
+    approved = uploads.approve(
+        connection, upload.id, quick_bytes=request.state["settings"].quick_bytes, by=asked_by(request)
+    )
     _note(connection, request, "upload.import", approved)
     return approved
 
@@ -387,7 +389,13 @@ async def check(request: AppRequest) -> Upload:
 
     def change(connection: sa.Connection) -> Upload:
         policy.require_change_of(policy.upload(connection, upload_id))
-        ordered = uploads.order(connection, upload_id, Task.CHECK, by=asked_by(request))
+        ordered = uploads.order(
+            connection,
+            upload_id,
+            Task.CHECK,
+            quick_bytes=request.state["settings"].quick_bytes,
+            by=asked_by(request),
+        )
         _note(connection, request, "upload.check", ordered)
         return ordered
 

@@ -130,7 +130,8 @@ async def dataset(request: AppRequest) -> Response:
     def detail(connection: sa.Connection) -> Response:
         found = request.state["policy"].dataset(connection, request.path_params["name"])
         entry = catalogue.entry(connection, found.name)
-        return JSONResponse(_dataset(entry) | {"schema": found.schema.as_json()})
+        more = {"review": datasets.review_of(connection, found.name), "schema": found.schema.as_json()}
+        return JSONResponse(_dataset(entry) | more)
 
     return await read(request.state["database"], detail)
 

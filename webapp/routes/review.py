@@ -141,7 +141,14 @@ async def plan(request: AppRequest, name: str, schema: Mapping[str, Any]) -> boo
     def change(connection: sa.Connection) -> Upload:
         upload = state["policy"].upload(connection, upload_id)
         state["policy"].require_change_of(upload)
-        planned = review.plan(connection, upload, name, schema, by=actions.asked_by(request))
+        planned = review.plan(
+            connection,
+            upload,
+            name,
+            schema,
+            quick_bytes=state["settings"].quick_bytes,
+            by=actions.asked_by(request),
+        )
         audit.write(connection, state["actor"], "upload.schema", f"upload {upload_id}", detail=upload.filename)
         return planned
 

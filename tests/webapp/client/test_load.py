@@ -105,6 +105,18 @@ def test_a_cancelled_upload_ends_with_status_1(start: Callable[..., Serve], tmp_
     assert (process.returncode, out) == (1, f"june.csv: cancelled after 0 rows, see {url}/uploads/1\n")
 
 
+def test_a_held_upload_ends_with_status_3_and_its_page(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
+    status, out, _ = run("load", june, "--review", "always", "--url", url)
+    watched = run("watch", "1", "--url", url)
+
+    assert (status, watched[0]) == (3, 3)
+    told = f"held: Look at how the file was read before it is imported. Review it at {url}/uploads/1\n"
+    assert out == f"june.csv: {told}"
+    assert watched[1].endswith(told)
+
+
 def test_a_broken_stream_is_reopened(start: Callable[..., Serve], tmp_path: Path) -> None:
     serve = start("--workers", "0")
     url = serve.url
