@@ -124,8 +124,9 @@ def plan(
     """Choose the name and the fields of the new dataset that a held upload makes; a worker checks the file with them.
 
     wanted: the name, as a person wrote it. schema: a Table Schema each of whose fields names the `column` that fills
-    it; a column that none names is not imported. quick_bytes: of the largest file on the quick lane. Raises TransitionError, InvalidMappingError, InvalidDatasetNameError,
-    SchemaError.
+    it; a column that none names is not imported. quick_bytes: of the largest file on the quick lane.
+
+    Raises TransitionError, InvalidMappingError, InvalidDatasetNameError, SchemaError.
     """
     if upload.dataset is not None:
         raise InvalidMappingError("fields", "can be chosen of a new dataset only.")
