@@ -42,7 +42,18 @@ from webapp.openapi.document import Description
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, review, upload_details, whole_rows
+from webapp.routes import (
+    api,
+    dataset_pages,
+    downloads,
+    exports,
+    notify,
+    pages,
+    review,
+    review_pages,
+    upload_details,
+    whole_rows,
+)
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -136,6 +147,7 @@ def create_app(settings: Settings) -> Starlette:
                 [
                     *people.routes,
                     *oidc.routes,
+                    *review_pages.routes,
                     *pages.routes,
                     *dataset_pages.routes,
                     *api.routes,

@@ -355,14 +355,17 @@ def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) ->
     return upload
 
 
-async def approve(request: AppRequest) -> Upload:
-    """Import a held upload. Raises UploadNotFoundError, TransitionError, NotAllowedError, RefusedError."""
+async def approve(request: AppRequest, *, remember: bool = False) -> Upload:
+    """Import a held upload. remember: which fields its columns fill, for the next files of its dataset. Raises
+    UploadNotFoundError, TransitionError, NotAllowedError, RefusedError."""
     upload_id = request.path_params["upload_id"]
     policy = request.state["policy"]
 
     def change(connection: sa.Connection) -> Upload:
         upload = policy.upload(connection, upload_id)
         policy.require_change_of(upload)
+        if remember and upload.is_held and upload.mapping:
+            upload = review.map_columns(connection, upload, upload.mapping, remember=True)
         return _approved(connection, request, upload)
 
     return await _change(request.state, change)
