@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from jobs.excerpt import excerpt
+
 
 class BulkUploadError(Exception):
     """Base class of all errors. The message is a sentence that may be shown to people."""
@@ -107,6 +109,41 @@ class DatasetExistsError(BulkUploadError):
     def __init__(self, name: str) -> None:
         super().__init__(f"A dataset named “{name}” already exists. Choose another name.")
         self.name = name
+
+
+class DatasetInUseError(BulkUploadError):
+    """Uploads into the dataset wait or run, or somebody reads it for long. The message says what to do."""
+
+
+class DatasetChangedError(BulkUploadError):
+    """A dataset is no longer as it was read: an import into it begins again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The dataset “{name}” was changed meanwhile.")
+
+
+class DatasetDeletedError(BulkUploadError):
+    """The dataset of an upload was deleted."""
+
+    def __init__(self, upload_id: int, name: str) -> None:
+        super().__init__(
+            f"The dataset “{name}” of upload #{upload_id} was deleted, so it cannot be retried. Upload the file again."
+        )
+
+
+class FieldNotFoundError(BulkUploadError):
+    """The dataset has no such column."""
+
+    def __init__(self, dataset: str, field: str) -> None:
+        super().__init__(f"The dataset “{dataset}” has no column “{excerpt(field, 80)}”.")
+
+
+class InvalidChangeError(BulkUploadError):
+    """A dataset cannot be changed in this way. problems: where in the request, and what is wrong there."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(" ".join(sentence for _, sentence in problems))
+        self.problems = tuple(problems)
 
 
 class InvalidNameError(BulkUploadError):

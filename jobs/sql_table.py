@@ -83,6 +83,33 @@ class SqlTable:
             kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite else " ON COMMIT DELETE ROWS"
         return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
 
+    def dropping(self) -> str:
+        return f"DROP TABLE {self._quoted(self.name)}"
+
+    def renaming(self, name: str) -> str:
+        """Gives the table another name."""
+        return f"ALTER TABLE {self._quoted(self.name)} RENAME TO {self._quoted(name)}"
+
+    def column_adding(self, name: str) -> str:
+        """Adds one of the columns, if the table lacks it; SQLite adds no unique one."""
+        unique = " UNIQUE" if name in self._unique else ""
+        return f"ALTER TABLE {self._quoted(self.name)} ADD COLUMN {self._quoted(name)} {self._type(name)}{unique}"
+
+    def column_renaming(self, before: str, after: str) -> str:
+        return f"ALTER TABLE {self._quoted(self.name)} RENAME COLUMN {self._quoted(before)} TO {self._quoted(after)}"
+
+    def column_dropping(self, name: str) -> str:
+        """SQLite drops no unique one."""
+        return f"ALTER TABLE {self._quoted(self.name)} DROP COLUMN {self._quoted(name)}"
+
+    def moving_from(self, other: "SqlTable") -> str:
+        """A statement that inserts all rows of a table with the columns that both have, in the order of the key."""
+        names = self._list(name for name in self.columns if name in other.columns)
+        return (
+            f"INSERT INTO {self._quoted(self.name)} ({names})"
+            f" SELECT {names} FROM {self._quoted(other.name)} ORDER BY {self._list(self.key)}"
+        )
+
     def insertion(self, *, on_conflict: str = "") -> str:
         """A statement that inserts one row. on_conflict: IGNORING, or of `replacing`; by default an error."""
         values = ", ".join([self._parameter] * len(self.columns))
@@ -202,6 +229,10 @@ class SqlTable:
         where, values = self._where(selection, (), backwards=False)
         rows = f"SELECT 1 AS one FROM {self._quoted(self.name)}{where} LIMIT {self._parameter}"
         return f"SELECT count(*) FROM ({rows}) AS counted", [*values, limit]
+
+    def count_values(self, name: str) -> str:
+        """The number of rows that have a value in a column."""
+        return f"SELECT count({self._quoted(name)}) FROM {self._quoted(self.name)}"
 
     def row(self) -> str:
         """The row with a certain key. Parameters: the key's values."""

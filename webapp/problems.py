@@ -15,10 +15,15 @@ from jobs.errors import (
     AccountNotFoundError,
     BulkUploadError,
     DatabaseBusyError,
+    DatasetDeletedError,
+    DatasetExistsError,
+    DatasetInUseError,
     DatasetNotFoundError,
     DiskFullError,
+    FieldNotFoundError,
     GroupNotFoundError,
     HeldError,
+    InvalidChangeError,
     InvalidDatasetNameError,
     InvalidFilterError,
     InvalidGrantError,
@@ -76,6 +81,11 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (InvalidDatasetNameError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid dataset name"),
     (UploadNotFoundError, HTTPStatus.NOT_FOUND, "Upload not found"),
     (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "Dataset not found"),
+    (FieldNotFoundError, HTTPStatus.NOT_FOUND, "Column not found"),
+    (DatasetExistsError, HTTPStatus.CONFLICT, "Dataset exists"),
+    (DatasetInUseError, HTTPStatus.CONFLICT, "Dataset in use"),
+    (DatasetDeletedError, HTTPStatus.CONFLICT, "Dataset deleted"),
+    (InvalidChangeError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid change of a dataset"),
     (RowNotFoundError, HTTPStatus.NOT_FOUND, "Row not found"),
     (AccountNotFoundError, HTTPStatus.NOT_FOUND, "Account not found"),
     (GroupNotFoundError, HTTPStatus.NOT_FOUND, "Group not found"),
@@ -113,7 +123,7 @@ def details(error: BulkUploadError) -> dict[str, Any]:
     for kind, status, title in _STATUSES:
         if isinstance(error, kind):
             found = problem(status, title, str(error))
-            if isinstance(error, InvalidBodyError):
+            if isinstance(error, InvalidBodyError | InvalidChangeError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
             elif error.field is not None:
                 found["errors"] = [{"path": error.field, "detail": str(error)}]

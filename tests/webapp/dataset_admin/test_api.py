@@ -1,0 +1,267 @@
+"""The API's changes of datasets: declare, settings, columns, delete."""
+
+import csv
+import io
+from typing import Any
+
+import httpx
+import pytest
+
+from jobs import datasets
+from jobs.errors import DatasetChangedError
+from jobs.people.audit import AuditQuery, page
+from tests.support.databases import ONE_DATABASE
+from tests.support.serving import Served, Worker
+from tests.support.waiting import until
+
+SCHEMA: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer"},
+        {"name": 'E%mail "x"', "constraints": {"unique": True}},
+        {"name": "price", "type": "number"},
+    ],
+    "primaryKey": ["id"],
+}
+SALES = {"name": "Sales 2024", "title": "Our sales", "schema": SCHEMA}
+
+
+def declared(served: Served, **more: Any) -> dict[str, Any]:
+    answer = served.client.post("/api/v1/datasets", json={"name": "sales", "schema": SCHEMA, **more})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def upload(served: Served, content: str, dataset: str = "sales", filename: str = "sales.csv") -> int:
+    answer = served.client.post(
+        "/api/v1/uploads", params={"filename": filename, "dataset": dataset}, content=content.encode()
+    )
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["id"])
+
+
+def imported(served: Served, content: str, dataset: str = "sales", filename: str = "sales.csv") -> dict[str, Any]:
+    """An upload that a worker has imported."""
+    upload_id = upload(served, content, dataset, filename)
+    with Worker(served.settings):
+        until(lambda: shown(served, upload_id)["status"] not in ("pending", "processing"), "the import to end")
+    return shown(served, upload_id)
+
+
+def shown(served: Served, upload_id: int) -> dict[str, Any]:
+    found: dict[str, Any] = served.client.get(f"/api/v1/uploads/{upload_id}").json()
+    return found
+
+
+def rows(served: Served, dataset: str = "sales") -> list[list[str]]:
+    answer = served.client.get(f"/api/v1/datasets/{dataset}/rows.csv")
+    assert answer.status_code == 200, answer.text
+    return list(csv.reader(io.StringIO(answer.text)))
+
+
+def problem(answer: httpx.Response, status: int) -> list[str]:
+    """The paths of what is wrong."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    return [each["path"] for each in answer.json().get("errors", [])]
+
+
+def noted(served: Served) -> list[tuple[str, str]]:
+    with served.records.database.reading() as connection:
+        found = page(connection, AuditQuery(), limit=99)
+    return [(each.action, each.object) for each in reversed(found) if each.action.startswith("dataset.")]
+
+
+def test_a_declared_dataset_takes_files_at_once(served: Served) -> None:
+    answer = served.client.post("/api/v1/datasets", json=SALES)
+
+    assert answer.status_code == 201
+    assert answer.headers["location"] == "/api/v1/datasets/sales_2024"
+    assert answer.json() == served.client.get("/api/v1/datasets/sales_2024").json()
+    assert (answer.json()["title"], answer.json()["mode"], answer.json()["rows"]) == ("Our sales", "insert", 0)
+    assert imported(served, "id,price\n1,2.5\n", "sales_2024")["rows_success"] == 1
+    assert noted(served) == [("dataset.add", "dataset sales_2024")]
+    assert problem(served.client.post("/api/v1/datasets", json=SALES), 409) == []
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("body", "paths"),
+    [
+        ({}, ["name", "schema"]),
+        ({**SALES, "more": 1}, ["more"]),
+        ({**SALES, "mode": "replace"}, ["mode"]),
+        ({**SALES, "name": "売上"}, ["name"]),
+        ({**SALES, "name": ""}, ["name"]),
+        ({**SALES, "schema": {}}, ["schema.fields"]),
+        (
+            {**SALES, "schema": {"fields": [{"name": "a", "type": "date", "format": "x"}, {"type": "money"}]}},
+            ["schema.fields[0]", "schema.fields[1].name", "schema.fields[1].type"],
+        ),
+        ({**SALES, "mode": "upsert", "schema": {"fields": [{"name": "a"}]}}, ["schema.primaryKey"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_a_dataset_is_refused_with_the_paths(served: Served, body: object, paths: list[str]) -> None:
+    assert sorted(problem(served.client.post("/api/v1/datasets", json=body), 422)) == sorted(paths)
+    assert served.client.get("/api/v1/datasets").json()["items"] == []
+
+
+@ONE_DATABASE
+def test_title_and_mode_change(served: Served) -> None:
+    declared(served, title="Before")
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    assert client.patch(url, json={"title": "After", "mode": "upsert"}).json()["title"] == "After"
+    assert client.get(url).json()["mode"] == "upsert"
+    assert client.get("/api/v1/datasets?q=after").json()["items"][0]["name"] == "sales"
+    assert client.patch(url, json={"title": None}).json()["title"] is None
+    assert client.get(url).json()["mode"] == "upsert"
+    assert problem(client.patch(url, json={"title": 1}), 422) == ["title"]
+    assert problem(client.patch(f"{url}_2", json={"title": "x"}), 404) == []
+    served.records.declare("stock", {"name": "a"})
+    assert problem(client.patch("/api/v1/datasets/stock", json={"mode": "upsert"}), 422) == ["mode"]
+    assert noted(served) == [("dataset.add", "dataset sales"), *[("dataset.change", "dataset sales")] * 2]
+
+
+def test_nothing_is_changed_while_uploads_wait_or_run(served: Served) -> None:
+    declared(served)
+    waiting = served.records.pending(dataset="sales")
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    for answer in (
+        client.delete(url, params={"confirm": "sales"}),
+        client.patch(url, json={"mode": "upsert"}),
+        client.post(f"{url}/fields", json={"name": "more"}),
+        client.patch(f"{url}/fields/price", json={"name": "cost"}),
+        client.delete(f"{url}/fields/price"),
+    ):
+        assert problem(answer, 409) == []
+        assert f"#{waiting.id}" in answer.json()["detail"]
+    assert client.patch(url, json={"title": "A title hurts nobody"}).status_code == 200
+    served.records.cancel(waiting)
+    assert client.delete(url, params={"confirm": "sales"}).status_code == 204
+
+
+def test_a_deleted_dataset_leaves_nothing_to_a_later_one_of_the_same_name(served: Served) -> None:
+    declared(served)
+    client, url = served.client, "/api/v1/datasets/sales"
+    content = "id,price\n1,2.5\nx,3\n"
+    before = imported(served, content)
+    cancelled = upload(served, "id\n7\n")
+    client.post(f"/api/v1/uploads/{cancelled}/cancel")
+    failed = client.get(f"/uploads/{before['id']}/failed-rows.csv").text
+
+    assert problem(client.delete(url), 422) == ["confirm"]
+    assert problem(client.delete(url, params={"confirm": "stock"}), 422) == ["confirm"]
+    assert len(rows(served)) == 2
+    assert client.delete(url, params={"confirm": "sales"}).status_code == 204
+    for path in ("", "/rows", "/rows.csv"):
+        assert problem(client.get(f"{url}{path}"), 404) == []
+    assert client.get("/datasets/sales").status_code == 404
+
+    after = declared(served)
+    old = shown(served, before["id"])
+    assert (after["rows"], after["last_upload"]) == (0, None)
+    assert (old["dataset"], old["rows_success"], "dataset" in old["links"]) == ("sales (deleted)", 1, False)
+    assert client.get("/api/v1/uploads", params={"dataset": "sales"}).json()["items"] == []
+    page = client.get(f"/uploads/{before['id']}", headers={"Accept": "text/html"}).text
+    assert "sales (deleted)" in page
+    assert "/datasets/sales" not in page
+    assert problem(client.post(f"/api/v1/uploads/{cancelled}/retry"), 409) == []
+    corrected = {"filename": "corrected.csv"}
+    answer = client.post("/api/v1/uploads", params=corrected, content=failed.replace("\nx,", "\n9,").encode())
+    assert problem(answer, 422) == ["file"]
+    assert "was deleted" in answer.json()["detail"]
+    again = imported(served, content)
+    assert (again["duplicate_of"], again["rows_success"]) == (None, 1)
+
+    assert client.delete(url, params={"confirm": "sales"}).status_code == 204
+    assert shown(served, again["id"])["dataset"] == "sales (deleted 2)"
+    assert shown(served, before["id"])["dataset"] == "sales (deleted)"
+
+
+def test_a_column_is_added_behind_the_rows_that_exist(served: Served) -> None:
+    declared(served)
+    imported(served, "id,price\n1,2.50\n2,3\n")
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    answer = client.post(
+        f"{url}/fields", json={"name": 'Größe %s "a"', "type": "date", "constraints": {"unique": True}}
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["schema"]["fields"][3]["name"] == 'Größe %s "a"'
+    assert client.post(f"{url}/fields", json={"name": "note", "title": "Notes"}).status_code == 201
+    assert problem(client.post(f"{url}/fields", json={"name": "x", "constraints": {"required": True}}), 422) == [
+        "constraints.required"
+    ]
+    assert problem(client.post(f"{url}/fields", json={"name": "x", "type": "money"}), 422) == ["type"]
+    assert problem(client.post(f"{url}/fields", json={"name": "PRICE"}), 422) == [""]
+    assert [row[:3] for row in rows(served)[1:]] == [["1", "", "2.5"], ["2", "", "3"]]
+    found = imported(served, 'id,"Größe %s ""a""",note\n3,2026-01-31,new\n4,2026-01-31,twice\n')
+    assert (found["rows_success"], found["rows_failed"]) == (1, 1)
+    assert rows(served)[3] == ["3", "", "", "2026-01-31", "new"]
+    assert client.get(url).json()["rows"] == 3
+
+
+def test_a_renamed_column_keeps_its_values_and_takes_files_with_the_old_name(served: Served) -> None:
+    declared(served)
+    imported(served, 'id,"E%mail ""x""",price\n1,a@b.de,2.5\n')
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    renamed = client.patch(f"{url}/fields/price", json={"name": "Cost %", "title": "What it costs"})
+    assert renamed.status_code == 200, renamed.text
+    assert renamed.json()["schema"]["fields"][2] == {
+        "name": "Cost %", "type": "number", "title": "What it costs", "aliases": ["price"]
+    }  # fmt: skip
+    assert client.patch(f"{url}/fields/id", json={"name": "ID"}).json()["schema"]["primaryKey"] == ["ID"]
+    assert client.patch(f"{url}/fields/E%25mail%20%22x%22", json={"name": "mail"}).status_code == 200
+    found = imported(served, "id,price,mail\n2,4,c@d.de\n1,5,e@f.de\n3,6,a@b.de\n")
+    assert (found["rows_success"], found["rows_failed"], found["warnings"]) == (1, 2, [])
+    assert rows(served) == [["ID", "mail", "Cost %"], ["1", "a@b.de", "2.5"], ["2", "c@d.de", "4"]]
+    assert problem(client.patch(f"{url}/fields/price", json={"name": "x"}), 404) == []
+    assert problem(client.patch(f"{url}/fields/mail", json={"name": "id"}), 422) == [""]
+    assert problem(client.patch(f"{url}/fields/mail", json={"name": 7}), 422) == ["name"]
+    back = client.patch(f"{url}/fields/Cost%20%25", json={"name": "price"}).json()["schema"]["fields"][2]
+    assert (back["name"], back["aliases"]) == ("price", ["Cost %"])
+
+
+def test_type_and_constraints_change_while_there_are_no_rows(served: Served) -> None:
+    declared(served)
+    client, url = served.client, "/api/v1/datasets/sales"
+    wanted = {"type": "date", "format": "%d.%m.%Y", "constraints": {"required": True, "unique": True}}
+
+    assert client.patch(f"{url}/fields/price", json=wanted).status_code == 200
+    assert problem(client.patch(f"{url}/fields/price", json={"decimalChar": ","}), 422) == [""]
+    assert imported(served, "id,price\n1,31.12.2026\n2,31.12.2026\n3,\n")["rows_success"] == 1
+    assert rows(served)[1] == ["1", "", "31.12.2026"]
+    answer = client.patch(f"{url}/fields/price", json={"type": "string", "format": None, "title": "x"})
+    assert sorted(problem(answer, 422)) == ["format", "type"]
+    assert client.patch(f"{url}/fields/price", json={"title": "When"}).status_code == 200
+
+
+def test_a_column_is_dropped_with_its_values(served: Served) -> None:
+    declared(served)
+    imported(served, 'id,"E%mail ""x""",price\n1,a@b.de,2.5\n')
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    assert problem(client.delete(f"{url}/fields/id"), 422) == ["name"]
+    assert problem(client.delete(f"{url}/fields/none"), 404) == []
+    assert client.delete(f"{url}/fields/E%25mail%20%22x%22").status_code == 200
+    assert rows(served) == [["id", "price"], ["1", "2.5"]]
+    assert client.delete(f"{url}/fields/price").status_code == 200
+    assert imported(served, "id,price\n2,3\n1,4\n")["rows_failed"] == 1
+    assert rows(served) == [["id"], ["1"], ["2"]]
+    assert noted(served)[-1] == ("dataset.field_drop", "dataset sales")
+
+
+def test_an_import_that_read_a_dataset_before_its_change_begins_again(served: Served) -> None:
+    declared(served)
+    database = served.records.database
+    with database.reading() as connection:
+        read = datasets.get(connection, "sales")
+    served.client.patch("/api/v1/datasets/sales/fields/price", json={"name": "cost"})
+
+    with database.transaction() as connection, pytest.raises(DatasetChangedError):
+        datasets.keep(connection, read)
+    with database.transaction() as connection:
+        assert datasets.keep(connection, datasets.get(connection, "sales")).schema.names[2] == "cost"
