@@ -6,7 +6,7 @@ Whoever changes a dataset locks its record first. An upload into it, or the begi
 refused, or the import sees the change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from jobs import catalogue, datasets, deleted_names
 from jobs.datasets import Dataset, Mode
-from jobs.errors import DatasetInUseError, FieldNotFoundError, InvalidChangeError, SchemaError
+from jobs.errors import DatasetInUseError, FieldNotFoundError, InvalidChangeError, SchemaError, ValuesDoNotFitError
 from jobs.excerpt import excerpt
 from jobs.people import audit, policy_version
 from jobs.people.audit import Actor
+from jobs.retyping import Fit, Retyping
 from jobs.schema import SchemaField, TableSchema
 from jobs.sql_table import SqlTable, run
 
@@ -93,11 +94,7 @@ def delete(connection: sa.Connection, actor: Actor, name: str, confirmed: str) -
 def add_field(connection: sa.Connection, actor: Actor, name: str, wanted: Mapping[str, Any]) -> Dataset:
     """Add a column behind the others. wanted: a field of Table Schema. Rows that exist have no value in it, so it may
     be required only while there are none. Raises DatasetNotFoundError, DatasetInUseError, InvalidChangeError."""
-    dataset = datasets.lock(connection, name)
-    _require_rest(connection, name)
-    place = len(dataset.schema.fields)
-    properties = dataset.schema.as_json()
-    schema = _parsed(properties | {"fields": [*properties["fields"], wanted]}, lambda path: _within_field(path, place))
+    dataset, schema = _with_field(connection, name, wanted)
     field = schema.fields[-1]
     rows = datasets.row_count(connection, dataset)
     if field.is_required and rows:
@@ -117,15 +114,71 @@ def add_field(connection: sa.Connection, actor: Actor, name: str, wanted: Mappin
     return changed
 
 
+def try_new_field(connection: sa.Connection, name: str, wanted: Mapping[str, Any]) -> Fit:
+    """What would not fit after `add_field`. It changes nothing. Raises what that raises."""
+    dataset, schema = _with_field(connection, name, wanted)
+    rows = datasets.row_count(connection, dataset)
+    return Fit(rows, rows, [("", rows)]) if rows and schema.fields[-1].is_required else Fit(rows)
+
+
+def _with_field(connection: sa.Connection, name: str, wanted: Mapping[str, Any]) -> tuple[Dataset, TableSchema]:
+    """A dataset, which is locked, and its schema with one more field."""
+    dataset = datasets.lock(connection, name)
+    _require_rest(connection, name)
+    place = len(dataset.schema.fields)
+    properties = dataset.schema.as_json()
+    fields = [*properties["fields"], wanted]
+    return dataset, _parsed(properties | {"fields": fields}, lambda path: _within_field(path, place))
+
+
 def change_field(
     connection: sa.Connection, actor: Actor, name: str, field_name: str, wanted: Mapping[str, Any]
 ) -> Dataset:
     """Change properties of a column. wanted: those of Table Schema that become others; None removes one. A column that
     gets another name keeps the old one as an alias, so that files with it still match.
 
-    Type, format and constraints decide which values are valid: they change only while there are no rows. Raises
-    DatasetNotFoundError, FieldNotFoundError, DatasetInUseError, InvalidChangeError.
+    Values that exist must fit what the column becomes; those of a primary key do not change. Raises
+    DatasetNotFoundError, FieldNotFoundError, DatasetInUseError, InvalidChangeError, ValuesDoNotFitError,
+    CheckTookTooLongError.
     """
+    dataset, schema, place, changes = _planned(connection, name, field_name, wanted)
+    before, after = dataset.schema.fields[place], schema.fields[place]
+    if not changes:
+        return dataset
+    old, new = dataset.table(connection.dialect), replace(dataset, schema=schema).table(connection.dialect)
+    with _in_a_while(connection):
+        if not datasets.row_count(connection, dataset):
+            run(connection, old.dropping())
+            run(connection, new.creation())
+        else:
+            _change_values(connection, dataset, schema, place, is_checked=_decide_values(changes))
+    changed = datasets.replace(connection, name, schema, dataset.mode)
+    what = f"{before.name} is {after.name} now" if after.name != before.name else after.name
+    _note(connection, actor, "dataset.field_change", name, f"{what}: {', '.join(changes)}")
+    return changed
+
+
+def try_change_of_field(connection: sa.Connection, name: str, field_name: str, wanted: Mapping[str, Any]) -> Fit:
+    """What would not fit after `change_field`. It changes nothing. Raises what that raises."""
+    dataset, schema, place, changes = _planned(connection, name, field_name, wanted)
+    rows = datasets.row_count(connection, dataset)
+    if not rows or not _decide_values(changes):
+        return Fit(rows)
+    retyping = Retyping(connection, dataset, replace(dataset, schema=schema), place)
+    fit = retyping.check(rows)
+    retyping.clean()
+    return fit
+
+
+def _decide_values(changes: Sequence[str]) -> bool:
+    """Whether a change of these properties decides which values are valid, or how they are stored or written."""
+    return any(each not in DESCRIPTIVE for each in changes)
+
+
+def _planned(
+    connection: sa.Connection, name: str, field_name: str, wanted: Mapping[str, Any]
+) -> tuple[Dataset, TableSchema, int, list[str]]:
+    """A dataset, which is locked; its schema after a change of a field; its place, and what is changed of it."""
     dataset = datasets.lock(connection, name)
     place, before = _field(dataset, field_name)
     _require_rest(connection, name)
@@ -140,21 +193,8 @@ def change_field(
     )
     after = schema.fields[place]
     changes = sorted(each for each in wanted if _of(after, each) != _of(before, each))
-    if not changes:
-        return dataset
-    if decisive := [each for each in changes if each not in DESCRIPTIVE]:
-        _require_changeable(connection, dataset, before, decisive)
-    old, new = dataset.table(connection.dialect), replace(dataset, schema=schema).table(connection.dialect)
-    with _in_a_while(connection):
-        if decisive:  # the table is empty
-            run(connection, old.dropping())
-            run(connection, new.creation())
-        elif after.name != before.name:
-            run(connection, old.column_renaming(before.name, after.name))
-    changed = datasets.replace(connection, name, schema, dataset.mode)
-    what = f"{before.name} is {after.name} now" if after.name != before.name else after.name
-    _note(connection, actor, "dataset.field_change", name, f"{what}: {', '.join(changes)}")
-    return changed
+    _require_changeable(connection, dataset, before, [each for each in changes if each not in DESCRIPTIVE])
+    return dataset, schema, place, changes
 
 
 #: Properties of a field that decide neither which values are valid nor how they are stored or written.
@@ -164,13 +204,7 @@ DESCRIPTIVE = frozenset({"name", "title", "description", "aliases", "example"})
 def drop_field(connection: sa.Connection, actor: Actor, name: str, field_name: str) -> Dataset:
     """Drop a column with its values. Raises DatasetNotFoundError, FieldNotFoundError, DatasetInUseError,
     InvalidChangeError."""
-    dataset = datasets.lock(connection, name)
-    place, field = _field(dataset, field_name)
-    _require_rest(connection, name)
-    if field.name in dataset.schema.primary_key:
-        raise InvalidChangeError([("name", f"“{field.name}” belongs to the primary key, so it cannot be dropped.")])
-    if len(dataset.schema.fields) == 1:
-        raise InvalidChangeError([("name", f"“{field.name}” is the only column. Delete the dataset instead.")])
+    dataset, place, field = _droppable(connection, name, field_name)
     properties = dataset.schema.as_json()
     del properties["fields"][place]
     schema = TableSchema.stored(properties)
@@ -183,6 +217,24 @@ def drop_field(connection: sa.Connection, actor: Actor, name: str, field_name: s
     changed = datasets.replace(connection, name, schema, dataset.mode)
     _note(connection, actor, "dataset.field_drop", name, f"{field.name}: {field.type}")
     return changed
+
+
+def try_drop_of_field(connection: sa.Connection, name: str, field_name: str) -> Fit:
+    """All rows fit after `drop_field`. It changes nothing. Raises what that raises."""
+    dataset, _, _ = _droppable(connection, name, field_name)
+    return Fit(datasets.row_count(connection, dataset))
+
+
+def _droppable(connection: sa.Connection, name: str, field_name: str) -> tuple[Dataset, int, SchemaField]:
+    """A dataset, which is locked, and a field of it that may be dropped, with its place."""
+    dataset = datasets.lock(connection, name)
+    place, field = _field(dataset, field_name)
+    _require_rest(connection, name)
+    if field.name in dataset.schema.primary_key:
+        raise InvalidChangeError([("name", f"“{field.name}” belongs to the primary key, so it cannot be dropped.")])
+    if len(dataset.schema.fields) == 1:
+        raise InvalidChangeError([("name", f"“{field.name}” is the only column. Delete the dataset instead.")])
+    return dataset, place, field
 
 
 def values_in(connection: sa.Connection, dataset: Dataset, field_name: str) -> int:
@@ -221,12 +273,30 @@ def _keep_alias(field: dict[str, Any], before: SchemaField) -> None:
         field.pop("aliases", None)
 
 
+def _change_values(
+    connection: sa.Connection, dataset: Dataset, schema: TableSchema, place: int, *, is_checked: bool
+) -> None:
+    """Rename a column, and store its values as it takes them from now on. is_checked: these may be others, or not
+    valid. Raises ValuesDoNotFitError, CheckTookTooLongError."""
+    before, after = dataset.schema.fields[place], schema.fields[place]
+    if is_checked:
+        retyping = Retyping(connection, dataset, replace(dataset, schema=schema), place)
+        fit = retyping.check(datasets.row_count(connection, dataset))
+        if fit.would_fail:
+            raise ValuesDoNotFitError(after.name, fit.would_fail, fit.as_json())
+        has_moved = retyping.apply()
+        retyping.clean()
+        if has_moved:
+            return
+    if after.name != before.name:
+        run(connection, dataset.table(connection.dialect).column_renaming(before.name, after.name))
+
+
 def _require_changeable(connection: sa.Connection, dataset: Dataset, field: SchemaField, changes: list[str]) -> None:
-    """Raises InvalidChangeError if values that exist could be others, or invalid, after a change."""
-    if rows := datasets.row_count(connection, dataset):
-        held = "1 row" if rows == 1 else f"{rows:,} rows"
-        problem = f"can be changed only while the dataset has no rows; it has {held}."
-        raise InvalidChangeError([(each, f"`{each}` of “{field.name}” {problem}") for each in changes])
+    """Raises InvalidChangeError for changes of values that identify rows."""
+    if changes and field.name in dataset.schema.primary_key and datasets.row_count(connection, dataset):
+        problem = f"cannot change: “{field.name}” belongs to the primary key of rows that exist."
+        raise InvalidChangeError([(each, f"`{each}` {problem}") for each in changes])
 
 
 def _require_rest(connection: sa.Connection, name: str) -> None:

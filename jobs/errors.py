@@ -1,6 +1,7 @@
 """The errors, one class for each that callers handle differently."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jobs.excerpt import excerpt
 
@@ -144,6 +145,27 @@ class InvalidChangeError(BulkUploadError):
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         super().__init__(" ".join(sentence for _, sentence in problems))
         self.problems = tuple(problems)
+
+
+class ValuesDoNotFitError(BulkUploadError):
+    """Values that a column has do not fit what it should become. fit: as the API tells it."""
+
+    def __init__(self, field: str, rows: int, fit: Mapping[str, Any]) -> None:
+        """rows: those that do not fit."""
+        which = "1 row does" if rows == 1 else f"{rows:,} rows do"
+        values = ", ".join(f"“{each['value']}”" if each["value"] else "no value" for each in fit["values"][:5])
+        super().__init__(f"The values of {which} not fit “{excerpt(field, 80)}”: {values}. Nothing was changed.")
+        self.fit = fit
+
+
+class CheckTookTooLongError(BulkUploadError):
+    """The values of a column could not be checked, or stored, in the time that there is."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"There are too many values: checking them took longer than {seconds:g} s. Nothing was changed. Declare a"
+            " new dataset and upload the files again."
+        )
 
 
 class InvalidNameError(BulkUploadError):

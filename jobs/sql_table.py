@@ -5,6 +5,7 @@ inside of quoted names: it takes a column called `%(x)s` for a parameter, and bi
 these statements are written here, with positional parameters, and go to the driver as they are.
 """
 
+import hashlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, time
 from typing import Any
@@ -222,7 +223,7 @@ class SqlTable:
         """The value by which a selection sorts the row with a certain key. Parameters: the key's values."""
         assert selection.sort is not None
         column = self._quoted(selection.sort.column)
-        return f"SELECT {column} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+        return f"SELECT {column} FROM {self._quoted(self.name)} WHERE {self._compared('=')}{self._of_types}"
 
     def count(self, selection: Selection, limit: int) -> Statement:
         """The number of rows of a selection. limit: of the rows to count."""
@@ -236,12 +237,13 @@ class SqlTable:
 
     def row(self) -> str:
         """The row with a certain key. Parameters: the key's values."""
-        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+        where = self._compared("=")
+        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {where}{self._of_types}"
 
     def key_of_origin(self) -> str:
         """The key of the row that came from a certain row of a file. Parameters: upload and row number."""
         where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in OWN_COLUMNS)
-        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
+        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}{self._of_types}"
 
     def page(
         self,
@@ -259,9 +261,18 @@ class SqlTable:
         order = ", ".join([*self._sorting(selection, backwards), *self._key_order(backwards)])
         statement = f"SELECT {what} FROM {self._quoted(self.name)}{where} ORDER BY {order}"
         if limit is None:
-            return statement, values
+            return f"{statement}{self._of_types}", values
         end = f" OFFSET {skipped:d}" if skipped else ""
-        return f"{statement} LIMIT {self._parameter}{end}", [*values, limit]
+        return f"{statement} LIMIT {self._parameter}{end}{self._of_types}", [*values, limit]
+
+    @property
+    def _of_types(self) -> str:
+        """A comment that differs with the types of the columns. A connection to PostgreSQL keeps what it has prepared,
+        and would refuse a statement whose result has other types since somebody changed a column."""
+        if self.is_sqlite:
+            return ""
+        types = " ".join(map(self._type, self.columns))
+        return f" /* {hashlib.sha256(types.encode()).hexdigest()[:8]} */"
 
     def _key_order(self, backwards: bool) -> list[str]:
         return [f"{self._quoted(name)}{' DESC' if backwards else ''}" for name in self.key]

@@ -14,6 +14,7 @@ from jobs import disk
 from jobs.errors import (
     AccountNotFoundError,
     BulkUploadError,
+    CheckTookTooLongError,
     DatabaseBusyError,
     DatasetDeletedError,
     DatasetExistsError,
@@ -48,6 +49,7 @@ from jobs.errors import (
     TransitionError,
     UnsafePasswordError,
     UploadNotFoundError,
+    ValuesDoNotFitError,
 )
 from webapp.errors import (
     BodyTooLargeError,
@@ -86,6 +88,8 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (DatasetInUseError, HTTPStatus.CONFLICT, "Dataset in use"),
     (DatasetDeletedError, HTTPStatus.CONFLICT, "Dataset deleted"),
     (InvalidChangeError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid change of a dataset"),
+    (ValuesDoNotFitError, HTTPStatus.UNPROCESSABLE_ENTITY, "Values do not fit"),
+    (CheckTookTooLongError, HTTPStatus.UNPROCESSABLE_ENTITY, "Too many values"),
     (RowNotFoundError, HTTPStatus.NOT_FOUND, "Row not found"),
     (AccountNotFoundError, HTTPStatus.NOT_FOUND, "Account not found"),
     (GroupNotFoundError, HTTPStatus.NOT_FOUND, "Group not found"),
@@ -125,6 +129,8 @@ def details(error: BulkUploadError) -> dict[str, Any]:
             found = problem(status, title, str(error))
             if isinstance(error, InvalidBodyError | InvalidChangeError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            elif isinstance(error, ValuesDoNotFitError):
+                found |= error.fit
             elif error.field is not None:
                 found["errors"] = [{"path": error.field, "detail": str(error)}]
             return found

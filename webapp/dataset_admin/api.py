@@ -12,6 +12,7 @@ from jobs import dataset_changes, datasets
 from jobs.dataset_changes import Settings
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatasetNotFoundError, InvalidDatasetNameError, SchemaError
+from jobs.retyping import Fit
 from jobs.schema import TableSchema
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.errors import InvalidBodyError
@@ -94,6 +95,8 @@ async def delete(request: AppRequest) -> Response:
 async def add_field(request: AppRequest) -> Response:
     """Add a column. The body: a field of Table Schema."""
     wanted = json_body.parse(_FIELD, await json_body.read(request))
+    if _is_trial(request):
+        return await _tried(request, lambda connection, name: dataset_changes.try_new_field(connection, name, wanted))
     return await _changed(
         request,
         lambda connection, name: dataset_changes.add_field(connection, request.state["actor"], name, wanted),
@@ -104,6 +107,10 @@ async def add_field(request: AppRequest) -> Response:
 async def change_field(request: AppRequest) -> Response:
     """Change properties of a column. The body: those that become others; null removes one."""
     wanted, field = json_body.parse(_FIELD, await json_body.read(request)), request.path_params["field"]
+    if _is_trial(request):
+        return await _tried(
+            request, lambda connection, name: dataset_changes.try_change_of_field(connection, name, field, wanted)
+        )
     return await _changed(
         request,
         lambda connection, name: dataset_changes.change_field(connection, request.state["actor"], name, field, wanted),
@@ -113,9 +120,23 @@ async def change_field(request: AppRequest) -> Response:
 async def drop_field(request: AppRequest) -> Response:
     """Drop a column with its values."""
     field = request.path_params["field"]
+    if _is_trial(request):
+        return await _tried(
+            request, lambda connection, name: dataset_changes.try_drop_of_field(connection, name, field)
+        )
     return await _changed(
         request, lambda connection, name: dataset_changes.drop_field(connection, request.state["actor"], name, field)
     )
+
+
+def _is_trial(request: AppRequest) -> bool:
+    return request.query_params.get("dry_run") == "1"
+
+
+async def _tried(request: AppRequest, try_it: Callable[[sa.Connection, str], Fit]) -> Response:
+    """What would not fit after a change, which is not made."""
+    fit = await change.make(request, lambda connection: try_it(connection, require(request, connection)))
+    return JSONResponse(fit.as_json())
 
 
 async def _changed(

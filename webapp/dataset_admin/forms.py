@@ -15,13 +15,16 @@ from jobs.dataset_changes import Settings
 from jobs.datasets import Dataset, Mode
 from jobs.errors import (
     BulkUploadError,
+    CheckTookTooLongError,
     DatasetExistsError,
     DatasetInUseError,
     InvalidChangeError,
     InvalidDatasetNameError,
     SchemaError,
     TookTooLongError,
+    ValuesDoNotFitError,
 )
+from jobs.retyping import Fit
 from jobs.schema import SchemaField, TableSchema, Type
 from jobs.time_limit import limited
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
@@ -41,6 +44,8 @@ EMPTY_ROWS, MOST_ROWS = 3, 200
 COUNT_LIMIT = 2.0
 #: Properties of a field that its form has. What another type cannot have, a change of the type removes.
 OWN_PROPERTIES = ("name", "title", "description", "aliases", "type", "format", "constraints")
+#: Why a change is refused, other than by values that do not fit.
+REFUSALS = (DatasetInUseError, InvalidChangeError, CheckTookTooLongError)
 #: What is not told of a field that is refused, but of the form.
 GENERAL = ""
 TYPES: Sequence[str] = get_args(Type)
@@ -239,6 +244,19 @@ async def edit_column(request: AppRequest) -> Response:
 async def change_column(request: AppRequest) -> Response:
     form, column = await Form.read(request), request.query_params.get("column", "")
 
+    def try_it(connection: sa.Connection) -> Fit:
+        name = require(request, connection)
+        present = dataset_changes.field_of(datasets.get(connection, name), column)
+        wanted = _properties(form, present.model_dump(by_alias=True, exclude_unset=True))
+        return dataset_changes.try_change_of_field(connection, name, column, wanted)
+
+    if form["do"] == "check":
+        try:
+            fit = await change.make(request, try_it)
+        except REFUSALS as error:
+            return await _column(request, column, form, _errors(error, GENERAL), _status(error))
+        return await _column(request, column, form, fit=fit.as_json())
+
     def change_it(connection: sa.Connection) -> str:
         name = require(request, connection)
         present = dataset_changes.field_of(datasets.get(connection, name), column)
@@ -266,7 +284,9 @@ async def _saved(
     """To the columns after a change; the form again, as it was filled in, if that is refused."""
     try:
         name = await change.make(request, change_it)
-    except (DatasetInUseError, InvalidChangeError) as error:
+    except ValuesDoNotFitError as error:
+        return await _column(request, column, form, status=_status(error), fit=error.fit)
+    except REFUSALS as error:
         return await _column(request, column, form, _errors(error, GENERAL), _status(error))
     return RedirectResponse(f"/datasets/{name}/columns", HTTPStatus.SEE_OTHER)
 
@@ -277,8 +297,9 @@ async def _column(
     form: Form | None = None,
     errors: Mapping[str, str] | None = None,
     status: int = HTTPStatus.OK,
+    fit: Mapping[str, Any] | None = None,
 ) -> Response:
-    """The form of a column; of a new one if it has no name yet."""
+    """The form of a column; of a new one if it has no name yet. fit: what would not fit after the change."""
 
     def find(connection: sa.Connection) -> dict[str, Any]:
         dataset = datasets.get(connection, require(request, connection))
@@ -290,6 +311,7 @@ async def _column(
             "column": field,
             "rows": rows,
             "is_key": is_key,
+            "fit": fit,
             "is_only": len(dataset.schema.fields) == 1,
             "values": _entered(form) if form else _values(field),
             "lost": None if field is None or is_key or not rows else _filled_rows(connection, dataset, field.name),

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs import datasets
+from jobs import datasets, retyping
 from jobs.errors import DatasetChangedError
 from jobs.people.audit import AuditQuery, page
 from tests.support.databases import ONE_DATABASE
@@ -225,18 +225,101 @@ def test_a_renamed_column_keeps_its_values_and_takes_files_with_the_old_name(ser
     assert (back["name"], back["aliases"]) == ("price", ["Cost %"])
 
 
-def test_type_and_constraints_change_while_there_are_no_rows(served: Served) -> None:
+def test_anything_changes_while_there_are_no_rows(served: Served) -> None:
     declared(served)
     client, url = served.client, "/api/v1/datasets/sales"
     wanted = {"type": "date", "format": "%d.%m.%Y", "constraints": {"required": True, "unique": True}}
 
     assert client.patch(f"{url}/fields/price", json=wanted).status_code == 200
+    assert client.patch(f"{url}/fields/id", json={"type": "string"}).status_code == 200
     assert problem(client.patch(f"{url}/fields/price", json={"decimalChar": ","}), 422) == [""]
-    assert imported(served, "id,price\n1,31.12.2026\n2,31.12.2026\n3,\n")["rows_success"] == 1
-    assert rows(served)[1] == ["1", "", "31.12.2026"]
-    answer = client.patch(f"{url}/fields/price", json={"type": "string", "format": None, "title": "x"})
-    assert sorted(problem(answer, 422)) == ["format", "type"]
-    assert client.patch(f"{url}/fields/price", json={"title": "When"}).status_code == 200
+    assert imported(served, "id,price\na,31.12.2026\nb,31.12.2026\nc,\n")["rows_success"] == 1
+    assert rows(served)[1] == ["a", "", "31.12.2026"]
+    assert problem(client.patch(f"{url}/fields/id", json={"type": "integer"}), 422) == ["type"]
+
+
+def test_values_become_those_of_another_type(served: Served) -> None:
+    texts = {"fields": [{"name": "id", "type": "integer"}, {"name": "sold %"}, {"name": "n", "type": "number"}]}
+    declared(served, schema={**texts, "primaryKey": "id"})
+    imported(served, "id,sold %,n\n1,31.12.2026,2\n2,,3\n3,1.2.2027,\n4,31.12.2026,2\n")
+    client, url = served.client, "/api/v1/datasets/sales"
+    for _ in range(12):  # on PostgreSQL connections prepare statements that they repeat
+        assert client.get("/datasets/sales").status_code == client.get(f"{url}/rows").status_code == 200
+    sold = f"{url}/fields/sold%20%25"
+
+    as_date = {"type": "date", "format": "%d.%m.%Y", "name": "Sold"}
+    assert client.patch(sold, params={"dry_run": 1}, json=as_date).json() == {
+        "rows": 4, "would_fail": 0, "values": []
+    }  # fmt: skip
+    assert client.get(url).json()["schema"]["fields"][1] == {"name": "sold %"}
+    assert client.patch(sold, json=as_date).status_code == 200
+    assert client.patch(f"{url}/fields/n", json={"type": "integer"}).status_code == 200
+    for _ in range(12):
+        assert client.get("/datasets/sales").status_code == client.get(f"{url}/rows").status_code == 200
+    assert [row[1:] for row in rows(served)] == [
+        ["Sold", "n"], ["31.12.2026", "2"], ["", "3"], ["01.02.2027", ""], ["31.12.2026", "2"]
+    ]  # fmt: skip
+    assert client.get(f"{url}/rows?Sold__gte=2027-01-01").json()["items"][0]["cells"][0] == "3"
+    again = imported(served, "id,sold %,n\n5,05.03.2027,7\n1,05.03.2027,7\n")
+    assert (again["rows_success"], again["rows_failed"], client.get(url).json()["rows"]) == (1, 1, 5)
+    assert client.patch(f"{url}/fields/Sold", json={"format": "%Y-%m-%d"}).status_code == 200
+    assert rows(served)[3][1] == "2027-02-01"
+    assert client.patch(f"{url}/fields/Sold", json={"type": "string", "format": None}).status_code == 200
+    assert rows(served)[3][1] == "2027-02-01"
+
+
+def test_what_does_not_fit_is_told_and_nothing_changes(served: Served) -> None:
+    declared(served, schema={"fields": [{"name": "code"}, {"name": "mail", "constraints": {"unique": True}}]})
+    imported(served, "code,mail\n1,a\n2,b\nx,c\nx,d\ny,e\n,f\n")
+    client, url = served.client, "/api/v1/datasets/sales"
+    before = client.get(url).json(), rows(served)
+
+    as_number = {"type": "integer", "constraints": {"required": True}}
+    fit = {
+        "rows": 6,
+        "would_fail": 4,
+        "values": [{"value": "x", "rows": 2}, {"value": "", "rows": 1}, {"value": "y", "rows": 1}],
+    }
+    assert client.patch(f"{url}/fields/code", params={"dry_run": 1}, json=as_number).json() == fit
+    refused = client.patch(f"{url}/fields/code", json=as_number)
+    assert problem(refused, 422) == []
+    assert {name: refused.json()[name] for name in fit} == fit
+    unique = client.patch(f"{url}/fields/code", json={"constraints": {"unique": True}})
+    assert (unique.status_code, unique.json()["would_fail"]) == (422, 1)
+    required = {"name": "more", "constraints": {"required": True}}
+    assert client.post(f"{url}/fields?dry_run=1", json=required).json()["would_fail"] == 6
+    assert client.delete(f"{url}/fields/code?dry_run=1").json() == {"rows": 6, "would_fail": 0, "values": []}
+    assert (client.get(url).json(), rows(served)) == before
+
+
+def test_constraints_of_a_column_with_rows(served: Served) -> None:
+    declared(served, schema={"fields": [{"name": "code"}, {"name": "mail", "constraints": {"unique": True}}]})
+    imported(served, "code,mail\n1,a\n2,b\n")
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    limits = {"constraints": {"pattern": "[0-9]", "unique": True, "required": True}}
+    assert client.patch(f"{url}/fields/code", json=limits).status_code == 200
+    assert client.patch(f"{url}/fields/mail", json={"constraints": None}).status_code == 200
+    found = imported(served, "code,mail\n3,a\n1,c\n,d\nx,e\n", filename="more.csv")
+    assert (found["rows_success"], found["rows_failed"]) == (1, 3)
+    assert rows(served) == [["code", "mail"], ["1", "a"], ["2", "b"], ["3", "a"]]
+    assert client.delete(f"{url}/fields/code").status_code == 200
+    assert rows(served) == [["mail"], ["a"], ["b"], ["a"]]
+
+
+@pytest.mark.parametrize("seconds", [0.0])
+def test_a_check_that_takes_too_long_changes_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    declared(served, schema={"fields": [{"name": "code"}]})
+    imported(served, "code\n1\n")
+    monkeypatch.setattr(retyping, "SECONDS", seconds)
+    client, url = served.client, "/api/v1/datasets/sales"
+
+    assert problem(client.patch(f"{url}/fields/code", json={"type": "integer"}), 422) == []
+    assert client.get(url).json()["schema"]["fields"] == [{"name": "code"}]
+    monkeypatch.undo()
+    assert client.patch(f"{url}/fields/code", json={"type": "integer"}).status_code == 200
 
 
 def test_a_column_is_dropped_with_its_values(served: Served) -> None:

@@ -125,18 +125,28 @@ def test_a_column_is_added_changed_and_dropped(team: Team, root: httpx.Client) -
     assert root.get("/datasets/sales/edit-column?column=sold").status_code == 404
 
 
-def test_with_rows_only_what_people_read_of_a_column_changes(team: Team, root: httpx.Client) -> None:
-    team.served.records.dataset("sales", [(1, "a", True), (2, "", True)])
-    page = root.get("/datasets/sales/edit-column?column=name").text
-
-    assert "It has 2." in page
-    assert "has_rules" not in page
+def test_values_are_checked_before_a_column_changes(team: Team, root: httpx.Client) -> None:
+    team.served.records.dataset("sales", [(1, "a", True), (2, "7", True)])
+    url = "/datasets/sales/edit-column?column=name"
+    page = root.get(url).text
+    assert "The values of the 2 rows that exist must fit." in page
     assert "2 of 2 rows have a value in it" in page
-    assert root.post("/datasets/sales/edit-column?column=name", data={"name": "who"}).status_code == 303
-    retyped = {"name": "who", "type": "date", "has_rules": "1"}
-    refused = root.post("/datasets/sales/edit-column?column=who", data=retyped)
-    assert refused.status_code == 422
-    assert "only while the dataset has no rows" in errors(refused.text)[0]
+
+    integer = {"name": "who", "type": "integer", "has_rules": "1"}
+    for answer, status in (
+        (root.post(url, data={**integer, "do": "check"}), 200),
+        (root.post(url, data=integer), 422),
+    ):
+        assert answer.status_code == status
+        assert "1 of 2 rows does not fit" in answer.text
+        assert re.findall(r'<span class="value">([^<]+)', answer.text) == ["a"]
+        assert 'value="who"' in answer.text
+        assert "<option selected>integer" in answer.text
+    checked = root.post(url, data={"name": "who", "type": "string", "maxLength": "1", "has_rules": "1", "do": "check"})
+    assert "All 2 rows fit." in checked.text
+    assert described(team, "sales")["schema"]["fields"][1]["name"] == "name"
+    assert root.post(url, data={"name": "who", "maxLength": "1", "type": "string", "has_rules": "1"}).status_code == 303
+    assert described(team, "sales")["schema"]["fields"][1]["constraints"] == {"maxLength": 1}
 
 
 def test_settings_change_and_a_dataset_is_deleted_by_its_name(team: Team, root: httpx.Client) -> None:
