@@ -19,6 +19,9 @@ from jobs.schema import OWN_COLUMNS
 from jobs.spelling import format_value
 from jobs.sql_table import SqlTable, Statement
 
+#: Rows that are kept as cells until they become text: a million cells of one digit take 150 MB.
+LINES_AT_ONCE = 1_000
+
 
 def csv_format(dialect: sa.Dialect, dataset: Dataset, *, is_raw: bool, provenance: bool) -> RowFormat:
     """The fastest way to write the dataset's rows. is_raw: formulas are not escaped. provenance: with the columns that
@@ -187,14 +190,17 @@ class _PythonCsv:
         self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
         statement, values = self._dataset.table(connection.dialect).rows(selection, place, rows)
-        found: list[list[str]] = []
-        size = 0
+        text, waiting, count, size = bytearray(), list[list[str]](), 0, 0
         for row in row_reader.one_by_one(connection, statement, *values):
-            found.append(self._cells(tuple(row)))
-            size += sum(map(len, found[-1]))
+            waiting.append(self._cells(tuple(row)))
+            count += 1
+            size += sum(map(len, waiting[-1]))
             if largest is not None and size > largest:
                 raise BlockTooLargeError
-        return csv_text.lines(found), len(found)
+            if len(waiting) == LINES_AT_ONCE:
+                text += csv_text.lines(waiting)
+                waiting.clear()
+        return bytes(text + csv_text.lines(waiting)), count
 
     def every(self, connection: sa.Connection, selection: Selection) -> Iterator[bytes]:
         statement, values = self._dataset.table(connection.dialect).rows(selection, (), None)

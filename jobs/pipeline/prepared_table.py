@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from jobs import datasets
 from jobs.corrections import Marks
@@ -14,6 +14,9 @@ from jobs.warnings import UploadWarning
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
 #: breaks.
 KnownProblems = dict[int, list[tuple[int, str]]]
+#: What a format knows of a column's type. `field`: its properties in a Table Schema. `among`: the types to infer from
+#: its values, "iso" for dates and datetimes in ISO 8601; none of them: text.
+Hint = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class PreparedTable:
     nearly every record has; empty: they have none. sheet_rows: the worksheet's rows (see line_numbers.SheetRows);
     empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
     from the file. end: offset of the byte after the table; None: the end of the file. other: the same file as it would
-    be read if the header had been judged otherwise, where that was a judgement.
+    be read if the header had been judged otherwise, where that was a judgement. hints: of the columns, if the file's
+    format knows their types (see Hint).
     """
 
     path: Path
@@ -47,6 +51,7 @@ class PreparedTable:
     has_header: bool = True
     end: int | None = None
     other: "PreparedTable | None" = None
+    hints: list[Hint] = field(default_factory=list)
 
     @property
     def tracking_columns(self) -> int:

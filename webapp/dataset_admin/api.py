@@ -16,6 +16,9 @@ from jobs.retyping import Fit
 from jobs.schema import TableSchema
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.errors import InvalidBodyError
+from webapp.openapi import answers
+from webapp.operation import DONE, JSON, Operation, answer, made
+from webapp.parameters import flag, found_by
 from webapp.people import change
 from webapp.routes import json_body
 from webapp.routes.api import described
@@ -48,6 +51,10 @@ class SettingsBody(BaseModel):
 
 _DATASET, _SETTINGS = TypeAdapter(DatasetBody), TypeAdapter(SettingsBody)
 _FIELD: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_CHANGED_OR_FIT: TypeAdapter[Any] = TypeAdapter(answers.Dataset | answers.Fit)
+
+CONFIRM = found_by("confirm", "The name of the dataset once more.", str, "", "")
+DRY_RUN = flag("dry_run", "1: change nothing, and tell what would not fit.")
 
 
 async def create(request: AppRequest) -> Response:
@@ -83,7 +90,7 @@ async def configure(request: AppRequest) -> Response:
 
 async def delete(request: AppRequest) -> Response:
     """Delete a dataset whose name `confirm` repeats."""
-    confirmed = request.query_params.get("confirm", "")
+    confirmed = CONFIRM.read(request.query_params)
 
     def remove(connection: sa.Connection) -> None:
         dataset_changes.delete(connection, request.state["actor"], require(request, connection), confirmed)
@@ -130,7 +137,7 @@ async def drop_field(request: AppRequest) -> Response:
 
 
 def _is_trial(request: AppRequest) -> bool:
-    return request.query_params.get("dry_run") == "1"
+    return DRY_RUN.read(request.query_params)
 
 
 async def _tried(request: AppRequest, try_it: Callable[[sa.Connection, str], Fit]) -> Response:
@@ -160,10 +167,67 @@ def require(request: AppRequest, connection: sa.Connection) -> str:
 
 
 routes = [
-    GuardedRoute("/api/v1/datasets", create, SERVER, methods=["POST"]),
-    GuardedRoute("/api/v1/datasets/{name}", configure, ADMIN, methods=["PATCH"]),
-    GuardedRoute("/api/v1/datasets/{name}", delete, ADMIN, methods=["DELETE"]),
-    GuardedRoute("/api/v1/datasets/{name}/fields", add_field, ADMIN, methods=["POST"]),
-    GuardedRoute("/api/v1/datasets/{name}/fields/{field:path}", change_field, ADMIN, methods=["PATCH"]),
-    GuardedRoute("/api/v1/datasets/{name}/fields/{field:path}", drop_field, ADMIN, methods=["DELETE"]),
+    GuardedRoute(
+        "/api/v1/datasets",
+        create,
+        SERVER,
+        methods=["POST"],
+        operation=Operation(
+            "Declare a dataset.", made(answers.Dataset, "Location"), body={JSON: _DATASET}, problems=(409,)
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}",
+        configure,
+        ADMIN,
+        methods=["PATCH"],
+        operation=Operation(
+            "Change the title or the mode of a dataset.",
+            answer(answers.Dataset),
+            body={JSON: _SETTINGS},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}",
+        delete,
+        ADMIN,
+        methods=["DELETE"],
+        operation=Operation("Delete a dataset with its rows.", DONE, query=[CONFIRM], problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields",
+        add_field,
+        ADMIN,
+        methods=["POST"],
+        operation=Operation(
+            "Add a column.",
+            made(answers.Dataset) | answer(answers.Fit, "What would not fit."),
+            query=[DRY_RUN],
+            body={JSON: _FIELD},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields/{field:path}",
+        change_field,
+        ADMIN,
+        methods=["PATCH"],
+        operation=Operation(
+            "Change properties of a column.",
+            answer(_CHANGED_OR_FIT),
+            query=[DRY_RUN],
+            body={JSON: _FIELD},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields/{field:path}",
+        drop_field,
+        ADMIN,
+        methods=["DELETE"],
+        operation=Operation(
+            "Drop a column with its values.", answer(_CHANGED_OR_FIT), query=[DRY_RUN], problems=(409,)
+        ),
+    ),
 ]
