@@ -107,6 +107,14 @@ def test_what_cannot_be_a_dataset_is_refused_with_the_paths(served: Served, body
 
 
 @ONE_DATABASE
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+def test_a_number_that_no_json_has_is_refused(served: Served, number: str) -> None:
+    body = f'{{"name": "sales", "schema": {{"fields": [{{"name": "a", "unit": {number}}}]}}}}'
+
+    assert problem(served.client.post("/api/v1/datasets", content=body), 422) == ["schema.fields[0].unit"]
+
+
+@ONE_DATABASE
 def test_title_and_mode_change(served: Served) -> None:
     declared(served, title="Before")
     client, url = served.client, "/api/v1/datasets/sales"
