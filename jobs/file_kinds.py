@@ -7,7 +7,7 @@ HEAD_BYTES = 1024
 
 EXPECTED = (
     "Upload a table: a CSV file or a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip), a Parquet"
-    " file, or an Excel workbook (.xlsx)."
+    " file, an Excel workbook (.xlsx) or an OpenDocument spreadsheet (.ods)."
 )
 _EXPORT = "Export it as CSV, then upload that file."
 
@@ -61,13 +61,13 @@ _MARKUP = re.compile(
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
 #: Behind the signature is the length of an encrypted page, in four bytes.
 _ENCRYPTED_PARQUET = re.compile(rb"PAR[1E][\s\S]{0,3}\0")
-_OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL)
+_OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis\.opendocument\.(?!spreadsheet)", re.DOTALL)
 
 
 def other_kind(head: bytes) -> str | None:
     """A sentence that says what a file is, if it is certainly not a table. None: it may be one. head: its beginning."""
     if _OPEN_DOCUMENT.match(head):
-        return "This is an OpenDocument file. Save it as .xlsx or CSV, then upload that file."
+        return f"This is an OpenDocument file, but no spreadsheet. {EXPECTED}"
     for signature, what, advice in _SIGNATURES:
         if head.startswith(signature):
             return f"This looks like {what}, not a table. {advice}"

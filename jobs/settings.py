@@ -18,6 +18,8 @@ from jobs.lanes import QUICK_BYTES
 
 #: The most bytes of a Unix socket's path that every system allows (Linux 107, macOS 103).
 SOCKET_PATH_LIMIT = 100
+#: Characters of a secret that people choose; 20 wrong ones a minute cannot find it.
+SHORTEST_SECRET = 16
 
 
 class Settings(BaseSettings):
@@ -111,7 +113,9 @@ class Settings(BaseSettings):
         10 * 1024**3
     )
     notify_token: str | None = Field(
-        default=None, repr=False, description="Secret that external scripts send with their reports."
+        default=None,
+        repr=False,
+        description="Secret of at least 16 characters that external scripts send with their reports.",
     )
     external_timeout: Annotated[
         float, Field(ge=1, description="Seconds without a report after which an external upload fails.")
@@ -166,6 +170,8 @@ class Settings(BaseSettings):
     def _fits_a_header(cls, value: str | None) -> str | None:
         if value and not (value.isascii() and value.isprintable() and " " not in value):
             raise ValueError("use printable ASCII characters without spaces")
+        if value and len(value) < SHORTEST_SECRET:
+            raise ValueError(f"use at least {SHORTEST_SECRET} characters, so that nobody can guess them")
         return value
 
     @field_validator("allowed_hosts")

@@ -32,6 +32,7 @@ from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
 from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.json_objects import Fields, Number, Objects, cells_of
 from jobs.pipeline.long_call import run_with_ticks
+from jobs.pipeline.ods import workbook as ods
 from jobs.pipeline.parquet import ParquetFile
 from jobs.pipeline.prepared_table import Hint, KnownProblems
 from jobs.pipeline.typed_table import TypedTable
@@ -61,7 +62,7 @@ _DOCUMENTS = {
     "xl/workbook.bin": "a binary Excel workbook (.xlsb). Save it as .xlsx, then upload that file.",
     "word/document.xml": f"a Word document, not a table. {EXPECTED}",
     "ppt/presentation.xml": f"a PowerPoint presentation, not a table. {EXPECTED}",
-    "meta-inf/manifest.xml": "an OpenDocument file. Save it as .xlsx or CSV, then upload that file.",
+    "meta-inf/manifest.xml": f"an OpenDocument file, but no spreadsheet. {EXPECTED}",
 }
 
 #: A progress callback, called at least every second during long work. It may raise an exception to stop the work.
@@ -247,7 +248,10 @@ class _Preparation:
             names = {info.filename.lower() for info in members}
             if workbook.MAIN_PART in names:
                 self._check_expansion(sum(info.file_size for info in members), "workbook")
-                return self._from_workbook()
+                return self._from_workbook(Workbook)
+            if ods.MAIN_PART in names and _is_spreadsheet(archive):
+                self._check_expansion(sum(info.file_size for info in members), "workbook")
+                return self._from_workbook(ods.OdsWorkbook)
             only = _only(members, names)
             note = f"Unpacked “{shortened(only.filename)}” from a ZIP archive."
             return self._from_archive(archive.pieces(only), note)
@@ -267,10 +271,10 @@ class _Preparation:
             with _Part(self.spool.path, self.tick) as part:
                 return self._from_other_encoding(expanded.path, part, found, note)
 
-    def _from_workbook(self) -> TextFile:
+    def _from_workbook(self, kind: type[Workbook]) -> TextFile:
         """One worksheet of a workbook, from its header row on."""
         sheet, header_row = self.options.sheet, self.options.header_row
-        with Workbook(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
+        with kind(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
             above, notes, has_header = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
@@ -429,6 +433,12 @@ def _json_hint(kinds: set[type]) -> Hint:
     if kinds == {bool}:
         return {"among": ["boolean"]}
     return {"among": ["integer", "number"] if kinds == {Number} else []}
+
+
+def _is_spreadsheet(archive: ZipArchive) -> bool:
+    """Whether an OpenDocument file has a worksheet. Templates of spreadsheets have, too."""
+    kinds = [info for info in archive.members if info.filename == "mimetype"]
+    return bool(kinds) and next(_without_archive_errors(archive.pieces(kinds[0])), b"").startswith(ods.MIME_TYPE)
 
 
 def _opened(path: Path) -> ZipArchive:

@@ -32,7 +32,7 @@ from jobs.pipeline.xlsx.sheet_copy import SheetCopy
 from jobs.pipeline.xlsx.survey import Survey
 from jobs.warnings import UploadWarning, sheets_ignored
 
-__all__ = ["MAIN_PART", "Problem", "Row", "Shape", "Workbook"]
+__all__ = ["MAIN_PART", "Problem", "Row", "Shape", "Tick", "Workbook", "listed", "named", "opened", "sheet_note"]
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,13 @@ class Workbook:
     their names, for a sentence.
     """
 
+    sheet: Sheet
+    notes: list[str]
+    warnings: list[UploadWarning]
+    others: str
+    _source: "_Source"
+    _open: ExitStack
+
     def __init__(
         self, path: Path, *, sheet: str | None, tick: Tick, header_row: int | None = None, fits: Fits = lambda _: 0
     ) -> None:
@@ -104,16 +111,16 @@ class Workbook:
         """
         self._tick = tick
         with ExitStack() as stack:
-            package = Package(stack.enter_context(_opened(path)), tick)
-            self.warnings: list[UploadWarning] = []
+            package = Package(stack.enter_context(opened(path)), tick)
+            self.warnings = []
             if sheet is None and len(package.sheets) > 1:
                 choice = choose(package, header_row=header_row, fits=fits)
                 self.sheet = choice.sheet
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
             else:
-                self.sheet = _named(package.sheets, sheet)
-            self.notes = [_sheet_note(package.sheets, self.sheet)]
-            self.others = _listed([each for each in package.sheets if each is not self.sheet])
+                self.sheet = named(package.sheets, sheet)
+            self.notes = [sheet_note(package.sheets, self.sheet)]
+            self.others = listed([each for each in package.sheets if each is not self.sheet])
             part = self.sheet.part
             large = package.packed_size(part) > LARGE_PACKED or package.size(part) > LARGE_SHEET
             if large:
@@ -121,7 +128,7 @@ class Workbook:
                     "The worksheet is large, so it was read row by row, which is slower but needs little memory."
                 )
             found = None if large else _loaded(path, package, part, tick)
-            self._source: _Source = found or RowStream(package, part)
+            self._source = found or RowStream(package, part)
             self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -166,14 +173,14 @@ class Workbook:
         return (row for row in _with_ticks(self._source.rows(), self._tick) if row[0] > above)
 
 
-def _opened(path: Path) -> ZipArchive:
+def opened(path: Path) -> ZipArchive:
     try:
         return ZipArchive(path)
     except ARCHIVE_ERRORS as error:
         raise damaged(error) from error
 
 
-def _named(found: list[Sheet], wanted: str | None) -> Sheet:
+def named(found: list[Sheet], wanted: str | None) -> Sheet:
     """wanted: None if there is only one."""
     if not found:
         raise UnreadableFileError("The workbook has no worksheet.")
@@ -184,18 +191,18 @@ def _named(found: list[Sheet], wanted: str | None) -> Sheet:
     sheet = folded.get(wanted) or folded.get(wanted.strip().casefold())
     if sheet is None:
         called = f"“{shortened(wanted)}”"
-        raise MisreadFileError(f"The workbook has no worksheet {called}. Choose one of {_listed(found)}.")
+        raise MisreadFileError(f"The workbook has no worksheet {called}. Choose one of {listed(found)}.")
     return sheet
 
 
-def _sheet_note(found: list[Sheet], chosen: Sheet) -> str:
+def sheet_note(found: list[Sheet], chosen: Sheet) -> str:
     others = [sheet for sheet in found if sheet is not chosen]
     hidden = "hidden " if chosen.hidden else ""
     note = f"Read the {hidden}worksheet “{shortened(chosen.name)}”"
-    return note + (f", and not {_listed(others)}." if others else ".")
+    return note + (f", and not {listed(others)}." if others else ".")
 
 
-def _listed(found: list[Sheet]) -> str:
+def listed(found: list[Sheet]) -> str:
     names = [f"“{shortened(sheet.name)}”" + (" (hidden)" if sheet.hidden else "") for sheet in found[:NAMED_SHEETS]]
     return ", ".join(names) + (f" and {len(found) - NAMED_SHEETS:,} more" if len(found) > NAMED_SHEETS else "")
 

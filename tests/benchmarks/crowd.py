@@ -1,4 +1,5 @@
 """A thousand clients of an event stream in one process: `python -m tests.benchmarks.crowd HOST PORT PATH CLIENTS KIND`.
+API tokens may follow, which the clients take by turns.
 
 It reads commands, a line each, on stdin and answers with a line of JSON each. To cost little it looks at most of the
 bytes only to count events; the times of a few clients' events are read, and everything after `keep` is.
@@ -13,6 +14,7 @@ import sys
 import time
 from calendar import timegm
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -46,6 +48,7 @@ def seconds(moment: bytes) -> float:
 class Client(asyncio.Protocol):
     def __init__(self, crowd: "Crowd", number: int) -> None:
         self._crowd = crowd
+        self._number = number
         self._sampled = number % SAMPLED == 0
         self._tail = b""
         self.kept: list[bytes] = []
@@ -55,7 +58,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvloop's is none by type
         self.transport = transport
-        transport.write(self._crowd.request)
+        transport.write(self._crowd.request(self._number))
 
     def data_received(self, data: bytes) -> None:
         now = time.time()
@@ -79,17 +82,22 @@ class Client(asyncio.Protocol):
 
 
 class Crowd:
-    def __init__(self, host: str, port: str, path: str, clients: str, kind: str) -> None:
+    def __init__(self, host: str, port: str, path: str, clients: str, kind: str, *tokens: str) -> None:
         self._address = host, int(port)
         self._count = int(clients)
         self.mark, self.moment, self._states = KINDS[kind]
-        self.request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n".encode()
+        start = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n"
+        self._requests = [f"{start}Authorization: Bearer {token}\r\n\r\n".encode() for token in tokens]
+        self._requests = self._requests or [f"{start}\r\n".encode()]
         self._clients: list[Client] = []
         self.events = self.bytes = self.begun = self.lost = 0
         self.keeps = self.measures = False
         self.times: list[float] = []
         self._cpu = 0.0
         self.all_begun = asyncio.Event()
+
+    def request(self, number: int) -> bytes:
+        return self._requests[number % len(self._requests)]
 
     def one_begins(self) -> None:
         self.begun += 1
@@ -172,8 +180,8 @@ class Crowd:
 class Crowded:
     """The crowd as a child process, which ends with the block."""
 
-    def __init__(self, port: int, path: str, clients: int, kind: str = "json") -> None:
-        words = ["127.0.0.1", str(port), path, str(clients), kind]
+    def __init__(self, port: int, path: str, clients: int, kind: str = "json", tokens: Sequence[str] = ()) -> None:
+        words = ["127.0.0.1", str(port), path, str(clients), kind, *tokens]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.crowd", *words],
             cwd=ROOT,

@@ -12,7 +12,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,17 +27,19 @@ from redis import Redis
 
 from jobs.database import migrate
 from jobs.events import Event, channels, timestamp
+from jobs.people.roles import Role
 from jobs.settings import Settings
 from jobs.tables import uploads as table_of_uploads
 from tests.benchmarks.crowd import Crowded
 from tests.benchmarks.processes import cpu_seconds, kernel_bytes, resident
 from tests.benchmarks.report import Line, table
 from tests.benchmarks.stream_yardsticks import Nchan, Subscriptions
+from tests.support import people
 from tests.support.services import RedisServer
 from tests.support.serving import Records, Web
 from tests.support.waiting import until
 
-SECTIONS = ["cost", "quiet", "pages", "memory", "stalled", "storm"]
+SECTIONS = ["cost", "restricted", "quiet", "pages", "memory", "stalled", "storm"]
 LIBRARIES = ["sse-starlette", "starlette", "uvicorn", "redis"]
 
 CLIENTS, UPLOADS, A_SECOND = 1_000, 20, 200
@@ -47,6 +49,8 @@ WARM_UP, SETTLE = 2.0, 2.0
 STALLED, PROMPT = 50, 100
 #: Small imports after each other, the states of each, and the seconds between two states and before each import.
 IMPORTS, STATES, BETWEEN, QUIET = 20, 4, 0.015, 0.5
+#: Restricted datasets, with an upload each, and as many accounts that see all of these but one.
+RESTRICTED = 5
 #: Rounds of page views, and requests of each kind in a round.
 VIEW_ROUNDS, VIEWS = 5, 200
 KB = 1_000
@@ -75,14 +79,16 @@ class Server(Protocol):
 class Ours:
     """A web process on SQLite with uploads under way."""
 
-    def __init__(self, folder: Path, redis: RedisServer, path: str = GENERAL, **more: Any) -> None:
+    def __init__(self, folder: Path, redis: RedisServer, path: str = GENERAL, restricted: int = 0, **more: Any) -> None:
+        """restricted: uploads that go into a restricted dataset each."""
         more = {"streams_per_address": CLIENTS * 2, "port": 0} | more
         settings = Settings.load(data=folder / "data", redis_url=redis.url, **more)
         settings.data.mkdir(parents=True)
         migrate(settings)
         self.records = Records(settings)
         for number in range(UPLOADS):
-            self.records.processing(f"file {number}.csv", rows=1_000_000)
+            dataset = f"restricted_{number}" if number < restricted else "june"
+            self.records.processing(f"file {number}.csv", rows=1_000_000, dataset=dataset)
         self._asked = folder / "asked"
         # Its log must say where it listens, so the level is lowered only then.
         self._web = Web(settings.model_copy(update={"log_level": "INFO"}), COUNT_QUERIES.format(path=str(self._asked)))
@@ -121,11 +127,12 @@ class Teller:
         self._records = records
         found = records.all() if records else []
         by_id = {upload.id: upload.seq for upload in found} or dict.fromkeys(range(1, UPLOADS + 1), 1)
+        datasets = {upload.id: upload.dataset for upload in found}
         self.states = {
             upload_id: Event(
                 event="bulk_upload_progress", file_id=upload_id, seq=seq, attempt=1, filename=f"file {upload_id}.csv",
-                dataset="june", status="processing", progress=0, rows_total=1_000_000, rows_processed=0,
-                rows_success=0, rows_failed=0, error=None, timestamp="",
+                dataset=datasets.get(upload_id, "june"), status="processing", progress=0, rows_total=1_000_000,
+                rows_processed=0, rows_success=0, rows_failed=0, error=None, timestamp="",
             )
             for upload_id, seq in by_id.items()
         }  # fmt: skip
@@ -218,8 +225,15 @@ class Run:
         return self.events / self.cpu
 
 
-def measured(server: Server, teller: Teller, redis: RedisServer, seconds: float, kind: str = "json") -> Run:
-    with Crowded(server.port, server.path, CLIENTS, kind) as crowd:
+def measured(
+    server: Server,
+    teller: Teller,
+    redis: RedisServer,
+    seconds: float,
+    kind: str = "json",
+    tokens: Sequence[str] = (),
+) -> Run:
+    with Crowded(server.port, server.path, CLIENTS, kind, tokens) as crowd:
         before = resident(server.pid)
         crowd.ask("open")
         time.sleep(1)
@@ -298,6 +312,48 @@ def _cost_line(what: str, run: Run) -> Line:
         f"{run.cpu:.1f} s CPU, Redis {run.redis_cpu:.1f} s ({run.client_cpu:.1f} s), {run.conveyed:.2f} conveyed,"
         f" {run.p50 * 1000:.0f} / {run.p99 * 1000:.0f} ms, {run.right:,} right, {run.kilobytes:.0f} KB a client",
     )
+
+
+def restricted(redis: RedisServer, words: argparse.Namespace) -> str:
+    """Everybody has signed in; half of the clients do not see all uploads, in several ways."""
+    found: dict[bool, list[Run]] = {False: [], True: []}
+    for _ in range(words.rounds):
+        for is_restricted, runs in found.items():
+            with ours(redis, restricted=RESTRICTED) as server:
+                tokens = _people(server, is_restricted)
+                runs.append(
+                    measured(server, Teller(to_redis(redis), server.records), redis, words.seconds, tokens=tokens)
+                )
+    whole, half = (_medians(runs) for runs in found.values())
+    notes = [
+        f"{CLIENTS:,} clients with API tokens, {A_SECOND} events/s over {UPLOADS} uploads for {words.seconds:g} s;"
+        f" medians of {words.rounds} rounds",
+        f"half of them are of {RESTRICTED} accounts, from each of which one upload in {UPLOADS} is hidden",
+    ]
+    lines = [
+        _cost_line("everybody sees all", whole),
+        _cost_line("half with restricted views", half),
+        Line("CPU against everybody seeing all", f"{half.cpu:.1f} : {whole.cpu:.1f} s", half.cpu / whole.cpu, 1.15,
+             at_most=True),
+        Line("clients that see all, with the right last state of every upload", f"{half.right:,}",
+             half.right / (CLIENTS / 2), 1.0),
+    ]  # fmt: skip
+    return table("Restricted views", notes, lines)
+
+
+def _people(server: Ours, is_restricted: bool) -> list[str]:
+    """API tokens that clients take by turns: of an administrator and, if half of them are restricted, of viewers who
+    see all restricted datasets but one."""
+    database, names = server.records.database, [f"viewer {number}" for number in range(RESTRICTED)]
+    everything = people.add(database, "root", Role.ADMIN)
+    viewers = [people.add(database, name) for name in names]
+    for number in range(RESTRICTED):
+        server.records.declare(f"restricted_{number}", {"name": "a"})
+        grants = {name: Role.VIEWER for other, name in enumerate(names) if other != number}
+        people.restrict(database, f"restricted_{number}", grants)
+    address = f"http://127.0.0.1:{server.port}/api/v1/uploads"
+    until(lambda: httpx.get(address).status_code == 401, "the accounts to take effect")
+    return [token for viewer in viewers for token in (everything, viewer)] if is_restricted else [everything]
 
 
 def quiet(redis: RedisServer, _words: argparse.Namespace) -> str:
@@ -444,6 +500,7 @@ def main() -> None:
     print(f"\nLoad of the machine before: {os.getloadavg()[0]:.1f}. Times mean little unless it is idle.", flush=True)
     measurements: dict[str, Callable[[RedisServer, argparse.Namespace], str]] = {
         "cost": cost,
+        "restricted": restricted,
         "quiet": quiet,
         "pages": pages,
         "memory": memory,

@@ -19,6 +19,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, FailureCount, Reason
+from jobs.file_kinds import EXPECTED
 from jobs.pipeline import writer
 from jobs.pipeline.writer import PackedRows, Written
 from jobs.queue import UploadQueue
@@ -167,10 +168,7 @@ def test_a_file_that_is_not_a_table_fails_with_a_sentence_for_people(settings: S
     upload = imported(settings, database, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
 
     assert (upload.status, upload.dataset, upload.progress) == (Status.FAILED, None, 0)
-    assert upload.error == (
-        "This looks like a PDF document, not a table."
-        " Upload a table: a CSV file (also as .gz or .zip) or an Excel workbook (.xlsx)."
-    )
+    assert upload.error == f"This looks like a PDF document, not a table. {EXPECTED}"
 
 
 def test_a_missing_stored_file_fails_with_a_sentence_for_people(settings: Settings, database: Database) -> None:

@@ -48,7 +48,7 @@ def test_without_any_setting_everything_is_in_the_data_folder(tmp_path: Path) ->
         ("BULK_UPLOAD_ALLOWED_HOSTS", "A.example, [::1],a.example", "host_names", ["a.example", "::1"]),
         ("BULK_UPLOAD_OIDC_ISSUER", "", "oidc_issuer", None),
         ("BULK_UPLOAD_LOG_LEVEL", "debug", "log_level", "DEBUG"),
-        ("BULK_UPLOAD_NOTIFY_TOKEN", "s3cret/+=~", "notify_token", "s3cret/+=~"),
+        ("BULK_UPLOAD_NOTIFY_TOKEN", "s3cret/+=~-of-many", "notify_token", "s3cret/+=~-of-many"),
         ("BULK_UPLOAD_EXTERNAL_TIMEOUT", "90", "external_timeout", 90.0),
         ("REDIS_URL", "redis://cache/3", "redis_url", "redis://cache/3"),
         ("DATABASE_URL", "postgresql://db/bulk", "database_url", "postgresql://db/bulk"),
@@ -95,6 +95,11 @@ def test_settings_are_immutable() -> None:
                 "NOTIFY_TOKEN: Value error, use printable ASCII characters without spaces",
             )
             for token in ("two words", "schlüssel", "a\tb", " ")
+        ),
+        (
+            "BULK_UPLOAD_NOTIFY_TOKEN",
+            "fifteen-letters",
+            "NOTIFY_TOKEN: Value error, use at least 16 characters, so that nobody can guess them",
         ),
         ("BULK_UPLOAD_LEASE", "0.5", "LEASE: Input should be greater than or equal to 1"),
         ("BULK_UPLOAD_CHUNK_BYTES", "255", "CHUNK_BYTES: Input should be greater than or equal to 256"),
@@ -195,7 +200,7 @@ def test_every_postgresql_url_uses_the_same_driver(given: str, used: str) -> Non
 
 
 def test_a_secret_is_not_printed() -> None:
-    assert "s3cret" not in repr(Settings.load(notify_token="s3cret", oidc_client_secret="s3cret"))
+    assert "s3cret" not in repr(Settings.load(notify_token="s3cret-of-many-letters", oidc_client_secret="s3cret"))
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "BULK_UPLOAD_NOTIFY_TOKEN"])
@@ -238,7 +243,7 @@ def test_the_socket_of_a_long_data_path_is_in_a_temporary_folder() -> None:
         {},
         {"data": "/srv/bulk", "port": 0, "workers": 3, "open": True, "lease": 2.5, "log_level": "DEBUG"},
         {"redis_url": "unix:///run/redis.sock", "database_url": "postgresql://me:secret@db/bulk"},
-        {"notify_token": "s3cret/+=~", "external_timeout": 90},
+        {"notify_token": "s3cret/+=~-of-many", "external_timeout": 90},
     ],
 )
 def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, given: dict[str, object]) -> None:

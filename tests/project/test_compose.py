@@ -23,7 +23,9 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 
 #: The variables that the settings read.
 VARIABLES = set(
-    Settings(redis_url="redis://redis", database_url="postgresql://postgres/upload", notify_token="x").environment()
+    Settings(
+        redis_url="redis://redis", database_url="postgresql://postgres/upload", notify_token="a-secret-of-many-letters"
+    ).environment()
 )
 
 

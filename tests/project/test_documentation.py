@@ -49,6 +49,8 @@ OF_DEPLOYMENT = {
 
 #: Programs in examples that are not this product's.
 OTHER_PROGRAMS = {"caddy", "docker", "echo", "head", "pre-commit", "python", "python3"}
+#: Of scripts, for their reports.
+SECRET = "a-secret-of-the-examples"
 #: The server in all examples.
 SERVER = "http://127.0.0.1:8000"
 #: Uploads that the examples of a document expect to exist; those of the others create their own.
@@ -147,8 +149,8 @@ def parse(words: list[str]) -> None:
 @pytest.mark.parametrize("each", [each for each in DOCUMENTS if "curl " in "".join(each.blocks("sh"))], ids=repr)
 def test_each_request_of_an_example_is_accepted(each: Document, settings: Settings, files: Path) -> None:
     require(shutil.which("curl") is not None, "needs curl: apt install curl")
-    environment = {**os.environ, "BULK_UPLOAD_NOTIFY_TOKEN": "secret"}
-    with Served(settings.model_copy(update={"notify_token": "secret"})) as served:
+    environment = {**os.environ, "BULK_UPLOAD_NOTIFY_TOKEN": SECRET}
+    with Served(settings.model_copy(update={"notify_token": SECRET})) as served:
         served.records.declare("sales", {"name": "sku"})
         if "$TOKEN" in each.text:
             environment["TOKEN"] = people.add(served.records.database, "ana", Role.ADMIN)
@@ -183,7 +185,7 @@ def first_line(request: str) -> str:
     "script", [pytest.param(block, id=repr(each)) for each in DOCUMENTS for block in each.blocks("python")]
 )
 def test_each_script_of_an_example_runs(script: str, settings: Settings) -> None:
-    with Served(settings.model_copy(update={"notify_token": "secret"})) as served:
+    with Served(settings.model_copy(update={"notify_token": SECRET})) as served:
         served.records.completed()
         assert SERVER in script
         run(script, served)
@@ -193,7 +195,7 @@ def run(script: str, served: Served) -> str:
     """Run a script against this server. Returns its output."""
     done = subprocess.run(
         [sys.executable, "-c", script.replace(SERVER, served.url)],
-        env={**os.environ, "BULK_UPLOAD_NOTIFY_TOKEN": "secret"},
+        env={**os.environ, "BULK_UPLOAD_NOTIFY_TOKEN": SECRET},
         capture_output=True,
         text=True,
         timeout=60,
@@ -300,7 +302,7 @@ EXTERNAL = document("docs/external-imports.md")
 @ONE_DATABASE
 def test_the_script_for_external_imports_reports_its_import_to_the_end(settings: Settings) -> None:
     [script] = EXTERNAL.blocks("python")
-    with Served(settings.model_copy(update={"notify_token": "secret"})) as served:
+    with Served(settings.model_copy(update={"notify_token": SECRET})) as served:
         run(script, served)
         [upload] = served.records.all()
 

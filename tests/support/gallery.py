@@ -38,7 +38,7 @@ _VARIABLES = {
     "BULK_UPLOAD_CHUNK_BYTES": "131072",
     "BULK_UPLOAD_LEASE": "3600",
     "BULK_UPLOAD_EXTERNAL_TIMEOUT": "36000",
-    "BULK_UPLOAD_NOTIFY_TOKEN": "secret",
+    "BULK_UPLOAD_NOTIFY_TOKEN": "secret-of-the-gallery",
 }
 _REAL = ROOT / "tests" / "corpus" / "real"
 
@@ -228,7 +228,7 @@ class Gallery:
     def _report(self, state: str, **said: int) -> None:
         report = {"event": "bulk_upload_progress", "file_id": self.uploads[state], "rows_total": 50_000, **said}
         self._client.post(
-            "/api/v1/internal/notify", json=report, headers={"Authorization": "Bearer secret"}
+            "/api/v1/internal/notify", json=report, headers={"Authorization": "Bearer secret-of-the-gallery"}
         ).raise_for_status()
 
     def _freeze_at(self, state: str, rows: int) -> None:

@@ -198,7 +198,7 @@ def test_a_file_that_is_not_a_table_fails_with_a_readable_message(
 
     expect(history.locator("#toasts .toast")).to_contain_text("report.csv failed: This looks like a PDF document")
     history.click(f"#upload-{upload_id} .file")
-    expect(history.locator("#upload-problem")).to_contain_text("Upload a table: a CSV file (also as .gz or .zip)")
+    expect(history.locator("#upload-problem")).to_contain_text("Upload a table: a CSV file or a list of JSON objects")
     expect(history.get_by_role("link", name="Upload another file")).to_be_visible()
     expect(history.locator("#upload-retry, #upload-options")).to_have_count(0)
     expect(history.locator("body")).not_to_contain_text("Traceback")

@@ -27,6 +27,7 @@ from jobs.settings import Settings
 from jobs.uploads import Status, Upload
 from tests.support.corrections import corrections_file
 from tests.support.files import store
+from tests.support.spreadsheets import ods, table
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -75,10 +76,20 @@ def as_parquet(rows: Table) -> bytes:
     return file.getvalue()
 
 
+def as_ods(rows: Table) -> bytes:
+    """With numbers and dates, as a spreadsheet keeps them, below a title and beside an empty worksheet."""
+    found: list[list[Any]] = [
+        [int(row[0]), row[1], float(row[2]), row[3] if row[3].endswith("2026") else date.fromisoformat(row[3])]
+        for row in rows
+    ]
+    return ods(table(name="Empty"), table(["People of 2026"], [], HEADER, *found, name="People"))
+
+
 #: The ending of the name of a file, and what makes one of rows of text.
 FORMATS: dict[str, Callable[[Table], bytes]] = {
     "parquet": lambda rows: as_parquet(rows),
     "parquet.zst": lambda rows: zstd.compress(as_parquet(rows)),
+    "ods": lambda rows: as_ods(rows),
     "csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
     "csv.xz": lambda rows: lzma.compress(as_csv(rows)),
     "csv.zst": lambda rows: zstd.compress(as_csv(rows)),

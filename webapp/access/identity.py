@@ -35,7 +35,9 @@ class Identity:
         bearer = _bearer(request)
         if bearer is not None and self._is_notify_token(bearer):
             return Policy(REPORTER)
-        if not is_team:  # there is no token that could be valid
+        if not is_team:
+            if bearer is not None and bearer.startswith(secrets.TOKEN_PREFIX):  # there is none that could be valid
+                raise InvalidCredentialsError
             return Policy(SINGLE_USER)
         if bearer is None and (name := self._proxy_header.name(request)) is not None:
             caller = Caller.signed_in(await self._proxy_header.account(request, name))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from starlette.responses import JSONResponse
 
-from jobs import corrections, datasets, files, leftovers, lineage, uploads
+from jobs import corrections, datasets, files, first_member, leftovers, lineage, uploads
 from jobs.corrections import CorrectionsHead
 from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFileError, RefusedError, TooLargeError
 from jobs.excerpt import excerpt
@@ -202,10 +202,11 @@ _HEAD_BYTES = 1 << 16
 
 
 def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
-    """What the beginning of a file tells if it has corrected rows. None also for an archive and for a workbook: the
-    worker sees their columns."""
+    """What the beginning of a file, or of the first one in an archive, tells if it has corrected rows: an upload into a
+    dataset that is hidden from some is hidden from them before a worker reads it. None also for a workbook: the worker
+    sees its columns."""
     with files.path_of(folder, file.stored_as).open("rb") as content:
-        return CorrectionsHead.read(content.read(_HEAD_BYTES))
+        return CorrectionsHead.read(first_member.beginning(content, _HEAD_BYTES))
 
 
 def _parent(connection: sa.Connection, policy: Policy, head: CorrectionsHead | None, wanted: str) -> Upload | None:

@@ -74,7 +74,11 @@ def choose(package: Package, *, header_row: int | None, fits: Fits) -> Choice:
     Hidden ones are read only if all visible ones are empty. header_row: the row with the header, if it was chosen.
     """
     sampler = _Sampler(package, header_row, fits)
-    samples = [sampler.sample(sheet) for sheet in package.sheets[:SAMPLED_SHEETS]]
+    return chosen_of([sampler.sample(sheet) for sheet in package.sheets[:SAMPLED_SHEETS]])
+
+
+def chosen_of(samples: Sequence[Sample]) -> Choice:
+    """The best of the worksheets."""
     best = max(samples, key=lambda sample: sample.rank)
     ignored = {
         sample.sheet.name: sample.rows
@@ -112,43 +116,12 @@ class _Sampler:
     def _first_rows(self, sheet: Sheet) -> Iterator[SheetRow]:
         slices = _slices(self._package.pieces(sheet.part))
         stream = RowStream(self._package, sheet.part, strings=self._strings, formats=self._formats)
-        return (row for row in stream.rows_of(slices) if any(map(_has_value, row[1])))
+        return (row for row in stream.rows_of(slices) if any(map(has_value, row[1])))
 
     def _measured(self, sheet: Sheet, rows: list[SheetRow], is_whole: bool) -> Sample:
         """rows: the first ones with values. is_whole: they are all."""
-        header = self._header(rows)
-        if header is None:
-            return Sample(sheet, is_empty=False)
-        names = rows[header][1]
-        below = [sum(map(_has_value, values)) for _, values, _ in rows[header + 1 :]]
         count = len(rows) if is_whole else max(len(rows), self._count(sheet.part))
-        texts = [" ".join(str(name).split()) for name in names if _has_value(name)]
-        return Sample(
-            sheet,
-            is_empty=False,
-            fields=self._fits(texts),
-            rows=count - header - 1,
-            filled=sum(below) / len(below) if below else 0.0,
-            has_names=_are_names(names),
-        )
-
-    def _header(self, rows: list[SheetRow]) -> int | None:
-        """The position of the header row."""
-        if self._header_row == 0:
-            return 0
-        if self._header_row is not None:
-            return next((place for place, row in enumerate(rows) if row[0] == self._header_row), None)
-        width = max(len(values) for _, values, _ in rows)
-        records: list[list[str]] = []
-        places: list[int] = []  # of the row in each record
-        for place, (number, values, _) in enumerate(rows):
-            if place and number > rows[place - 1][0] + 1:
-                records.append([])
-                places.append(place)
-            texts = ["" if value is None else str(value) for value in values]
-            records.append(texts + [""] * (width - len(texts)))
-            places.append(place)
-        return places[find_header(records)]
+        return measured(sheet, rows, count, self._header_row, self._fits)
 
     def _count(self, part: str) -> int:
         """The number of rows with values, as far as the worksheet can be read."""
@@ -164,6 +137,43 @@ class _Sampler:
                 if self._left <= 0:
                     return found * self._package.size(part) // seen
         return found + _has_mark(rest.partition(b"sheetData>")[0])
+
+
+def measured(sheet: Sheet, rows: list[SheetRow], count: int, header_row: int | None, fits: Fits) -> Sample:
+    """A worksheet by its first rows with values. count: of all of its rows with values."""
+    header = _header(rows, header_row)
+    if header is None:
+        return Sample(sheet, is_empty=False)
+    names = rows[header][1]
+    below = [sum(map(has_value, values)) for _, values, _ in rows[header + 1 :]]
+    texts = [" ".join(str(name).split()) for name in names if has_value(name)]
+    return Sample(
+        sheet,
+        is_empty=False,
+        fields=fits(texts),
+        rows=count - header - 1,
+        filled=sum(below) / len(below) if below else 0.0,
+        has_names=_are_names(names),
+    )
+
+
+def _header(rows: list[SheetRow], header_row: int | None) -> int | None:
+    """The position of the header row."""
+    if header_row == 0:
+        return 0
+    if header_row is not None:
+        return next((place for place, row in enumerate(rows) if row[0] == header_row), None)
+    width = max(len(values) for _, values, _ in rows)
+    records: list[list[str]] = []
+    places: list[int] = []  # of the row in each record
+    for place, (number, values, _) in enumerate(rows):
+        if place and number > rows[place - 1][0] + 1:
+            records.append([])
+            places.append(place)
+        texts = ["" if value is None else str(value) for value in values]
+        records.append(texts + [""] * (width - len(texts)))
+        places.append(place)
+    return places[find_header(records)]
 
 
 def _has_mark(row: bytes) -> bool:
@@ -205,15 +215,15 @@ def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield piece[start : start + SLICE_BYTES]
 
 
-def _has_value(value: Value) -> bool:
+def has_value(value: Value) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
 def _are_names(cells: Sequence[Value]) -> bool:
     """Whether cells name several columns: they are distinct and side by side, and begin with a text."""
-    names = [cell for cell in cells if _has_value(cell)]
+    names = [cell for cell in cells if has_value(cell)]
     texts = [str(name).strip().casefold() for name in names]
-    first = next((place for place, cell in enumerate(cells) if _has_value(cell)), 0)
-    whole = all(map(_has_value, cells[first : first + len(names)]))
+    first = next((place for place, cell in enumerate(cells) if has_value(cell)), 0)
+    whole = all(map(has_value, cells[first : first + len(names)]))
     labels = any(text.endswith(":") for text in texts)
     return len(names) > 1 and whole and isinstance(names[0], str) and not labels and len(set(texts)) == len(texts)

@@ -14,7 +14,7 @@ from tests.corpus.case import Case, case, refused
 from tests.corpus.kinds.archives import _zip
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
-_ODS = {"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "META-INF/manifest.xml": b"<m/>"}
+_ODT = {"mimetype": b"application/vnd.oasis.opendocument.text", "META-INF/manifest.xml": b"<m/>"}
 _DOCX = {"[Content_Types].xml": b"<t/>", "word/document.xml": b"<w/>"}
 
 
@@ -36,7 +36,7 @@ def cases() -> Iterator[Case]:
         ("XLS called XLSX", "xlsx", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), ".xls"),
         ("workbook with a password", "xlsx", _OLE + "EncryptedPackage".encode("utf-16-le") + bytes(900), "password"),
         ("old Word document", "doc", _OLE + "WordDocument".encode("utf-16-le") + bytes(900), "Office document"),
-        ("ODS", "ods", _zip(_ODS), "OpenDocument"),
+        ("ODT", "odt", _zip(_ODT), "OpenDocument"),
         ("XLSB", "xlsb", _zip({"[Content_Types].xml": b"<t/>", "xl/workbook.bin": b"\x83\x01"}), ".xlsb"),
         ("Word document", "docx", _zip(_DOCX), "Word"),
         ("Word document called CSV", "csv", _zip(_DOCX), "Word"),

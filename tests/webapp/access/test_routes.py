@@ -1,6 +1,9 @@
 """Every route of the application says whom it lets pass, and nothing of what is hidden comes through any of them."""
 
+import gzip
+import io
 import re
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +11,7 @@ import httpx
 import pytest
 from starlette.routing import Mount
 
+from jobs.failed_rows import FailedRow, Reason
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
 from tests.support import people
@@ -185,3 +189,25 @@ def test_downloads_are_in_the_audit_log(office: Office) -> None:
         ("admin", f"upload {office.hidden_upload.id}", "original"),
         ("admin", "dataset hidden_prices", "rows.csv"),
     }
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("packed", ["as it is", "in a ZIP archive", "with gzip"])
+def test_corrections_of_what_is_hidden_are_hidden_before_a_worker_reads_them(office: Office, packed: str) -> None:
+    records = office.served.records
+    failed = [FailedRow(1, ["1", "x"], [Reason("b", "is not a whole number", "x")])]
+    parent = records.complete(records.advance(records.processing("old.csv", dataset="hidden_prices"), 99, failed))
+    content = f"a,b,_upload_id,_row_number,_error\n1,2,{parent.id},1,wrong\n".encode()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("corrected.csv", content)
+    name, sent = {
+        "as it is": ("secret.csv", content),
+        "in a ZIP archive": ("secret.zip", archive.getvalue()),
+        "with gzip": ("secret.csv.gz", gzip.compress(content)),
+    }[packed]
+    upload = office.clients["admin"].post("/api/v1/uploads", params={"filename": name}, content=sent).json()
+
+    assert (upload["parent"], upload["dataset"]) == (parent.id, "hidden_prices")
+    assert office.clients["viewer"].get(upload["links"]["self"]).status_code == 404
+    assert "secret" not in office.clients["viewer"].get("/uploads").text

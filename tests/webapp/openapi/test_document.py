@@ -67,7 +67,7 @@ class Read:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: set[str] = set()
         for kind in (ImmutableMultiDict, Headers):
-            for method in ("get", "__getitem__", "getlist"):
+            for method in ("get", "__getitem__", "__contains__", "getlist"):
                 if hasattr(kind, method):
                     monkeypatch.setattr(kind, method, self._noting(getattr(kind, method)))
 

@@ -114,3 +114,17 @@ def test_sessions_are_listed_and_ended(team: Team) -> None:
     assert third.get("/account").status_code == 303
     assert len(own.get("/api/v1/sessions").json()["items"]) == 1
     assert team.program("ana").get("/api/v1/sessions").status_code == 403
+
+
+def test_tokens_are_listed_page_by_page(team: Team) -> None:
+    root, ana = team.browser("root"), team.browser("ana")
+    for client in (ana, root, ana):
+        assert client.post("/api/v1/tokens", json={"name": "n", "scopes": ["read"]}).status_code == 201
+
+    first = root.get("/api/v1/tokens?all=1&limit=2").json()
+    second = root.get(first["links"]["next"]).json()
+    assert [each["user"] for each in (*first["items"], *second["items"])] == ["ana", "root", "ana"]
+    assert (second["cursor"], second["links"]["next"]) == (None, None)
+    own = ana.get("/api/v1/tokens?limit=1").json()
+    assert own["cursor"] == str(own["items"][0]["id"])
+    assert len(ana.get(own["links"]["next"]).json()["items"]) == 1

@@ -71,3 +71,10 @@ def test_tokens_belong_to_accounts(served: Served) -> None:
     assert served.client.get("/api/v1/tokens").status_code == 403
     assert served.client.post("/api/v1/tokens", json={"name": "n", "scopes": ["read"]}).status_code == 403
     assert served.client.get("/api/v1/sessions").status_code == 403
+
+
+def test_a_wrong_api_token_is_refused_although_nobody_has_to_sign_in(served: Served) -> None:
+    answer = served.client.get("/api/v1/uploads", headers={"Authorization": "Bearer bu_none"})
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert served.client.get("/api/v1/uploads").status_code == 200

@@ -27,7 +27,7 @@ from webapp.routes import upload_json
 from webapp.routes.json_body import MAX_BYTES
 from webapp.routes.notify import MAX_REPORTS
 
-TOKEN = "s3cret/+=~"
+TOKEN = "s3cret/+=~-of-many"
 PATHS = ["/api/v1/internal/notify", "/api/v1/internal/websocket/notify"]
 EVIL = "<script>alert('&\")"
 

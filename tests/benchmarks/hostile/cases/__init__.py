@@ -9,6 +9,7 @@ from tests.benchmarks.hostile.cases import (
     pages,
     parquet_files,
     schemas,
+    spreadsheets,
     strangers,
     tables,
     workbooks,
@@ -20,6 +21,7 @@ def all_cases() -> list[Case]:
     return [
         *tables.cases(),
         *workbooks.cases(),
+        *spreadsheets.cases(),
         *archives.cases(),
         *json_files.cases(),
         *parquet_files.cases(),
