@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from jobs import (
     corrections,
     datasets,
+    deleted_names,
     disk,
     failed_rows,
     files,
@@ -30,6 +31,7 @@ from jobs.check import Check
 from jobs.datasets import Dataset
 from jobs.errors import (
     ClaimLostError,
+    DatasetChangedError,
     DatasetNotFoundError,
     MisreadFileError,
     MissingColumnsError,
@@ -114,6 +116,8 @@ class Attempt:
             self._changes.remove_spools(self._upload.id)
         except StopRequestedError:
             self._hand_back("its worker was shut down", at_shutdown=True)
+        except DatasetChangedError:
+            self._hand_back("its dataset was changed", at_shutdown=True)
         except (UnreadableFileError, DatasetNotFoundError) as error:
             if isinstance(error.__cause__, OSError) and not disk.has_room(self._path.parent):
                 self._hand_back_when_there_is_room()
@@ -279,6 +283,8 @@ class Attempt:
         with self._database.reading() as connection:
             policy = Policy.of_sender(connection, self._upload)
             parent = lineage.find_parent(connection, table.parent, table.names, policy.view)
+        if parent and deleted_names.former(parent.dataset) is not None:
+            raise UnreadableFileError(corrections.deleted_dataset(parent.id, parent.dataset or ""))
         if parent and not policy.may_upload_into(parent.dataset):
             raise UnreadableFileError(f"You may not upload into “{parent.dataset}”, in which these rows failed.")
         chosen = self._upload.dataset or self._upload.dataset_wanted
@@ -299,7 +305,10 @@ class Attempt:
             )  # raises if a field that needs a column has none
             if self._upload.bytes_total is None:
                 self._begin(
-                    table, lambda _: existing, parent=parent, found=_about_columns(existing, table, self._assigned)
+                    table,
+                    partial(datasets.keep, dataset=existing),
+                    parent=parent,
+                    found=_about_columns(existing, table, self._assigned),
                 )
             return existing
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)

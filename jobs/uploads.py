@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from jobs import failed_rows, upload_log
+from jobs import deleted_names, failed_rows, upload_log
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
@@ -360,6 +360,7 @@ def create(
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
         .where(_earlier.c.sha256 != "", view.condition(_earlier.c.dataset))
+        .where(~deleted_names.condition(_earlier.c.dataset))
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
         parent=parent,

@@ -29,6 +29,8 @@ from webapp.access.gate import Gate
 from webapp.access.identity import Identity
 from webapp.access.mode import Mode
 from webapp.compression import compressed
+from webapp.dataset_admin import api as dataset_api
+from webapp.dataset_admin import forms as dataset_forms
 from webapp.export_process import remove_leftovers
 from webapp.guard import Guard
 from webapp.live import endpoints
@@ -149,8 +151,10 @@ def create_app(settings: Settings) -> Starlette:
                     *oidc.routes,
                     *review_pages.routes,
                     *pages.routes,
+                    *dataset_forms.routes,
                     *dataset_pages.routes,
                     *api.routes,
+                    *dataset_api.routes,
                     *notify.routes,
                     description.route,
                 ]

@@ -157,6 +157,13 @@ class Gallery:
         yield View("dataset-filter", f"{self.url}/datasets/customers", _open_column)
         yield View("dataset-columns", f"{self.url}/datasets/customers/columns")
         yield View("dataset-columns-inferred", f"{self.url}/datasets/penguins/columns")
+        yield View("dataset-new", f"{self.url}/new-dataset")
+        yield View("dataset-new-refused", f"{self.url}/new-dataset", _refused_dataset)
+        yield View("dataset-settings", f"{self.url}/datasets/customers/settings")
+        yield View("dataset-add-column", f"{self.url}/datasets/customers/add-column")
+        yield View("dataset-edit-column", f"{self.url}/datasets/customers/edit-column?column=amount", _open_details)
+        yield View("dataset-edit-key", f"{self.url}/datasets/customers/edit-column?column=customer_id")
+        yield View("dataset-check-column", f"{self.url}/datasets/customers/edit-column?column=amount", _check_column)
         yield View("dataset-uploads", f"{self.url}/datasets/customers/uploads")
         yield View("dataset-no-match", f"{self.url}/datasets/customers?country=DE&email=nobody")
         yield View("dataset-open-details", f"{self.url}/datasets/customers", _open_details)
@@ -414,6 +421,19 @@ def _without_database(page: Page) -> None:
     html = Templates().render("error.html", shown)
     page.route("**/stopped", lambda route: route.fulfill(status=503, content_type="text/html", body=html))
     page.goto(urljoin(page.url, "/stopped"))
+
+
+def _refused_dataset(page: Page) -> None:
+    page.fill("[name=name]", "customers")
+    page.fill("[name=field] >> nth=0", "_upload_id")
+    page.click("text=Create the dataset")
+    page.locator(".field-error").first.wait_for()
+
+
+def _check_column(page: Page) -> None:
+    page.fill("[name=minimum]", "1000000")
+    page.click("text=Check the values")
+    page.locator(".notice").wait_for()
 
 
 def _refused_upload(page: Page) -> None:
