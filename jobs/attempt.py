@@ -221,7 +221,7 @@ class Attempt:
             review.record(connection, upload.id, seen.reading(planned), checked)
             return found
 
-        self._end(held)
+        self._changes.make(held)
         return True
 
     def _checked(
@@ -353,7 +353,9 @@ class Attempt:
 
     def _profile(self, table: PreparedTable) -> Profile:
         options, tick = self._upload.options, horse_state.state.progress
-        profile = Profile(table.names, text_only=options.all_text, wanted=options.types_of_columns, tick=tick)
+        profile = Profile(
+            table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=table.hints, tick=tick
+        )
         for chunk in prefetch(self._chunks(table, table.first_byte, 1)):
             profile.see(chunk.rows, chunk.count)
             self._keep_claim()

@@ -5,7 +5,10 @@ import re
 #: Bytes at the beginning of a file that tell its kind.
 HEAD_BYTES = 1024
 
-EXPECTED = "Upload a table: a CSV file (also as .gz, .bz2, .xz, .zst or .zip) or an Excel workbook (.xlsx)."
+EXPECTED = (
+    "Upload a table: a CSV file or a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip), a Parquet"
+    " file, or an Excel workbook (.xlsx)."
+)
 _EXPORT = "Export it as CSV, then upload that file."
 
 ZIPS, OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\xd0\xcf\x11\xe0"
@@ -25,7 +28,6 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG image", EXPECTED),
     (b"GIF8", "a GIF image", EXPECTED),
     (b"SQLite format 3\0", "an SQLite database", EXPECTED),
-    (b"PAR1\x15", "a Parquet file", EXPECTED),
     (b"ARROW1\0", "an Arrow or Feather file", EXPECTED),
     (b"FEA1", "a Feather file", EXPECTED),
     (b"ORC\x0a", "an ORC file", EXPECTED),
@@ -55,7 +57,10 @@ _STATA = re.compile(rb"[\x69\x6c-\x73][\x01\x02]\x01\x00")
 _MARKUP = re.compile(
     rb"<!--|<(?:!doctype|\?xml|html|head|body|table|meta|svg|script|style|div|rss|feed|kml|gpx)\b", re.IGNORECASE
 )
-_JSON = re.compile(rb'\{\s*"|\[\s*\{')
+#: An object, or an array of objects or of arrays.
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
+#: Behind the signature is the length of an encrypted page, in four bytes.
+_ENCRYPTED_PARQUET = re.compile(rb"PAR[1E][\s\S]{0,3}\0")
 _OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL)
 
 
@@ -76,8 +81,6 @@ def other_kind(head: bytes) -> str | None:
     beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     if _MARKUP.match(beginning):
         return f"This looks like a web page or an XML document, not a table. {EXPECTED}"
-    if _JSON.match(beginning):
-        return f"This looks like JSON, not a table. {EXPECTED}"
     return None
 
 
@@ -86,9 +89,19 @@ def packing_of(head: bytes) -> str | None:
     return next((name for name, beginning in _PACKINGS.items() if beginning.match(head)), None)
 
 
+def is_parquet(head: bytes) -> bool:
+    """head: the beginning of a file. Behind the signature is a page, or the description of a file without one."""
+    return head.startswith(b"PAR1\x15") or _ENCRYPTED_PARQUET.match(head) is not None
+
+
+def is_json(head: bytes) -> bool:
+    """Whether a file is JSON with objects; it may yet be malformed. head: its beginning."""
+    return _JSON.match(head) is not None
+
+
 def is_container(head: bytes) -> bool:
-    """Whether a file is an archive, a workbook or an old Office document, whose content tells what it is."""
-    is_packed = head.startswith((*ZIPS, OLE)) or packing_of(head) is not None
+    """Whether a file is binary and its content tells what it is: an archive, a workbook, a Parquet file."""
+    is_packed = head.startswith((*ZIPS, OLE)) or packing_of(head) is not None or is_parquet(head)
     return is_packed and not _OPEN_DOCUMENT.match(head)
 
 

@@ -24,7 +24,10 @@ from jobs import disk, file_kinds
 from jobs.errors import DiskFullError, RefusedError, TooLargeError
 
 #: Extensions of files that are stored unseen. Files with any other are stored if their first bytes may be a table.
-SUPPORTED = (".csv", ".tsv", ".tab", ".txt", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx", ".xlsm")
+SUPPORTED = (
+    ".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".zip",
+    ".xlsx", ".xlsm",
+)  # fmt: skip
 #: Extensions of files that are no tables, whatever their first bytes are.
 NEVER_TABLES = (".pdf", ".png", ".jpg", ".jpeg", ".gif", ".doc", ".exe")
 #: Characters of the longest name that is stored; a longer one keeps its extension.

@@ -179,7 +179,7 @@ class Look:
 
     def _inferred(self) -> TableSchema:
         options = self.upload.options
-        profile = Profile(self.table.names, text_only=options.all_text, wanted=options.types_of_columns)
+        profile = Profile(self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints)
         if self.chunk is not None:
             profile.see(self.chunk.rows, self.chunk.count)
         return profile.schema()

@@ -71,7 +71,7 @@ def as_json(connection: sa.Connection, upload: Upload) -> dict[str, Any]:
             }
             for each in schema.fields
         ]
-    return {**reading, "columns": columns, "fields": fields, "check": row.check}
+    return {"primary_key": [], **reading, "columns": columns, "fields": fields, "check": row.check}
 
 
 def _column(seen: Mapping[str, Any], mapping: Mapped | None) -> dict[str, Any]:

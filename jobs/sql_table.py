@@ -87,7 +87,9 @@ class SqlTable:
             parts.append(f"PRIMARY KEY ({self._list(self.key)})")
         parts += [f"UNIQUE ({self._quoted(name)})" for name in self._unique]
         kind, end = "TABLE", " WITHOUT ROWID" if self.is_sqlite else ""
-        if temporary:
+        if temporary and kept and self.key:
+            kind = "TEMPORARY TABLE IF NOT EXISTS"
+        elif temporary:
             kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite or kept else " ON COMMIT DELETE ROWS"
         return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
 
@@ -122,8 +124,9 @@ class SqlTable:
 
     def compared(self, stored: "SqlTable", fields: Sequence[str], *, upload_id: int) -> str:
         """How many rows of an upload are here, how many of them have their key in another table too, and how many of
-        these have the same values in all fields."""
-        key = f"stored.{self._quoted(self.key[0])}"
+        these have the same values in some fields. A table without a key has a row for each of the file, on
+        PostgreSQL."""
+        key = f"stored.{self._quoted(stored.key[0])}"
         alike = f"CASE WHEN {key} IS NOT NULL AND {self._alike(fields)} THEN 1 END"
         return f"SELECT count(*), count({key}), count({alike}){self._joined(stored, upload_id, 'LEFT JOIN')}"
 
@@ -135,9 +138,13 @@ class SqlTable:
         return f'SELECT {both}{joined} AND NOT ({self._alike(fields)}) ORDER BY here."_row_number" LIMIT {limit:d}'
 
     def _joined(self, stored: "SqlTable", upload_id: int, join: str) -> str:
-        equal = " AND ".join(f"stored.{name} = here.{name}" for name in map(self._quoted, self.key))
+        equal = " AND ".join(f"stored.{name} = here.{name}" for name in map(self._quoted, stored.key))
+        here = self._quoted(self.name)
+        if not self.key:  # of the rows with the same key, the last one counts
+            key = self._list(stored.key)
+            here = f'(SELECT DISTINCT ON ({key}) * FROM {here} ORDER BY {key}, "_row_number" DESC)'
         return (
-            f" FROM {self._quoted(self.name)} AS here {join} {self._quoted(stored.name)} AS stored ON {equal}"
+            f" FROM {here} AS here {join} {self._quoted(stored.name)} AS stored ON {equal}"
             f' WHERE here."_upload_id" = {upload_id:d}'
         )
 

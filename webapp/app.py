@@ -38,6 +38,7 @@ from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
 from webapp.oidc import routes as oidc
+from webapp.openapi.document import Description
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
@@ -132,8 +133,9 @@ def create_app(settings: Settings) -> Starlette:
             queue.close()
             database.close()
 
-    return Starlette(
-        routes=[
+    description = Description()
+    routes = description.of(
+        [
             *endpoints.routes,
             *downloads.routes,
             *exports.routes,
@@ -150,10 +152,14 @@ def create_app(settings: Settings) -> Starlette:
                     *dataset_pages.routes,
                     *api.routes,
                     *notify.routes,
+                    description.route,
                 ]
             ),
             Mount("/static", VersionedFiles(STATIC)),
-        ],
+        ]
+    )
+    return Starlette(
+        routes=routes,
         middleware=[
             Middleware(Guard, allowed_hosts=settings.host_names),
             Middleware(ExceptionMiddleware, handlers=handlers),  # of the gate; Starlette adds another for the routes

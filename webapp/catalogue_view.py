@@ -6,10 +6,31 @@ from typing import Self
 from urllib.parse import urlencode
 
 from jobs.catalogue import CatalogueQuery, Order
-from webapp.errors import InvalidQueryError
+from webapp import parameters
+from webapp.parameters import Parameter
 
 #: Characters of a search that count; no name is longer.
 LONGEST_SEARCH = 200
+
+
+def _order(text: str) -> str:
+    """Raises ValueError."""
+    Order(text.removeprefix("-") or Order.NAME)
+    return text or str(Order.NAME)
+
+
+SEARCH = parameters.text("q", "Part of the name or title, in any case.", longest=LONGEST_SEARCH)
+SORT: Parameter[str] = Parameter(
+    "sort",
+    "The order; with - in front it descends.",
+    _order,
+    f"must be one of {', '.join(Order)}, or - and one of them for a descending order.",
+    {"type": "string", "enum": [*Order, *(f"-{each}" for each in Order)]},
+    str(Order.NAME),
+)
+_PAGE = parameters.number(
+    "page", "Its number.", least=1, most=999_999, default=1, wanted="must be the number of a page."
+)
 
 
 @dataclass(frozen=True)
@@ -22,16 +43,9 @@ class CatalogueView:
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
         """Raises InvalidQueryError."""
-        search = query.get("q", "").replace("\0", "").strip()  # PostgreSQL rejects NUL
-        text = query.get("sort", "") or Order.NAME
-        order = text.removeprefix("-")
-        if order not in set(Order):
-            words = ", ".join(Order)
-            raise InvalidQueryError("sort", f"must be one of {words}, or - and one of them for a descending order.")
-        page = query.get("page", "1")
-        if not (page.isascii() and page.isdecimal() and len(page) <= 6 and int(page)):
-            raise InvalidQueryError("page", "must be the number of a page.")
-        return cls(CatalogueQuery(search[:LONGEST_SEARCH], Order(order), text.startswith("-")), int(page))
+        sort = SORT.read(query)
+        chosen = CatalogueQuery(SEARCH.read(query), Order(sort.removeprefix("-")), sort.startswith("-"))
+        return cls(chosen, _PAGE.read(query))
 
     @property
     def search(self) -> str:

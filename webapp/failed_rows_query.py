@@ -6,10 +6,44 @@ from dataclasses import dataclass
 from typing import Self
 
 from jobs.failed_rows import ANY_REASON, WithReason
-from webapp.errors import InvalidQueryError
+from webapp import parameters
+from webapp.parameters import MOST_DIGITS, Parameter
 
-#: Digits of a row number: it fits into the database.
-_MAX_DIGITS = 18
+
+def _part(name: str, description: str) -> Parameter[str | None]:
+    """No text in the database has a NUL."""
+    return parameters.found_by(name, description, lambda text: text.replace("\x00", "\ufffd"), "", None)
+
+
+COLUMN = _part("column", "Only rows with a reason about this field; empty: about the row as a whole.")
+RULE = _part("rule", "Only rows with a reason that has this rule.")
+AFTER = parameters.number(
+    "after",
+    "The number of the row before the page.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=0,
+    wanted="must be the number of a row.",
+    empty_too=True,
+)
+_BEFORE = parameters.number(
+    "before",
+    "The number of the row behind the page.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=0,
+    wanted="must be the number of a row.",
+    empty_too=True,
+)
+_FIRST = parameters.number(
+    "columns",
+    "The first column that is shown.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=1,
+    wanted="must be the number of a column.",
+    empty_too=True,
+)
 
 
 @dataclass(frozen=True)
@@ -25,25 +59,10 @@ class FailedRowsQuery:
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Raises InvalidQueryError."""
-        chosen = WithReason(*(_text(query, name) for name in ("column", "rule")))
-        after, first = _number(query, "after", "0", "a row"), _number(query, "columns", "1", "a column")
-        before = _number(query, "before", "0", "a row") or None
-        return cls(chosen, after, before, max(1, first))
+        chosen = WithReason(COLUMN.read(query), RULE.read(query))
+        return cls(chosen, AFTER.read(query), _BEFORE.read(query) or None, max(1, _FIRST.read(query)))
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
         """Of the filter, without the position."""
         return [(name, value) for name, value in self.chosen._asdict().items() if value is not None]
-
-
-def _number(query: Mapping[str, str], name: str, default: str, of: str) -> int:
-    text = query.get(name) or default
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
-        raise InvalidQueryError(name, f"must be the number of {of}.")
-    return int(text)
-
-
-def _text(query: Mapping[str, str], name: str) -> str | None:
-    """No text in the database has a NUL."""
-    value = query.get(name)
-    return value and value.replace("\x00", "\ufffd")

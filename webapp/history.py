@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from jobs.events import Event
 from jobs.history_query import Facts, HistoryQuery, Outcome, outcomes
 from jobs.uploads import Status
-from webapp import moments
-from webapp.errors import InvalidQueryError
+from webapp import moments, parameters
+from webapp.parameters import MOST_DIGITS, Parameter
 
 #: Uploads on a page of the history.
 PAGE_SIZE = 25
@@ -20,6 +20,23 @@ RECENT = 20
 LONGEST_TEXT = 200
 #: The stream's name of the filter `since`: its own `since` is the moment up to which a page is complete.
 _STREAM_SINCE = "uploaded_since"
+
+SEARCH = parameters.text("q", "Part of the name of the file or of the dataset, in any case.", longest=LONGEST_TEXT)
+STATUS = parameters.choice("status", "Only uploads with this status.", Status, empty_too=False)
+OUTCOME = parameters.choice("outcome", "Only uploads that ended like this.", Outcome)
+DATASET = parameters.text("dataset", "Only uploads into this dataset.", longest=LONGEST_TEXT)
+SINCE = parameters.moment("since", "Only uploads that were created at this time or later.")
+UNTIL = parameters.moment("until", "Only uploads that were created before this time, of a day before its end.")
+UPLOADED_BY = parameters.text("uploaded_by", "Only uploads of this account.", longest=LONGEST_TEXT)
+CURSOR = parameters.number(
+    "cursor",
+    "Where the page begins.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=None,
+    wanted="must be the id of an upload.",
+)
+PARAMETERS: tuple[Parameter[Any], ...] = (SEARCH, STATUS, OUTCOME, DATASET, SINCE, UNTIL, UPLOADED_BY, CURSOR)
 
 
 @dataclass(frozen=True)
@@ -45,22 +62,16 @@ class HistoryView:
 
         Raises InvalidQueryError.
         """
-        status, outcome, cursor = query.get("status"), query.get("outcome") or None, query.get("cursor")
-        if status is not None and status not in list(Status):
-            raise InvalidQueryError("status", f"must be one of {', '.join(Status)}.")
-        if outcome is not None and outcome not in list(Outcome):
-            raise InvalidQueryError("outcome", f"must be one of {', '.join(Outcome)}.")
-        if cursor is not None and not (cursor.isdecimal() and len(cursor) < 19):
-            raise InvalidQueryError("cursor", "must be the id of an upload.")
+        status, outcome = STATUS.read(query), OUTCOME.read(query)
         return cls(
-            search=_text(query, "q"),
+            search=SEARCH.read(query),
             status=None if status is None else Status(status),
             outcome=None if outcome is None else Outcome(outcome),
-            dataset=_text(query, "dataset"),
-            since=moments.parse(query, "since"),
-            until=moments.parse(query, "until"),
-            uploaded_by=_text(query, "uploaded_by"),
-            cursor=None if cursor is None else int(cursor),
+            dataset=DATASET.read(query),
+            since=SINCE.read(query),
+            until=UNTIL.read(query),
+            uploaded_by=UPLOADED_BY.read(query),
+            cursor=CURSOR.read(query),
         )
 
     @classmethod
@@ -126,10 +137,6 @@ class HistoryView:
 def _url(path: str, parameters: Mapping[str, str]) -> str:
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{path}?{query}" if query else path
-
-
-def _text(query: Mapping[str, str], name: str) -> str:
-    return query.get(name, "").replace("\x00", "").strip()[:LONGEST_TEXT]  # PostgreSQL rejects NUL
 
 
 def _facts(event: Event) -> Facts:

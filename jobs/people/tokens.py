@@ -129,9 +129,16 @@ def of_account(connection: sa.Connection, account_id: int) -> list[Token]:
     return _list(connection, tokens.c.account_id == account_id)
 
 
-def all_tokens(connection: sa.Connection, *, limit: int | None = None) -> list[Token]:
+def all_tokens(connection: sa.Connection) -> list[Token]:
     """Those that were not revoked, the newest first."""
-    return _list(connection, sa.true(), limit)
+    return _list(connection, sa.true())
+
+
+def page(connection: sa.Connection, account_id: int | None, *, limit: int, before: int | None = None) -> list[Token]:
+    """Those of an account that were not revoked, or of all accounts if it is None: the newest first, below an id."""
+    mine = sa.true() if account_id is None else tokens.c.account_id == account_id
+    older = sa.true() if before is None else tokens.c.id < before
+    return _list(connection, mine & older, limit)
 
 
 def _list(connection: sa.Connection, these: sa.ColumnElement[bool], limit: int | None = None) -> list[Token]:

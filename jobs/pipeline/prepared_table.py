@@ -14,6 +14,9 @@ from jobs.warnings import UploadWarning
 #: Row number (1 is the first below the header, blank rows not counted) → position of a cell (from 0) and the rule it
 #: breaks.
 KnownProblems = dict[int, list[tuple[int, str]]]
+#: What a format knows of a column's type. `field`: its properties in a Table Schema. `among`: the types to infer from
+#: its values, "iso" for dates and datetimes in ISO 8601; none of them: text.
+Hint = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class PreparedTable:
     empty: the table is a text. blank: its empty rows, which the text does not have. has_header: whether `names` are
     from the file. end: offset of the byte after the table; None: the end of the file. other: the same file as it would
     be read if the header had been judged otherwise, where that was a judgement. options: how the upload is read:
-    encoding, delimiter, header_row, sheet, and the sheets that there are; null for what it does not have.
+    encoding, delimiter, header_row, sheet, and the sheets that there are; null for what it does not have. hints: of the
+    columns, if the file's format knows their types (see Hint).
     """
 
     path: Path
@@ -49,6 +53,7 @@ class PreparedTable:
     end: int | None = None
     other: "PreparedTable | None" = None
     options: dict[str, Any] = field(default_factory=dict)
+    hints: list[Hint] = field(default_factory=list)
 
     @property
     def tracking_columns(self) -> int:

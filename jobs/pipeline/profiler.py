@@ -5,7 +5,8 @@ single value does not fit, unless it is a word for "no value" (missing_words.py)
 values of each chunk, which are few; a column that is text is not looked at again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from jobs import warnings
 from jobs.errors import UnreadableFileError
 from jobs.pipeline.missing_words import ALWAYS, AMONG_VALUES, are_missing
+from jobs.pipeline.prepared_table import Hint
 from jobs.pipeline.source import Tick
 from jobs.pipeline.spellings import USUAL, Spelling, proposals
 from jobs.pipeline.trial import Trial
@@ -40,10 +42,12 @@ class Profile:
         *,
         text_only: bool = False,
         wanted: Mapping[str, str] | None = None,
+        hints: Sequence[Hint] = (),
         tick: Tick = lambda: None,
     ) -> None:
         """text_only: every column is text. wanted: types that were chosen for columns; "date:%d/%m/%Y" has a format
-        too. tick: called for each column of each chunk. Raises UnreadableFileError for an unknown column."""
+        too. hints: of all columns, if the file's format knows their types. tick: called for each column of each chunk.
+        Raises UnreadableFileError for an unknown column."""
         self._tick = tick
         names, wanted = list(names), wanted or {}
         if unknown := [name for name in wanted if name not in names]:
@@ -52,8 +56,10 @@ class Profile:
                 f"types names the column “{unknown[0]}”, which the file does not have. Its columns are: {found}."
             )
         self._columns = {
-            name: _Column(name, "string" if text_only else wanted.get(name), is_chosen=text_only or name in wanted)
-            for name in names
+            name: _Column(
+                name, "string" if text_only else wanted.get(name), is_chosen=text_only or name in wanted, hint=hint
+            )
+            for name, hint in zip(names, hints or repeat({}), strict=False)
         }
         self.rows = 0
 
@@ -78,12 +84,13 @@ class Profile:
 
 
 class _Column:
-    def __init__(self, name: str, wanted: str | None, *, is_chosen: bool) -> None:
-        """wanted: its type, and possibly its format, if somebody chose them."""
+    def __init__(self, name: str, wanted: str | None, *, is_chosen: bool, hint: Hint) -> None:
+        """wanted: its type, and possibly its format, if somebody chose them, which overrules the hint."""
         self._name = name
         self._is_chosen = is_chosen
         self._wanted, _, self._format = (wanted or "").partition(":")
-        self._is_text = self._wanted == "string"
+        self._hint: Hint = {} if is_chosen else hint
+        self._is_text = self._wanted == "string" or "field" in self._hint or self._hint.get("among") == []
         self._trials: list[Trial] = []
         #: Cells with a value, and without one. Words for "no value", with their cells.
         self._filled = 0
@@ -135,7 +142,13 @@ class _Column:
     def _candidates(self, spellings: Iterable[Spelling]) -> list[Spelling]:
         """The spellings that come into question for the column."""
         if not self._wanted:
-            return [each for each in spellings if not each.only_if_wanted]
+            among = self._hint.get("among")
+            return [
+                each
+                for each in spellings
+                if not each.only_if_wanted
+                and (among is None or each.type in among or ("iso" in among and _is_iso(each)))
+            ]
         found = [each for each in spellings if each.type == self._wanted]
         return [each for each in found if each.format == self._format] if self._format else found
 
@@ -205,6 +218,9 @@ class _Column:
         """The column as a field of a Table Schema. Its description tells people why it has its type."""
         if self._wanted not in ("", "string"):
             return self._as_wanted()
+        if "field" in self._hint:
+            found = self._hint["field"]
+            return {"name": self._name, **found, "description": f"{found['type']}: as in the file{self._blanks}"}
         if not self._filled - sum(self._missing.values()):
             return self._text("every cell is empty" if not self._filled else None)
         clean = [trial for trial in self._trials if trial.is_clean and self._is_possible(trial)]
@@ -267,8 +283,8 @@ class _Column:
         if why is not None:
             blanks = self._blanks if self._filled else ""
             return {**found, "description": f"text: {why}{blanks}"}
-        if self._is_chosen:
-            return {**found, "description": f"text: as chosen{self._blanks}"}
+        if self._is_chosen or self._hint:
+            return {**found, "description": f"text: as {'chosen' if self._is_chosen else 'in the file'}{self._blanks}"}
         nearly = [trial for trial in self._trials if 0 < trial.misfits < trial.fits and trial.is_plausible]
         near = max(nearly, key=lambda trial: trial.fits, default=None)
         if near is None:
@@ -280,6 +296,11 @@ class _Column:
             f"text: {near.fits:,} of {self._filled:,} are {near.spelling.plural}; not: {named}{rest}{self._blanks}"
         )
         return {**found, "nearType": near.spelling.type, "description": evidence}
+
+
+def _is_iso(spelling: Spelling) -> bool:
+    """Whether a spelling is of days, or days with times, as ISO 8601 has them."""
+    return spelling.type in ("date", "datetime") and (spelling.format or "%Y-%m-%d").startswith("%Y-%m-%d")
 
 
 def _sample(words: pa.Array) -> list[str]:

@@ -80,7 +80,7 @@ def inspect(text: TextFile, *, tick: Tick = lambda: None) -> PreparedTable:
     table = inspected.table(header)
     if text.header_row is None:
         table = replace(table, other=inspected.judged_otherwise(header))
-    return table if table.marks else _without_second_table(table, text, head, tick)
+    return table if table.marks or text.hints else _without_second_table(table, text, head, tick)
 
 
 def _without_second_table(table: PreparedTable, text: TextFile, head: bytes, tick: Tick) -> PreparedTable:
@@ -154,6 +154,7 @@ class _Inspected:
             parent=marks.parent(found) if marks else None,
             problems=_renumbered(problems, own) if marks else problems,
             has_header=bool(header.rows),
+            hints=[text.hints[place] for place in own] if marks and text.hints else text.hints,
             header=cells if marks else header.names if header.rows == 1 else [],
             surplus=usual_surplus(below, len(cells) if marks else len(header.names)),
             sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
@@ -167,6 +168,8 @@ class _Inspected:
         if text.sheet_rows:
             row = text.sheet_rows[0][1] + header.position
         delimiter = None if "sheet" in text.detected else self.delimiter
+        if text.hints:  # its format leaves nothing to choose
+            return dict.fromkeys(("encoding", "delimiter", "header_row", "sheet"))
         known = {"encoding": None, "delimiter": delimiter, "header_row": row if header.rows else 0, "sheet": None}
         return known | text.detected
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from jobs.datasets import Dataset
 from jobs.pipeline import columns, writer
+from jobs.pipeline.columns import Packed
 from jobs.pipeline.writer import PackedRows, Written
 from jobs.schema import OWN_COLUMNS
 from jobs.sql_table import SqlTable, run
@@ -48,7 +49,11 @@ class Shadow:
         self._competing = writer.competing(dataset, filled)
         whole = dataset.table(dialect)
         unique = [each.name for each in dataset.schema.fields if each.constraints.unique]
-        self._table = SqlTable(dialect, f"_shadow_{upload_id}", whole.columns, key=whole.key, unique=unique)
+        #: Rows that replace others by their key alone cannot fail: the last one of each key is what counts.
+        self._only_replaces = dataset.replaces and self._competing == [dataset.schema.primary_key]
+        key = [] if self._only_replaces and not whole.is_sqlite else whole.key
+        self._table = SqlTable(dialect, f"_shadow_{upload_id}", whole.columns, key=key, unique=unique)
+        self._filled = [name for name in dataset.schema.names if name in filled]
         names = dict.fromkeys(name for each in self._competing for name in each)
         self._looked_up = SqlTable(
             dialect, f"_looked_up_{upload_id}", {name: whole.columns[name] for name in (ROW_NUMBER, *names)}
@@ -66,9 +71,20 @@ class Shadow:
         """Rows without a key or a unique value compete with nothing, so they are not written."""
         if not self._competing:
             return Written({}, len(rows.packed))
+        if self._only_replaces:
+            self._append(connection, rows.packed)
+            return Written({}, len(rows.packed))
         if self._stored is not None:
             self._take_over(connection, self._stored, rows.packed.batch)
         return self._writer.write(connection, rows)
+
+    def _append(self, connection: sa.Connection, packed: Packed) -> None:
+        """Write rows that replace others, without looking at these."""
+        if self._table.is_sqlite:
+            replacing = self._table.replacing(self._table.key, self._table.columns)
+            columns.insert(connection, self._table.insertion(on_conflict=replacing), packed.batch)
+        else:
+            columns.add(connection, self._table, packed)
 
     def _take_over(self, connection: sa.Connection, stored: SqlTable, batch: pa.RecordBatch) -> None:
         table = self._looked_up
@@ -87,13 +103,18 @@ class Shadow:
         """None: the rows of the dataset are not replaced, or it has none. examples: of rows that change something."""
         if self._stored is None or not self._dataset.replaces:
             return None
-        fields = self._dataset.schema.names
+        # A field that no column fills keeps its value.
+        fields = self._filled
         counts = run(connection, self._table.compared(self._stored, fields, upload_id=self._upload_id)).one()
         in_all, stored, alike = map(int, counts)
         found: list[tuple[list[Any], list[Any]]] = []
         if stored > alike:
             statement = self._table.differing(self._stored, fields, upload_id=self._upload_id, limit=examples)
             own, width = len(OWN_COLUMNS), len(self._table.columns)
+            kept = [place for place, name in enumerate(self._dataset.schema.names) if name not in self._filled]
             for row in map(list, run(connection, statement)):
-                found.append((row[own:width], row[width + own :]))
+                before, after = row[own:width], row[width + own :]
+                for place in kept:
+                    after[place] = before[place]
+                found.append((before, after))
         return Comparison(in_all, stored, alike, found)

@@ -24,14 +24,17 @@ from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, other_kind, packing_of
+from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, is_parquet, other_kind, packing_of
 from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.pipeline import encoding, rewriting, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
 from jobs.pipeline.chunk import is_blank, repeats
+from jobs.pipeline.json_objects import Fields, Number, Objects, cells_of
 from jobs.pipeline.long_call import run_with_ticks
-from jobs.pipeline.prepared_table import KnownProblems
+from jobs.pipeline.parquet import ParquetFile
+from jobs.pipeline.prepared_table import Hint, KnownProblems
+from jobs.pipeline.typed_table import TypedTable
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
 from jobs.pipeline.xlsx.sheet_choice import Fits
@@ -42,10 +45,12 @@ from jobs.warnings import UploadWarning, lines_skipped
 SMALL_BYTES = 10_000_000
 #: Members of an archive that an error names.
 NAMED_MEMBERS = 5
+#: Objects of JSON whose fields are looked at before the table is written.
+FIRST_OBJECTS = 1_000
 #: Bytes at the beginning of a text that its dialect is detected from.
 DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 7
+SPOOL_VERSION = 8
 
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
@@ -82,6 +87,7 @@ class TextFile:
     the upload, for a note, if it is not the delimiter of this text; "" for a workbook. sheet_rows: the
     worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
     detected: the encoding, delimiter, worksheet and worksheets of the upload, as far as it has them.
+    hints: of the columns, in order, if the format knows their types (see prepared_table.Hint).
     """
 
     path: Path
@@ -95,6 +101,7 @@ class TextFile:
     begins_with_table: bool = False
     separated_by: str | None = None
     detected: dict[str, Any] = field(default_factory=dict)
+    hints: list[Hint] = field(default_factory=list)
 
 
 def prepare(
@@ -132,7 +139,9 @@ def check_is_text(head: bytes) -> None:
 
 
 #: What the description of a spool has of its text as it is.
-_DESCRIBED = ("notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank", "detected")
+_DESCRIBED = (
+    "notes", "warnings", "delimiter", "header_row", "begins_with_table", "separated_by", "blank", "detected", "hints"
+)  # fmt: skip
 
 
 class _Spool:
@@ -213,14 +222,17 @@ class _Preparation:
 
     def table(self) -> TextFile:
         """The kind of file is detected from its first bytes, not from its name."""
-        with self.path.open("rb") as file:
-            head = file.read(encoding.HEAD_BYTES)
+        head = _head(self.path)
         if head.startswith(OLE):
             raise UnreadableFileError(_about_ole(self.path, self.filename))
         if head.startswith(ZIPS):
             return self._from_zip()
         if (packing := packing_of(head)) is not None:
             return self._from_archive(unpacked(self.path, packing), f"Unpacked from {packing}.")
+        if is_json(head):
+            return self._from_json(self.path)
+        if is_parquet(head):
+            return self._from_parquet(self.path)
         return self._from_text()
 
     def _from_text(self) -> TextFile:
@@ -252,6 +264,10 @@ class _Preparation:
         with _Part(self.spool.path, self.tick) as expanded:
             self._expand(pieces, expanded.file)
             expanded.file.flush()
+            if is_json(_head(expanded.path)):
+                return self._from_json(expanded.path, note)
+            if is_parquet(_head(expanded.path)):
+                return self._from_parquet(expanded.path, note)
             found = self._encoding(expanded.path)
             if found.codec == UTF_8:
                 return self._spooled(expanded, [note, found.note], found.codec)
@@ -281,6 +297,64 @@ class _Preparation:
             begins_with_table=True,
             separated_by="",
             detected={"sheet": book.sheet.name, "sheets": book.names},
+        )
+        return self.spool.save(found)
+
+    def _from_json(self, path: Path, *notes: str) -> TextFile:
+        """Objects of JSON; twice if a field first appears after many of them, as the header is written first."""
+        fields = Fields()
+        with path.open("rb") as file, _Part(self.spool.path, self.tick) as part:
+            objects = Objects(file, self.tick)
+            for found in itertools.islice(objects, FIRST_OBJECTS):
+                fields.see(found)
+            table = None
+            while table is None:
+                file.seek(0)
+                part.file.seek(0)
+                part.file.truncate()
+                table = self._json_table(Objects(file, self.tick), fields, part.file)
+            part.commit()
+        kind = "an array of objects" if objects.is_array else "one object below the other"
+        notes = (*notes, f"Read as JSON, {kind}: numbers, booleans and texts are as in the file.")
+        return self._typed(table, list(notes), [_json_hint(kinds) for kinds in fields.kinds.values()])
+
+    def _json_table(self, objects: Objects, fields: Fields, file: BinaryIO) -> TypedTable | None:
+        """The table of these fields. None if an object has another one; then all are known."""
+        names = list(fields.kinds)
+        if not names and not any(fields.see(found) is False for found in objects):
+            raise UnreadableFileError(f"The file has no JSON object with a field. {EXPECTED}")
+        table = TypedTable(file, names, lambda size: self._check_expansion(size, "file"))
+        is_complete = bool(names)
+        for found in objects:
+            is_complete &= fields.see(found)
+            if is_complete:
+                table.write(cells_of(found, names))
+        table.finish()
+        return table if is_complete else None
+
+    def _from_parquet(self, path: Path, *notes: str) -> TextFile:
+        with ParquetFile(path, self.tick) as file, _Part(self.spool.path, self.tick) as part:
+            self._check_expansion(file.expanded, "Parquet file")
+            table = TypedTable(part.file, file.names, lambda size: self._check_expansion(size, "Parquet file"))
+            for row in file.rows():
+                table.write(row)
+            table.finish()
+            part.commit()
+        return self._typed(
+            table, [*notes, "Read as Parquet: the types are those of the file.", *file.notes], file.hints
+        )
+
+    def _typed(self, table: TypedTable, notes: list[str], hints: list[Hint]) -> TextFile:
+        found = TextFile(
+            self.spool.path,
+            notes,
+            delimiter=",",
+            header_row=1,
+            sheet_rows=table.sheet_rows,
+            blank=table.blank,
+            begins_with_table=True,
+            separated_by="",
+            hints=hints,
         )
         return self.spool.save(found)
 
@@ -321,8 +395,7 @@ class _Preparation:
         return self.spool.save(found)
 
     def _encoding(self, path: Path) -> encoding.Encoding:
-        with path.open("rb") as file:
-            head = file.read(encoding.HEAD_BYTES)
+        head = _head(path)
         check_is_text(head)
         if self.options.encoding is not None:
             return encoding.chosen(self.options.encoding, head)
@@ -353,6 +426,20 @@ class _Preparation:
                 " Upload the table as an uncompressed CSV file, or ask the administrator to raise"
                 " BULK_UPLOAD_MAX_EXPANSION_RATIO."
             )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(encoding.HEAD_BYTES)
+
+
+def _json_hint(kinds: set[type]) -> Hint:
+    """kinds: the classes of a field's values. Texts may be dates; values of several kinds are text."""
+    if kinds <= {str}:
+        return {"among": ["iso"]}
+    if kinds == {bool}:
+        return {"among": ["boolean"]}
+    return {"among": ["integer", "number"] if kinds == {Number} else []}
 
 
 def _opened(path: Path) -> ZipArchive:

@@ -305,3 +305,20 @@ def test_a_clock_set_forward_takes_no_upload_from_its_worker(
     clocks.pass_time(65)
     sweeper.sweep()
     assert now(database, upload).status is Status.PENDING
+
+
+def test_an_upload_that_nobody_decides_about_is_cancelled_and_its_file_kept(
+    settings: Settings, database: Database, changes: Changes
+) -> None:
+    late, early = recorded(settings, database), recorded(settings, database)
+    with database.transaction() as connection:
+        for upload, days in ((late, 31), (early, 29)):
+            uploads.hold_as_duplicate(connection, upload)
+            held_since = {"updated_at": utc_now(-days * 86_400)}
+            connection.execute(sa.update(tables.uploads).where(tables.uploads.c.id == upload.id).values(held_since))
+    with listening(settings, late) as heard:
+        Sweeper(changes, external_timeout=HOUR, held_days=30).sweep()
+
+    assert (now(database, late).status, now(database, early).status) == (Status.CANCELLED, Status.HELD)
+    assert now(database, late).error == "Nobody decided within 30 days, so nothing was imported. Retry it to import it."
+    assert [event.event for event in heard[channels(late.id)[1]]] == ["bulk_upload_cancelled"]

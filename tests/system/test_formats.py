@@ -2,12 +2,18 @@
 
 import bz2
 import csv
+import gzip
 import io
+import json
 import lzma
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 import sqlalchemy as sa
 
@@ -48,11 +54,37 @@ def as_csv(rows: Table) -> bytes:
     return text.getvalue().encode()
 
 
+def as_objects(rows: Table) -> list[dict[str, Any]]:
+    """Numbers with two digits behind the point, as they are written."""
+    return [{"id": int(row[0]), "name": row[1], "price": float(row[2]), "born": row[3]} for row in rows]
+
+
+def as_parquet(rows: Table) -> bytes:
+    """With dates, or texts if one does not exist."""
+    born = [row[3] for row in rows]
+    kinds = {"id": pa.int32(), "name": pa.string(), "price": pa.decimal128(10, 2)}
+    columns = {
+        "id": [int(row[0]) for row in rows],
+        "name": [row[1] for row in rows],
+        "price": [Decimal(row[2]) for row in rows],
+        "born": born if "31.02.2026" in born else [date.fromisoformat(each) for each in born],
+    }
+    file = io.BytesIO()
+    table = pa.table([pa.array(each, kinds.get(name)) for name, each in columns.items()], list(columns))
+    parquet.write_table(table, file, row_group_size=70)
+    return file.getvalue()
+
+
 #: The ending of the name of a file, and what makes one of rows of text.
 FORMATS: dict[str, Callable[[Table], bytes]] = {
+    "parquet": lambda rows: as_parquet(rows),
+    "parquet.zst": lambda rows: zstd.compress(as_parquet(rows)),
     "csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
     "csv.xz": lambda rows: lzma.compress(as_csv(rows)),
     "csv.zst": lambda rows: zstd.compress(as_csv(rows)),
+    "jsonl": lambda rows: b"".join(json.dumps(each).encode() + b"\n" for each in as_objects(rows)),
+    "json": lambda rows: json.dumps(as_objects(rows), indent=2).encode(),
+    "ndjson.gz": lambda rows: gzip.compress(b"\n".join(json.dumps(each).encode() for each in as_objects(rows))),
 }
 EACH = pytest.mark.parametrize("ending", list(FORMATS))
 

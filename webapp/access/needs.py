@@ -11,6 +11,7 @@ from jobs.errors import NotAllowedError
 from jobs.people.policy import Policy
 from jobs.people.roles import Role
 from jobs.people.roles import Scope as TokenScope
+from webapp.operation import Operation
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Needs:
 
 #: Whoever can connect.
 PUBLIC = Needs(is_public=True)
+#: Whoever is known, by whichever means.
+ANYBODY = Needs()
 #: Whoever has signed in, for what concerns themselves.
 PERSON = Needs(person=True)
 #: Whoever may see something.
@@ -47,7 +50,8 @@ OWN = Needs(scopes=(TokenScope.ADMIN,), whole_server=True)
 
 
 class GuardedRoute(Route):
-    """A route that says what it takes, and lets nobody else pass."""
+    """A route that says what it takes, and lets nobody else pass. operation: what the description of the API says of
+    it."""
 
     def __init__(
         self,
@@ -56,10 +60,12 @@ class GuardedRoute(Route):
         needs: Needs,
         *,
         methods: Sequence[str] = ("GET",),
+        operation: Operation | None = None,
         **options: Any,
     ) -> None:
         super().__init__(path, endpoint, methods=list(methods), **options)
         self.needs = needs
+        self.operation = operation
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises NotAllowedError."""

@@ -9,6 +9,7 @@ from webapp.history import HistoryView
 from webapp.live import moments
 from webapp.live.limiter import LimitedStream
 from webapp.live.response import StreamResponse
+from webapp.live.streams import event_filter
 from webapp.live.streams.dataset_page import DatasetPageStream
 from webapp.live.streams.event_filter import EventFilter
 from webapp.live.streams.general_json import GeneralJsonStream
@@ -16,6 +17,7 @@ from webapp.live.streams.history import HistoryStream
 from webapp.live.streams.stream import Stream
 from webapp.live.streams.upload_json import UploadJsonStream
 from webapp.live.streams.upload_page import UploadPageStream
+from webapp.operation import Answer, Operation, stream
 from webapp.state import AppRequest
 
 
@@ -91,14 +93,26 @@ def _respond(request: AppRequest, stream: Stream) -> Response:
     return StreamResponse(stream, state["hub"], state["connection"], state["policy"], max_age=max_age)
 
 
+_GENERAL = Operation(
+    "The events of all uploads, or of those that the filters choose.",
+    stream("Each message has an event as JSON."),
+    query=(event_filter.DATASETS, event_filter.STATUSES, event_filter.UPLOADS, moments.SINCE),
+    headers=(moments.LAST_EVENT_ID,),
+    problems=(404,),
+)
+_OF_UPLOAD = Operation(
+    "The events of an upload, until it has ended.",
+    {**stream("Each message has an event as JSON."), 204: Answer("The client has the last event: do not reconnect.")},
+    headers=(moments.LAST_EVENT_ID,),
+)
 #: The application lists these before the routes of pages and API, whose paths would take "events" for an id.
 routes = [
-    GuardedRoute(path, endpoint, READ, middleware=[Middleware(LimitedStream)])
-    for path, endpoint in [
-        ("/uploads/events", history),
-        ("/uploads/{upload_id:id}/events", upload_page),
-        ("/datasets/{name}/events", dataset_page),
-        ("/api/v1/events", general_json),
-        ("/api/v1/uploads/{upload_id:id}/events", upload_json),
+    GuardedRoute(path, endpoint, READ, middleware=[Middleware(LimitedStream)], operation=operation)
+    for path, endpoint, operation in [
+        ("/uploads/events", history, None),
+        ("/uploads/{upload_id:id}/events", upload_page, None),
+        ("/datasets/{name}/events", dataset_page, None),
+        ("/api/v1/events", general_json, _GENERAL),
+        ("/api/v1/uploads/{upload_id:id}/events", upload_json, _OF_UPLOAD),
     ]
 ]

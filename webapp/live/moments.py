@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from webapp.errors import InvalidQueryError
+from webapp import parameters
 from webapp.state import AppRequest
 
 #: Moments before this are not accepted. No upload is older, and datetimes near year 1 overflow in calculations.
@@ -20,9 +20,33 @@ def parse(text: str) -> datetime | None:
     return moment if moment >= EARLIEST else None
 
 
+def _requested(text: str) -> datetime:
+    """Raises ValueError."""
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + in a query means a space
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError from error
+    if moment < EARLIEST:
+        raise ValueError
+    return moment
+
+
+LAST_EVENT_ID = parameters.found_by(
+    "Last-Event-ID", "The id of the last message that a client received, before it reconnects.", parse, "", None
+)
+SINCE = parameters.found_by(
+    "since",
+    "Also the states that changed after this time, in ISO 8601, in UTC by default.",
+    _requested,
+    f"must be a time like 2026-01-31T09:00:00Z, in {EARLIEST:%Y} or later.",
+    None,
+)
+
+
 def last_event(request: AppRequest) -> datetime | None:
     """The moment of the last message that a reconnecting client received."""
-    return parse(request.headers.get("last-event-id", ""))
+    return LAST_EVENT_ID.read(request.headers)
 
 
 def of_page(request: AppRequest) -> datetime | None:
@@ -32,14 +56,4 @@ def of_page(request: AppRequest) -> datetime | None:
 
 def requested(request: AppRequest) -> datetime | None:
     """The moment in `?since=` of an API request, in any ISO 8601 form, UTC by default. Raises InvalidQueryError."""
-    text = request.query_params.get("since")
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + in a query means a space
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        moment = datetime.min.replace(tzinfo=UTC)
-    if moment < EARLIEST:
-        raise InvalidQueryError("since", f"must be a time like 2026-01-31T09:00:00Z, in {EARLIEST:%Y} or later.")
-    return moment
+    return SINCE.read(request.query_params)

@@ -16,22 +16,41 @@ from jobs.events import timestamp
 from jobs.export import csv_text
 from jobs.people import audit
 from jobs.people.audit import AuditQuery, Entry, Result
-from webapp import moments, threads
+from webapp import moments, parameters, threads
 from webapp.access.needs import SERVER, GuardedRoute
 from webapp.database_access import read, write
 from webapp.errors import InvalidQueryError
+from webapp.openapi import answers
+from webapp.operation import Operation, answer
 from webapp.page import page
+from webapp.parameters import LIMIT, MOST_DIGITS, Parameter
 from webapp.routes.pieces import in_pieces
 from webapp.state import AppRequest
 
-#: Entries on a page, and on one of the API.
-SHOWN, DEFAULT_LIMIT, MAX_LIMIT = 100, 50, 500
+#: Entries on a page.
+SHOWN = 100
 #: Entries that are read at once for a file.
 ENTRIES_READ = 1_000
 #: Characters of a filter.
 LONGEST_FILTER = 400
 COLUMNS = ("id", "at", "actor", "via", "address", "action", "object", "result", "detail")
-FILTERS = ("actor", "action", "object", "result", "since", "until")
+FILTERS: tuple[Parameter[Any], ...] = (
+    parameters.text("actor", "Only what this account did.", longest=LONGEST_FILTER),
+    parameters.text("action", "Only this, such as sign-in.", longest=LONGEST_FILTER),
+    parameters.text("object", "Only what was done to this, such as upload 7.", longest=LONGEST_FILTER),
+    parameters.choice("result", "Only what was done, or only what was refused.", Result),
+    parameters.moment("since", "Only since this time."),
+    parameters.moment("until", "Only before this time, of a day before its end."),
+)
+CURSOR = parameters.number(
+    "cursor",
+    "Where the page begins.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=None,
+    wanted="must be the cursor of a page.",
+    empty_too=True,
+)
 #: Spreadsheet programs read a file that begins with this as UTF-8.
 _BOM = "\ufeff".encode()
 
@@ -46,14 +65,7 @@ class AuditView:
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
         """Raises InvalidQueryError."""
-        filters = {name: query.get(name, "").strip()[:LONGEST_FILTER] for name in FILTERS}
-        filters |= {name: moments.parse(query, name) for name in ("since", "until")}
-        if filters["result"] not in ("", *Result):
-            raise InvalidQueryError("result", "must be ok or refused.")
-        cursor = query.get("cursor") or None
-        if cursor is not None and not (cursor.isdecimal() and len(cursor) <= 18):
-            raise InvalidQueryError("cursor", "must be the cursor of a page.")
-        return cls(filters, None if cursor is None else int(cursor))
+        return cls({each.name: each.read(query) or "" for each in FILTERS}, CURSOR.read(query))
 
     @property
     def query(self) -> AuditQuery:
@@ -82,9 +94,9 @@ async def show(request: AppRequest) -> Response:
     try:
         view = AuditView.from_query(request.query_params)
     except InvalidQueryError as error:
-        errors, view = {error.parameter: str(error)}, AuditView(dict.fromkeys(FILTERS, ""), None)
+        errors, view = {error.parameter: str(error)}, AuditView({each.name: "" for each in FILTERS}, None)
     entries, cursor = await read(request.state["database"], lambda connection: view.page(connection, SHOWN))
-    shown = view.filters if not errors else {name: request.query_params.get(name, "") for name in FILTERS}
+    shown = view.filters if not errors else {each.name: request.query_params.get(each.name, "") for each in FILTERS}
     context = {
         "entries": entries,
         "filters": {name: value[:LONGEST_FILTER] for name, value in shown.items()},
@@ -125,7 +137,7 @@ def _lines(database: Database, query: AuditQuery) -> Iterator[bytes]:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = AuditView.from_query(request.query_params), _limit(request)
+    view, limit = AuditView.from_query(request.query_params), LIMIT.read(request.query_params)
     entries, cursor = await read(request.state["database"], lambda connection: view.page(connection, limit))
     following = view.url("/api/v1/audit", cursor=cursor, limit=limit) if cursor else None
     items = [as_json(entry) for entry in entries]
@@ -136,17 +148,18 @@ def as_json(entry: Entry) -> dict[str, Any]:
     return {**{name: getattr(entry, name) for name in COLUMNS}, "at": timestamp(entry.at)}
 
 
-def _limit(request: AppRequest) -> int:
-    """Raises InvalidQueryError."""
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidQueryError("limit", f"must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
 #: Not compressed: it is streamed.
 downloads = [GuardedRoute("/audit.csv", download, SERVER)]
 routes = [
     GuardedRoute("/audit", show, SERVER),
-    GuardedRoute("/api/v1/audit", index, SERVER),
+    GuardedRoute(
+        "/api/v1/audit",
+        index,
+        SERVER,
+        operation=Operation(
+            "List who did what, or was refused, newest first.",
+            answer(answers.Page[answers.AuditEntry]),
+            query=(*FILTERS, LIMIT, CURSOR),
+        ),
+    ),
 ]

@@ -16,6 +16,8 @@ from jobs.people.access import MOST_GRANTS, Access
 from jobs.people.roles import Role
 from webapp.access.needs import ADMIN, GuardedRoute
 from webapp.database_access import read
+from webapp.openapi import answers
+from webapp.operation import JSON, Operation, answer
 from webapp.page import page
 from webapp.people import change
 from webapp.people.form import Form
@@ -173,6 +175,17 @@ def _require_dataset(request: AppRequest, connection: sa.Connection, name: str) 
 routes = [
     GuardedRoute("/datasets/{name}/access", show, ADMIN),
     GuardedRoute("/datasets/{name}/access", change_access, ADMIN, methods=["POST"]),
-    GuardedRoute("/api/v1/datasets/{name}/access", detail, ADMIN),
-    GuardedRoute("/api/v1/datasets/{name}/access", put, ADMIN, methods=["PUT"]),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/access",
+        detail,
+        ADMIN,
+        operation=Operation("Return who may see a dataset, and as what.", answer(answers.Access)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/access",
+        put,
+        ADMIN,
+        methods=["PUT"],
+        operation=Operation("Replace who may see a dataset.", answer(answers.Access), body={JSON: _ACCESS}),
+    ),
 ]

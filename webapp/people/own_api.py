@@ -3,6 +3,7 @@
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
@@ -14,14 +15,25 @@ from jobs.people import accounts, administration, sessions, tokens
 from jobs.people.roles import Role, Scope
 from jobs.people.sessions import Session
 from jobs.people.tokens import Token
+from webapp import parameters
 from webapp.access.needs import OWN, PERSON, GuardedRoute
 from webapp.database_access import read
+from webapp.openapi import answers
+from webapp.operation import DONE, JSON, Operation, answer, made
+from webapp.parameters import LIMIT, MOST_DIGITS
 from webapp.people import change
 from webapp.routes import json_body
 from webapp.state import AppRequest
 
-#: Tokens of all accounts that an administrator gets at once.
-MOST_TOKENS = 1_000
+ALL = parameters.flag("all", "1: the tokens of everybody, for administrators.")
+CURSOR = parameters.number(
+    "cursor",
+    "The id of the token before the page.",
+    least=0,
+    most=10**MOST_DIGITS - 1,
+    default=None,
+    wanted="must be the id of a token.",
+)
 
 
 def _text(value: Any) -> Any:
@@ -69,20 +81,22 @@ async def add_token(request: AppRequest) -> Response:
 
 async def all_tokens(request: AppRequest) -> Response:
     """The caller's; with ?all=1 those of everybody, for administrators."""
-    is_all = request.query_params.get("all") == "1"
+    is_all, limit = ALL.read(request.query_params), LIMIT.read(request.query_params)
+    before = CURSOR.read(request.query_params)
     if is_all:
         request.state["policy"].require(Role.ADMIN, [Scope.ADMIN])
 
     def find(connection: sa.Connection) -> list[dict[str, Any]]:
-        if is_all:
-            found = tokens.all_tokens(connection, limit=MOST_TOKENS)
-        else:
-            found = tokens.of_account(connection, change.own_account(request, connection).id)
+        account_id = None if is_all else change.own_account(request, connection).id
+        found = tokens.page(connection, account_id, limit=limit + 1, before=before)
         owners = accounts.by_ids(connection, {each.account_id for each in found})
         return [token_json(each, owners[each.account_id].name) for each in found]
 
-    items = await read(request.state["database"], find)
-    return JSONResponse({"items": items, "links": {"next": None}})
+    found = await read(request.state["database"], find)
+    cursor = str(found[limit - 1]["id"]) if len(found) > limit else None
+    following = urlencode({**({"all": 1} if is_all else {}), "cursor": cursor, "limit": limit})
+    links = {"next": f"/api/v1/tokens?{following}" if cursor else None}
+    return JSONResponse({"items": found[:limit], "cursor": cursor, "links": links})
 
 
 async def revoke_token(request: AppRequest) -> Response:
@@ -156,10 +170,50 @@ async def end_other_sessions(request: AppRequest) -> Response:
 
 
 routes = [
-    GuardedRoute("/api/v1/tokens", all_tokens, OWN),
-    GuardedRoute("/api/v1/tokens", add_token, OWN, methods=["POST"]),
-    GuardedRoute("/api/v1/tokens/{token_id:id}", revoke_token, OWN, methods=["DELETE"]),
-    GuardedRoute("/api/v1/sessions", all_sessions, PERSON),
-    GuardedRoute("/api/v1/sessions", end_other_sessions, PERSON, methods=["DELETE"]),
-    GuardedRoute("/api/v1/sessions/{session_id:id}", end_session, PERSON, methods=["DELETE"]),
+    GuardedRoute(
+        "/api/v1/tokens",
+        all_tokens,
+        OWN,
+        operation=Operation(
+            "List the caller's API tokens, or those of everybody.",
+            answer(answers.Page[answers.Token]),
+            query=(ALL, LIMIT, CURSOR),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/tokens",
+        add_token,
+        OWN,
+        methods=["POST"],
+        operation=Operation(
+            "Make an API token for the caller.", made(answers.NewToken, "Location"), body={JSON: _NEW_TOKEN}
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/tokens/{token_id:id}",
+        revoke_token,
+        OWN,
+        methods=["DELETE"],
+        operation=Operation("Revoke a token.", DONE),
+    ),
+    GuardedRoute(
+        "/api/v1/sessions",
+        all_sessions,
+        PERSON,
+        operation=Operation("List where the caller is signed in.", answer(answers.Whole[answers.Session])),
+    ),
+    GuardedRoute(
+        "/api/v1/sessions",
+        end_other_sessions,
+        PERSON,
+        methods=["DELETE"],
+        operation=Operation("End the caller's other sessions.", DONE),
+    ),
+    GuardedRoute(
+        "/api/v1/sessions/{session_id:id}",
+        end_session,
+        PERSON,
+        methods=["DELETE"],
+        operation=Operation("End one of the caller's sessions.", DONE),
+    ),
 ]

@@ -7,6 +7,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from webapp.access import cookie, signing_in
 from webapp.access.needs import PERSON, PUBLIC, GuardedRoute
+from webapp.openapi import answers
+from webapp.operation import DONE, JSON, Operation, made
 from webapp.page import Visitor, page
 from webapp.people import issuer_view, links
 from webapp.people.form import Form
@@ -83,6 +85,12 @@ routes = [
     GuardedRoute("/sign-in", form, PUBLIC),
     GuardedRoute("/sign-in", sign_in, PUBLIC, methods=["POST"]),
     GuardedRoute("/sign-out", sign_out, PERSON, methods=["POST"]),
-    GuardedRoute("/api/v1/session", create_session, PUBLIC, methods=["POST"]),
-    GuardedRoute("/api/v1/session", delete_session, PERSON, methods=["DELETE"]),
+    GuardedRoute(
+        "/api/v1/session",
+        create_session,
+        PUBLIC,
+        methods=["POST"],
+        operation=Operation("Sign in.", made(answers.SignedIn), body={JSON: _SESSION}),
+    ),
+    GuardedRoute("/api/v1/session", delete_session, PERSON, methods=["DELETE"], operation=Operation("Sign out.", DONE)),
 ]

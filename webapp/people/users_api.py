@@ -15,15 +15,21 @@ from jobs.people import accounts, administration, groups, names
 from jobs.people.accounts import Account
 from jobs.people.groups import Group
 from jobs.people.roles import Role, Scope
+from webapp import parameters
 from webapp.access.needs import OWN, SERVER, GuardedRoute
 from webapp.database_access import read
-from webapp.errors import InvalidBodyError, InvalidQueryError
+from webapp.errors import InvalidBodyError
+from webapp.openapi import answers
+from webapp.operation import DONE, JSON, Operation, answer, made
+from webapp.parameters import LIMIT
 from webapp.people import change, links
 from webapp.people.people_pages import inviting
 from webapp.routes import json_body
 from webapp.state import AppRequest
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 500
+#: No name is longer.
+LONGEST_NAME = 400
+AFTER = parameters.text("cursor", "The name before the page.", longest=LONGEST_NAME)
 
 RoleName = Literal["viewer", "uploader", "admin"]
 
@@ -162,11 +168,7 @@ async def _change_member(request: AppRequest, make: Callable[..., None]) -> Resp
 
 async def _page(request: AppRequest, find: Callable[..., list[Any]], as_json: Callable[[Any], Any]) -> Response:
     """A page of what has names, in their order."""
-    query = request.query_params
-    text, after = query.get("limit", str(DEFAULT_LIMIT)), query.get("cursor", "")
-    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidQueryError("limit", f"must be a whole number from 1 to {MAX_LIMIT}.")
-    limit = int(text)
+    limit, after = LIMIT.read(request.query_params), AFTER.read(request.query_params)
     found = await read(request.state["database"], lambda connection: find(connection, after=after, limit=limit + 1))
     cursor = found[limit - 1].name if len(found) > limit else None
     following = f"{request.url.path}?{urlencode({'cursor': cursor, 'limit': limit})}" if cursor else None
@@ -194,15 +196,68 @@ def group_json(group: Group) -> dict[str, Any]:
     }
 
 
+_LISTED = (LIMIT, AFTER)
+_MEMBERS = "/api/v1/groups/{group}/members/{user}"
 routes = [
-    GuardedRoute("/api/v1/users", users, SERVER),
-    GuardedRoute("/api/v1/users", add_user, SERVER, methods=["POST"]),
-    GuardedRoute("/api/v1/users/{name}", change_user, SERVER, methods=["PATCH"]),
-    GuardedRoute("/api/v1/users/{name}/password", set_password, OWN, methods=["POST"]),
-    GuardedRoute("/api/v1/users/{name}/invitation", invite, SERVER, methods=["POST"]),
-    GuardedRoute("/api/v1/groups", all_groups, SERVER),
-    GuardedRoute("/api/v1/groups", add_group, SERVER, methods=["POST"]),
-    GuardedRoute("/api/v1/groups/{group}", remove_group, SERVER, methods=["DELETE"]),
-    GuardedRoute("/api/v1/groups/{group}/members/{user}", put_member, SERVER, methods=["PUT"]),
-    GuardedRoute("/api/v1/groups/{group}/members/{user}", remove_member, SERVER, methods=["DELETE"]),
+    GuardedRoute(
+        "/api/v1/users",
+        users,
+        SERVER,
+        operation=Operation("List accounts by name.", answer(answers.Page[answers.User]), query=_LISTED),
+    ),
+    GuardedRoute(
+        "/api/v1/users",
+        add_user,
+        SERVER,
+        methods=["POST"],
+        operation=Operation("Add an account.", made(answers.User, "Location"), body={JSON: _NEW_USER}, problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/users/{name}",
+        change_user,
+        SERVER,
+        methods=["PATCH"],
+        operation=Operation(
+            "Change an account's role, or disable it.",
+            answer(answers.User),
+            body={JSON: _USER_CHANGE},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/users/{name}/password",
+        set_password,
+        OWN,
+        methods=["POST"],
+        operation=Operation("Set a password and end the account's sessions.", DONE, body={JSON: _NEW_PASSWORD}),
+    ),
+    GuardedRoute(
+        "/api/v1/users/{name}/invitation",
+        invite,
+        SERVER,
+        methods=["POST"],
+        operation=Operation("Make a new link with which a person chooses a password.", made(answers.Invitation)),
+    ),
+    GuardedRoute(
+        "/api/v1/groups",
+        all_groups,
+        SERVER,
+        operation=Operation("List groups by name.", answer(answers.Page[answers.Group]), query=_LISTED),
+    ),
+    GuardedRoute(
+        "/api/v1/groups",
+        add_group,
+        SERVER,
+        methods=["POST"],
+        operation=Operation("Add a group.", made(answers.Group), body={JSON: _NEW_GROUP}, problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/groups/{group}",
+        remove_group,
+        SERVER,
+        methods=["DELETE"],
+        operation=Operation("Remove a group, and what was granted to it.", DONE),
+    ),
+    GuardedRoute(_MEMBERS, put_member, SERVER, methods=["PUT"], operation=Operation("Make an account a member.", DONE)),
+    GuardedRoute(_MEMBERS, remove_member, SERVER, methods=["DELETE"], operation=Operation("End a membership.", DONE)),
 ]

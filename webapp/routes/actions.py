@@ -245,13 +245,13 @@ class ExternalUpload(BaseModel):
         return name
 
 
-_EXTERNAL_UPLOAD = TypeAdapter(ExternalUpload)
+EXTERNAL_UPLOAD = TypeAdapter(ExternalUpload)
 
 
 async def create_external(request: AppRequest) -> Upload:
     """Record an upload that an external script imports, from the JSON in the request. Raises InvalidBodyError,
     InvalidDatasetNameError, RefusedError."""
-    body = json_body.parse(_EXTERNAL_UPLOAD, await json_body.read(request))
+    body = json_body.parse(EXTERNAL_UPLOAD, await json_body.read(request))
     file = StoredFile(body.filename, stored_as="", size=body.size, sha256="")
 
     policy = request.state["policy"]

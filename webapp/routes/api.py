@@ -16,23 +16,35 @@ from jobs.dialect import header_of
 from jobs.events import Event, timestamp
 from jobs.time_limit import limited
 from jobs.uploads import Page, Upload
-from webapp import threads
+from webapp import catalogue_view, history, parameters, threads
 from webapp.access.needs import CREATE, PUBLIC, READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
-from webapp.errors import InvalidQueryError, ServerBusyError
+from webapp.errors import ServerBusyError
 from webapp.history import RECENT, HistoryView
+from webapp.openapi import answers
+from webapp.operation import BINARY, JSON, Operation, answer, made
+from webapp.parameters import LIMIT
 from webapp.problems import details
-from webapp.routes import actions, row_position, upload_json, visible
+from webapp.routes import actions, filter_parameters, options_body, row_position, upload_fields, upload_json, visible
 from webapp.routes import batch as batches
-from webapp.routes.page_limit import limit_of
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+CURSOR = parameters.found_by("cursor", "Where the page begins.", str, "", None)
+FROM_ROW = parameters.number(
+    "from_row",
+    "The first row of the page, among those that the filters choose.",
+    least=1,
+    most=10**15 - 1,
+    default=1,
+    wanted="must be the number of a row, from 1.",
+)
+NAME = parameters.found_by("name", "As somebody types it.", str, "", "")
 #: Parameters of a list of rows that choose none.
-ROWS_PARAMETERS = ("cursor", "limit", "from_row")
+ROWS_PARAMETERS = (CURSOR.name, LIMIT.name, FROM_ROW.name)
 #: Seconds that the database may look for the rows of a page.
 ROWS_LIMIT = 10.0
 #: Bytes at the start of a file that are searched for its header.
@@ -51,7 +63,7 @@ async def create(request: AppRequest) -> Response:
 
 
 async def index(request: AppRequest) -> Response:
-    view, limit = HistoryView.from_query(request.query_params), limit_of(request)
+    view, limit = HistoryView.from_query(request.query_params), LIMIT.read(request.query_params)
     seen = request.state["policy"].view
 
     def page(connection: sa.Connection) -> tuple[Page, dict[int, list[int]]]:
@@ -142,13 +154,13 @@ async def rows(request: AppRequest) -> Response:
 
     A page ends before its limit if its rows would have more than ROWS_BYTES.
     """
-    name, limit = request.path_params["name"], limit_of(request)
+    name, limit = request.path_params["name"], LIMIT.read(request.query_params)
 
     def page(connection: sa.Connection) -> Response:
         found = request.state["policy"].dataset(connection, name)
         filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
-        skipped = 0 if after else _from_row(request) - 1
+        skipped = 0 if after else FROM_ROW.read(request.query_params) - 1
         items: list[bytes] = []
         size, last, has_more = 0, None, False
         with limited(connection, ROWS_LIMIT):
@@ -191,14 +203,6 @@ def _json(value: Any) -> bytes:
     return bytes(JSONResponse(value).body)
 
 
-def _from_row(request: AppRequest) -> int:
-    """Raises InvalidQueryError."""
-    text = request.query_params.get("from_row", "1")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15 and int(text)):
-        raise InvalidQueryError("from_row", "must be the number of a row, from 1.")
-    return int(text)
-
-
 async def match(request: AppRequest) -> Response:
     """The datasets that have the columns of a file, the last used first. The body: the file's first lines.
 
@@ -225,7 +229,7 @@ async def match(request: AppRequest) -> Response:
 
 async def dataset_name(request: AppRequest) -> Response:
     """What a name that somebody types stands for: the name that the dataset gets or has, and its rows."""
-    wanted = request.query_params.get("name", "")
+    wanted = NAME.read(request.query_params)
 
     def look(connection: sa.Connection) -> Response:
         name = datasets.checked_name(wanted)
@@ -308,16 +312,112 @@ def _is_reachable(database: Database) -> bool:
 routes = [
     GuardedRoute("/healthz", healthz, PUBLIC),
     GuardedRoute("/readyz", readyz, PUBLIC),
-    GuardedRoute("/api/v1/uploads", index, READ),
-    GuardedRoute("/api/v1/uploads", create, CREATE, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/recent", recent, READ),
-    GuardedRoute("/api/v1/uploads/batch", batch, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}", detail, READ),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/datasets", all_datasets, READ),
-    GuardedRoute("/api/v1/datasets/match", match, READ, methods=["POST"]),
-    GuardedRoute("/api/v1/dataset-name", dataset_name, READ),
-    GuardedRoute("/api/v1/datasets/{name}", dataset, READ),
-    GuardedRoute("/api/v1/datasets/{name}/rows", rows, READ),
+    GuardedRoute(
+        "/api/v1/uploads",
+        index,
+        READ,
+        operation=Operation(
+            "List uploads, newest first.", answer(answers.Page[answers.Upload]), query=(*history.PARAMETERS, LIMIT)
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads",
+        create,
+        CREATE,
+        methods=["POST"],
+        operation=Operation(
+            "Create an upload from a file, or announce one that an external script imports.",
+            made(answers.Upload, "Location"),
+            query=upload_fields.OF_FILE,
+            body={
+                "multipart/form-data": upload_fields.form(),
+                "application/octet-stream": BINARY,
+                JSON: actions.EXTERNAL_UPLOAD,
+            },
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/recent",
+        recent,
+        READ,
+        operation=Operation("List the uploads that ended lately.", answer(answers.Page[answers.Upload])),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/batch",
+        batch,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation(
+            "Cancel or retry several uploads.", answer(answers.BatchResult), body={JSON: batches.BATCH}
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}",
+        detail,
+        READ,
+        operation=Operation("Return an upload.", answer(answers.Upload)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/cancel",
+        cancel,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Cancel an upload.", answer(answers.Upload), problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/retry",
+        retry,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation(
+            "Start a failed or cancelled upload again, with other import options if the body has some.",
+            answer(answers.Upload),
+            body={JSON: options_body.OPTIONS},
+            body_needed=False,
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets",
+        all_datasets,
+        READ,
+        operation=Operation(
+            "List datasets.", answer(answers.Page[answers.Dataset]), query=(catalogue_view.SEARCH, catalogue_view.SORT)
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/match",
+        match,
+        READ,
+        methods=["POST"],
+        operation=Operation(
+            "Find the datasets that have the columns of a file.",
+            answer(answers.Matched),
+            body={"application/octet-stream": BINARY, "text/csv": BINARY},
+            body_needed=False,
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/dataset-name",
+        dataset_name,
+        READ,
+        operation=Operation("Tell what a name stands for.", answer(answers.DatasetName), query=(NAME,)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}",
+        dataset,
+        READ,
+        operation=Operation("Return a dataset with its schema.", answer(answers.Dataset)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/rows",
+        rows,
+        READ,
+        operation=Operation(
+            "List rows in the order of the key, all or those that filters choose.",
+            answer(answers.Rows),
+            query=(LIMIT, CURSOR, FROM_ROW, *filter_parameters.ALL),
+            reads_filters=True,
+        ),
+    ),
 ]

@@ -32,12 +32,12 @@ class Batch(BaseModel):
     ids: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(min_length=1, max_length=MAX_UPLOADS)]
 
 
-_BATCH = TypeAdapter(Batch)
+BATCH = TypeAdapter(Batch)
 
 
 async def of_json(request: AppRequest) -> Batch:
     """Raises BodyTooLargeError, InvalidBodyError."""
-    return json_body.parse(_BATCH, await json_body.read(request))
+    return json_body.parse(BATCH, await json_body.read(request))
 
 
 async def of_form(request: AppRequest) -> Batch | None:
@@ -49,7 +49,7 @@ async def of_form(request: AppRequest) -> Batch | None:
         ids = [int(text) for text in form.get("id", ())]
     except ValueError as error:  # UnicodeDecodeError is one
         raise InvalidBodyError([("", f"The form cannot be read, or names more than {MAX_UPLOADS} uploads.")]) from error
-    return json_body.parse(_BATCH, {"action": form.get("action", [""])[-1], "ids": ids}) if ids else None
+    return json_body.parse(BATCH, {"action": form.get("action", [""])[-1], "ids": ids}) if ids else None
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from jobs.export.csv_rows import csv_format
 from jobs.export.file_order import Extension, FileOrder
 from jobs.export.json_rows import json_format
 from jobs.row_filters import RowFilters
-from webapp import threads
+from webapp import parameters, threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.export_process import FileMaker
-from webapp.routes import downloaded, visible
+from webapp.operation import Operation, file
+from webapp.routes import downloaded, filter_parameters, visible
 from webapp.routes.block_stream import BlockStream
 from webapp.routes.pieces import PIECE_BYTES
 from webapp.state import AppRequest
@@ -30,8 +31,9 @@ MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+PROVENANCE = parameters.flag("provenance", "1: also from which row of which upload each row came.")
 #: Parameters that choose no rows.
-OWN_PARAMETERS = ("raw", "provenance")
+OWN_PARAMETERS = ("raw", PROVENANCE.name)
 
 
 async def rows(request: AppRequest, extension: Extension, *, is_raw: bool) -> Response:
@@ -42,7 +44,7 @@ async def rows(request: AppRequest, extension: Extension, *, is_raw: bool) -> Re
     name, query = request.path_params["name"], request.query_params
     found = await visible.dataset(request, name)
     filters = row_filters.parse(query.multi_items(), found.schema, others=OWN_PARAMETERS)
-    is_raw, provenance = is_raw or query.get("raw") == "1", query.get("provenance") == "1"
+    is_raw, provenance = is_raw or query.get("raw") == "1", PROVENANCE.read(query)
     headers = {"Content-Disposition": f'attachment; filename="{name}.{extension}"'}
     downloaded.note(request, f"dataset {name}")
     if extension in ("csv", "jsonl") and filters.selection.sort is None:
@@ -124,7 +126,16 @@ def _routes(extension: Extension) -> list[GuardedRoute]:
         return await rows(request, extension, is_raw=True)
 
     path = f"/datasets/{{name}}/rows.{extension}"
-    return [GuardedRoute(path, for_people, READ), GuardedRoute(f"/api/v1{path}", for_programs, READ)]
+    operation = Operation(
+        f"Download rows as {extension}, all or those that filters choose.",
+        file(MEDIA_TYPES[extension], "The rows."),
+        query=(PROVENANCE, *filter_parameters.ALL),
+        reads_filters=True,
+    )
+    return [
+        GuardedRoute(path, for_people, READ),
+        GuardedRoute(f"/api/v1{path}", for_programs, READ, operation=operation),
+    ]
 
 
 routes = [route for extension in EXTENSIONS for route in _routes(extension)]

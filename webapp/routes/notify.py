@@ -14,9 +14,11 @@ from jobs.people.policy import SINGLE_USER, Policy
 from jobs.people.roles import Role, Scope
 from jobs.reports import Refusal, Report
 from jobs.uploads import Upload
-from webapp import problems, threads
+from webapp import operation, parameters, problems, threads
 from webapp.access.needs import REPORT, GuardedRoute
-from webapp.errors import InvalidHeaderError
+from webapp.errors import InvalidHeaderError, InvalidQueryError
+from webapp.openapi import answers
+from webapp.operation import JSON, Operation
 from webapp.problem_details import MEDIA_TYPE
 from webapp.routes import json_body, upload_json
 from webapp.state import AppRequest, RequestState
@@ -28,6 +30,24 @@ MAX_KEY_LENGTH = 200
 
 _ONE = TypeAdapter(Report)
 _SEVERAL = TypeAdapter(Annotated[list[Report], Field(min_length=1, max_length=MAX_REPORTS)])
+#: What the body may be; which of the two it is decides how its problems are told.
+_ANY: TypeAdapter[Any] = TypeAdapter(Report | Annotated[list[Report], Field(min_length=1, max_length=MAX_REPORTS)])
+
+
+def _checked_key(key: str) -> str:
+    """Raises ValueError."""
+    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
+        raise ValueError
+    return key
+
+
+IDEMPOTENCY_KEY = parameters.found_by(
+    "Idempotency-Key",
+    "The same for each attempt to send a request: it is recorded once.",
+    _checked_key,
+    f"must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
+    None,
+)
 
 
 async def notify(request: AppRequest) -> Response:
@@ -109,14 +129,24 @@ async def _check_token(request: AppRequest) -> None:
 
 def _key(request: AppRequest) -> str | None:
     """Raises InvalidHeaderError."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise InvalidHeaderError("Idempotency-Key", f"must have 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
-    return key
+    try:
+        return IDEMPOTENCY_KEY.read(request.headers)
+    except InvalidQueryError as error:
+        raise InvalidHeaderError(error.parameter, error.problem) from error
 
 
+_OPERATION = Operation(
+    "Report the progress of an external upload, or of several.",
+    {
+        200: operation.Answer("What was recorded.", {JSON: answers.Upload | list[answers.Reported]}),
+        207: operation.Answer("Some of several reports were rejected.", {JSON: list[answers.Reported]}),
+    },
+    headers=(IDEMPOTENCY_KEY,),
+    body={JSON: _ANY},
+    problems=(404, 409),
+)
 routes = [
-    GuardedRoute("/api/v1/internal/notify", notify, REPORT, methods=["POST"]),
-    # The address that scripts of the previous system use.
-    GuardedRoute("/api/v1/internal/websocket/notify", notify, REPORT, methods=["POST"]),
+    GuardedRoute(path, notify, REPORT, methods=["POST"], operation=_OPERATION)
+    # The second is the address that scripts of the previous system use.
+    for path in ("/api/v1/internal/notify", "/api/v1/internal/websocket/notify")
 ]

@@ -26,7 +26,7 @@ class Options(BaseModel):
     types: str | dict[str, str] | None = None
 
 
-_OPTIONS = TypeAdapter(Options)
+OPTIONS = TypeAdapter(Options)
 
 
 async def read(request: Request[Any]) -> dict[str, str]:
@@ -40,7 +40,7 @@ async def read(request: Request[Any]) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return _of_form(body)
-    options = json_body.parse(_OPTIONS, json_body.decode(body))
+    options = json_body.parse(OPTIONS, json_body.decode(body))
     return {name: _field(getattr(options, name)) for name in options.model_fields_set}
 
 

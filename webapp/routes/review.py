@@ -16,6 +16,8 @@ from jobs.uploads import Status, Task, Upload
 from webapp import threads
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
+from webapp.openapi import answers
+from webapp.operation import JSON, Answer, Operation, answer
 from webapp.routes import actions, json_body, options_body, upload_json, visible
 from webapp.state import AppRequest
 
@@ -47,7 +49,7 @@ class Plan(BaseModel):
         return {"fields": self.fields, "primaryKey": self.primary_key}
 
 
-_MAPPING, _PLAN = TypeAdapter(ChosenFields), TypeAdapter(Plan)
+MAPPING, PLAN = TypeAdapter(ChosenFields), TypeAdapter(Plan)
 
 
 async def show(request: AppRequest) -> Response:
@@ -70,7 +72,7 @@ async def check(request: AppRequest) -> Response:
 async def map_columns(request: AppRequest) -> Response:
     """Raises InvalidBodyError, UploadNotFoundError, TransitionError, InvalidMappingError, NotAllowedError."""
     await visible.upload(request, request.path_params["upload_id"])
-    await change_mapping(request, json_body.parse(_MAPPING, await json_body.read(request)))
+    await change_mapping(request, json_body.parse(MAPPING, await json_body.read(request)))
     return await show(request)
 
 
@@ -126,7 +128,7 @@ async def choose_fields(request: AppRequest) -> Response:
     Raises InvalidBodyError, and what `plan` raises.
     """
     await visible.upload(request, request.path_params["upload_id"])
-    wanted = json_body.parse(_PLAN, await json_body.read(request))
+    wanted = json_body.parse(PLAN, await json_body.read(request))
     return await _answer(request, await plan(request, wanted.name, wanted.table_schema))
 
 
@@ -167,11 +169,65 @@ async def _wait_for_worker(request: AppRequest, ordered: Upload) -> bool:
     return False
 
 
+#: A worker has to do what was asked for first.
+_LATER = {202: Answer("A worker does it; the stream of the upload tells.", {JSON: answers.Upload})}
+
 routes = [
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/review", show, READ),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/mapping", map_columns, UPLOAD, methods=["PUT"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/options", read_otherwise, UPLOAD, methods=["PUT"]),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/schema", choose_fields, UPLOAD, methods=["PUT"]),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/review",
+        show,
+        READ,
+        operation=Operation("Return what is known of a file before its import.", answer(answers.Review)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/import",
+        approve,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Import a held upload.", answer(answers.Upload), problems=(409, 422)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/check",
+        check,
+        UPLOAD,
+        methods=["POST"],
+        operation=Operation("Check what the import of a held upload would do.", _LATER, problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/mapping",
+        map_columns,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Choose which fields the columns of a held upload fill.",
+            answer(answers.Review),
+            body={JSON: MAPPING},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/options",
+        read_otherwise,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Read the file of a held upload with other import options.",
+            answer(answers.Review) | _LATER,
+            body={JSON: options_body.OPTIONS},
+            body_needed=False,
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/schema",
+        choose_fields,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Choose the name and the fields of the new dataset that a held upload makes.",
+            answer(answers.Review) | _LATER,
+            body={JSON: PLAN},
+            problems=(409,),
+        ),
+    ),
 ]

@@ -14,8 +14,10 @@ from jobs.failed_rows import FailedRow, Failure
 from jobs.upload_log import Entry
 from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read
-from webapp.failed_rows_query import FailedRowsQuery
-from webapp.routes.page_limit import limit_of
+from webapp.failed_rows_query import AFTER, COLUMN, RULE, FailedRowsQuery
+from webapp.openapi import answers
+from webapp.operation import Operation, answer
+from webapp.parameters import LIMIT
 from webapp.state import AppRequest
 
 #: Reasons that are listed of an upload.
@@ -89,7 +91,7 @@ async def failures(request: AppRequest) -> Response:
 
 async def rows(request: AppRequest) -> Response:
     """Failed rows in the order of the file, all or those with a reason. A page of large ones ends early."""
-    upload_id, limit = request.path_params["upload_id"], limit_of(request)
+    upload_id, limit = request.path_params["upload_id"], LIMIT.read(request.query_params)
     query = FailedRowsQuery.parse(request.query_params)
 
     def page(connection: sa.Connection) -> tuple[list[FailedRow], Sequence[str]]:
@@ -117,7 +119,26 @@ def _row(row: FailedRow, header: Sequence[str]) -> dict[str, Any]:
 
 
 routes = [
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/log", log, READ),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/failures", failures, READ),
-    GuardedRoute("/api/v1/uploads/{upload_id:id}/failed-rows", rows, READ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/log",
+        log,
+        READ,
+        operation=Operation("Return what happened to an upload, and its attempts.", answer(answers.Log)),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/failures",
+        failures,
+        READ,
+        operation=Operation("Return why rows failed, the most frequent reason first.", answer(list[answers.Failure])),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/failed-rows",
+        rows,
+        READ,
+        operation=Operation(
+            "List failed rows in the order of the file.",
+            answer(answers.Page[answers.FailedRow]),
+            query=(COLUMN, RULE, AFTER, LIMIT),
+        ),
+    ),
 ]

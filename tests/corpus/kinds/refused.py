@@ -4,6 +4,7 @@ import io
 import random
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather as feather
@@ -26,8 +27,11 @@ def cases() -> Iterator[Case]:
         ("web page called XLS", "xls", b"<html xmlns:x='urn:schemas-microsoft-com:excel'><table></table>", "web"),
         ("web page of an error called CSV", "csv", b"\n\n  <html><head><title>Expired</title></head></html>\n", "web"),
         ("XML", "xml", b'<?xml version="1.0" encoding="UTF-8"?>\n<rows><row a="1"/></rows>\n', "XML"),
-        ("JSON", "json", b'[{"id": 1, "name": "Ann"}, {"id": 2, "name": "Bob"}]\n', "JSON"),
-        ("JSON called CSV", "csv", b'{"error": "not found", "status": 404}\n', "JSON"),
+        ("nested JSON", "json", b'[{"id": 1, "tags": ["a", "b"]}]\n', "“tags” has a list"),
+        ("JSON in JSON", "json", b'{"data": {"id": 1}}\n', "“data” has an object"),
+        ("JSON that is cut", "jsonl", b'{"id": 1, "name": "Ann"}\n{"id": 2, "na', "incomplete"),
+        ("malformed JSON", "json", b"[{\"id\": 1, 'name': 2}]", "malformed"),
+        ("JSON of lists", "json", b"[[1, 2], [3, 4]]", "no list of JSON objects"),
         ("XLS", "xls", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), ".xls"),
         ("XLS called XLSX", "xlsx", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), ".xls"),
         ("workbook with a password", "xlsx", _OLE + "EncryptedPackage".encode("utf-16-le") + bytes(900), "password"),
@@ -37,8 +41,8 @@ def cases() -> Iterator[Case]:
         ("Word document", "docx", _zip(_DOCX), "Word"),
         ("Word document called CSV", "csv", _zip(_DOCX), "Word"),
         ("presentation", "pptx", _zip({"[Content_Types].xml": b"<t/>", "ppt/presentation.xml": b"<p/>"}), "PowerPoint"),
-        ("Parquet", "parquet", _parquet(), "Parquet"),
-        ("Parquet called CSV", "csv", _parquet(), "Parquet"),
+        ("Parquet with lists", "parquet", _parquet([[1], [2], [3]]), "“name” has lists"),
+        ("Parquet that is cut", "parquet", _parquet(["a", "b", "c"])[:-20], "incomplete"),
         ("Arrow", "arrow", _arrow(), "Arrow"),
         ("SQLite", "db", _sqlite(), "SQLite"),
         ("7-Zip", "7z", b"7z\xbc\xaf'\x1c\0\4" + bytes(200), "7-Zip"),
@@ -51,9 +55,9 @@ def cases() -> Iterator[Case]:
         yield case(f"refused/{name}", content, refused(phrase), ending=ending)
 
 
-def _parquet() -> bytes:
+def _parquet(names: list[Any]) -> bytes:
     file = io.BytesIO()
-    parquet.write_table(pa.table({"id": [1, 2, 3], "name": ["a", "b", "c"]}), file)
+    parquet.write_table(pa.table({"id": [1, 2, 3], "name": names}), file)
     return file.getvalue()
 
 

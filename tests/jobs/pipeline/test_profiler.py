@@ -446,3 +446,49 @@ def test_a_tick_comes_for_each_column_of_a_chunk() -> None:
     profile.see(pd.DataFrame({name: ["1"] for name in "abc"}, dtype=pd.ArrowDtype(pa.string())), 1)
 
     assert len(ticks) == 3
+
+
+def hinted(hint: dict[str, object], *cells: str, wanted: str | None = None) -> SchemaField:
+    """The field of a column of which the file's format knows something."""
+    profile = Profile(["column"], hints=[hint], wanted={"column": wanted} if wanted else None)
+    profile.see(pd.DataFrame({"column": pd.Series(cells, dtype=pd.ArrowDtype(pa.string()))}), len(cells))
+    (field,) = profile.schema().fields
+    return field
+
+
+@pytest.mark.parametrize(
+    ("among", "cells", "type_"),
+    [
+        (["integer", "number"], ["1", "0"], "integer"),
+        (["integer", "number"], ["1", "2.50"], "number"),
+        (["boolean"], ["true", "false"], "boolean"),
+        (["boolean"], ["true"], "boolean"),
+        (["iso"], ["1", "2"], "string"),
+        (["iso"], ["true", "false"], "string"),
+        (["iso"], ["2026-01-31", "2026-02-01"], "date"),
+        (["iso"], ["2026-01-31T09:00:00Z"], "datetime"),
+        (["iso"], ["2026-01-31 09:00:00"], "datetime"),
+        (["iso"], ["31.01.2026"], "string"),
+        (["iso"], ["2026/01/31"], "string"),
+        (["iso"], ["2026-01-31", "soon"], "string"),
+        (["iso"], ["09:00"], "string"),
+        ([], ["1", "2"], "string"),
+    ],
+)
+def test_a_type_is_inferred_only_among_those_that_the_format_leaves(
+    among: list[str], cells: list[str], type_: str
+) -> None:
+    assert hinted({"among": among}, *cells).type == type_
+
+
+def test_a_type_that_the_format_knows_needs_no_values() -> None:
+    field = hinted({"field": {"type": "number", "decimals": 2}}, "", "1.50")
+
+    assert (field.type, field.decimals) == ("number", 2)
+    assert field.description == "number: as in the file; 1 cell is empty"
+    assert hinted({"field": {"type": "date"}}, "").type == "date"
+
+
+def test_a_chosen_type_overrules_what_the_format_knows() -> None:
+    assert hinted({"among": ["iso"]}, "1", "2", wanted="integer").type == "integer"
+    assert hinted({"field": {"type": "integer"}}, "1", "2", wanted="string").type == "string"

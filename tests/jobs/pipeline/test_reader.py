@@ -497,7 +497,6 @@ def test_a_file_may_have_at_most_1500_columns(inspected: Inspecting) -> None:
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "This looks like a gzip archive, not a table."),
         (b"\n <!DOCTYPE html><html>", "This looks like a web page or an XML document, not a table."),
         (b'<?xml version="1.0"?>', "This looks like a web page or an XML document, not a table."),
-        (b'[{"a": 1}, {"a": 2}]', "This looks like JSON, not a table."),
         (
             b"na\xefve,b\n1,2\n",
             "The header row is unreadable, it has a byte that is invalid in the file's encoding"

@@ -119,10 +119,8 @@ def test_chosen_utf8_is_read_in_place(tmp_path: Path) -> None:
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         (b"SQLite format 3\0", "an SQLite database"),
-        (b"PAR1\x15\x04", "a Parquet file"),
         (b"\xef\xbb\xbf \n<!DOCTYPE html><html>", "a web page or an XML document"),
         (b"<table><tr><td>1</td></tr></table>", "a web page or an XML document"),
-        (b'[{"a": 1}]', "JSON"),
         (random.Random(1).randbytes(4096), "a binary file"),
     ],
 )
@@ -316,6 +314,58 @@ def test_an_archive_that_expands_beyond_the_total_limit_is_refused(tmp_path: Pat
 def test_a_workbook_that_expands_too_far_is_refused(tmp_path: Path) -> None:
     assert "The workbook expands to more than 1,000 bytes" in refusal(
         tmp_path, workbook([["a"]]), limits=Limits(total=1_000)
+    )
+
+
+# JSON
+
+
+OBJECTS = b'{"id": 1, "price": 1.10, "name": "007"}\n{"id": null}\n{"id": 2, "sold": true, "day": "2026-01-31"}\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [OBJECTS, gzip.compress(OBJECTS), zipped(**{"june.jsonl": OBJECTS}), b"[" + OBJECTS.replace(b"\n{", b",{") + b"]"],
+)
+def test_json_becomes_a_table_that_knows_its_types(tmp_path: Path, content: bytes) -> None:
+    result = prepared(tmp_path, content)
+
+    assert table(result) == [
+        ["id", "price", "name", "sold", "day"], ["1", "1.10", "007", "", ""], ["2", "", "", "true", "2026-01-31"],
+    ]  # fmt: skip
+    assert result.hints == [
+        {"among": ["integer", "number"]}, {"among": ["integer", "number"]}, {"among": ["iso"]}, {"among": ["boolean"]},
+        {"among": ["iso"]},
+    ]  # fmt: skip
+    assert (result.sheet_rows, result.blank, result.header_row) == ([(0, 0), (2, 3)], 1, 1)
+    assert "Read as JSON" in result.notes[-1]
+    assert prepared(tmp_path, content) == result  # from its spool
+
+
+def test_a_field_may_first_appear_after_many_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "FIRST_OBJECTS", 2)
+    text = '{"a": 1}\n' * 5 + '{"b": "x"}\n{"a": 2, "c": true}\n'
+
+    result = prepared(tmp_path, text.encode())
+
+    assert table(result) == [["a", "b", "c"], *[["1", "", ""]] * 5, ["", "x", ""], ["2", "", "true"]]
+    assert result.hints == [{"among": ["integer", "number"]}, {"among": ["iso"]}, {"among": ["boolean"]}]
+
+
+def test_the_first_objects_may_have_no_field(tmp_path: Path) -> None:
+    assert table(prepared(tmp_path, b"{}" * 2_000 + b'{"a": 1}')) == [["a"], *[[""]] * 2_000, ["1"]]
+
+
+def test_json_without_a_field_is_refused(tmp_path: Path) -> None:
+    assert "no JSON object with a field" in refusal(tmp_path, b"{}\n{}\n")
+    assert "no JSON object with a field" in refusal(tmp_path, b"[{}]")
+
+
+def test_json_whose_table_is_far_larger_than_the_file_is_refused(tmp_path: Path) -> None:
+    wide = json.dumps({f"f{n}": n for n in range(1_000)}) + '\n{"f1":1}' * 100_000
+
+    assert "The file expands to more than 20 times its size" in refusal(
+        tmp_path, wide.encode(), limits=Limits(ratio=20)
     )
 
 

@@ -6,9 +6,9 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.uploads import Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
+from webapp.parameters import MAX_LIMIT
 from webapp.routes import upload_details
 from webapp.routes.actions import COMMAND_AGENT
-from webapp.routes.page_limit import MAX_LIMIT
 
 
 def test_the_log_has_the_attempts_and_the_events(served: Served) -> None:

@@ -8,12 +8,28 @@ from starlette.datastructures import QueryParams
 
 from jobs.events import Event
 from jobs.uploads import Status
+from webapp import parameters
 from webapp.errors import InvalidQueryError
+from webapp.parameters import MOST_DIGITS
 
 #: Uploads that one stream may name: their states are read in one query.
 MAX_UPLOADS = 200
-#: Digits of the largest id of the database.
-_MAX_ID_DIGITS = 18
+
+DATASETS = parameters.several("dataset", "Only events of uploads into these.", lambda _: True, "", {"type": "string"})
+STATUSES = parameters.several(
+    "status",
+    "Only events with these.",
+    lambda value: value in set(Status),
+    f"must be one or more of {', '.join(Status)}",
+    {"type": "string", "enum": list(Status)},
+)
+UPLOADS = parameters.several(
+    "upload",
+    "Only events of these.",
+    lambda value: value.isdecimal() and len(value) <= MOST_DIGITS,
+    "must be one or more numbers of uploads",
+    {"type": "integer", "minimum": 0, "maximum": 10**MOST_DIGITS - 1},
+)
 
 
 @dataclass(frozen=True)
@@ -28,22 +44,14 @@ class EventFilter:
     @classmethod
     def from_query(cls, query: QueryParams) -> Self:
         """`?dataset=`, `?status=` and `?upload=`, each repeated or with commas. Raises InvalidQueryError."""
-        statuses, ids = _values(query, "status"), _values(query, "upload")
-        if unknown := sorted(statuses - set(Status)):
-            raise InvalidQueryError(
-                "status", f"must be one or more of {', '.join(Status)}, separated by commas, not “{unknown[0]}”."
-            )
-        if invalid := sorted(id_ for id_ in ids if not id_.isdecimal() or len(id_) > _MAX_ID_DIGITS):
-            raise InvalidQueryError(
-                "upload", f"must be one or more numbers of uploads, separated by commas, not “{invalid[0]}”."
-            )
+        datasets, statuses, ids = DATASETS.read(query), STATUSES.read(query), UPLOADS.read(query)
         if len(ids) > MAX_UPLOADS:
             raise InvalidQueryError(
                 "upload",
                 f"may name at most {MAX_UPLOADS} uploads. Without it the stream has the events of all uploads;"
                 " each event says in `file_id` which one it is about.",
             )
-        return cls(_values(query, "dataset"), statuses, frozenset(map(int, ids)))
+        return cls(datasets, statuses, frozenset(map(int, ids)))
 
     def __bool__(self) -> bool:
         """Whether it excludes anything."""
@@ -79,10 +87,3 @@ class FilteredEvents:
             return False
         self._known.discard(event.file_id)
         return True
-
-
-def _values(query: QueryParams, name: str) -> frozenset[str]:
-    values = [value.strip() for text in query.getlist(name) for value in text.split(",")]
-    if not all(values):
-        raise InvalidQueryError(name, "is empty. Give it a value, or leave it out.")
-    return frozenset(values)

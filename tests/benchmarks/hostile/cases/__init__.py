@@ -1,7 +1,18 @@
 """The hostile files and requests, by what they are."""
 
 from tests.benchmarks.hostile.case import Case
-from tests.benchmarks.hostile.cases import archives, bodies, connections, pages, schemas, strangers, tables, workbooks
+from tests.benchmarks.hostile.cases import (
+    archives,
+    bodies,
+    connections,
+    json_files,
+    pages,
+    parquet_files,
+    schemas,
+    strangers,
+    tables,
+    workbooks,
+)
 
 
 def all_cases() -> list[Case]:
@@ -10,6 +21,8 @@ def all_cases() -> list[Case]:
         *tables.cases(),
         *workbooks.cases(),
         *archives.cases(),
+        *json_files.cases(),
+        *parquet_files.cases(),
         *strangers.cases(),
         *bodies.cases(),
         *connections.cases(),
