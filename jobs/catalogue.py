@@ -14,7 +14,7 @@ from jobs.datasets import Mode
 from jobs.errors import DatasetNotFoundError
 from jobs.history_query import fold
 from jobs.tables import datasets, uploads
-from jobs.uploads import ACTIVE, Upload
+from jobs.uploads import ACTIVE, CANCELLABLE, Upload
 from jobs.view import View
 
 
@@ -78,9 +78,10 @@ def entry(connection: sa.Connection, name: str) -> Entry:
     return _entries(connection, found)[0]
 
 
-def running(connection: sa.Connection, name: str, *, limit: int) -> list[Upload]:
-    """The uploads into a dataset that have not ended, the newest first."""
-    active = sa.select(uploads).where(uploads.c.status.in_(ACTIVE), uploads.c.dataset == name)
+def running(connection: sa.Connection, name: str, *, limit: int, held_too: bool = False) -> list[Upload]:
+    """The uploads into a dataset that have not ended, the newest first. held_too: also those that wait for a person."""
+    statuses = CANCELLABLE if held_too else ACTIVE
+    active = sa.select(uploads).where(uploads.c.status.in_(statuses), uploads.c.dataset == name)
     # Few uploads are active, but a dataset may have any number.
     by_status = active.with_hint(uploads, "INDEXED BY uploads_status", "sqlite")
     rows = connection.execute(by_status.order_by(uploads.c.id.desc()).limit(limit))

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import catalogue, datasets, deleted_names
+from jobs import catalogue, datasets, deleted_names, review
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatasetInUseError, FieldNotFoundError, InvalidChangeError, SchemaError, ValuesDoNotFitError
 from jobs.excerpt import excerpt
@@ -93,6 +93,7 @@ def delete(connection: sa.Connection, actor: Actor, name: str, confirmed: str) -
         datasets.remove(connection, dataset)
     later = deleted_names.free(connection, name)
     deleted_names.rename(connection, name, later)
+    review.forget(connection, name)
     detail = f"{rows:,} {'row' if rows == 1 else 'rows'}; its uploads are those of {later}"
     _note(connection, actor, "dataset.delete", name, detail)
 
@@ -159,6 +160,7 @@ def change_field(
         else:
             _change_values(connection, dataset, schema, place, is_checked=_decide_values(changes))
     changed = datasets.replace(connection, name, schema, dataset.mode)
+    review.rename_field(connection, name, before.name, after.name)
     what = f"{before.name} is {after.name} now" if after.name != before.name else after.name
     _note(connection, actor, "dataset.field_change", name, f"{what}: {', '.join(changes)}")
     return changed
@@ -221,6 +223,7 @@ def drop_field(connection: sa.Connection, actor: Actor, name: str, field_name: s
         else:
             run(connection, old.column_dropping(field.name))
     changed = datasets.replace(connection, name, schema, dataset.mode)
+    review.forget(connection, name, field.name)
     _note(connection, actor, "dataset.field_drop", name, f"{field.name}: {field.type}")
     return changed
 
@@ -306,14 +309,14 @@ def _require_changeable(connection: sa.Connection, dataset: Dataset, field: Sche
 
 
 def _require_rest(connection: sa.Connection, name: str) -> None:
-    """Raises DatasetInUseError while uploads into a dataset wait or run."""
-    found = catalogue.running(connection, name, limit=UPLOADS_NAMED + 1)
+    """Raises DatasetInUseError while uploads into a dataset wait, for a worker or for a person, or run."""
+    found = catalogue.running(connection, name, limit=UPLOADS_NAMED + 1, held_too=True)
     if not found:
         return
     numbers = ", ".join(f"#{each.id}" for each in found[:UPLOADS_NAMED])
     more = " and more" if len(found) > UPLOADS_NAMED else ""
     raise DatasetInUseError(
-        f"Uploads into “{name}” wait or run: {numbers}{more}. Wait until they have ended, or cancel them, and retry."
+        f"Uploads into “{name}” wait, run or are held: {numbers}{more}. Wait until they have ended, or cancel them, and retry."
     )
 
 

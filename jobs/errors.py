@@ -121,7 +121,7 @@ class DatasetExistsError(BulkUploadError):
 
 
 class DatasetInUseError(BulkUploadError):
-    """Uploads into the dataset wait or run, or somebody reads it for long. The message says what to do."""
+    """Uploads into the dataset wait, run or are held, or somebody reads it for long. The message says what to do."""
 
 
 class DatasetChangedError(BulkUploadError):

@@ -32,6 +32,18 @@ def record(
     connection.execute(sa.insert(reviews).values(values))
 
 
+def forget(connection: sa.Connection, dataset: str, field: str | None = None) -> None:
+    """Forget what is remembered of a dataset that is deleted, or only of a field that is dropped."""
+    of_field = [] if field is None else [mappings.c.field == field]
+    connection.execute(sa.delete(mappings).where(mappings.c.dataset == dataset, *of_field))
+
+
+def rename_field(connection: sa.Connection, dataset: str, before: str, after: str) -> None:
+    """Remember the same of a field that has another name."""
+    named = sa.update(mappings).where(mappings.c.dataset == dataset, mappings.c.field == before)
+    connection.execute(named.values(field=after))
+
+
 def remembered(connection: sa.Connection, dataset: str, header: Sequence[str]) -> dict[str, str | None]:
     """The fields that somebody chose once for columns of such names; None: a column to ignore."""
     statement = sa.select(mappings.c.column, mappings.c.field).where(mappings.c.dataset == dataset)
@@ -71,7 +83,7 @@ def as_json(connection: sa.Connection, upload: Upload) -> dict[str, Any]:
             }
             for each in schema.fields
         ]
-    return {**reading, "columns": columns, "fields": fields, "check": row.check}
+    return {"primary_key": [], **reading, "columns": columns, "fields": fields, "check": row.check}
 
 
 def _column(seen: Mapping[str, Any], mapping: Mapped | None) -> dict[str, Any]:

@@ -108,10 +108,16 @@ class ReviewedField(TypedDict):
     column: str | None
 
 
+class CheckValue(TypedDict):
+    value: str
+    rows: int
+
+
 class CheckReason(TypedDict):
     column: str | None
     rule: str
     rows: int
+    values: list[CheckValue]
 
 
 class CheckUpdate(TypedDict):
@@ -137,6 +143,7 @@ class Review(TypedDict):
     options: ReadOptions
     columns: list[ReviewedColumn]
     fields: list[ReviewedField]
+    primary_key: list[str]
     rows: list[list[str]]
     check: Check | None
 

@@ -224,7 +224,7 @@ routes = [
         UPLOAD,
         methods=["PUT"],
         operation=Operation(
-            "Choose name, fields and key of the new dataset that a held upload makes.",
+            "Choose the name and the fields of the new dataset that a held upload makes.",
             answer(answers.Review) | _LATER,
             body={JSON: PLAN},
             problems=(409,),
