@@ -168,7 +168,9 @@ class Look:
     def _new_fields(self) -> list[dict[str, Any]]:
         """The fields of a new dataset, as the beginning of the file lets expect them."""
         options = self.upload.options
-        profile = Profile(self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints)
+        profile = Profile(
+            self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints
+        )
         if self.chunk is not None:
             profile.see(self.chunk.rows, self.chunk.count)
         return [
