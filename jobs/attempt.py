@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from jobs import (
     corrections,
     datasets,
+    deleted_names,
     disk,
     failed_rows,
     files,
@@ -30,6 +31,7 @@ from jobs.check import Check
 from jobs.datasets import Dataset
 from jobs.errors import (
     ClaimLostError,
+    DatasetChangedError,
     DatasetNotFoundError,
     MisreadFileError,
     MissingColumnsError,
@@ -50,6 +52,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits
 from jobs.pipeline.validator import Validator
 from jobs.pipeline.writer import Writer, Written
+from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.upload_log import Milestones
 from jobs.uploads import Claim, CutReason, HoldCode, Remedy, Review, Task, Upload
@@ -113,6 +116,8 @@ class Attempt:
             self._changes.remove_spools(self._upload.id)
         except StopRequestedError:
             self._hand_back("its worker was shut down", at_shutdown=True)
+        except DatasetChangedError:
+            self._hand_back("its dataset was changed", at_shutdown=True)
         except (UnreadableFileError, DatasetNotFoundError) as error:
             if isinstance(error.__cause__, OSError) and not disk.has_room(self._path.parent):
                 self._hand_back_when_there_is_room()
@@ -163,6 +168,12 @@ class Attempt:
         self._stop_if_all_failed(at_least=1)
         return True
 
+    @property
+    def _wanted_schema(self) -> TableSchema | None:
+        """Of a new dataset, if a person chose it."""
+        wanted = self._upload.schema_wanted
+        return None if wanted is None else TableSchema.stored(wanted)
+
     def _assignment(self, table: PreparedTable, existing: Dataset | None) -> Mapping[str, str | None]:
         """What somebody chose for columns: of this file, or once for such columns of its dataset."""
         if self._upload.mapping is not None:
@@ -194,7 +205,10 @@ class Attempt:
             hold = [uploads.hold_of(HoldCode.REVIEW, "Look at how the file was read before it is imported.")]
         if not hold:
             return False
-        checked = self._checked(table, existing, seen) if upload.task is Task.CHECK else None
+        is_check, planned = upload.task is Task.CHECK, self._wanted_schema
+        if is_check and existing is None and planned is None:
+            planned = self._profile(table).schema()
+        checked = self._checked(table, existing, seen, planned) if is_check else None
         warnings = [*table.warnings, *(_about_columns(existing, table, self._assigned) if existing else [])]
         is_new = existing is None
 
@@ -204,23 +218,25 @@ class Attempt:
                 self._claim,
                 hold,
                 header=table.names,
-                mapping=None if is_new else seen.mapping,
+                mapping=upload.mapping if is_new else seen.mapping,
                 notes=table.notes,
                 warnings=warnings,
             )
-            review.record(connection, upload.id, seen.reading(), checked)
+            review.record(connection, upload.id, seen.reading(planned), checked)
             return found
 
         self._changes.make(held)
         return True
 
-    def _checked(self, table: PreparedTable, existing: Dataset | None, seen: Look) -> dict[str, Any] | None:
-        """What the import would do; None if a field that needs a column has none."""
-        if existing is None:
+    def _checked(
+        self, table: PreparedTable, existing: Dataset | None, seen: Look, planned: TableSchema | None
+    ) -> dict[str, Any] | None:
+        """What the import would do; None if a field that needs a column has none. planned: of a new dataset."""
+        if existing is None and planned is not None:
             wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
-            dataset = datasets.planned(wanted, self._profile(table).schema())
-            sources = datasets.match(dataset.schema, table.names).sources
-        elif review.missing_fields(existing.schema, seen.mapping):
+            dataset = datasets.planned(wanted, planned)
+            sources = datasets.match(planned, table.names, self._assigned).sources
+        elif existing is None or review.missing_fields(existing.schema, seen.mapping):
             return None
         else:
             dataset = existing
@@ -267,6 +283,8 @@ class Attempt:
         with self._database.reading() as connection:
             policy = Policy.of_sender(connection, self._upload)
             parent = lineage.find_parent(connection, table.parent, table.names, policy.view)
+        if parent and deleted_names.former(parent.dataset) is not None:
+            raise UnreadableFileError(corrections.deleted_dataset(parent.id, parent.dataset or ""))
         if parent and not policy.may_upload_into(parent.dataset):
             raise UnreadableFileError(f"You may not upload into “{parent.dataset}”, in which these rows failed.")
         chosen = self._upload.dataset or self._upload.dataset_wanted
@@ -287,12 +305,18 @@ class Attempt:
             )  # raises if a field that needs a column has none
             if self._upload.bytes_total is None:
                 self._begin(
-                    table, lambda _: existing, parent=parent, found=_about_columns(existing, table, self._assigned)
+                    table,
+                    partial(datasets.keep, dataset=existing),
+                    parent=parent,
+                    found=_about_columns(existing, table, self._assigned),
                 )
             return existing
-        profile = self._profile(table)
         wanted = self._upload.dataset_wanted or datasets.name_from_filename(self._upload.filename)
-        schema, upload_id = profile.schema(), self._upload.id
+        upload_id, chosen = self._upload.id, self._wanted_schema
+        if chosen is not None:
+            return self._begin(table, lambda connection: datasets.create(connection, wanted, chosen, upload_id))
+        profile = self._profile(table)
+        schema = profile.schema()
         nearly = [f"“{each.name}” is {each.description}." for each in schema.fields if each.near_type]
         return self._begin(
             table,

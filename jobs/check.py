@@ -4,7 +4,7 @@ Reader, validator and writer are those of the import; the writer writes into a s
 that is interrupted begins again.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +23,8 @@ from jobs.spelling import format_value
 REASONS_LISTED = 500
 #: Rows that a check shows as they are and as they would be; and characters of a value.
 EXAMPLES, VALUE_LENGTH = 20, 200
+#: Values that a reason lists: the first ones.
+VALUES = 5
 
 
 class Check:
@@ -47,6 +49,7 @@ class Check:
         self._checker = Checker(Validator(dataset.schema, sources), sources, self._shadow, tick=tick)
         self._good = self._failed = 0
         self._reasons: Counter[tuple[str, str]] = Counter()
+        self._values: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
     def run(self, chunks: Iterable[Chunk], progress: Callable[[Chunk], None]) -> dict[str, Any]:
         """The figures of a review. progress: called after each chunk."""
@@ -60,10 +63,19 @@ class Check:
                 self._good += len(checked.validated.good) - len(written.collisions)
                 self._failed += len(failed)
                 self._reasons.update(failed.counts)
+                self._see(failed.values)
                 progress(checked.source)
             with connection.begin():
                 found = run_with_ticks(lambda: self._shadow.compare(connection, examples=EXAMPLES), self._tick)
         return self._figures(found)
+
+    def _see(self, values: Mapping[tuple[str, str], Counter[str]]) -> None:
+        """Count the first values that break each rule."""
+        for key, found in values.items():
+            known = self._values[key]
+            for value, rows in found.items():
+                if value in known or len(known) < VALUES:
+                    known[value] += rows
 
     def _figures(self, found: Comparison | None) -> dict[str, Any]:
         ends = found or Comparison(self._good, 0, 0, [])
@@ -76,11 +88,15 @@ class Check:
             "superseded": self._good - ends.in_all,
             "would_fail": self._failed,
             "reasons": [
-                {"column": column or None, "rule": rule, "rows": rows}
+                {"column": column or None, "rule": rule, "rows": rows, "values": self._first(column, rule)}
                 for (column, rule), rows in listed[:REASONS_LISTED]
             ],
             "updates": [self._update(before, after) for before, after in ends.examples],
         }
+
+    def _first(self, column: str, rule: str) -> list[dict[str, Any]]:
+        found = self._values[column, rule].most_common()
+        return [{"value": excerpt(value, VALUE_LENGTH), "rows": rows} for value, rows in found]
 
     def _update(self, before: list[Any], after: list[Any]) -> dict[str, dict[str, str]]:
         """A row as it is and as it would be: its key, and the fields that change."""

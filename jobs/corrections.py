@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from jobs import deleted_names
 from jobs.dialect import DELIMITERS, first_records
 from jobs.failed_rows import FailedRow
 
@@ -158,6 +159,15 @@ def wrong_dataset(parent: int, dataset: str, wanted: str) -> str:
         f"This file has corrected rows of upload #{parent}, which belong in the dataset “{dataset}”, not in “{wanted}”."
         f" Choose “{dataset}” or no dataset. To import the file elsewhere, delete the columns"
         f" {', '.join(TRACKING_COLUMNS[:-1])} and {TRACKING_COLUMNS[-1]}."
+    )
+
+
+def deleted_dataset(parent: int, dataset: str) -> str:
+    """The sentence for a file of corrections of an upload whose dataset was deleted. dataset: its name then or now."""
+    name = deleted_names.former(dataset) or dataset
+    return (
+        f"This file has corrected rows of upload #{parent}, whose dataset “{name}” was deleted. To import the file"
+        f" elsewhere, delete the columns {', '.join(TRACKING_COLUMNS[:-1])} and {TRACKING_COLUMNS[-1]}."
     )
 
 

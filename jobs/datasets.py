@@ -17,6 +17,7 @@ from jobs import row_reader
 from jobs.corrections import unescape_formula
 from jobs.database import utc_now
 from jobs.errors import (
+    DatasetChangedError,
     DatasetExistsError,
     DatasetNotFoundError,
     InvalidDatasetNameError,
@@ -193,15 +194,56 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
     return dataset
 
 
+def replace(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
+    """Give a dataset that the caller has locked another schema or mode. Its table stays as it is."""
+    values = {"schema": schema.as_json(), "mode": mode, "search_text": fold(schema.title or "")}
+    changed = sa.update(datasets).where(datasets.c.name == name).values(values)
+    return _from_row(connection.execute(changed.returning(datasets)).one())
+
+
+def remove(connection: sa.Connection, dataset: Dataset) -> None:
+    """Delete a dataset with its rows."""
+    connection.execute(sa.delete(datasets).where(datasets.c.name == dataset.name))
+    connection.execute(sa.schema.DropTable(sa.Table(dataset.table_name, sa.MetaData())))
+
+
+def exists_to_upload(connection: sa.Connection, name: str) -> bool:
+    """As `exists`; and nobody deletes the dataset before the transaction ends, which records an upload into it."""
+    found = sa.select(datasets.c.name).where(datasets.c.name == name)
+    return connection.execute(found.with_for_update(read=True, key_share=True)).one_or_none() is not None
+
+
 def exists(connection: sa.Connection, name: str) -> bool:
     return connection.execute(sa.select(datasets.c.name).where(datasets.c.name == name)).one_or_none() is not None
 
 
 def get(connection: sa.Connection, name: str) -> Dataset:
     """Raises DatasetNotFoundError."""
+    return _get(connection, name, sa.select(datasets))
+
+
+def keep(connection: sa.Connection, dataset: Dataset) -> Dataset:
+    """The same dataset, which nobody changes or deletes until the transaction ends. Raises DatasetChangedError if
+    somebody did since it was read."""
+    try:
+        found = _get(connection, dataset.name, sa.select(datasets).with_for_update(read=True, key_share=True))
+    except DatasetNotFoundError as error:
+        raise DatasetChangedError(dataset.name) from error
+    if found != dataset:
+        raise DatasetChangedError(dataset.name)
+    return found
+
+
+def lock(connection: sa.Connection, name: str) -> Dataset:
+    """To change it: until the transaction ends, no upload into it is made, and no import into it begins. Raises
+    DatasetNotFoundError."""
+    return _get(connection, name, sa.select(datasets).with_for_update())
+
+
+def _get(connection: sa.Connection, name: str, statement: sa.Select[Any]) -> Dataset:
     if not _NAME.fullmatch(name):
         raise DatasetNotFoundError(name)
-    row = connection.execute(sa.select(datasets).where(datasets.c.name == name)).one_or_none()
+    row = connection.execute(statement.where(datasets.c.name == name)).one_or_none()
     if row is None:
         raise DatasetNotFoundError(name)
     return _from_row(row)
@@ -320,8 +362,7 @@ def drop_unused(connection: sa.Connection, upload_id: int) -> None:
     created = sa.select(datasets).where(datasets.c.upload_id == upload_id)
     unused = created.where(~sa.exists().where(uploads.c.dataset == datasets.c.name))
     for dataset in [_from_row(row) for row in connection.execute(unused)]:
-        connection.execute(sa.delete(datasets).where(datasets.c.name == dataset.name))
-        connection.execute(sa.schema.DropTable(sa.Table(dataset.table_name, sa.MetaData())))
+        remove(connection, dataset)
 
 
 class Position(tuple[Any, ...]):

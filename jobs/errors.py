@@ -1,6 +1,9 @@
 """The errors, one class for each that callers handle differently."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.excerpt import excerpt
 
 
 class BulkUploadError(Exception):
@@ -115,6 +118,62 @@ class DatasetExistsError(BulkUploadError):
     def __init__(self, name: str) -> None:
         super().__init__(f"A dataset named “{name}” already exists. Choose another name.")
         self.name = name
+
+
+class DatasetInUseError(BulkUploadError):
+    """Uploads into the dataset wait or run, or somebody reads it for long. The message says what to do."""
+
+
+class DatasetChangedError(BulkUploadError):
+    """A dataset is no longer as it was read: an import into it begins again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The dataset “{name}” was changed meanwhile.")
+
+
+class DatasetDeletedError(BulkUploadError):
+    """The dataset of an upload was deleted."""
+
+    def __init__(self, upload_id: int, name: str) -> None:
+        super().__init__(
+            f"The dataset “{name}” of upload #{upload_id} was deleted, so it cannot be retried. Upload the file again."
+        )
+
+
+class FieldNotFoundError(BulkUploadError):
+    """The dataset has no such column."""
+
+    def __init__(self, dataset: str, field: str) -> None:
+        super().__init__(f"The dataset “{dataset}” has no column “{excerpt(field, 80)}”.")
+
+
+class InvalidChangeError(BulkUploadError):
+    """A dataset cannot be changed in this way. problems: where in the request, and what is wrong there."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(" ".join(sentence for _, sentence in problems))
+        self.problems = tuple(problems)
+
+
+class ValuesDoNotFitError(BulkUploadError):
+    """Values that a column has do not fit what it should become. fit: as the API tells it."""
+
+    def __init__(self, field: str, rows: int, fit: Mapping[str, Any]) -> None:
+        """rows: those that do not fit."""
+        which = "1 row does" if rows == 1 else f"{rows:,} rows do"
+        values = ", ".join(f"“{each['value']}”" if each["value"] else "no value" for each in fit["values"][:5])
+        super().__init__(f"The values of {which} not fit “{excerpt(field, 80)}”: {values}. Nothing was changed.")
+        self.fit = fit
+
+
+class CheckTookTooLongError(BulkUploadError):
+    """The values of a column could not be checked, or stored, in the time that there is."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"There are too many values: checking them took longer than {seconds:g} s. Nothing was changed. Declare a"
+            " new dataset and upload the files again."
+        )
 
 
 class InvalidNameError(BulkUploadError):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from jobs import uploads
-from jobs.errors import UploadNotFoundError
+from jobs import deleted_names, uploads
+from jobs.errors import DatasetDeletedError, UploadNotFoundError
 from jobs.failed_rows import Reason
 from jobs.import_options import ImportOptions
 from jobs.tables import failed_rows
@@ -200,7 +200,11 @@ def retry(
     connection: sa.Connection, upload_id: int, options: ImportOptions | None = None, *, by: By | None = None
 ) -> tuple[Upload, list[Upload]]:
     """Retry an upload (uploads.retry), or with other import options (uploads.retry_with). Returns it, and all
-    changed uploads: it, and those whose failed rows are open again because the failed rows of this one are dropped."""
+    changed uploads: it, and those whose failed rows are open again because the failed rows of this one are dropped.
+    Raises DatasetDeletedError."""
+    present = uploads.get(connection, upload_id)
+    if (name := deleted_names.former(present.dataset)) is not None:
+        raise DatasetDeletedError(upload_id, name)
     if options is None:
         upload = uploads.retry(connection, upload_id, by=by)
     else:

@@ -122,7 +122,8 @@ class Look:
     def matches(self) -> list[Match]:
         """A match for each column of the file. Names decide first, as in an import that nobody looks at."""
         if self.schema is None:
-            return [Match(name, name, "name", 1.0) for name in self.table.names]
+            fields = self.upload.mapping or {name: name for name in self.table.names}
+            return [Match(name, fields.get(name), "name", 1.0) for name in self.table.names]
         certain = {name: field for name, field in self._certain.items() if field is not None}
         if len(certain) == len(self.table.names) or len(certain) == len(self.schema.names):
             found = [Match(name, certain.get(name), "name" if name in certain else None) for name in self.table.names]
@@ -145,8 +146,10 @@ class Look:
         """Column → the field that it fills."""
         return dict(self.chosen or {each.column: each.field for each in self.matches})
 
-    def reading(self) -> dict[str, Any]:
-        """What a review shows of the file."""
+    def reading(self, planned: TableSchema | None = None) -> dict[str, Any]:
+        """What a review shows of the file. planned: of the new dataset; None: as the beginning of the file lets
+        expect it."""
+        new = (planned or self._inferred()) if self.schema is None else None
         by_column = {each.column: each for each in self.matches}
         return {
             "options": {**dict.fromkeys(("encoding", "delimiter", "header_row", "sheet")), **self.table.options},
@@ -161,22 +164,27 @@ class Look:
                 }
                 for name in self.table.names
             ],
-            "fields": self._new_fields() if self.schema is None else [],
+            "fields": [] if new is None else self._fields_of(new),
+            "primary_key": [] if new is None else new.primary_key,
             "rows": self._rows(),
         }
 
-    def _new_fields(self) -> list[dict[str, Any]]:
-        """The fields of a new dataset, as the beginning of the file lets expect them."""
+    def _fields_of(self, schema: TableSchema) -> list[dict[str, Any]]:
+        """The fields of a new dataset, as Table Schema has them, each with the column that fills it."""
+        columns = {field: name for name, field in self.mapping.items()}
+        return [
+            {**described, "required": schema.is_required(each), "column": columns.get(each.name)}
+            for each, described in zip(schema.fields, schema.as_json()["fields"], strict=True)
+        ]
+
+    def _inferred(self) -> TableSchema:
         options = self.upload.options
         profile = Profile(
             self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints
         )
         if self.chunk is not None:
             profile.see(self.chunk.rows, self.chunk.count)
-        return [
-            {"name": each.name, "type": each.type, "required": False, "column": name}
-            for name, each in zip(self.table.names, profile.schema().fields, strict=True)
-        ]
+        return profile.schema()
 
     def _rows(self) -> list[list[str]]:
         rows: list[list[str]] = []

@@ -12,9 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs import datasets, uploads
 from jobs.database import utc_now
-from jobs.errors import InvalidMappingError, RefusedError
+from jobs.errors import InvalidDatasetNameError, InvalidMappingError, RefusedError
+from jobs.lanes import QUICK_BYTES
 from jobs.schema import TableSchema
 from jobs.tables import mappings, reviews
+from jobs.upload_log import By
 from jobs.uploads import Upload
 
 #: Column of a file → the field that it fills, or None if no field takes it.
@@ -53,7 +55,7 @@ def as_json(connection: sa.Connection, upload: Upload) -> dict[str, Any]:
     row = connection.execute(sa.select(reviews).where(reviews.c.upload_id == upload.id)).one_or_none()
     if row is None:
         options = {"encoding": None, "delimiter": None, "header_row": None, "sheet": None}
-        return {"options": options, "columns": [], "fields": [], "rows": [], "check": None}
+        return {"options": options, "columns": [], "fields": [], "primary_key": [], "rows": [], "check": None}
     reading, mapping = row.reading, upload.mapping
     columns = [_column(each, mapping) for each in reading["columns"]]
     fields = reading["fields"]
@@ -108,6 +110,49 @@ def map_columns(connection: sa.Connection, upload: Upload, columns: Mapped, *, r
     if mapping != present:
         connection.execute(sa.update(reviews).where(reviews.c.upload_id == upload.id).values(check=None))
     return changed
+
+
+def plan(
+    connection: sa.Connection,
+    upload: Upload,
+    wanted: str,
+    schema: Mapping[str, Any],
+    *,
+    quick_bytes: int = QUICK_BYTES,
+    by: By | None = None,
+) -> Upload:
+    """Choose the name and the fields of the new dataset that a held upload makes; a worker checks the file with them.
+
+    wanted: the name, as a person wrote it. schema: a Table Schema each of whose fields names the `column` that fills
+    it; a column that none names is not imported. quick_bytes: of the largest file on the quick lane.
+
+    Raises TransitionError, InvalidMappingError, InvalidDatasetNameError, SchemaError.
+    """
+    if upload.dataset is not None:
+        raise InvalidMappingError("fields", "can be chosen of a new dataset only.")
+    name = datasets.checked_name(wanted)
+    if name and datasets.exists(connection, name):
+        raise InvalidDatasetNameError(f"The name “{name}” is taken. Choose another one.")
+    fields = schema.get("fields")
+    if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
+        raise InvalidMappingError("fields", "must be a list of fields.")
+    mapping: dict[str, str | None] = dict.fromkeys(upload.header or [])
+    for each in fields:
+        column = each.get("column")
+        if column not in mapping or mapping[column] is not None:
+            raise InvalidMappingError("fields", f"must name a different column of the file each, not “{column}”.")
+        mapping[column] = str(each.get("name"))
+    described = [{name: value for name, value in each.items() if name != "column"} for each in fields]
+    parsed = TableSchema.parse({**schema, "fields": described})
+    return uploads.plan(
+        connection,
+        upload.id,
+        dataset_wanted=name,
+        schema=parsed.as_json(),
+        mapping=mapping,
+        quick_bytes=quick_bytes,
+        by=by,
+    )
 
 
 def require_complete(connection: sa.Connection, upload: Upload) -> None:

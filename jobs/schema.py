@@ -10,6 +10,7 @@ Schemas come from people, so their size is checked before anything else looks at
 import re
 import sys
 from datetime import date, datetime, time
+from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 import re2
@@ -405,6 +406,8 @@ def _check_size(data: object) -> None:
         path, value = rest.pop()
         if isinstance(value, str):
             characters += _checked_length(path, value)
+        elif isinstance(value, float) and not isfinite(value) and "constraints" not in path:  # these are checked
+            raise SchemaError([_sentence(path, "is not a finite number", "")])
         elif isinstance(value, int) and value.bit_length() > MAX_BITS:
             raise SchemaError([_sentence(path, "is too large a number", "")])
         elif isinstance(value, dict | list):

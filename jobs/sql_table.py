@@ -5,6 +5,7 @@ inside of quoted names: it takes a column called `%(x)s` for a parameter, and bi
 these statements are written here, with positional parameters, and go to the driver as they are.
 """
 
+import hashlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, time
 from typing import Any
@@ -92,6 +93,33 @@ class SqlTable:
         elif temporary:
             kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite or kept else " ON COMMIT DELETE ROWS"
         return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
+
+    def dropping(self) -> str:
+        return f"DROP TABLE {self._quoted(self.name)}"
+
+    def renaming(self, name: str) -> str:
+        """Gives the table another name."""
+        return f"ALTER TABLE {self._quoted(self.name)} RENAME TO {self._quoted(name)}"
+
+    def column_adding(self, name: str) -> str:
+        """Adds one of the columns, if the table lacks it; SQLite adds no unique one."""
+        unique = " UNIQUE" if name in self._unique else ""
+        return f"ALTER TABLE {self._quoted(self.name)} ADD COLUMN {self._quoted(name)} {self._type(name)}{unique}"
+
+    def column_renaming(self, before: str, after: str) -> str:
+        return f"ALTER TABLE {self._quoted(self.name)} RENAME COLUMN {self._quoted(before)} TO {self._quoted(after)}"
+
+    def column_dropping(self, name: str) -> str:
+        """SQLite drops no unique one."""
+        return f"ALTER TABLE {self._quoted(self.name)} DROP COLUMN {self._quoted(name)}"
+
+    def moving_from(self, other: "SqlTable") -> str:
+        """A statement that inserts all rows of a table with the columns that both have, in the order of the key."""
+        names = self._list(name for name in self.columns if name in other.columns)
+        return (
+            f"INSERT INTO {self._quoted(self.name)} ({names})"
+            f" SELECT {names} FROM {self._quoted(other.name)} ORDER BY {self._list(self.key)}"
+        )
 
     def insertion(self, *, on_conflict: str = "") -> str:
         """A statement that inserts one row. on_conflict: IGNORING, or of `replacing`; by default an error."""
@@ -250,7 +278,7 @@ class SqlTable:
         """The value by which a selection sorts the row with a certain key. Parameters: the key's values."""
         assert selection.sort is not None
         column = self._quoted(selection.sort.column)
-        return f"SELECT {column} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+        return f"SELECT {column} FROM {self._quoted(self.name)} WHERE {self._compared('=')}{self._of_types}"
 
     def count(self, selection: Selection, limit: int) -> Statement:
         """The number of rows of a selection. limit: of the rows to count."""
@@ -258,14 +286,19 @@ class SqlTable:
         rows = f"SELECT 1 AS one FROM {self._quoted(self.name)}{where} LIMIT {self._parameter}"
         return f"SELECT count(*) FROM ({rows}) AS counted", [*values, limit]
 
+    def count_values(self, name: str) -> str:
+        """The number of rows that have a value in a column."""
+        return f"SELECT count({self._quoted(name)}) FROM {self._quoted(self.name)}"
+
     def row(self) -> str:
         """The row with a certain key. Parameters: the key's values."""
-        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {self._compared('=')}"
+        where = self._compared("=")
+        return f"SELECT {self._list(self.columns)} FROM {self._quoted(self.name)} WHERE {where}{self._of_types}"
 
     def key_of_origin(self) -> str:
         """The key of the row that came from a certain row of a file. Parameters: upload and row number."""
         where = " AND ".join(f"{self._quoted(name)} = {self._parameter}" for name in OWN_COLUMNS)
-        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}"
+        return f"SELECT {self._list(self.key)} FROM {self._quoted(self.name)} WHERE {where}{self._of_types}"
 
     def page(
         self,
@@ -283,9 +316,18 @@ class SqlTable:
         order = ", ".join([*self._sorting(selection, backwards), *self._key_order(backwards)])
         statement = f"SELECT {what} FROM {self._quoted(self.name)}{where} ORDER BY {order}"
         if limit is None:
-            return statement, values
+            return f"{statement}{self._of_types}", values
         end = f" OFFSET {skipped:d}" if skipped else ""
-        return f"{statement} LIMIT {self._parameter}{end}", [*values, limit]
+        return f"{statement} LIMIT {self._parameter}{end}{self._of_types}", [*values, limit]
+
+    @property
+    def _of_types(self) -> str:
+        """A comment that differs with the types of the columns. A connection to PostgreSQL keeps what it has prepared,
+        and would refuse a statement whose result has other types since somebody changed a column."""
+        if self.is_sqlite:
+            return ""
+        types = " ".join(map(self._type, self.columns))
+        return f" /* {hashlib.sha256(types.encode()).hexdigest()[:8]} */"
 
     def _key_order(self, backwards: bool) -> list[str]:
         return [f"{self._quoted(name)}{' DESC' if backwards else ''}" for name in self.key]

@@ -118,6 +118,8 @@ uploads = sa.Table(
     sa.Column("hold", sa.JSON(none_as_null=True)),
     #: Column of the file → the field that it fills, or null if no field takes it; null: matched by names.
     sa.Column("mapping", sa.JSON(none_as_null=True)),
+    #: The Table Schema of a new dataset, as a person chose it in a review; null: inferred from the file.
+    sa.Column("schema_wanted", sa.JSON(none_as_null=True)),
     #: uploads.Review: whether a person looks at it before it is imported.
     sa.Column("review", sa.Text, nullable=False, server_default="never"),
     #: uploads.Task: what a worker does with it.

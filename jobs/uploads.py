@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from jobs import failed_rows, upload_log
+from jobs import deleted_names, failed_rows, upload_log
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
@@ -213,6 +213,7 @@ class Upload:
     task: Task = Task.IMPORT
     kind: str = "import"
     is_approved: bool = False
+    schema_wanted: dict[str, Any] | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -359,6 +360,7 @@ def create(
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
         .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
         .where(_earlier.c.sha256 != "", view.condition(_earlier.c.dataset))
+        .where(~deleted_names.condition(_earlier.c.dataset))
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
         parent=parent,
@@ -477,10 +479,32 @@ def order(
     options: to read it with from now on; what was chosen for its columns is forgotten. quick_bytes: of the largest file
     that is checked on the quick lane. Raises UploadNotFoundError, TransitionError.
     """
-    changed: dict[str, Any] = {} if options is None else {"options": options.as_json(), "mapping": None}
+    forgotten: dict[str, Any] = {"mapping": None, "schema_wanted": None}
+    changed: dict[str, Any] = {} if options is None else {"options": options.as_json(), **forgotten}
     changed["lane"] = Lane.QUICK if task is Task.LOOK else _lane_by_size(quick_bytes)
     upload = _change_or_raise(connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=task, **changed)
     _log(connection, upload, Kind.ORDERED, detail=task, by=by)
+    return upload
+
+
+def plan(
+    connection: sa.Connection,
+    upload_id: int,
+    *,
+    dataset_wanted: str,
+    schema: Mapping[str, Any],
+    mapping: Mapping[str, str | None],
+    quick_bytes: int = QUICK_BYTES,
+    by: By | None = None,
+) -> Upload:
+    """Choose the name and the fields of the new dataset that a held upload makes, and let a worker check the file with
+    them. mapping: column → field. quick_bytes: see `order`. Raises UploadNotFoundError, TransitionError."""
+    planned = {"dataset_wanted": dataset_wanted, "schema_wanted": dict(schema), "mapping": dict(mapping)}
+    lane = {"lane": _lane_by_size(quick_bytes)}
+    upload = _change_or_raise(
+        connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=Task.CHECK, **planned, **lane
+    )
+    _log(connection, upload, Kind.ORDERED, detail=Task.CHECK, by=by)
     return upload
 
 
@@ -746,6 +770,7 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
     """
     nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
     again: dict[str, Any] = {"options": options.as_json(), "mapping": None, "task": Task.IMPORT, "is_approved": False}
+    again["schema_wanted"] = None
     upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, **again)
     if upload is None:
         upload = get(connection, upload_id)

@@ -29,6 +29,8 @@ from webapp.access.gate import Gate
 from webapp.access.identity import Identity
 from webapp.access.mode import Mode
 from webapp.compression import compressed
+from webapp.dataset_admin import api as dataset_api
+from webapp.dataset_admin import forms as dataset_forms
 from webapp.export_process import remove_leftovers
 from webapp.guard import Guard
 from webapp.live import endpoints
@@ -42,7 +44,18 @@ from webapp.openapi.document import Description
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
-from webapp.routes import api, dataset_pages, downloads, exports, notify, pages, review, upload_details, whole_rows
+from webapp.routes import (
+    api,
+    dataset_pages,
+    downloads,
+    exports,
+    notify,
+    pages,
+    review,
+    review_pages,
+    upload_details,
+    whole_rows,
+)
 from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
@@ -136,9 +149,12 @@ def create_app(settings: Settings) -> Starlette:
                 [
                     *people.routes,
                     *oidc.routes,
+                    *review_pages.routes,
                     *pages.routes,
+                    *dataset_forms.routes,
                     *dataset_pages.routes,
                     *api.routes,
+                    *dataset_api.routes,
                     *notify.routes,
                     description.route,
                 ]

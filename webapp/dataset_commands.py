@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from jobs import catalogue, datasets
+from jobs import catalogue, dataset_changes, datasets
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.errors import InvalidDatasetNameError, SchemaError
 from jobs.schema import TableSchema
+from webapp.people_commands import actor
 
 #: Bytes of a file with a schema: more than the longest schema has, with all its characters escaped.
 MAX_BYTES = 32 << 20
@@ -23,8 +24,7 @@ def add(database: Database, name: str, schema: TableSchema, mode: Mode, review: 
     """
     try:
         with database.transaction() as connection:
-            dataset = datasets.declare(connection, name, schema, mode)
-            datasets.set_review(connection, dataset.name, review)
+            dataset = dataset_changes.declare(connection, actor(), name, schema, mode, review)
     except InvalidDatasetNameError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     what = f"upsert on {', '.join(schema.primary_key)}" if mode is Mode.UPSERT else mode

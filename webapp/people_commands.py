@@ -27,8 +27,8 @@ def add_user(database: Database, name: str, role: Role, password: str | None, se
     """
     hashed = None if password is None else passwords.hashed(password, names.checked(name))
     with database.transaction() as connection:
-        account = administration.add_account(connection, _actor(), name, role, hashed)
-        secret = None if hashed else administration.invite(connection, _actor(), account)
+        account = administration.add_account(connection, actor(), name, role, hashed)
+        secret = None if hashed else administration.invite(connection, actor(), account)
     click.echo(f"Added the account “{account.name}”: {account.role}.")
     if secret is not None:
         click.echo(f"To choose a password, within seven days: {server}/invitation/{secret}")
@@ -48,14 +48,14 @@ def show_users(database: Database) -> None:
 def set_role(database: Database, name: str, role: Role) -> None:
     """Raises AccountNotFoundError, LastAdministratorError."""
     with database.transaction() as connection:
-        account = administration.change_account(connection, _actor(), name, role=role)
+        account = administration.change_account(connection, actor(), name, role=role)
     click.echo(f"The role of “{account.name}” is {account.role}.")
 
 
 def set_disabled(database: Database, name: str, disabled: bool) -> None:
     """Raises AccountNotFoundError, LastAdministratorError."""
     with database.transaction() as connection:
-        account = administration.change_account(connection, _actor(), name, disabled=disabled)
+        account = administration.change_account(connection, actor(), name, disabled=disabled)
     click.echo(f"The account “{account.name}” is {'disabled: its sessions have ended' if disabled else 'enabled'}.")
 
 
@@ -65,7 +65,7 @@ def set_password(database: Database, name: str, password: str) -> None:
         account = accounts.get(connection, name)
     hashed: Hashed = passwords.hashed(password, account.name)
     with database.transaction() as connection:
-        administration.set_password(connection, _actor(), name, hashed)
+        administration.set_password(connection, actor(), name, hashed)
     click.echo(f"The password of “{account.name}” is set, and its sessions have ended.")
 
 
@@ -79,7 +79,7 @@ def add_token(
         if dataset is not None and not datasets.exists(connection, dataset):
             raise DatasetNotFoundError(dataset)
         token, secret = administration.add_token(
-            connection, _actor(), account, name=name, scopes=scopes, dataset=dataset, expires_at=expires
+            connection, actor(), account, name=name, scopes=scopes, dataset=dataset, expires_at=expires
         )
     click.echo(f"Token {token.id} of “{account.name}”. It is not shown again:", err=True)
     click.echo(secret)
@@ -112,7 +112,7 @@ def show_tokens(database: Database, user: str | None) -> None:
 def revoke_token(database: Database, token_id: int) -> None:
     """Raises TokenNotFoundError."""
     with database.transaction() as connection:
-        token = administration.revoke_token(connection, _actor(), token_id)
+        token = administration.revoke_token(connection, actor(), token_id)
     click.echo(f"Token {token.id} ({token.name}) is revoked.")
 
 
@@ -158,7 +158,7 @@ def parse_expiry(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _actor() -> Actor:
+def actor() -> Actor:
     """Whoever runs this command on the server's machine."""
     try:
         return Actor(_printable(getpass.getuser())[: audit.TYPED], Via.CLI)

@@ -14,11 +14,17 @@ from jobs import disk
 from jobs.errors import (
     AccountNotFoundError,
     BulkUploadError,
+    CheckTookTooLongError,
     DatabaseBusyError,
+    DatasetDeletedError,
+    DatasetExistsError,
+    DatasetInUseError,
     DatasetNotFoundError,
     DiskFullError,
+    FieldNotFoundError,
     GroupNotFoundError,
     HeldError,
+    InvalidChangeError,
     InvalidDatasetNameError,
     InvalidFilterError,
     InvalidGrantError,
@@ -38,12 +44,14 @@ from jobs.errors import (
     RefusedError,
     ReportError,
     RowNotFoundError,
+    SchemaError,
     TokenNotFoundError,
     TookTooLongError,
     TooLargeError,
     TransitionError,
     UnsafePasswordError,
     UploadNotFoundError,
+    ValuesDoNotFitError,
 )
 from webapp.errors import (
     BodyTooLargeError,
@@ -77,6 +85,13 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (InvalidDatasetNameError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid dataset name"),
     (UploadNotFoundError, HTTPStatus.NOT_FOUND, "Upload not found"),
     (DatasetNotFoundError, HTTPStatus.NOT_FOUND, "Dataset not found"),
+    (FieldNotFoundError, HTTPStatus.NOT_FOUND, "Column not found"),
+    (DatasetExistsError, HTTPStatus.CONFLICT, "Dataset exists"),
+    (DatasetInUseError, HTTPStatus.CONFLICT, "Dataset in use"),
+    (DatasetDeletedError, HTTPStatus.CONFLICT, "Dataset deleted"),
+    (InvalidChangeError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid change of a dataset"),
+    (ValuesDoNotFitError, HTTPStatus.UNPROCESSABLE_ENTITY, "Values do not fit"),
+    (CheckTookTooLongError, HTTPStatus.UNPROCESSABLE_ENTITY, "Too many values"),
     (RowNotFoundError, HTTPStatus.NOT_FOUND, "Row not found"),
     (AccountNotFoundError, HTTPStatus.NOT_FOUND, "Account not found"),
     (GroupNotFoundError, HTTPStatus.NOT_FOUND, "Group not found"),
@@ -99,6 +114,7 @@ _STATUSES: list[tuple[type[BulkUploadError], HTTPStatus, str]] = [
     (NotExportableError, HTTPStatus.UNPROCESSABLE_ENTITY, "Too large for this format"),
     (InvalidHeaderError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request header"),
     (InvalidMappingError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid mapping"),
+    (SchemaError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid schema"),
     (InvalidBodyError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request body"),
     (BodyTooLargeError, CONTENT_TOO_LARGE, "Request body too large"),
     (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
@@ -115,8 +131,10 @@ def details(error: BulkUploadError) -> dict[str, Any]:
     for kind, status, title in _STATUSES:
         if isinstance(error, kind):
             found = problem(status, title, str(error))
-            if isinstance(error, InvalidBodyError):
+            if isinstance(error, InvalidBodyError | InvalidChangeError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            elif isinstance(error, ValuesDoNotFitError):
+                found |= error.fit
             elif error.field is not None:
                 found["errors"] = [{"path": error.field, "detail": str(error)}]
             return found

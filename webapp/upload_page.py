@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, failure_map, lineage, siblings, uploads
+from jobs import datasets, failed_rows, failure_map, lineage, review, siblings, uploads
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
-from jobs.uploads import Upload
+from jobs.uploads import Phase, Upload
 from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
@@ -39,10 +40,13 @@ class FailedPage:
 
 @dataclass(frozen=True)
 class UploadRecords:
+    """review: of an upload that waits for a person, if a worker has looked at its file."""
+
     upload: Upload
     records: Records
     corrections: Corrections
     failed: FailedPage
+    review: Mapping[str, Any] | None = None
 
 
 def read(
@@ -65,7 +69,10 @@ def read(
         family.get(upload.parent or 0),
         [family[child] for child in children[-LISTED_UPLOADS:] if child in family],
     )
-    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query))
+    is_reviewed = upload.phase is Phase.CHECK and (upload.is_held or upload.is_active)
+    found = review.as_json(connection, upload) if is_reviewed else None
+    seen_by_worker = found if found and found["columns"] else None
+    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query), seen_by_worker)
 
 
 def _family(connection: sa.Connection, upload: Upload, children: Sequence[int]) -> dict[int, siblings.Sibling]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs import deleted_names
 from jobs.excerpt import excerpt
 from jobs.forecast import Place
 from jobs.lanes import Lane
@@ -102,8 +103,21 @@ class UploadView:
         return "Cancel upload" if self._upload.is_held else "Cancel import"
 
     @property
+    def dataset_url(self) -> str | None:
+        """The page of its dataset; None if it has none yet, or if it was deleted."""
+        name = self._upload.dataset
+        return f"/datasets/{name}" if name and not self.is_of_deleted else None
+
+    @property
+    def is_of_deleted(self) -> bool:
+        """Whether its dataset was deleted."""
+        return deleted_names.former(self._upload.dataset) is not None
+
+    @property
     def can_retry(self) -> bool:
         """Whether the same again may end otherwise."""
+        if self.is_of_deleted:
+            return False
         failed_otherwise = self._upload.status is Status.FAILED and self._upload.remedy in (None, Remedy.RETRY)
         return failed_otherwise or self._upload.status is Status.CANCELLED
 
@@ -133,6 +147,8 @@ class UploadView:
         upload = self._upload
         if upload.is_external or upload.rows_success or self._was_refused_as_duplicate or upload.parent is not None:
             return False
+        if self.is_of_deleted:
+            return False
         return upload.status is Status.CANCELLED or (upload.status is Status.FAILED and upload.remedy is Remedy.OPTIONS)
 
     @property
@@ -153,7 +169,7 @@ class UploadView:
             return "options" if self.can_change_options else "another"
         if upload.rows_open and not upload.is_external:
             return "failed_rows"
-        return "dataset" if upload.dataset else ""
+        return "dataset" if self.dataset_url else ""
 
     @property
     def headline(self) -> str:

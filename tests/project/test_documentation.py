@@ -230,7 +230,7 @@ def test_each_route_is_documented(settings: Settings) -> None:
     documented = document("docs/api.md").text + document("docs/events.md").text
     for route in create_app(settings).routes:
         assert isinstance(route, Route | Mount)
-        path = re.sub(r"\{(?:upload_)?(\w+)(?::id)?\}", r"{\1}", route.path)
+        path = re.sub(r"\{(?:upload_)?(\w+)(?::\w+)?\}", r"{\1}", route.path)
         methods = {"GET"} if isinstance(route, Mount) else (route.methods or set()) - {"HEAD"}
         for method in methods:
             assert f"`{method} {path}`" in documented

@@ -28,10 +28,10 @@ from jobs import tables
 from jobs.database import Database
 from jobs.settings import Settings
 from tests import ROOT
-from tests.support import commands, demo_data
+from tests.support import commands, demo_data, workbooks
 from tests.support.supervised import Serve, children_of, is_running, kill
 from tests.support.waiting import until
-from webapp.templating import Templates
+from webapp.templating import STATIC, Templates
 
 #: A worker imports many chunks, so that a state in the middle can be caught; whatever is frozen keeps its claim.
 _VARIABLES = {
@@ -113,6 +113,7 @@ class Gallery:
         self._import("failed", "quarterly report.csv", b"%PDF-1.7 quarterly report")
         self._import("unread", "stock.csv", b"sku,amount\n" + b"A1,2\n" * 20, sheet="June", encoding="utf-16")
         self._import("held", "planes (1).csv", planes, duplicates="hold")
+        self._import_what_is_reviewed()
         self._cancel_halfway("cancelled", "flights 2012.csv", flights)
         self._date_back()
         self._import("external", "legacy export.csv", b"id,total\n1,2\n", processor="external")
@@ -156,6 +157,13 @@ class Gallery:
         yield View("dataset-filter", f"{self.url}/datasets/customers", _open_column)
         yield View("dataset-columns", f"{self.url}/datasets/customers/columns")
         yield View("dataset-columns-inferred", f"{self.url}/datasets/penguins/columns")
+        yield View("dataset-new", f"{self.url}/new-dataset")
+        yield View("dataset-new-refused", f"{self.url}/new-dataset", _refused_dataset)
+        yield View("dataset-settings", f"{self.url}/datasets/customers/settings")
+        yield View("dataset-add-column", f"{self.url}/datasets/customers/add-column")
+        yield View("dataset-edit-column", f"{self.url}/datasets/customers/edit-column?column=amount", _open_details)
+        yield View("dataset-edit-key", f"{self.url}/datasets/customers/edit-column?column=customer_id")
+        yield View("dataset-check-column", f"{self.url}/datasets/customers/edit-column?column=amount", _check_column)
         yield View("dataset-uploads", f"{self.url}/datasets/customers/uploads")
         yield View("dataset-no-match", f"{self.url}/datasets/customers?country=DE&email=nobody")
         yield View("dataset-open-details", f"{self.url}/datasets/customers", _open_details)
@@ -190,6 +198,16 @@ class Gallery:
         failed = self._client.get(f"/uploads/{self.uploads['failed-rows']}/failed-rows.csv").text
         corrected = failed.replace("Germny", "DE").replace("twelve", "12").replace("31/02/2024", "2024-02-29")
         self._import("corrections", "customers june corrected.csv", corrected.encode())
+
+    def _import_what_is_reviewed(self) -> None:
+        chance = random.Random(5)
+        july = _customers(chance, range(1800, 2100), mistakes=30).decode()
+        renamed = july.replace("customer_id,email,name", "Kundennummer,E-mail,Full name", 1).replace("signup", "x1", 1)
+        self._import("review", "customers july.csv", renamed.encode(), dataset="customers", review="auto")
+        self._import("review-checked", "customers july 2.csv", july.encode(), dataset="customers", review="always")
+        orders = (STATIC / "sample-orders.csv").read_bytes()
+        self._import("review-new", "orders.csv", orders, review="always")
+        self._import("review-sheets", "parts.xlsx", workbooks.of_sheets("Part 1", "Part 2", "Part 3"), review="auto")
 
     def _send(self, state: str, filename: str, content: bytes = b"", **fields: str) -> int:
         parameters = {"filename": filename, **fields}
@@ -403,6 +421,19 @@ def _without_database(page: Page) -> None:
     html = Templates().render("error.html", shown)
     page.route("**/stopped", lambda route: route.fulfill(status=503, content_type="text/html", body=html))
     page.goto(urljoin(page.url, "/stopped"))
+
+
+def _refused_dataset(page: Page) -> None:
+    page.fill("[name=name]", "customers")
+    page.fill("[name=field] >> nth=0", "_upload_id")
+    page.click("text=Create the dataset")
+    page.locator(".field-error").first.wait_for()
+
+
+def _check_column(page: Page) -> None:
+    page.fill("[name=minimum]", "1000000")
+    page.click("text=Check the values")
+    page.locator(".notice").wait_for()
 
 
 def _refused_upload(page: Page) -> None:

@@ -1,13 +1,28 @@
-"""Workbooks for tests, written as XML: what no program writes."""
+"""Workbooks for tests: of several sheets, and written as XML, which no program writes so."""
 
+import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import xlsxwriter
+
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+
+def of_sheets(*names: str) -> bytes:
+    """A workbook each of whose worksheets could be the one that is meant."""
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written) as book:
+        for number, name in enumerate(names, 1):
+            sheet = book.add_worksheet(name)
+            sheet.write_row(0, 0, ["part", "amount"])
+            for row in range(1, 11):
+                sheet.write_row(row, 0, [f"{number}-{row}", row])
+    return written.getvalue()
 
 
 def handmade(folder: Path, rows: str, strings: Iterable[str] = (), properties: str = "", **parts: str | bytes) -> Path:

@@ -17,6 +17,7 @@ from webapp.failed_rows_view import FailedRowsView
 from webapp.history import HistoryView
 from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
+from webapp.review.view import ReviewView
 from webapp.run_view import RunView
 from webapp.templating import Templates
 from webapp.upload_page import UploadRecords
@@ -39,22 +40,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class UploadPage:
-    """What an upload's page shows: the upload, the course of its import, and a page of its failed rows."""
+    """What an upload's page shows: the upload, the course of its import, a page of its failed rows, and its review."""
 
     upload: Upload
     view: UploadView
     run: RunView
     failed: FailedRowsView
+    review: ReviewView | None = None
 
     @property
     def context(self) -> dict[str, Any]:
         """The variables of its templates."""
-        return {"upload": self.view, "run": self.run, "failed": self.failed}
+        return {"upload": self.view, "run": self.run, "failed": self.failed, "review": self.review}
 
     @property
     def is_large(self) -> bool:
         """Whether it takes long to render."""
-        return self.failed.is_large
+        return self.failed.is_large or self.review is not None
 
 
 class Renderer:
@@ -85,7 +87,8 @@ class Renderer:
             stored=page.stored,
         )
         view = self.view(found.upload, found.corrections)
-        return UploadPage(found.upload, view, RunView(found.upload, found.records), failed)
+        review = found.review and ReviewView(found.upload, found.review, first_column=query.first_column)
+        return UploadPage(found.upload, view, RunView(found.upload, found.records), failed, review or None)
 
     def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:
         """The variables of `_uploads_table.html`."""

@@ -264,6 +264,19 @@ class Dataset(TypedDict):
     schema: NotRequired[dict[str, Any]]
 
 
+class FailingValue(TypedDict):
+    value: str
+    rows: int
+
+
+class Fit(TypedDict):
+    """What would not fit after a change of a column."""
+
+    rows: int
+    would_fail: int
+    values: list[FailingValue]
+
+
 class Row(TypedDict):
     upload_id: int
     row_number: int

@@ -218,9 +218,11 @@ def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
 def _parent(connection: sa.Connection, policy: Policy, head: CorrectionsHead | None, wanted: str) -> Upload | None:
     """The upload whose failed rows a file corrects. wanted: the requested dataset.
 
-    Raises RefusedError if the rows belong in another one.
+    Raises RefusedError if the rows belong in another one, or in one that was deleted.
     """
     parent = lineage.find_parent(connection, head.parent, head.names, policy.view) if head else None
+    if parent and parent.dataset and not datasets.exists_to_upload(connection, parent.dataset):
+        raise RefusedError(corrections.deleted_dataset(parent.id, parent.dataset))
     if parent and parent.dataset and wanted not in ("", parent.dataset):
         raise RefusedError(corrections.wrong_dataset(parent.id, parent.dataset, wanted))
     return parent
@@ -328,7 +330,7 @@ def _dataset(connection: sa.Connection, policy: Policy, requested: str, processo
     Raises InvalidDatasetNameError, RefusedError.
     """
     name = datasets.checked_name(requested or policy.caller.dataset or "")
-    if name and datasets.exists(connection, name):
+    if name and datasets.exists_to_upload(connection, name):
         if not policy.view.shows(name):
             raise InvalidDatasetNameError(f"The name “{name}” cannot be used. Choose another one.")
         return name, name
@@ -355,14 +357,17 @@ def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) ->
     return upload
 
 
-async def approve(request: AppRequest) -> Upload:
-    """Import a held upload. Raises UploadNotFoundError, TransitionError, NotAllowedError, RefusedError."""
+async def approve(request: AppRequest, *, remember: bool = False) -> Upload:
+    """Import a held upload. remember: which fields its columns fill, for the next files of its dataset. Raises
+    UploadNotFoundError, TransitionError, NotAllowedError, RefusedError."""
     upload_id = request.path_params["upload_id"]
     policy = request.state["policy"]
 
     def change(connection: sa.Connection) -> Upload:
         upload = policy.upload(connection, upload_id)
         policy.require_change_of(upload)
+        if remember and upload.is_held and upload.mapping:
+            upload = review.map_columns(connection, upload, upload.mapping, remember=True)
         return _approved(connection, request, upload)
 
     return await _change(request.state, change)

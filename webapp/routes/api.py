@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from jobs import catalogue, datasets, disk, lineage, row_excerpts, row_filters, uploads
+from jobs import catalogue, datasets, deleted_names, disk, lineage, row_excerpts, row_filters, uploads
 from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
+from jobs.datasets import Dataset
 from jobs.dialect import header_of
 from jobs.events import Event, timestamp
 from jobs.time_limit import limited
@@ -140,12 +141,17 @@ async def all_datasets(request: AppRequest) -> Response:
 
 async def dataset(request: AppRequest) -> Response:
     def detail(connection: sa.Connection) -> Response:
-        found = request.state["policy"].dataset(connection, request.path_params["name"])
-        entry = catalogue.entry(connection, found.name)
-        more = {"review": datasets.review_of(connection, found.name), "schema": found.schema.as_json()}
-        return JSONResponse(_dataset(entry) | more)
+        return JSONResponse(
+            described(connection, request.state["policy"].dataset(connection, request.path_params["name"]))
+        )
 
     return await read(request.state["database"], detail)
+
+
+def described(connection: sa.Connection, found: Dataset) -> dict[str, Any]:
+    """A dataset with its schema."""
+    more = {"review": datasets.review_of(connection, found.name), "schema": found.schema.as_json()}
+    return _dataset(catalogue.entry(connection, found.name)) | more
 
 
 async def rows(request: AppRequest) -> Response:
@@ -221,7 +227,9 @@ async def match(request: AppRequest) -> Response:
 
     def find(connection: sa.Connection) -> list[str]:
         parent = lineage.find_parent(connection, corrected.parent, names, seen) if corrected else None
-        return [parent.dataset] if parent and parent.dataset else datasets.matching(connection, names, seen)
+        if parent and parent.dataset:
+            return [parent.dataset] if deleted_names.former(parent.dataset) is None else []
+        return datasets.matching(connection, names, seen)
 
     found = await read(request.state["database"], find)
     return JSONResponse({"dataset": found[0] if found else None, "datasets": found})

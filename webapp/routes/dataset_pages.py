@@ -78,7 +78,7 @@ async def rows(request: AppRequest) -> Response:
         filter_view = FilterView.of(dataset, filters, [column["name"] for column in columns], first)
         shown = RowsView.read(connection, dataset, filters, wanted, first, state.entry.rows)
         return {
-            **_context(request, dataset, state, "rows"),
+            **context_of(request, dataset, state, "rows"),
             "columns": columns,
             "view": shown,
             "page": shown.links,
@@ -117,7 +117,7 @@ async def columns(request: AppRequest) -> Response:
             "next_columns_url": f"?columns={first + COLUMNS_SHOWN}" if first + COLUMNS_SHOWN <= last else None,
         }
         found = {"columns": _columns(dataset, first), "page": links}
-        return _context(request, dataset, state, "columns") | found | _column_range(dataset, first)
+        return context_of(request, dataset, state, "columns") | found | _column_range(dataset, first)
 
     context = await read(request.state["database"], page)
     return HTMLResponse(await _rendered(request, "dataset_columns.html", context))
@@ -137,7 +137,7 @@ async def uploads_into(request: AppRequest) -> Response:
         return dataset, DatasetState.read(connection, name), page
 
     dataset, found, page = await read(state["database"], query)
-    context = _context(request, dataset, found, "uploads") | {
+    context = context_of(request, dataset, found, "uploads") | {
         "uploads": [state["renderer"].view(upload) for upload in page.items],
         "newer_url": f"?cursor={page.newer}" if page.newer else None,
         "older_url": f"?cursor={page.older}" if page.older else None,
@@ -145,7 +145,7 @@ async def uploads_into(request: AppRequest) -> Response:
     return HTMLResponse(await _rendered(request, "dataset_uploads.html", context))
 
 
-def _context(request: AppRequest, dataset: Dataset, state: DatasetState, tab: str) -> dict[str, Any]:
+def context_of(request: AppRequest, dataset: Dataset, state: DatasetState, tab: str) -> dict[str, Any]:
     """The variables that the pages of a dataset share."""
     shown = Shown.of(state.entry)
     return request.state["renderer"].dataset_context(state, shown) | {

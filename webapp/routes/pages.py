@@ -103,7 +103,8 @@ async def detail(request: AppRequest) -> Response:
 
 
 async def _detail(request: AppRequest, form: FormView | None = None) -> Response:
-    """form: that of a request that was refused. Its page has no stream, which would undo what was entered."""
+    """form: that of a request that was refused. Its page has no stream, which would undo what was entered; nor has
+    one that shows later columns of a review: it would show the first ones again."""
     state, upload_id = request.state, request.path_params["upload_id"]
     query = FailedRowsQuery.parse(request.query_params)
     page = await state["snapshots"].detail(upload_id, state["policy"].view, query)
@@ -112,7 +113,7 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
         "form": form,
         "visitor": Visitor.of(state["policy"]),
         "events_url": None
-        if upload.is_settled or form
+        if upload.is_settled or form or (page.review and query.first_column > 1)
         else f"/uploads/{upload_id}/events?since={timestamp(upload.updated_at)}",
         "heartbeat_interval": HEARTBEAT_INTERVAL,
     }
@@ -123,14 +124,6 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
 
 async def cancel(request: AppRequest) -> Response:
     return _changed(await actions.cancel(request))
-
-
-async def approve(request: AppRequest) -> Response:
-    return _changed(await actions.approve(request))
-
-
-async def check(request: AppRequest) -> Response:
-    return _changed(await actions.check(request))
 
 
 async def retry(request: AppRequest) -> Response:
@@ -172,7 +165,5 @@ routes = [
     GuardedRoute("/uploads/sample", sample, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}", detail, READ),
     GuardedRoute("/uploads/{upload_id:id}/cancel", cancel, UPLOAD, methods=["POST"]),
-    GuardedRoute("/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
-    GuardedRoute("/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/retry", retry, UPLOAD, methods=["POST"]),
 ]

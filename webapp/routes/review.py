@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from jobs import review, uploads
@@ -24,7 +25,7 @@ from webapp.state import AppRequest
 PATIENCE, PAUSE = 2.0, 0.05
 
 
-class Mapping(BaseModel):
+class ChosenFields(BaseModel):
     """Which fields some columns fill; null: none. remember: also for the next files of the dataset."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -33,7 +34,22 @@ class Mapping(BaseModel):
     remember: bool = False
 
 
-MAPPING = TypeAdapter(Mapping)
+class Plan(BaseModel):
+    """The fields of a new dataset, as in a Table Schema, each with the `column` that fills it. name: of the dataset;
+    "": named after the file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = ""
+    fields: list[dict[str, Any]]
+    primary_key: list[str] = Field(default=[], alias="primaryKey")
+
+    @property
+    def table_schema(self) -> dict[str, Any]:
+        return {"fields": self.fields, "primaryKey": self.primary_key}
+
+
+MAPPING, PLAN = TypeAdapter(ChosenFields), TypeAdapter(Plan)
 
 
 async def show(request: AppRequest) -> Response:
@@ -60,7 +76,7 @@ async def map_columns(request: AppRequest) -> Response:
     return await show(request)
 
 
-async def change_mapping(request: AppRequest, wanted: Mapping) -> Upload:
+async def change_mapping(request: AppRequest, wanted: ChosenFields) -> Upload:
     """Choose the fields of some columns of a held upload. Raises what `map_columns` raises."""
     state, upload_id = request.state, request.path_params["upload_id"]
 
@@ -77,20 +93,23 @@ async def change_mapping(request: AppRequest, wanted: Mapping) -> Upload:
 
 async def read_otherwise(request: AppRequest) -> Response:
     """The review of the file as it is read with other options; 202 if a worker needs longer for that."""
-    if await look_again(request):
+    return await _answer(request, await look_again(request, await options_body.read(request)))
+
+
+async def _answer(request: AppRequest, is_done: bool) -> Response:  # what it waited for
+    if is_done:
         return await show(request)
     upload_id = request.path_params["upload_id"]
     upload = await read(request.state["database"], lambda connection: uploads.get(connection, upload_id))
     return JSONResponse(upload_json.as_json(upload), HTTPStatus.ACCEPTED)
 
 
-async def look_again(request: AppRequest) -> bool:
-    """Let a worker look at a held upload with the import options in the body. Returns whether it already did.
+async def look_again(request: AppRequest, given: Mapping[str, str]) -> bool:
+    """Let a worker look at a held upload with other import options. Returns whether it already did.
 
-    Raises InvalidBodyError, InvalidImportOptionError, UploadNotFoundError, TransitionError, NotAllowedError.
+    Raises InvalidImportOptionError, UploadNotFoundError, TransitionError, NotAllowedError.
     """
     state, upload_id = request.state, request.path_params["upload_id"]
-    given = await options_body.read(request)
 
     def change(connection: sa.Connection) -> Upload:
         upload = state["policy"].upload(connection, upload_id)
@@ -100,11 +119,51 @@ async def look_again(request: AppRequest) -> bool:
         audit.write(connection, state["actor"], "upload.options", f"upload {upload_id}", detail=upload.filename)
         return ordered
 
-    ordered = await threads.writes.run(lambda: state["changes"].make(change))
+    return await _wait_for_worker(request, await threads.writes.run(lambda: state["changes"].make(change)))
+
+
+async def choose_fields(request: AppRequest) -> Response:
+    """The review with other fields of the new dataset; 202 if a worker needs longer to check the file with them.
+
+    Raises InvalidBodyError, and what `plan` raises.
+    """
+    await visible.upload(request, request.path_params["upload_id"])
+    wanted = json_body.parse(PLAN, await json_body.read(request))
+    return await _answer(request, await plan(request, wanted.name, wanted.table_schema))
+
+
+async def plan(request: AppRequest, name: str, schema: Mapping[str, Any]) -> bool:
+    """Choose name and fields of the new dataset that a held upload makes. Returns whether it is already checked.
+
+    Raises UploadNotFoundError, TransitionError, NotAllowedError, InvalidMappingError, InvalidDatasetNameError,
+    SchemaError.
+    """
+    state, upload_id = request.state, request.path_params["upload_id"]
+
+    def change(connection: sa.Connection) -> Upload:
+        upload = state["policy"].upload(connection, upload_id)
+        state["policy"].require_change_of(upload)
+        planned = review.plan(
+            connection,
+            upload,
+            name,
+            schema,
+            quick_bytes=state["settings"].quick_bytes,
+            by=actions.asked_by(request),
+        )
+        audit.write(connection, state["actor"], "upload.schema", f"upload {upload_id}", detail=upload.filename)
+        return planned
+
+    return await _wait_for_worker(request, await threads.writes.run(lambda: state["changes"].make(change)))
+
+
+async def _wait_for_worker(request: AppRequest, ordered: Upload) -> bool:
+    """Whether a worker did soon what was ordered."""
+    state = request.state
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         await asyncio.sleep(PAUSE)
-        found = await read(state["database"], lambda connection: uploads.get(connection, upload_id))
+        found = await read(state["database"], lambda connection: uploads.get(connection, ordered.id))
         if found.seq > ordered.seq and found.status not in (Status.PENDING, Status.PROCESSING):
             return True
     return False
@@ -156,6 +215,18 @@ routes = [
             answer(answers.Review) | _LATER,
             body={JSON: options_body.OPTIONS},
             body_needed=False,
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/uploads/{upload_id:id}/schema",
+        choose_fields,
+        UPLOAD,
+        methods=["PUT"],
+        operation=Operation(
+            "Choose name, fields and key of the new dataset that a held upload makes.",
+            answer(answers.Review) | _LATER,
+            body={JSON: PLAN},
             problems=(409,),
         ),
     ),

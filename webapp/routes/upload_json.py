@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobs import deleted_names
 from jobs.events import Event, timestamp
 from jobs.forecast import Place
 from jobs.uploads import Upload
@@ -28,7 +29,7 @@ def as_json(upload: Upload, children: Sequence[int] = (), place: Place | None = 
         links["original"] = f"/uploads/{upload.id}/original"
     if upload.rows_failed and not upload.is_external:
         links["failed_rows"] = f"/uploads/{upload.id}/failed-rows.csv"
-    if upload.dataset:
+    if upload.dataset and deleted_names.former(upload.dataset) is None:
         links["dataset"] = f"/api/v1/datasets/{upload.dataset}"
     if upload.parent is not None:
         links["parent"] = f"/api/v1/uploads/{upload.parent}"

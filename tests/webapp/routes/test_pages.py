@@ -373,8 +373,8 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("status=done", "`status` must be one of pending, processing, completed, failed, cancelled."),
-        ("status=", "`status` must be one of pending, processing, completed, failed, cancelled."),
+        ("status=done", "`status` must be one of pending, processing, held, completed, failed, cancelled."),
+        ("status=", "`status` must be one of pending, processing, held, completed, failed, cancelled."),
         ("outcome=good", "`outcome` must be one of clean, failed_rows, warnings, held."),
         (
             "since=soon",
@@ -406,7 +406,7 @@ def test_a_rejected_stream_gets_one_line_of_plain_text(served: Served) -> None:
 
     assert answer.status_code == 422
     assert answer.text == (
-        "Invalid query parameter: `status` must be one of pending, processing, completed, failed, cancelled.\n"
+        "Invalid query parameter: `status` must be one of pending, processing, held, completed, failed, cancelled.\n"
     )
 
 

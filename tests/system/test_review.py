@@ -1,0 +1,180 @@
+"""The review of an upload before its import, in a real browser."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.support import commands, workbooks
+from tests.support.supervised import Serve
+from tests.support.waiting import until
+
+CUSTOMERS = {
+    "fields": [
+        {"name": "customer_id", "type": "integer", "constraints": {"required": True}},
+        {"name": "email", "constraints": {"required": True}},
+        {"name": "remark", "type": "string"},
+    ],
+    "primaryKey": "customer_id",
+}
+
+
+def renamed(first: int) -> bytes:
+    """A file two of whose columns have names that say nothing."""
+    rows = (f"{n},contact {n},called {n} times" for n in range(first, first + 20))
+    return "\n".join(["customer_id,Column X,Column Y", *rows]).encode()
+
+
+@pytest.fixture
+def serve(start: Callable[..., Serve], tmp_path: Path) -> Serve:
+    serve = start()
+    schema = tmp_path / "customers.json"
+    schema.write_text(json.dumps(CUSTOMERS), "utf-8")
+    status, _, complaint = commands.run("dataset", "add", "customers", schema, "--mode", "upsert", "--data", serve.data)
+    assert status == 0, complaint
+    return serve
+
+
+def send(page: Page, url: str, name: str, content: bytes, dataset: str = "") -> int:
+    """Send a file with the form, and open its page. Returns the id."""
+    page.goto(f"{url}/uploads")
+    page.evaluate("document.getElementById('upload-details').open = true")
+    page.fill("#upload-dataset", dataset)
+    page.set_input_files("#upload-file", {"name": name, "mimeType": "text/csv", "buffer": content})
+    page.click("#upload-submit")
+    page.wait_for_url("**/uploads/*")
+    return int(page.url.rpartition("/")[2].partition("?")[0])
+
+
+def state(url: str, upload_id: int) -> dict[str, object]:
+    found: dict[str, object] = httpx.get(f"{url}/api/v1/uploads/{upload_id}", timeout=30).json()
+    return found
+
+
+def test_renamed_columns_are_mapped_by_two_choices_and_the_next_file_needs_none(
+    serve: Serve, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    send(page, serve.url, "june.csv", renamed(1), "customers")
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    expect(page.locator(".left-over")).to_contain_text("email")
+
+    page.get_by_label("Column X").focus()
+    page.get_by_label("Column X").select_option("email")
+    expect(page.locator(".left-over")).not_to_contain_text("email")
+    expect(page.get_by_label("Column X")).to_be_focused()
+    page.get_by_label("Column Y").select_option("remark")
+    expect(page.locator(".left-over")).to_have_count(0)
+    expect(page.get_by_label("Column X")).to_have_value("email")
+    page.click("#upload-import")
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    expect(page.locator(".headline")).to_have_text("20 rows imported into customers.")
+
+    following = send(page, serve.url, "july.csv", renamed(101), "customers")
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    assert state(serve.url, following)["rows_success"] == 20
+
+
+def test_a_workbook_is_imported_by_its_third_sheet_without_typing(serve: Serve, context: BrowserContext) -> None:
+    page = context.new_page()
+    upload_id = send(page, serve.url, "parts.xlsx", workbooks.of_sheets(*(f"Part {n}" for n in range(1, 6))))
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+
+    page.get_by_label("Worksheet").select_option("Part 3")
+    expect(page.locator("#review")).to_contain_text("3-1")
+    page.click("#upload-import")
+
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    assert state(serve.url, upload_id)["rows_success"] == 10
+
+
+def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve, context: BrowserContext) -> None:
+    page = context.new_page()
+    content = b"code,amount\n" + b"".join(f"{n},{n if n % 4 else 'twelve'}\n".encode() for n in range(1, 21))
+    upload_id = send_by_api(serve.url, content, dataset="")
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    expect(page.get_by_label("Type of amount")).to_have_value("string")
+
+    page.get_by_label("Type of amount").select_option("integer")
+    expect(page.locator(".fields .some")).to_contain_text("5is not a whole number: twelve")
+    expect(page.locator("#upload-import")).to_have_text("Import 15 rows")
+    page.get_by_label("Key: code").check()
+    expect(page.get_by_label("Key: code")).to_be_checked()
+    page.get_by_label("Name of the dataset").fill("codes")
+    page.keyboard.press("Enter")
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the check")
+    expect(page.locator("#upload-import")).to_have_text("Import 15 rows")
+    expect(page.get_by_label("Name of the dataset")).to_have_value("codes")
+    page.get_by_label("Name of the dataset").fill("customers")
+    page.keyboard.press("Enter")
+    expect(page.locator("#review-name-error")).to_have_text("The name “customers” is taken. Choose another one.")
+    page.goto(page.url)
+    page.click("#upload-import")
+
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows")
+    assert (state(serve.url, upload_id)["dataset"], state(serve.url, upload_id)["rows_success"]) == ("codes", 15)
+    page.goto(f"{serve.url}/datasets/codes/columns")
+    expect(page.locator("table.columns")).to_contain_text("required; key")
+
+
+def test_another_persons_choice_appears_on_an_open_page(serve: Serve, context: BrowserContext) -> None:
+    page, other = context.new_page(), context.new_page()
+    send(page, serve.url, "june.csv", renamed(1), "customers")
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    other.goto(page.url)
+    other.locator("#connection[data-state=live]").wait_for()
+
+    page.get_by_label("Column X").select_option("email")
+
+    expect(other.get_by_label("Column X")).to_have_value("email")
+
+
+def test_a_review_is_done_by_keyboard_alone(serve: Serve, context: BrowserContext) -> None:
+    page = context.new_page()
+    upload_id = send(page, serve.url, "june.csv", renamed(1), "customers")
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+
+    for label, first_letter in (("Column X", "e"), ("Column Y", "r")):
+        walk_to(page, f"document.activeElement.labels?.[0]?.textContent === '{label}'")
+        page.keyboard.press(first_letter)
+        expect(page.get_by_label(label)).to_have_value({"e": "email", "r": "remark"}[first_letter])
+    walk_to(page, "document.activeElement.id === 'upload-import'")
+    page.keyboard.press("Enter")
+
+    until(lambda: state(serve.url, upload_id)["status"] == "completed", "the import")
+
+
+def walk_to(page: Page, condition: str) -> None:
+    """Press Tab until something has the focus."""
+    for _ in range(80):
+        if page.evaluate(condition):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never leads to where {condition}")
+
+
+def test_a_review_works_without_scripts(serve: Serve, context: BrowserContext) -> None:
+    assert context.browser is not None
+    scriptless = context.browser.new_context(java_script_enabled=False)
+    page = scriptless.new_page()
+    upload_id = send_by_api(serve.url, renamed(1))
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    page.get_by_label("Column X").select_option("email")
+    page.click("#review-mapping button")
+    expect(page.get_by_label("Column X")).to_have_value("email")
+    page.click("#upload-import")
+
+    until(lambda: state(serve.url, upload_id)["status"] == "completed", "the import")
+    scriptless.close()
+
+
+def send_by_api(url: str, content: bytes, dataset: str = "customers") -> int:
+    query = {"filename": "june.csv", "dataset": dataset, "review": "always"}
+    answer = httpx.post(f"{url}/api/v1/uploads", params=query, content=content, timeout=60)
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["id"])

@@ -1,0 +1,1 @@
+"""What administrators change of datasets: declare, settings, columns, delete."""

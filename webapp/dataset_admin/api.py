@@ -1,0 +1,233 @@
+"""The API's changes of datasets: declare, settings, columns, delete. For administrators."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.responses import JSONResponse, Response
+
+from jobs import dataset_changes, datasets
+from jobs.dataset_changes import Settings
+from jobs.datasets import Dataset, Mode
+from jobs.errors import DatasetNotFoundError, InvalidDatasetNameError, SchemaError
+from jobs.retyping import Fit
+from jobs.schema import TableSchema
+from webapp.access.needs import ADMIN, SERVER, GuardedRoute
+from webapp.errors import InvalidBodyError
+from webapp.openapi import answers
+from webapp.operation import DONE, JSON, Operation, answer, made
+from webapp.parameters import flag, found_by
+from webapp.people import change
+from webapp.routes import json_body
+from webapp.routes.api import described
+from webapp.state import AppRequest
+
+#: Characters of the title of a dataset.
+LONGEST_TITLE = 200
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class DatasetBody(BaseModel):
+    """A new dataset. table_schema: a Table Schema."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, Field(max_length=1_000)]
+    title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
+    table_schema: Annotated[dict[str, Any], Field(alias="schema")]
+    mode: Literal["insert", "upsert"] = "insert"
+
+
+class SettingsBody(BaseModel):
+    """What is to be changed of a dataset. title: null for none."""
+
+    model_config = _STRICT
+
+    title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
+    mode: Literal["insert", "upsert"] | None = None
+
+
+_DATASET, _SETTINGS = TypeAdapter(DatasetBody), TypeAdapter(SettingsBody)
+_FIELD: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_CHANGED_OR_FIT: TypeAdapter[Any] = TypeAdapter(answers.Dataset | answers.Fit)
+
+CONFIRM = found_by("confirm", "The name of the dataset once more.", str, "", "")
+DRY_RUN = flag("dry_run", "1: change nothing, and tell what would not fit.")
+
+
+async def create(request: AppRequest) -> Response:
+    """Declare a dataset."""
+    body = json_body.parse(_DATASET, await json_body.read(request))
+    actor = request.state["actor"]
+    given = body.table_schema | ({"title": body.title} if body.title is not None else {})
+
+    def declare(connection: sa.Connection) -> dict[str, Any]:
+        try:
+            schema = TableSchema.parse(given)
+            dataset = dataset_changes.declare(connection, actor, body.name, schema, Mode(body.mode))
+        except SchemaError as error:
+            found = [(f"schema.{path}" if path else "schema", what) for path, what in dataset_changes.problems(error)]
+            raise InvalidBodyError(found) from error
+        except InvalidDatasetNameError as error:
+            raise InvalidBodyError([("name", str(error))]) from error
+        return described(connection, dataset)
+
+    found = await change.make(request, declare)
+    return JSONResponse(found, HTTPStatus.CREATED, {"Location": found["links"]["self"]})
+
+
+async def configure(request: AppRequest) -> Response:
+    """Change the title or the mode."""
+    body = json_body.parse(_SETTINGS, await json_body.read(request))
+    title = (body.title or "") if "title" in body.model_fields_set else None
+    wanted = Settings(title, body.mode and Mode(body.mode))
+    return await _changed(
+        request, lambda connection, name: dataset_changes.configure(connection, request.state["actor"], name, wanted)
+    )
+
+
+async def delete(request: AppRequest) -> Response:
+    """Delete a dataset whose name `confirm` repeats."""
+    confirmed = CONFIRM.read(request.query_params)
+
+    def remove(connection: sa.Connection) -> None:
+        dataset_changes.delete(connection, request.state["actor"], require(request, connection), confirmed)
+
+    await change.make(request, remove)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def add_field(request: AppRequest) -> Response:
+    """Add a column. The body: a field of Table Schema."""
+    wanted = json_body.parse(_FIELD, await json_body.read(request))
+    if _is_trial(request):
+        return await _tried(request, lambda connection, name: dataset_changes.try_new_field(connection, name, wanted))
+    return await _changed(
+        request,
+        lambda connection, name: dataset_changes.add_field(connection, request.state["actor"], name, wanted),
+        HTTPStatus.CREATED,
+    )
+
+
+async def change_field(request: AppRequest) -> Response:
+    """Change properties of a column. The body: those that become others; null removes one."""
+    wanted, field = json_body.parse(_FIELD, await json_body.read(request)), request.path_params["field"]
+    if _is_trial(request):
+        return await _tried(
+            request, lambda connection, name: dataset_changes.try_change_of_field(connection, name, field, wanted)
+        )
+    return await _changed(
+        request,
+        lambda connection, name: dataset_changes.change_field(connection, request.state["actor"], name, field, wanted),
+    )
+
+
+async def drop_field(request: AppRequest) -> Response:
+    """Drop a column with its values."""
+    field = request.path_params["field"]
+    if _is_trial(request):
+        return await _tried(
+            request, lambda connection, name: dataset_changes.try_drop_of_field(connection, name, field)
+        )
+    return await _changed(
+        request, lambda connection, name: dataset_changes.drop_field(connection, request.state["actor"], name, field)
+    )
+
+
+def _is_trial(request: AppRequest) -> bool:
+    return DRY_RUN.read(request.query_params)
+
+
+async def _tried(request: AppRequest, try_it: Callable[[sa.Connection, str], Fit]) -> Response:
+    """What would not fit after a change, which is not made."""
+    fit = await change.make(request, lambda connection: try_it(connection, require(request, connection)))
+    return JSONResponse(fit.as_json())
+
+
+async def _changed(
+    request: AppRequest, change_it: Callable[[sa.Connection, str], Dataset], status: int = HTTPStatus.OK
+) -> Response:
+    """The dataset after a change."""
+    return JSONResponse(
+        await change.make(
+            request, lambda connection: described(connection, change_it(connection, require(request, connection)))
+        ),
+        status,
+    )
+
+
+def require(request: AppRequest, connection: sa.Connection) -> str:
+    """The name in the path. Raises DatasetNotFoundError, also for a dataset that is hidden."""
+    name: str = request.path_params["name"]
+    if not (request.state["policy"].view.shows(name) and "\x00" not in name and datasets.exists(connection, name)):
+        raise DatasetNotFoundError(name)
+    return name
+
+
+routes = [
+    GuardedRoute(
+        "/api/v1/datasets",
+        create,
+        SERVER,
+        methods=["POST"],
+        operation=Operation(
+            "Declare a dataset.", made(answers.Dataset, "Location"), body={JSON: _DATASET}, problems=(409,)
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}",
+        configure,
+        ADMIN,
+        methods=["PATCH"],
+        operation=Operation(
+            "Change the title or the mode of a dataset.",
+            answer(answers.Dataset),
+            body={JSON: _SETTINGS},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}",
+        delete,
+        ADMIN,
+        methods=["DELETE"],
+        operation=Operation("Delete a dataset with its rows.", DONE, query=[CONFIRM], problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields",
+        add_field,
+        ADMIN,
+        methods=["POST"],
+        operation=Operation(
+            "Add a column.",
+            made(answers.Dataset) | answer(answers.Fit, "What would not fit."),
+            query=[DRY_RUN],
+            body={JSON: _FIELD},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields/{field:path}",
+        change_field,
+        ADMIN,
+        methods=["PATCH"],
+        operation=Operation(
+            "Change properties of a column.",
+            answer(_CHANGED_OR_FIT),
+            query=[DRY_RUN],
+            body={JSON: _FIELD},
+            problems=(409,),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/fields/{field:path}",
+        drop_field,
+        ADMIN,
+        methods=["DELETE"],
+        operation=Operation(
+            "Drop a column with its values.", answer(_CHANGED_OR_FIT), query=[DRY_RUN], problems=(409,)
+        ),
+    ),
+]

@@ -1,0 +1,117 @@
+"""What a person chooses on the page of a held upload. A script gets the part of the page that changes."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from jobs import review as reviews
+from jobs.errors import (
+    BulkUploadError,
+    InvalidDatasetNameError,
+    InvalidImportOptionError,
+    InvalidMappingError,
+    RefusedError,
+    SchemaError,
+)
+from webapp.access.needs import UPLOAD, GuardedRoute
+from webapp.database_access import read
+from webapp.failed_rows_query import FailedRowsQuery
+from webapp.form_view import FormView
+from webapp.page import Visitor
+from webapp.review import form
+from webapp.routes import actions, json_body, options_body, review, visible
+from webapp.routes.review import ChosenFields
+from webapp.state import AppRequest
+from webapp.threads import in_thread
+
+
+async def read_again(request: AppRequest) -> Response:
+    """Let a worker read the file in another way."""
+    entered = await options_body.read(request)
+    try:
+        await review.look_again(request, entered)
+    except InvalidImportOptionError as error:
+        return await _refused(request, error, entered)
+    return await _answer(request)
+
+
+async def map_columns(request: AppRequest) -> Response:
+    await visible.upload(request, request.path_params["upload_id"])
+    chosen = form.mapping(form.parse(await json_body.read_bytes(request)))
+    try:
+        if chosen:
+            await review.change_mapping(request, ChosenFields(columns=chosen))
+    except InvalidMappingError as error:
+        return await _refused(request, error, {})
+    return await _answer(request)
+
+
+async def choose_fields(request: AppRequest) -> Response:
+    """Name and fields of a new dataset."""
+    await visible.upload(request, request.path_params["upload_id"])
+    entered, upload_id = form.parse(await json_body.read_bytes(request)), request.path_params["upload_id"]
+
+    def present(connection: sa.Connection) -> dict[str, Any]:
+        return reviews.as_json(connection, request.state["policy"].upload(connection, upload_id))
+
+    schema = form.schema(entered, await read(request.state["database"], present))
+    name = entered.get("dataset", [""])[-1]
+    try:
+        await review.plan(request, name, schema)
+    except (InvalidDatasetNameError, InvalidMappingError, SchemaError) as error:
+        return await _refused(request, error, {"dataset": name})
+    return await _answer(request)
+
+
+async def check(request: AppRequest) -> Response:
+    await actions.check(request)
+    return await _answer(request)
+
+
+async def approve(request: AppRequest) -> Response:
+    """Import it as it is now, and remember its columns if that is wanted."""
+    wanted = form.parse(await json_body.read_bytes(request))
+    try:
+        await actions.approve(request, remember="remember" in wanted)
+    except RefusedError as error:
+        return await _refused(request, error, {})
+    return await _answer(request)
+
+
+async def _answer(request: AppRequest) -> Response:
+    upload_id = request.path_params["upload_id"]
+    if request.headers.get("hx-request") == "true":
+        return await _part(request, None, "")
+    query = FailedRowsQuery.parse(request.query_params)
+    columns = f"?columns={query.first_column}#review" if query.first_column > 1 else ""
+    return RedirectResponse(f"/uploads/{upload_id}{columns}", 303)
+
+
+async def _refused(request: AppRequest, error: BulkUploadError, entered: Mapping[str, str]) -> Response:
+    """The form again, with what was entered and what is wrong with it."""
+    is_about_field = isinstance(error, (InvalidDatasetNameError, InvalidImportOptionError)) and error.field is not None
+    view = FormView.refused(error, entered) if is_about_field else None
+    return await _part(request, view, "" if view else str(error))
+
+
+async def _part(request: AppRequest, refused: FormView | None, problem: str) -> Response:
+    """A script shows only what is answered with success."""
+    state, is_part = request.state, request.headers.get("hx-request") == "true"
+    query = FailedRowsQuery.parse(request.query_params)
+    page = await state["snapshots"].detail(request.path_params["upload_id"], state["policy"].view, query)
+    context = page.context | {"form": refused, "problem": problem, "visitor": Visitor.of(state["policy"])}
+    context |= {"events_url": None}  # which would undo what was entered
+    render = partial(state["templates"].render, "_upload_progress.html" if is_part else "upload.html", context)
+    return HTMLResponse(await in_thread(render), 200 if is_part or not (refused or problem) else 422)
+
+
+routes = [
+    GuardedRoute("/uploads/{upload_id:id}/review/options", read_again, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/review/mapping", map_columns, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/review/schema", choose_fields, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
+]
