@@ -32,10 +32,12 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be changed of a dataset. None: stays as it is. title: "" for none."""
+    """What is to be changed of a dataset. None: stays as it is. title: "" for none. review: whether a person looks at
+    its uploads first (uploads.Review); "" as usual for whoever sends them."""
 
     title: str | None = None
     mode: Mode | None = None
+    review: str | None = None
 
 
 def declare(
@@ -54,7 +56,7 @@ def declare(
 
 
 def configure(connection: sa.Connection, actor: Actor, name: str, wanted: Settings) -> Dataset:
-    """Change the title or the mode. Raises DatasetNotFoundError, DatasetInUseError, InvalidChangeError."""
+    """Change the title, the mode or the review. Raises DatasetNotFoundError, DatasetInUseError, InvalidChangeError."""
     dataset = datasets.lock(connection, name)
     mode = wanted.mode or dataset.mode
     if mode is not dataset.mode:
@@ -67,6 +69,9 @@ def configure(connection: sa.Connection, actor: Actor, name: str, wanted: Settin
         changes.append(f"mode {mode}")
     if schema.title != dataset.schema.title:
         changes.append(f"title “{excerpt(schema.title, 80)}”" if schema.title else "no title")
+    if wanted.review is not None and (wanted.review or None) != datasets.review_of(connection, name):
+        datasets.set_review(connection, name, wanted.review or None)
+        changes.append(f"review {wanted.review}" if wanted.review else "review as usual")
     if not changes:
         return dataset
     changed = datasets.replace(connection, name, schema, mode)
@@ -316,7 +321,8 @@ def _require_rest(connection: sa.Connection, name: str) -> None:
     numbers = ", ".join(f"#{each.id}" for each in found[:UPLOADS_NAMED])
     more = " and more" if len(found) > UPLOADS_NAMED else ""
     raise DatasetInUseError(
-        f"Uploads into “{name}” wait, run or are held: {numbers}{more}. Wait until they have ended, or cancel them, and retry."
+        f"Uploads into “{name}” wait, run or are held: {numbers}{more}."
+        " Wait until they have ended, or cancel them, and retry."
     )
 
 

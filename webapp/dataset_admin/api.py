@@ -38,15 +38,17 @@ class DatasetBody(BaseModel):
     title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
     table_schema: Annotated[dict[str, Any], Field(alias="schema")]
     mode: Literal["insert", "upsert"] = "insert"
+    review: Literal["never", "auto", "always"] | None = None
 
 
 class SettingsBody(BaseModel):
-    """What is to be changed of a dataset. title: null for none."""
+    """What is to be changed of a dataset. title: null for none. review: null for as usual."""
 
     model_config = _STRICT
 
     title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
     mode: Literal["insert", "upsert"] | None = None
+    review: Literal["never", "auto", "always"] | None = None
 
 
 _DATASET, _SETTINGS = TypeAdapter(DatasetBody), TypeAdapter(SettingsBody)
@@ -66,7 +68,9 @@ async def create(request: AppRequest) -> Response:
     def declare(connection: sa.Connection) -> dict[str, Any]:
         try:
             schema = TableSchema.parse(given)
-            dataset = dataset_changes.declare(connection, actor, body.name, schema, Mode(body.mode))
+            dataset = dataset_changes.declare(
+                connection, actor, body.name, schema, Mode(body.mode), body.review
+            )
         except SchemaError as error:
             found = [(f"schema.{path}" if path else "schema", what) for path, what in dataset_changes.problems(error)]
             raise InvalidBodyError(found) from error
@@ -79,10 +83,11 @@ async def create(request: AppRequest) -> Response:
 
 
 async def configure(request: AppRequest) -> Response:
-    """Change the title or the mode."""
+    """Change the title, the mode or the review."""
     body = json_body.parse(_SETTINGS, await json_body.read(request))
     title = (body.title or "") if "title" in body.model_fields_set else None
-    wanted = Settings(title, body.mode and Mode(body.mode))
+    review = (body.review or "") if "review" in body.model_fields_set else None
+    wanted = Settings(title, body.mode and Mode(body.mode), review)
     return await _changed(
         request, lambda connection, name: dataset_changes.configure(connection, request.state["actor"], name, wanted)
     )

@@ -27,6 +27,7 @@ from jobs.errors import (
 from jobs.retyping import Fit
 from jobs.schema import SchemaField, TableSchema, Type
 from jobs.time_limit import limited
+from jobs.uploads import Review
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.database_access import read
 from webapp.dataset_admin.api import LONGEST_TITLE, require
@@ -170,12 +171,13 @@ async def settings(request: AppRequest) -> Response:
 
 
 async def change_settings(request: AppRequest) -> Response:
-    """Change the title and the mode."""
+    """Change the title, the mode and the review."""
     form = await Form.read(request)
-    values = {"title": form["title"], "mode": form["mode"]}
+    values = {"title": form["title"], "mode": form["mode"], "review": form["review"]}
     if len(form["title"]) > LONGEST_TITLE:
         return await _settings(request, values, {"title": f"A title has at most {LONGEST_TITLE} characters."}, 422)
-    wanted = Settings(form["title"], Mode(form["mode"]) if form["mode"] in list(Mode) else None)
+    review = form["review"] if form.all("review") and form["review"] in ("", *Review) else None
+    wanted = Settings(form["title"], Mode(form["mode"]) if form["mode"] in list(Mode) else None, review)
 
     def configure(connection: sa.Connection) -> str:
         name = require(request, connection)
@@ -208,7 +210,12 @@ async def _settings(
 ) -> Response:
     def find(connection: sa.Connection) -> dict[str, Any]:
         dataset = datasets.get(connection, require(request, connection))
-        present = {"title": dataset.schema.title or "", "mode": str(dataset.mode), "confirm": ""}
+        present = {
+            "title": dataset.schema.title or "",
+            "mode": str(dataset.mode),
+            "review": datasets.review_of(connection, dataset.name) or "",
+            "confirm": "",
+        }
         state = DatasetState.read(connection, dataset.name)
         return context_of(request, dataset, state, "settings") | {
             "values": {**present, **values},
