@@ -179,7 +179,9 @@ class Look:
 
     def _inferred(self) -> TableSchema:
         options = self.upload.options
-        profile = Profile(self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints)
+        profile = Profile(
+            self.table.names, text_only=options.all_text, wanted=options.types_of_columns, hints=self.table.hints
+        )
         if self.chunk is not None:
             profile.see(self.chunk.rows, self.chunk.count)
         return profile.schema()
