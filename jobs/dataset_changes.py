@@ -199,6 +199,8 @@ def _planned(
     field = {key: value for key, value in {**properties["fields"][place], **wanted}.items() if value is not None}
     if "name" in wanted:
         _keep_alias(field, before)
+    if "type" in wanted and field.get("type") != before.type and "nearType" not in wanted:
+        field.pop("nearType", None)  # it proposes another type than the former one
     fields = [*properties["fields"][:place], field, *properties["fields"][place + 1 :]]
     key = [field.get("name") if each == before.name else each for each in dataset.schema.primary_key]
     schema = _parsed(
