@@ -68,9 +68,7 @@ async def create(request: AppRequest) -> Response:
     def declare(connection: sa.Connection) -> dict[str, Any]:
         try:
             schema = TableSchema.parse(given)
-            dataset = dataset_changes.declare(
-                connection, actor, body.name, schema, Mode(body.mode), body.review
-            )
+            dataset = dataset_changes.declare(connection, actor, body.name, schema, Mode(body.mode), body.review)
         except SchemaError as error:
             found = [(f"schema.{path}" if path else "schema", what) for path, what in dataset_changes.problems(error)]
             raise InvalidBodyError(found) from error
