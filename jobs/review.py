@@ -52,7 +52,8 @@ def remembered(connection: sa.Connection, dataset: str, header: Sequence[str]) -
     return {name: known[plain] for name, plain in names.items() if plain in known}
 
 
-def _remember(connection: sa.Connection, dataset: str, columns: Mapped) -> None:
+def remember_columns(connection: sa.Connection, dataset: str, columns: Mapped) -> None:
+    """Which fields such columns fill, in the next files of a dataset; None: none."""
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(mappings)
     changed = {"field": insert.excluded.field, "changed_at": insert.excluded.changed_at}
@@ -118,7 +119,7 @@ def map_columns(connection: sa.Connection, upload: Upload, columns: Mapped, *, r
             raise InvalidMappingError("columns", f"would fill “{field}” from both “{other}” and “{name}”.")
     changed = uploads.map_columns(connection, upload.id, mapping)
     if remember:
-        _remember(connection, upload.dataset, columns)
+        remember_columns(connection, upload.dataset, columns)
     if mapping != present:
         connection.execute(sa.update(reviews).where(reviews.c.upload_id == upload.id).values(check=None))
     return changed

@@ -118,8 +118,6 @@ uploads = sa.Table(
     sa.Column("hold", sa.JSON(none_as_null=True)),
     #: Column of the file → the field that it fills, or null if no field takes it; null: matched by names.
     sa.Column("mapping", sa.JSON(none_as_null=True)),
-    #: The Table Schema of a new dataset, as a person chose it in a review; null: inferred from the file.
-    sa.Column("schema_wanted", sa.JSON(none_as_null=True)),
     #: uploads.Review: whether a person looks at it before it is imported.
     sa.Column("review", sa.Text, nullable=False, server_default="never"),
     #: uploads.Task: what a worker does with it.
@@ -128,6 +126,8 @@ uploads = sa.Table(
     sa.Column("kind", sa.Text, nullable=False, server_default="import"),
     #: Whether a person said that it is to be imported as it is.
     sa.Column("is_approved", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: The Table Schema of a new dataset, as a person chose it in a review; null: inferred from the file.
+    sa.Column("schema_wanted", sa.JSON(none_as_null=True)),
     sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),

@@ -45,6 +45,9 @@ PROBES = ("0", "1", "7", "12.5", "2026-01-31", "2026-01-31T09:00:00Z", "09:00", 
 LONG_WORD, SIMILAR_WORDS = 5, 84.0
 #: What a word counts that is cut short or has a typing error, and one without its vowels.
 ABBREVIATED, WITHOUT_VOWELS = 0.85, 0.75
+#: Two whole names that are this similar, from this many letters on, resemble each other, whatever their words mean: too
+#: little to assign `prise` to `price`, enough to ask.
+MISSPELLED, LEAST_LETTERS = 0.75, 4
 #: Two names that count differently (`address 2`, `address 3`) are not more alike than this.
 DIFFERENT_NUMBERS = 0.4
 #: The share of samples from which a field accepts a column's values.
@@ -149,7 +152,13 @@ def resembling(
     ignored = {each.column for each in matches if each.matched_by is not None}
     left = [column for column in columns if column.name not in ignored]
     scores = _scores(left, [field for field in fields if field.name not in taken])
-    alike = [(column.name, field.name, round(score, 2)) for (column, field, _, score) in scores if score >= RESEMBLING]
+    likely = {(column.name, field.name): score for (column, field, _, score) in scores if score >= RESEMBLING}
+    free = [(field.name, _plain(field.name)) for field in fields if field.name not in taken]
+    for name, plain in ((column.name, _plain(column.name)) for column in left):
+        for other, wanted in free:
+            if (score := _as_spelled(plain, wanted)) >= MISSPELLED:
+                likely.setdefault((name, other), score)
+    alike = [(*names, round(score, 2)) for names, score in likely.items()]
     return sorted(alike, key=lambda each: (-each[2], each[0], each[1]))
 
 
@@ -159,6 +168,13 @@ def resembling(
 def _plain(name: str) -> str:
     """As names are compared everywhere: regardless of case, spaces, hyphens and underscores."""
     return re.sub(r"[\s_-]+", "", name.lstrip("'").casefold())
+
+
+def _as_spelled(plain: str, other: str) -> float:
+    """How similar two plain names are, letter by letter; 0 if they are less than MISSPELLED, or one is very short."""
+    if min(len(plain), len(other)) < LEAST_LETTERS:
+        return 0.0
+    return fuzz.ratio(plain, other, score_cutoff=100 * MISSPELLED) / 100
 
 
 def _only(columns: Iterable[Column], is_it: Callable[[Column], bool]) -> Column | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, dataset_changes, datasets, tables, uploads
+from jobs import bulk_upload, dataset_changes, datasets, review, tables, uploads
 from jobs.attempt import Attempt
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -14,7 +14,7 @@ from jobs.errors import DatasetInUseError
 from jobs.people.audit import Actor, Via
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Status
+from jobs.uploads import Review, Status
 from tests.support.files import store
 
 ACTOR = Actor("root", Via.API)
@@ -80,6 +80,42 @@ def test_no_row_is_written_as_a_schema_says_that_was_changed(
         assert uploads.get(connection, upload.id).status is Status.COMPLETED
         [row] = datasets.each_after(connection, datasets.get(connection, "sales"), None, limit=9)
     assert row.cells == ["1", "2.5"]
+
+
+def test_an_upload_that_is_held_keeps_its_dataset_as_it_is(settings: Settings, database: Database) -> None:
+    """What somebody chose for its columns would mean something else."""
+    with database.transaction() as connection:
+        file = store(settings, "id,prise\n1,2.5\n", "june.csv")
+        upload = uploads.create(connection, file, dataset="sales", review=Review.AUTO)
+    bulk_upload.run(upload.id)
+    with database.reading() as connection:
+        assert uploads.get(connection, upload.id).status is Status.HELD
+    with pytest.raises(DatasetInUseError, match=f"are held: #{upload.id}"), database.transaction() as connection:
+        dataset_changes.drop_field(connection, ACTOR, "sales", "price")
+    with pytest.raises(DatasetInUseError), database.transaction() as connection:
+        dataset_changes.delete(connection, ACTOR, "sales", "sales")
+
+
+def test_what_is_remembered_of_columns_follows_the_fields(database: Database) -> None:
+    def remembered() -> dict[str, str | None]:
+        with database.reading() as connection:
+            return review.remembered(connection, "sales", ["Number", "Amount", "Note"])
+
+    columns = {"Number": "id", "Amount": "price", "Note": None}
+    with database.transaction() as connection:
+        review.remember_columns(connection, "sales", columns)
+        review.remember_columns(connection, "stock", {"Amount": "price"})
+    with database.transaction() as connection:
+        dataset_changes.change_field(connection, ACTOR, "sales", "price", {"name": "cost"})
+    assert remembered() == columns | {"Amount": "cost"}
+    with database.transaction() as connection:
+        dataset_changes.drop_field(connection, ACTOR, "sales", "cost")
+    assert remembered() == {"Number": "id", "Note": None}
+    with database.transaction() as connection:
+        dataset_changes.delete(connection, ACTOR, "sales", "sales")
+    assert remembered() == {}
+    with database.reading() as connection:
+        assert review.remembered(connection, "stock", ["Amount"]) == {"Amount": "price"}
 
 
 def test_each_change_is_in_the_audit_log_with_what_it_was(database: Database) -> None:

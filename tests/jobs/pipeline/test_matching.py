@@ -165,3 +165,14 @@ def test_nothing_matches_nothing() -> None:
     assert match([], [], {}) == []
     assert match([Column("")], [text("a")], {}) == [Match("")]
     assert match([Column("***", ("", " "))], [whole_number("a")], {}) == [Match("***")]
+
+
+@pytest.mark.parametrize(
+    ("column", "field"), [("prise", "price"), ("pirce", "price"), ("Nmae", "name"), ("statsu", "status")]
+)
+def test_a_misspelled_name_resembles_the_right_one(column: str, field: str) -> None:
+    columns, fields = [Column(column, ("2.5", "3"))], [FieldOf(field), FieldOf("remark")]
+    matches = match(columns, fields, {})
+    alike = resembling(matches, columns, fields)
+
+    assert matches[0].field == field or [each[:2] for each in alike] == [(column, field)]
