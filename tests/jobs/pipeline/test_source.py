@@ -76,7 +76,8 @@ def table(result: TextFile) -> list[list[str]]:
 
 
 def test_utf8_is_read_in_place(tmp_path: Path) -> None:
-    assert prepared(tmp_path, TABLE) == TextFile(tmp_path / "upload", ["Read as UTF-8."])
+    expected = TextFile(tmp_path / "upload", ["Read as UTF-8."], detected={"encoding": "utf-8"})
+    assert prepared(tmp_path, TABLE) == expected
     assert os.listdir(tmp_path) == ["upload"]
 
 
@@ -109,7 +110,7 @@ def test_chosen_import_options_are_used_and_passed_on(tmp_path: Path) -> None:
 def test_chosen_utf8_is_read_in_place(tmp_path: Path) -> None:
     result = prepared(tmp_path, WESTERN, ImportOptions(encoding="utf8"))
 
-    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as chosen."])
+    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as chosen."], detected={"encoding": "utf-8"})
 
 
 @pytest.mark.parametrize(
@@ -393,6 +394,7 @@ def test_a_workbook_becomes_a_table(tmp_path: Path) -> None:
         sheet_rows=[(0, 1)],
         begins_with_table=True,
         separated_by="",
+        detected={"sheet": "June", "sheets": ["June"]},
     )
 
 
