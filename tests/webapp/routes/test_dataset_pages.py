@@ -127,11 +127,11 @@ def test_a_dataset_shows_the_constraints_of_its_columns(served: Served) -> None:
 
     assert "0 rows</b>, 5 columns; a new row replaces the row with the same key" in html
     assert columns(html) == [
-        ("sku  Article", "string", "required; key; at most 9 characters; matches [A-Z]+", ""),
-        ("sum", "number", "required; at least 0", ""),
-        ("day", "date", "format %d.%m.%Y", "Of the sale"),
-        ("kind", "string", "unique; one of a, &lt;b&gt;", ""),
-        ("note", "string", "", ""),
+        ("sku  Article", "string", "required; key; at most 9 characters; matches [A-Z]+", "", "Edit  sku"),
+        ("sum", "number", "required; at least 0", "", "Edit  sum"),
+        ("day", "date", "format %d.%m.%Y", "Of the sale", "Edit  day"),
+        ("kind", "string", "unique; one of a, &lt;b&gt;", "", "Edit  kind"),
+        ("note", "string", "", "", "Edit  note"),
     ]
 
 
