@@ -88,6 +88,14 @@ def surplus_cells(rows: int) -> UploadWarning:
     return {"code": "surplus_cells", "detail": detail, "rows": rows}
 
 
+def values_rounded(*, numbers: bool, times: bool) -> UploadWarning:
+    """Values of a typed format that are longer than any that a dataset keeps."""
+    what = ["numbers"] * numbers + ["times"] * times
+    sentences = ["Numbers of more than 15 digits were rounded to 15."] * numbers
+    sentences += ["Times were cut to microseconds."] * times
+    return {"code": "values_rounded", "detail": " ".join(sentences), "what": what}
+
+
 def kept(found: Iterable[UploadWarning]) -> list[UploadWarning]:
     """The first warnings, as many as an upload has at most."""
     return list(found)[:MAX_WARNINGS]

@@ -21,6 +21,7 @@ from jobs.header import shortened
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS
 from jobs.pipeline.prepared_table import Hint
 from jobs.schema import MAX_COLUMNS
+from jobs.warnings import UploadWarning, values_rounded
 
 #: Cells of a batch, and rows.
 BATCH_CELLS, BATCH_ROWS = 200_000, 20_000
@@ -84,9 +85,9 @@ class ParquetFile:
         self.hints = [column.hint for column in self._columns]
 
     @property
-    def notes(self) -> list[str]:
-        """Sentences about values that were shortened. Known when all rows were read."""
-        return self._rounded.notes
+    def warnings(self) -> list[UploadWarning]:
+        """About values that were shortened. Known when all rows were read."""
+        return self._rounded.warnings
 
     def rows(self) -> Iterator[tuple[str | None, ...]]:
         for group in range(self._file.metadata.num_row_groups):
@@ -139,9 +140,9 @@ class _Rounded:
         self.numbers = self.times = False
 
     @property
-    def notes(self) -> list[str]:
-        numbers = [f"Numbers of more than {SIGNIFICANT_DIGITS} digits were rounded to {SIGNIFICANT_DIGITS}."]
-        return numbers * self.numbers + ["Times were cut to microseconds."] * self.times
+    def warnings(self) -> list[UploadWarning]:
+        is_any = self.numbers or self.times
+        return [values_rounded(numbers=self.numbers, times=self.times)] if is_any else []
 
 
 class _refusing:  # noqa: N801  # reads as a statement

@@ -16,7 +16,7 @@ import mmap
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -344,14 +344,16 @@ class _Preparation:
                 table.write(row)
             table.finish()
             part.commit()
-        return self._typed(
-            table, [*notes, "Read as Parquet: the types are those of the file.", *file.notes], file.hints
-        )
+        read = [*notes, "Read as Parquet: the types are those of the file."]
+        return self._typed(table, read, file.hints, file.warnings)
 
-    def _typed(self, table: TypedTable, notes: list[str], hints: list[Hint]) -> TextFile:
+    def _typed(
+        self, table: TypedTable, notes: list[str], hints: list[Hint], warnings: Sequence[UploadWarning] = ()
+    ) -> TextFile:
         found = TextFile(
             self.spool.path,
             notes,
+            [*warnings],
             delimiter=",",
             header_row=1,
             sheet_rows=table.sheet_rows,

@@ -26,7 +26,7 @@ def saved(folder: Path, table: pa.Table, **options: Any) -> Path:
 def read(path: Path) -> tuple[list[str], list[dict[str, Any]], list[tuple[str | None, ...]], list[str]]:
     with ParquetFile(path, nothing) as file:
         rows = list(file.rows())
-        return file.names, file.hints, rows, file.notes
+        return file.names, file.hints, rows, [each["detail"] for each in file.warnings]
 
 
 def refusal(path: Path) -> str:
@@ -76,14 +76,14 @@ def test_values_keep_their_types(
     assert rows == [(cell,) for cell in [*cells, None]]
 
 
-def test_numbers_that_a_table_cannot_keep_are_rounded_and_a_note_says_so(tmp_path: Path) -> None:
-    _, _, rows, notes = read(saved(tmp_path, pa.table({"a": [0.1 + 0.2, 0.5]})))
+def test_numbers_that_a_table_cannot_keep_are_rounded_and_a_warning_says_so(tmp_path: Path) -> None:
+    _, _, rows, said = read(saved(tmp_path, pa.table({"a": [0.1 + 0.2, 0.5]})))
 
     assert rows == [("0.3",), ("0.5",)]
-    assert notes == ["Numbers of more than 15 digits were rounded to 15."]
+    assert said == ["Numbers of more than 15 digits were rounded to 15."]
 
 
-def test_times_are_cut_to_microseconds_and_a_note_says_so_if_that_changes_one(tmp_path: Path) -> None:
+def test_times_are_cut_to_microseconds_and_a_warning_says_so_if_that_changes_one(tmp_path: Path) -> None:
     exact = pa.table({"a": pa.array([1_000_000_000], pa.timestamp("ns"))})
     finer = pa.table({"a": pa.array([1_000_000_001], pa.timestamp("ns"))})
 
