@@ -14,7 +14,14 @@ import sqlalchemy as sa
 
 from jobs import catalogue, datasets, deleted_names, review
 from jobs.datasets import Dataset, Mode
-from jobs.errors import DatasetInUseError, FieldNotFoundError, InvalidChangeError, SchemaError, ValuesDoNotFitError
+from jobs.errors import (
+    DatasetInUseError,
+    FieldNotFoundError,
+    InvalidChangeError,
+    MappingNotFoundError,
+    SchemaError,
+    ValuesDoNotFitError,
+)
 from jobs.excerpt import excerpt
 from jobs.people import audit, policy_version
 from jobs.people.audit import Actor
@@ -101,6 +108,14 @@ def delete(connection: sa.Connection, actor: Actor, name: str, confirmed: str) -
     review.forget(connection, name)
     detail = f"{rows:,} {'row' if rows == 1 else 'rows'}; its uploads are those of {later}"
     _note(connection, actor, "dataset.delete", name, detail)
+
+
+def forget_mapping(connection: sa.Connection, actor: Actor, name: str, column: str) -> None:
+    """Forget which field columns of a name fill. Raises DatasetNotFoundError, MappingNotFoundError."""
+    datasets.lock(connection, name)
+    if not review.forget_column(connection, name, column):
+        raise MappingNotFoundError(name, column)
+    _note(connection, actor, "dataset.forget_column", name, excerpt(column, 80))
 
 
 def add_field(connection: sa.Connection, actor: Actor, name: str, wanted: Mapping[str, Any]) -> Dataset:

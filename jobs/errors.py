@@ -140,6 +140,13 @@ class DatasetDeletedError(BulkUploadError):
         )
 
 
+class MappingNotFoundError(BulkUploadError):
+    """Nothing is remembered of columns of such a name."""
+
+    def __init__(self, dataset: str, column: str) -> None:
+        super().__init__(f"Nothing is remembered of columns of “{dataset}” called “{excerpt(column, 80)}”.")
+
+
 class FieldNotFoundError(BulkUploadError):
     """The dataset has no such column."""
 

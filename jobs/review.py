@@ -5,6 +5,8 @@ web processes import this module.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +32,30 @@ def record(
     connection.execute(sa.delete(reviews).where(reviews.c.upload_id == upload_id))
     values = {"upload_id": upload_id, "reading": dict(reading), "check": check and dict(check)}
     connection.execute(sa.insert(reviews).values(values))
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is remembered of columns of a name, which is normalised. field: None if no field takes them."""
+
+    column: str
+    field: str | None
+    changed_at: datetime
+
+
+def all_remembered(connection: sa.Connection, dataset: str, *, limit: int) -> list[Remembered]:
+    """What is remembered of the columns of a dataset's files, by name."""
+    columns = mappings.c
+    found = sa.select(columns.column, columns.field, columns.changed_at).where(columns.dataset == dataset)
+    rows = connection.execute(found.order_by(columns.column).limit(limit))
+    return [Remembered(row.column, row.field, row.changed_at) for row in rows]
+
+
+def forget_column(connection: sa.Connection, dataset: str, column: str) -> bool:
+    """Forget a column, under any spelling that is normalised to the same. False: nothing is remembered of it."""
+    plain = datasets.normalized(column)
+    gone = sa.delete(mappings).where(mappings.c.dataset == dataset, mappings.c.column == plain)
+    return connection.execute(gone.returning(mappings.c.column)).one_or_none() is not None
 
 
 def forget(connection: sa.Connection, dataset: str, field: str | None = None) -> None:

@@ -164,10 +164,19 @@ def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> 
 
     lanes: all: quick uploads go first, but for one bulk upload after them, so that no lane waits for ever.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ handles it: a rehearsal removes its files
+    is_asked_to_end = False
+
+    def end(*_: object) -> None:
+        nonlocal is_asked_to_end
+        is_asked_to_end = True
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)  # until RQ handles it: a rehearsal removes its files
     from jobs.rehearsal import rehearse  # its libraries take seconds to load
 
     rehearse(settings)
+    if is_asked_to_end:  # while the garbage collector called a function, whose exceptions are ignored
+        sys.exit(0)
     # The job reads its settings from the environment, which must include the options of the command line.
     os.environ.update(settings.environment())
     # A work horse must survive this signal between its fork and the installation of its own handler.

@@ -8,13 +8,15 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
-from jobs import dataset_changes, datasets
+from jobs import dataset_changes, datasets, review
 from jobs.dataset_changes import Settings
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatasetNotFoundError, InvalidDatasetNameError, SchemaError
+from jobs.events import timestamp
 from jobs.retyping import Fit
 from jobs.schema import TableSchema
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
+from webapp.database_access import read
 from webapp.errors import InvalidBodyError
 from webapp.openapi import answers
 from webapp.operation import DONE, JSON, Operation, answer, made
@@ -24,6 +26,8 @@ from webapp.routes import json_body
 from webapp.routes.api import described
 from webapp.state import AppRequest
 
+#: Columns of which something is remembered that a list has.
+MOST_REMEMBERED = 10_000
 #: Characters of the title of a dataset.
 LONGEST_TITLE = 200
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -139,6 +143,30 @@ async def drop_field(request: AppRequest) -> Response:
     )
 
 
+async def mappings(request: AppRequest) -> Response:
+    """What is remembered of the columns of the dataset's files."""
+
+    def find(connection: sa.Connection) -> Response:
+        found = review.all_remembered(connection, require(request, connection), limit=MOST_REMEMBERED)
+        items = [
+            {"column": each.column, "field": each.field, "changed_at": timestamp(each.changed_at)} for each in found
+        ]
+        return JSONResponse({"items": items, "links": {"next": None}})
+
+    return await read(request.state["database"], find)
+
+
+async def forget_mapping(request: AppRequest) -> Response:
+    """Forget what is remembered of columns of a name."""
+    column = request.path_params["column"]
+
+    def forget(connection: sa.Connection) -> None:
+        dataset_changes.forget_mapping(connection, request.state["actor"], require(request, connection), column)
+
+    await change.make(request, forget)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
 def _is_trial(request: AppRequest) -> bool:
     return DRY_RUN.read(request.query_params)
 
@@ -197,6 +225,22 @@ routes = [
         ADMIN,
         methods=["DELETE"],
         operation=Operation("Delete a dataset with its rows.", DONE, query=[CONFIRM], problems=(409,)),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/mappings",
+        mappings,
+        ADMIN,
+        operation=Operation(
+            "List which fields columns of a name fill, as somebody chose in a review.",
+            answer(answers.Whole[answers.Remembered]),
+        ),
+    ),
+    GuardedRoute(
+        "/api/v1/datasets/{name}/mappings/{column:path}",
+        forget_mapping,
+        ADMIN,
+        methods=["DELETE"],
+        operation=Operation("Forget which field columns of a name fill.", DONE),
     ),
     GuardedRoute(
         "/api/v1/datasets/{name}/fields",

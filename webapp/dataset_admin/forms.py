@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, get_args
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import dataset_changes, datasets
+from jobs import dataset_changes, datasets, review
 from jobs.dataset_changes import Settings
 from jobs.datasets import Dataset, Mode
 from jobs.errors import (
@@ -20,6 +21,7 @@ from jobs.errors import (
     DatasetInUseError,
     InvalidChangeError,
     InvalidDatasetNameError,
+    MappingNotFoundError,
     SchemaError,
     TookTooLongError,
     ValuesDoNotFitError,
@@ -41,6 +43,8 @@ from webapp.state import AppRequest
 
 #: Empty rows of the form of a new dataset, and rows that it may have.
 EMPTY_ROWS, MOST_ROWS = 3, 200
+#: Remembered columns that the settings show.
+REMEMBERED_SHOWN = 500
 #: Seconds in which the values of a column are counted, or not at all.
 COUNT_LIMIT = 2.0
 #: Properties of a field that its form has. What another type cannot have, a change of the type removes.
@@ -205,6 +209,20 @@ async def delete(request: AppRequest) -> Response:
     return RedirectResponse("/datasets", HTTPStatus.SEE_OTHER)
 
 
+async def forget_mapping(request: AppRequest) -> Response:
+    """Forget which field columns of a name fill."""
+    form = await Form.read(request)
+
+    def forget(connection: sa.Connection) -> str:
+        name = require(request, connection)
+        with suppress(MappingNotFoundError):  # somebody else was faster
+            dataset_changes.forget_mapping(connection, request.state["actor"], name, form["column"])
+        return name
+
+    name = await change.make(request, forget)
+    return RedirectResponse(f"/datasets/{name}/settings?done=forgotten#remembered", HTTPStatus.SEE_OTHER)
+
+
 async def _settings(
     request: AppRequest, values: Mapping[str, str], errors: Mapping[str, str], status: int = HTTPStatus.OK
 ) -> Response:
@@ -219,6 +237,7 @@ async def _settings(
         state = DatasetState.read(connection, dataset.name)
         return context_of(request, dataset, state, "settings") | {
             "values": {**present, **values},
+            "remembered": review.all_remembered(connection, dataset.name, limit=REMEMBERED_SHOWN),
             "rows": state.entry.rows,
             "running": state.running,
         }
@@ -439,6 +458,7 @@ routes = [
     GuardedRoute("/new-dataset", create, SERVER, methods=["POST"]),
     GuardedRoute("/datasets/{name}/settings", settings, ADMIN),
     GuardedRoute("/datasets/{name}/settings", change_settings, ADMIN, methods=["POST"]),
+    GuardedRoute("/datasets/{name}/forget-column", forget_mapping, ADMIN, methods=["POST"]),
     GuardedRoute("/datasets/{name}/delete", delete, ADMIN, methods=["POST"]),
     GuardedRoute("/datasets/{name}/add-column", new_column, ADMIN),
     GuardedRoute("/datasets/{name}/add-column", add_column, ADMIN, methods=["POST"]),

@@ -276,6 +276,14 @@ class FailingValue(TypedDict):
     rows: int
 
 
+class Remembered(TypedDict):
+    """Which field columns of a name fill; null: none."""
+
+    column: str
+    field: str | None
+    changed_at: str
+
+
 class Fit(TypedDict):
     """What would not fit after a change of a column."""
 

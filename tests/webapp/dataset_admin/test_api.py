@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs import datasets, retyping
+from jobs import datasets, retyping, review
 from jobs.errors import DatasetChangedError
 from jobs.people.audit import AuditQuery, page
 from tests.support.databases import ONE_DATABASE
@@ -356,3 +356,29 @@ def test_an_import_that_read_a_dataset_before_its_change_begins_again(served: Se
         datasets.keep(connection, read)
     with database.transaction() as connection:
         assert datasets.keep(connection, datasets.get(connection, "sales")).schema.names[2] == "cost"
+
+
+def test_what_is_remembered_of_columns_is_listed_and_forgotten(served: Served) -> None:
+    """A path may have any name of a column."""
+    client = served.client
+    declared(served)
+    with served.records.database.transaction() as connection:
+        review.remember_columns(connection, "sales", {"Unit price": "price", "a/b ": None})
+    found = client.get("/api/v1/datasets/sales/mappings").json()["items"]
+
+    assert [(each["column"], each["field"]) for each in found] == [("a/b", None), ("unitprice", "price")]
+    assert client.delete("/api/v1/datasets/sales/mappings/Unit Price").status_code == 204
+    assert client.delete("/api/v1/datasets/sales/mappings/unitprice").status_code == 404
+    assert client.delete("/api/v1/datasets/sales/mappings/a/b").status_code == 204
+    assert client.get("/api/v1/datasets/sales/mappings").json()["items"] == []
+    assert client.get("/api/v1/datasets/nothing/mappings").status_code == 404
+    assert [each["detail"] for each in client.get("/api/v1/audit?action=dataset.forget_column").json()["items"]] == [
+        "a/b",
+        "Unit Price",
+    ]
+    with served.records.database.transaction() as connection:
+        review.remember_columns(connection, "sales", {"Unit price": "price"})
+    assert "unitprice" in served.page("/datasets/sales/settings")
+    answer = client.post("/datasets/sales/forget-column", data={"column": "unitprice"}, follow_redirects=True)
+    assert "Forgotten." in answer.text
+    assert "Remembered columns" not in answer.text

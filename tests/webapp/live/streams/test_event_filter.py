@@ -32,8 +32,8 @@ def test_a_filter_is_read_from_a_query(query: str, expected: EventFilter) -> Non
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("status=done", "`status` must be one or more of pending, processing, completed, failed, cancelled, separated"
-         " by commas, not “done”."),
+        ("status=done", "`status` must be one or more of pending, processing, held, completed, failed, cancelled,"
+         " separated by commas, not “done”."),
         ("status=", "`status` is empty. Give it a value, or leave it out."),
         ("upload=", "`upload` is empty. Give it a value, or leave it out."),
         ("dataset=a,,b", "`dataset` is empty. Give it a value, or leave it out."),

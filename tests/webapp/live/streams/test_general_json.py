@@ -180,7 +180,7 @@ def test_a_stream_of_several_uploads_begins_with_their_states_and_has_no_other(s
 @pytest.mark.parametrize(
     ("query", "status", "word"),
     [
-        ("status=done", 422, "pending, processing, completed"),
+        ("status=done", 422, "pending, processing, held"),
         ("upload=one", 422, "number"),
         ("dataset=", 422, "leave it out"),
         ("since=yesterday", 422, "2026-01-31T09:00:00Z"),
