@@ -59,11 +59,12 @@ def kinds(connection: sa.Connection, upload: Upload) -> list[Kind]:
 
 
 def test_an_import_logs_its_creation_its_claim_and_its_end(connection: sa.Connection) -> None:
-    upload = advanced(connection, claimed(connection, created(connection, by=WEB)), good=7, bad=3)
+    new = created(connection, by=WEB)
+    upload = advanced(connection, claimed(connection, new), good=7, bad=3)
     ended = uploads.complete(connection, claim_of(upload))
     first, claim, end = log_of(connection, upload)
 
-    assert (first.kind, first.seq, first.by, first.at) == (Kind.CREATED, 1, WEB, upload.created_at)
+    assert (first.kind, first.seq, first.by, first.at) == (Kind.CREATED, 1, WEB, new.updated_at)
     assert (claim.kind, claim.worker, claim.lane, claim.attempt) == (Kind.CLAIMED, "here:1", "quick", 1)
     assert (end.kind, end.seq, end.at) == (Kind.COMPLETED, ended.seq, ended.updated_at)
     assert (end.rows_processed, end.rows_failed) == (10, 3)

@@ -69,7 +69,7 @@ def office(served: Served) -> Iterator[Office]:
 def filled(path: str, upload_id: int, dataset: str) -> str:
     """The path of a route with these values."""
     values = {"upload_id": str(upload_id), "row_number": "1", "position": "1.1", "name": dataset, "group": "all"}
-    values |= {"token_id": "1", "user": "viewer", "session_id": "1", "secret": "x", "field": "id"}
+    values |= {"token_id": "1", "user": "viewer", "session_id": "1", "secret": "x", "field": "id", "column": "none"}
     return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: values[found[1]], path)
 
 
