@@ -15,35 +15,16 @@ def _part(name: str, description: str) -> Parameter[str | None]:
     return parameters.found_by(name, description, lambda text: text.replace("\x00", "\ufffd"), "", None)
 
 
+def _place(name: str, description: str, default: int, of: str) -> Parameter[int]:
+    most, wanted = 10**MOST_DIGITS - 1, f"must be the number of a {of}."
+    return parameters.number(name, description, least=0, most=most, default=default, wanted=wanted, empty_too=True)
+
+
 COLUMN = _part("column", "Only rows with a reason about this field; empty: about the row as a whole.")
 RULE = _part("rule", "Only rows with a reason that has this rule.")
-AFTER = parameters.number(
-    "after",
-    "The number of the row before the page.",
-    least=0,
-    most=10**MOST_DIGITS - 1,
-    default=0,
-    wanted="must be the number of a row.",
-    empty_too=True,
-)
-_BEFORE = parameters.number(
-    "before",
-    "The number of the row behind the page.",
-    least=0,
-    most=10**MOST_DIGITS - 1,
-    default=0,
-    wanted="must be the number of a row.",
-    empty_too=True,
-)
-_FIRST = parameters.number(
-    "columns",
-    "The first column that is shown.",
-    least=0,
-    most=10**MOST_DIGITS - 1,
-    default=1,
-    wanted="must be the number of a column.",
-    empty_too=True,
-)
+AFTER = _place("after", "The number of the row before the page.", 0, "row")
+_BEFORE = _place("before", "The number of the row behind the page.", 0, "row")
+_FIRST = _place("columns", "The first column that is shown.", 1, "column")
 
 
 @dataclass(frozen=True)
