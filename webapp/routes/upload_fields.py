@@ -16,8 +16,8 @@ def _field(name: str, description: str, **schema: Any) -> Parameter[str]:
 FIELDS = (
     _field("dataset", "The dataset, or the name of a new one."),
     _field("encoding", "Of the text, such as cp1252; it is detected by default."),
-    _field("delimiter", "Between the cells; it is detected by default.", examples=list(CHOICES)),
-    _field("header_row", "The line of the header; 0: the first row is data.", pattern="^[0-9]{0,6}$"),
+    _field("delimiter", "The delimiter of the file; it is detected by default.", examples=list(CHOICES)),
+    _field("header_row", "The number of the header row; 0: the first row is data.", pattern="^[0-9]{0,6}$"),
     _field("sheet", "The worksheet."),
     _field("types", "auto, text, or a JSON object of columns and their types."),
     _field("duplicates", "hold: hold a file that was imported before.", enum=["", "import", "hold"]),
