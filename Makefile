@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra embedded --extra postgres
 
-.PHONY: run test test-fast coverage lint demo-data screenshots bench bench-live corpus matching soak hostile soak-web lock clean
+.PHONY: run test test-fast coverage lint demo-data screenshots bench bench-live corpus matching mending soak chaos hostile soak-web lock clean
 
 run: .venv/runtime  # everything, as in: make run ARGS="--port 8080 --workers 4"
 	@$(BIN)/bulk-upload serve $(ARGS)
@@ -54,8 +54,15 @@ corpus: .venv/dev  # which messy files are read exactly right, as in: make corpu
 matching: .venv/dev  # how well columns are matched to fields, as in: make matching ARGS="--verbose"
 	@$(BIN)/python -m tests.benchmarks.matching $(ARGS)
 
+mending: .venv/dev  # how much of dirty columns is repaired rightly, as in: make mending ARGS="--verbose"
+	@$(BIN)/python -m tests.benchmarks.mending $(ARGS)
+
 soak: .venv/dev  # 50 kills on each database, as in: make soak ARGS="--seed 7"
 	@$(BIN)/python -m tests.benchmarks.soak $(ARGS)
+
+# Takes ten minutes on each database, and needs root; with libfaketime (apt install faketime) it moves clocks too.
+chaos: .venv/dev  # every part killed, stopped, cut off, filled up, as in: make chaos ARGS="--minutes 1 --seed 7"
+	@$(BIN)/python -m tests.benchmarks.chaos $(ARGS)
 
 # Takes about a quarter of an hour, the two minutes of mutants included.
 hostile: .venv/dev  # files and requests that mean harm, as in: make hostile ARGS="--only zip:"
@@ -65,8 +72,8 @@ soak-web: .venv/dev  # 10,000 uploads while pages and streams are open, as in: m
 	@$(BIN)/python -m tests.benchmarks.soak_web $(ARGS)
 
 lock:  # the newest versions of everything; needs uv
-	$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
-	$(LOCK) --upgrade --constraint requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+	$(LOCK) --upgrade --group dev pyproject.toml --output-file requirements-dev.lock
+	$(LOCK) --upgrade --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
 
 clean:  # what was installed, and every cache; uploads stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*

@@ -16,6 +16,9 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from jobs import disk
 from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, WRITE_TURN_SECONDS, busy_timeout, log_pages
 
+#: Rows of a result that become Arrow columns together.
+ROWS_AT_ONCE = 65_536
+
 
 class AdbcCursor:
     """Runs a statement to its end and buffers the rows, so that no statement stays half run. Records are few."""
@@ -72,6 +75,13 @@ class AdbcConnection:
         """Run an INSERT for each row, with parameters bound from the Arrow columns in order."""
         with self._connection.cursor() as cursor:
             cursor.executemany(statement, rows)
+
+    def query(self, statement: str) -> pa.Table:
+        """The result of a SELECT as Arrow columns. The first rows decide their types."""
+        with self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": ROWS_AT_ONCE})
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
 
     def commit(self) -> None:
         self._connection.adbc_connection.commit()

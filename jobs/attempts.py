@@ -46,7 +46,7 @@ class UploadLog:
 
     @classmethod
     def read(cls, connection: sa.Connection, upload: Upload) -> Self:
-        entries = _completed(upload, upload_log.read(connection, upload.id))
+        entries = [] if upload.is_deleted else _completed(upload, upload_log.read(connection, upload.id))
         return cls(entries, _attempts(entries))
 
 
@@ -55,7 +55,7 @@ def _completed(upload: Upload, entries: Sequence[Entry]) -> list[Entry]:
     found = list(entries)
     if not found or found[0].seq > 1:
         found.insert(0, Entry(1, upload.created_at, Kind.CREATED, 0, 0, 0))
-    ended = [entry for entry in found if entry.kind is not Kind.MILESTONE]
+    ended = [entry for entry in found if entry.kind not in (Kind.MILESTONE, Kind.UNDONE, Kind.REDONE)]
     if upload.status in TERMINAL and upload.finished_at and ended[-1].kind not in ENDS:
         if upload.attempt == 1 and upload.started_at and not any(entry.kind in BEGINNINGS for entry in found):
             kind = Kind.STARTED if upload.is_external else Kind.CLAIMED

@@ -8,13 +8,14 @@ from functools import partial
 import sqlalchemy as sa
 from redis import RedisError
 
-from jobs import disk, horse_state, uploads
+from jobs import disk, horse_state, log_context, uploads
 from jobs.attempt import Attempt, wait_for_room
 from jobs.chain import Chain
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.lanes import Lane
 from jobs.settings import Settings
+from jobs.undoing import Undoing
 from jobs.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def run(upload_id: int) -> None:
     upload_id: an upload of the lane, which need not be the next one.
     """
     settings = Settings.load()
-    database = Database(settings.database, bulk=True, idle_timeout=settings.lease / 2)
+    database = Database(settings.database, bulk=True, idle_timeout=settings.idle_timeout)
     try:
         with Changes.opened(settings, database) as changes:
             with database.reading() as connection:
@@ -43,7 +44,7 @@ def _import_from(lane: Lane, settings: Settings, changes: Changes) -> None:
     """Import uploads of a lane, each under a claim of its own."""
     chain = Chain(settings.worker_memory)
     imported = _import_next(lane, settings, changes)
-    while imported and lane is Lane.QUICK and chain.goes_on():
+    while imported and lane is Lane.QUICK and chain.goes_on() and not changes.queue.is_asked():
         imported = _import_next(lane, settings, changes) or (
             chain.another_waits(lambda: bool(_jobs_of(lane, changes))) and _import_next(lane, settings, changes)
         )
@@ -58,9 +59,11 @@ def _import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
         if upload is None:
             return False
         horse_state.state.begin(upload.id, upload.attempt)
+        log_context.upload_id.set(upload.id)  # also for what RQ logs of an error
         log.info("Upload %d: attempt %d begins at row %d.", upload.id, upload.attempt, upload.rows_processed + 1)
-        attempt = Attempt(settings, changes, upload)
+        attempt = (Undoing if upload.is_undo else Attempt)(settings, changes, upload)
         attempt.run()
+        log_context.upload_id.set(None)
         horse_state.state.end()
         database.claim = ""
         return not attempt.was_handed_back

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from jobs import uploads as records
 from jobs import view
-from jobs.datasets import Mode
 from jobs.errors import DatasetNotFoundError
 from jobs.history_query import fold
+from jobs.modes import Mode, allowed
 from jobs.tables import datasets, uploads
 from jobs.uploads import ACTIVE, CANCELLABLE, Upload
 from jobs.view import View
@@ -41,12 +41,13 @@ EVERYTHING = CatalogueQuery()
 
 @dataclass(frozen=True)
 class Entry:
-    """A dataset. upload_id: the upload that created it. changed_at: when its rows changed last, None if it never had
-    any. last_upload: the newest upload into it."""
+    """A dataset. modes: that an upload may ask for. upload_id: the upload that created it. changed_at: when its rows
+    changed last, None if it never had any. last_upload: the newest upload into it."""
 
     name: str
     title: str | None
     mode: Mode
+    modes: list[Mode]
     rows: int
     columns: int
     upload_id: int | None
@@ -97,6 +98,8 @@ _newest_upload = (
 _COLUMNS = [
     datasets.c.name,
     datasets.c.mode,
+    datasets.c.modes,
+    datasets.c.schema["primaryKey"].as_json().label("key"),
     datasets.c.rows,
     datasets.c.upload_id,
     datasets.c.created_at,
@@ -132,6 +135,7 @@ def _entries(connection: sa.Connection, rows: Iterable[sa.Row[Any]]) -> list[Ent
             row.name,
             (row.title or "").strip() or None,
             Mode(row.mode),
+            allowed(row.key or (), row.modes),
             row.rows,
             row.columns,
             row.upload_id,

@@ -14,8 +14,9 @@ from typing import Self, TypeVar
 
 import sqlalchemy as sa
 
-from jobs import leftovers, uploads
+from jobs import leftovers, log_context, replacement, uploads
 from jobs.database import Database
+from jobs.errors import BulkUploadError
 from jobs.events import Publisher, Ticker
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
@@ -34,7 +35,7 @@ class Changes:
     def __init__(
         self, database: Database, publisher: Publisher, queue: UploadQueue, files: Path, *, dataset_imports: int
     ) -> None:
-        """files: the folder of the uploaded files. dataset_imports: that may run into one dataset at once."""
+        """files: the folder in which workers work on files. dataset_imports: that may run into one dataset at once."""
         self.database = database
         self.dataset_imports = dataset_imports
         self._files = files
@@ -42,6 +43,13 @@ class Changes:
         self._publisher = publisher
         self._progress = Ticker(publisher.publish)
         self._others: dict[int, Ticker[Upload]] = {}
+        #: Uploads that people retried through this process.
+        self.retries = 0
+
+    @property
+    def publish_failures(self) -> int:
+        """Events that this process could not publish."""
+        return self._publisher.failures
 
     @classmethod
     @contextmanager
@@ -50,7 +58,7 @@ class Changes:
         used = database or Database(settings.database)
         publisher, queue = Publisher(settings.redis), UploadQueue(settings.redis, settings.sqlite_folder)
         try:
-            yield cls(used, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
+            yield cls(used, publisher, queue, settings.work, dataset_imports=settings.dataset_imports)
         finally:
             queue.close()
             publisher.close()
@@ -80,6 +88,8 @@ class Changes:
         """Commit changes of several uploads together. change: returns a result and the changed uploads."""
         with self.database.transaction() as connection:
             result, changed = change(connection)
+        for other in self._others.values():
+            other.flush()
         for upload in changed:
             self._announce(upload)
         return result
@@ -107,13 +117,19 @@ class Changes:
         for upload in found:
             if not upload.is_active:
                 self._remove_spools(upload)
+                self._discard_staged(upload)
 
     def _announce(self, upload: Upload) -> None:
+        with log_context.about(upload.id):
+            self._tell(upload)
+
+    def _tell(self, upload: Upload) -> None:
         self._publisher.publish(upload)
         if upload.status is Status.PENDING:
             self.queue.enqueue(upload)
         elif not upload.is_active:
             self._remove_spools(upload)
+            self._discard_staged(upload)
             if upload.dataset is not None and not upload.is_external:
                 self._ring_for_those_behind(upload.dataset)
 
@@ -130,8 +146,18 @@ class Changes:
         else:
             self.queue.enqueue_missing(waiting)
 
+    def _discard_staged(self, upload: Upload) -> None:
+        """Remove the rows of an upload that did not come to replace those of its dataset."""
+        if not upload.replaces_all or upload.status is Status.COMPLETED or upload.holds_totals:
+            return
+        try:
+            with self.database.transaction() as connection:
+                replacement.discard(connection, upload.id)
+        except (BulkUploadError, sa.exc.SQLAlchemyError) as error:
+            log.warning("The staged rows of upload %d were not removed (%s); the sweeper does so.", upload.id, error)
+
     def _remove_spools(self, upload: Upload) -> None:
-        if upload.is_external:  # has none
+        if upload.is_external or not upload.has_file:  # has none
             return
         try:
             leftovers.remove_spools(self.database, self._files, upload.stored_as)

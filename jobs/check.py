@@ -8,12 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jobs import datasets
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.excerpt import excerpt
+from jobs.modes import Mode
 from jobs.pipeline.checker import Checker
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.long_call import run_with_ticks
+from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.prefetch import prefetch
 from jobs.pipeline.shadow import Comparison, Shadow
 from jobs.pipeline.validator import Validator
@@ -37,17 +40,29 @@ class Check:
         upload_id: int,
         sources: Mapping[str, str],
         *,
-        exists: bool,
+        stored: Dataset | None,
+        mode: Mode,
         tick: Callable[[], None],
+        rules: RuleSet | None = None,
     ) -> None:
-        """exists: whether the dataset has a table. sources: field → the file's column. tick: called during long
-        work."""
+        """stored: the dataset as it is; None: it has no table yet. sources: field → the file's column. mode: what
+        the rows do with those of the table. tick: called during long work. rules: those of the dataset."""
+        replaces_all = mode is Mode.REPLACE
+        self._mode = mode
+        self._removed = 0
+        if stored is not None:
+            with database.reading() as connection:
+                if replaces_all:
+                    self._removed = datasets.row_count(connection, dataset)
+                if replaces_all or not datasets.has_rows(connection, stored):
+                    stored = None
+        dataset = dataset.importing(mode)
         self._database = database
         self._dataset = dataset
         self._tick = tick
-        self._shadow = Shadow(database.engine.dialect, dataset, upload_id, sources.keys(), exists=exists)
-        self._checker = Checker(Validator(dataset.schema, sources), sources, self._shadow, tick=tick)
-        self._good = self._failed = 0
+        self._shadow = Shadow(database.engine.dialect, dataset, upload_id, sources.keys(), stored=stored)
+        self._checker = Checker(Validator(dataset.schema, sources), sources, self._shadow, tick=tick, rules=rules)
+        self._good = self._failed = self._added = 0
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._values: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
@@ -62,6 +77,7 @@ class Check:
                 failed = checked.failed_with(written.collisions)
                 self._good += len(checked.validated.good) - len(written.collisions)
                 self._failed += len(failed)
+                self._added += written.added
                 self._reasons.update(failed.counts)
                 self._see(failed.values)
                 progress(checked.source)
@@ -78,15 +94,19 @@ class Check:
                     known[value] += rows
 
     def _figures(self, found: Comparison | None) -> dict[str, Any]:
-        ends = found or Comparison(self._good, 0, 0, [])
+        # Of rows that replace none, those that were not added exist already, and stay as they are.
+        left_out = self._good - self._added
+        ends = found or Comparison(self._good, left_out, left_out, [])
         listed = sorted(self._reasons.items(), key=lambda each: (-each[1], each[0][1], each[0][0]))
         return {
+            "mode": self._mode,
             "rows": self._good + self._failed,
             "would_insert": ends.in_all - ends.stored,
             "would_update": ends.stored - ends.alike,
             "unchanged": ends.alike,
             "superseded": self._good - ends.in_all,
             "would_fail": self._failed,
+            "would_remove": self._removed,
             "reasons": [
                 {"column": column or None, "rule": rule, "rows": rows, "values": self._first(column, rule)}
                 for (column, rule), rows in listed[:REASONS_LISTED]

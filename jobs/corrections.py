@@ -162,6 +162,10 @@ def wrong_dataset(parent: int, dataset: str, wanted: str) -> str:
     )
 
 
+#: Why a file of corrections is refused that is to replace all rows.
+REPLACES_NOTHING = "Corrected rows are added to those of the dataset; they cannot replace all rows."
+
+
 def deleted_dataset(parent: int, dataset: str) -> str:
     """The sentence for a file of corrections of an upload whose dataset was deleted. dataset: its name then or now."""
     name = deleted_names.former(dataset) or dataset

@@ -7,6 +7,7 @@ one handle would release the other's lock. So a process uses one of the two driv
 """
 
 import fcntl
+import logging
 import os
 import tempfile
 import time
@@ -19,6 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.ext.compiler import compiles
@@ -27,6 +30,8 @@ from jobs import horse_state
 from jobs.errors import DatabaseBusyError, MixedAccessError
 from jobs.settings import Settings
 from jobs.tables import metadata
+
+log = logging.getLogger(__name__)
 
 registry.register("sqlite.adbc", "jobs.adbc_sqlite", "AdbcSqliteDialect")
 
@@ -369,6 +374,16 @@ LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
 BULK_OPTIONS = " -c work_mem=64MB -c temp_buffers=64MB -c jit=off"
 
 
+#: Of a connection to PostgreSQL: seconds to make it, and how soon one counts as lost if its host was cut off. What was
+#: sent counts as lost after 20 s; with the system's default, who waits for an answer waits for a quarter of an hour.
+CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
 #: What a connection of a web process keeps of the file: 1 MiB. With SQLite's default of 2, thirty of them grow to
 #: 60 MB; the cache of the system is as good.
 CACHE = "PRAGMA cache_size = -1024"
@@ -394,12 +409,16 @@ def _postgresql_options(idle_timeout: float | None, lock_timeout: float | None, 
 
 def _postgresql_engine(url: sa.URL, options: str) -> sa.Engine:
     return sa.create_engine(
-        url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 5}
+        url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"options": options, **CONNECTION}
     )
 
 
 def migrate(settings: Settings) -> None:
-    """Migrate the database to the latest schema. Several processes may run it at once: one migrates, the rest wait."""
+    """Migrate the database to the latest schema. Several processes may run it at once: one migrates, the rest wait.
+
+    A schema that a newer release made stays as it is: this one works with it, so that its processes can be restarted
+    until they are replaced.
+    """
     database = Database(settings.database)
     try:
         with database.transaction() as connection:
@@ -408,6 +427,11 @@ def migrate(settings: Settings) -> None:
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found is None or found in known:
+                command.upgrade(config, "head")
+            else:
+                log.warning("The database has the schema %s of a newer release, with which this one works too.", found)
     finally:
         database.close()

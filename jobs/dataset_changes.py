@@ -12,25 +12,34 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import catalogue, datasets, deleted_names, review
+from jobs import before_images, catalogue, datasets, deleted_names, review, rules
 from jobs.datasets import Dataset, Mode
 from jobs.errors import (
+    CheckTookTooLongError,
     DatasetInUseError,
     FieldNotFoundError,
     InvalidChangeError,
     MappingNotFoundError,
     SchemaError,
+    TookTooLongError,
     ValuesDoNotFitError,
 )
 from jobs.excerpt import excerpt
+from jobs.modes import listed, possible
 from jobs.people import audit, policy_version
 from jobs.people.audit import Actor
 from jobs.retyping import Fit, Retyping
 from jobs.schema import SchemaField, TableSchema
-from jobs.sql_table import SqlTable, run
+from jobs.spelling import format_value
+from jobs.sql_table import run
+from jobs.time_limit import limited
 
 #: Seconds that a change of a table waits for whoever reads it, on PostgreSQL; everybody who comes later waits behind.
 LOCK_SECONDS = 5
+#: Seconds that a change of the key may take; on SQLite nobody else writes meanwhile.
+KEY_SECONDS = 12.0
+#: Keys of several rows that are told.
+KEYS_TOLD = 20
 #: Uploads that a refused change names.
 UPLOADS_NAMED = 5
 #: What PostgreSQL reports if a statement waited for a lock for too long.
@@ -40,21 +49,34 @@ _LOCK_NOT_AVAILABLE = "55P03"
 @dataclass(frozen=True)
 class Settings:
     """What is to be changed of a dataset. None: stays as it is. title: "" for none. review: whether a person looks at
-    its uploads first (uploads.Review); "" as usual for whoever sends them."""
+    its uploads first (uploads.Review); "" as usual for whoever sends them. modes: that an upload may ask for; none: all
+    that make sense. totals: what becomes of an upload that does not balance (expectations.OnMismatch); "" as usual.
+    totals_required: whether an upload must say what to expect of it."""
 
     title: str | None = None
     mode: Mode | None = None
     review: str | None = None
+    modes: Sequence[Mode] | None = None
+    totals: str | None = None
+    totals_required: bool | None = None
 
 
 def declare(
-    connection: sa.Connection, actor: Actor, name: str, schema: TableSchema, mode: Mode, review: str | None = None
+    connection: sa.Connection,
+    actor: Actor,
+    name: str,
+    schema: TableSchema,
+    mode: Mode,
+    review: str | None = None,
+    modes: Sequence[Mode] = (),
 ) -> Dataset:
-    """Create a dataset without rows. review: whether a person looks at its uploads first (uploads.Review).
+    """Create a dataset without rows. review: whether a person looks at its uploads first (uploads.Review). modes: that
+    an upload may ask for; none: all that make sense.
 
-    Raises InvalidDatasetNameError, SchemaError, DatasetExistsError.
+    Raises InvalidDatasetNameError, SchemaError, DatasetExistsError, InvalidChangeError.
     """
-    dataset = datasets.declare(connection, name, schema, mode)
+    _require_modes(schema.primary_key, mode, modes)
+    dataset = datasets.declare(connection, name, schema, mode, list(modes) or None)
     datasets.set_review(connection, dataset.name, review)
     columns = len(schema.fields)
     detail = f"{columns:,} {'column' if columns == 1 else 'columns'}, {mode}"
@@ -63,13 +85,19 @@ def declare(
 
 
 def configure(connection: sa.Connection, actor: Actor, name: str, wanted: Settings) -> Dataset:
-    """Change the title, the mode or the review. Raises DatasetNotFoundError, DatasetInUseError, InvalidChangeError."""
+    """Change the title, the mode, the modes or the review. Raises DatasetNotFoundError, DatasetInUseError,
+    InvalidChangeError."""
     dataset = datasets.lock(connection, name)
     mode = wanted.mode or dataset.mode
     if mode is not dataset.mode:
         _require_rest(connection, name)
     if mode is Mode.UPSERT and not dataset.schema.primary_key:
         raise InvalidChangeError([("mode", "Mode upsert needs a primary key, to find the row to replace.")])
+    present = tuple(each for each in dataset.modes_chosen or () if each in possible(dataset.schema.primary_key))
+    chosen = (present if wanted.modes is None else tuple(wanted.modes)) or None
+    if chosen and set(chosen) == set(possible(dataset.schema.primary_key)):
+        chosen = None
+    _require_modes(dataset.schema.primary_key, mode, chosen or ())
     schema = dataset.schema if wanted.title is None else _titled(dataset.schema, wanted.title)
     changes = []
     if mode is not dataset.mode:
@@ -79,11 +107,42 @@ def configure(connection: sa.Connection, actor: Actor, name: str, wanted: Settin
     if wanted.review is not None and (wanted.review or None) != datasets.review_of(connection, name):
         datasets.set_review(connection, name, wanted.review or None)
         changes.append(f"review {wanted.review}" if wanted.review else "review as usual")
+    if set(chosen or ()) != set(present):
+        datasets.set_modes(connection, name, chosen)
+        changes.append(f"uploads may ask for {listed(chosen)}" if chosen else "uploads may ask for any mode")
+    changes += _changed_totals(connection, name, wanted)
     if not changes:
         return dataset
     changed = datasets.replace(connection, name, schema, mode)
     _note(connection, actor, "dataset.change", name, ", ".join(changes))
     return changed
+
+
+def _changed_totals(connection: sa.Connection, name: str, wanted: Settings) -> list[str]:
+    """Change what is asked of the totals of uploads. Returns what was changed, in words."""
+    present = datasets.totals_of(connection, name)
+    on_mismatch = present.on_mismatch if wanted.totals is None else wanted.totals or None
+    required = present.are_required if wanted.totals_required is None else wanted.totals_required
+    if datasets.Totals(on_mismatch, required) == present:
+        return []
+    datasets.set_totals(connection, name, datasets.Totals(on_mismatch, required))
+    changes = []
+    if on_mismatch != present.on_mismatch:
+        changes.append(f"totals {on_mismatch}" if on_mismatch else "totals as usual")
+    if required != present.are_required:
+        changes.append("totals are required" if required else "totals are not required")
+    return changes
+
+
+def _require_modes(key: Sequence[str], mode: Mode, modes: Sequence[Mode]) -> None:
+    """Raises InvalidChangeError for modes that make no sense, or lack that of the dataset."""
+    impossible = [each for each in modes if each not in possible(key)]
+    if impossible:
+        raise InvalidChangeError([("modes", f"Mode {impossible[0]} needs a primary key.")])
+    if modes and mode not in modes:
+        raise InvalidChangeError(
+            [("modes", f"Mode {mode} is that of the dataset, so uploads must be allowed to use it.")]
+        )
 
 
 def _titled(schema: TableSchema, title: str) -> TableSchema:
@@ -106,6 +165,7 @@ def delete(connection: sa.Connection, actor: Actor, name: str, confirmed: str) -
     later = deleted_names.free(connection, name)
     deleted_names.rename(connection, name, later)
     review.forget(connection, name)
+    rules.forget(connection, name)
     detail = f"{rows:,} {'row' if rows == 1 else 'rows'}; its uploads are those of {later}"
     _note(connection, actor, "dataset.delete", name, detail)
 
@@ -129,16 +189,24 @@ def add_field(connection: sa.Connection, actor: Actor, name: str, wanted: Mappin
         raise InvalidChangeError(
             [("constraints.required", f"{which} no value in a new column, so it cannot be required.")]
         )
-    after = replace(dataset, schema=schema)
-    before_table, table = dataset.table(connection.dialect), after.table(connection.dialect)
-    with _in_a_while(connection):
-        if table.is_sqlite and field.constraints.unique:
-            _rebuild(connection, before_table, table)
-        else:
-            run(connection, table.column_adding(field.name))
-    changed = datasets.replace(connection, name, schema, dataset.mode)
+    changed = extend(connection, dataset, schema)
     _note(connection, actor, "dataset.field_add", name, f"{field.name}: {field.type}")
     return changed
+
+
+def extend(connection: sa.Connection, dataset: Dataset, schema: TableSchema) -> Dataset:
+    """Add the columns of a schema that a dataset, which is locked, lacks; they are the last ones. Raises
+    DatasetInUseError."""
+    before, after = dataset.table(connection.dialect), replace(dataset, schema=schema).table(connection.dialect)
+    new = schema.fields[len(dataset.schema.fields) :]
+    with _in_a_while(connection):
+        if after.is_sqlite and any(field.constraints.unique for field in new):
+            before.rebuild(connection, after)
+        else:
+            for field in new:
+                run(connection, after.column_adding(field.name))
+        before_images.add_columns(connection, replace(dataset, schema=schema), [field.name for field in new])
+    return datasets.replace(connection, dataset.name, schema, dataset.mode)
 
 
 def try_new_field(connection: sa.Connection, name: str, wanted: Mapping[str, Any]) -> Fit:
@@ -179,8 +247,13 @@ def change_field(
             run(connection, new.creation())
         else:
             _change_values(connection, dataset, schema, place, is_checked=_decide_values(changes))
+        if _decide_values(changes):
+            before_images.give_up(connection, dataset)
+        elif after.name != before.name:
+            before_images.rename_column(connection, dataset, before.name, after.name)
     changed = datasets.replace(connection, name, schema, dataset.mode)
     review.rename_field(connection, name, before.name, after.name)
+    rules.rename_field(connection, name, before.name, after.name)
     what = f"{before.name} is {after.name} now" if after.name != before.name else after.name
     _note(connection, actor, "dataset.field_change", name, f"{what}: {', '.join(changes)}")
     return changed
@@ -196,6 +269,73 @@ def try_change_of_field(connection: sa.Connection, name: str, field_name: str, w
     fit = retyping.check(rows)
     retyping.clean()
     return fit
+
+
+def change_key(connection: sa.Connection, actor: Actor, name: str, key: Sequence[str]) -> Dataset:
+    """Let other columns identify rows; none: no row replaces another. Rows that exist must have values in them, and
+    different ones together. Raises DatasetNotFoundError, DatasetInUseError, InvalidChangeError, ValuesDoNotFitError,
+    CheckTookTooLongError."""
+    dataset, schema = _with_key(connection, name, key)
+    if schema.primary_key == dataset.schema.primary_key:
+        return dataset
+    before, after = dataset.table(connection.dialect), replace(dataset, schema=schema).table(connection.dialect)
+    fit = _fit_of_key(connection, dataset, schema)
+    if fit.would_fail:
+        raise ValuesDoNotFitError(", ".join(schema.primary_key), fit.would_fail, fit.as_json())
+    try:
+        with _in_a_while(connection), limited(connection, KEY_SECONDS):
+            before.rebuild(connection, after)
+            before_images.give_up(connection, dataset)
+    except TookTooLongError as error:
+        raise CheckTookTooLongError(KEY_SECONDS) from error
+    changed = datasets.replace(connection, name, schema, dataset.mode)
+    what = f"key {', '.join(schema.primary_key)}" if schema.primary_key else "no key"
+    _note(connection, actor, "dataset.change", name, what)
+    return changed
+
+
+def try_change_of_key(connection: sa.Connection, name: str, key: Sequence[str]) -> Fit:
+    """What would not fit after `change_key`. It changes nothing. Raises what that raises."""
+    dataset, schema = _with_key(connection, name, key)
+    return _fit_of_key(connection, dataset, schema)
+
+
+def _with_key(connection: sa.Connection, name: str, key: Sequence[str]) -> tuple[Dataset, TableSchema]:
+    """A dataset, which is locked, and its schema with another key."""
+    dataset = datasets.lock(connection, name)
+    _require_rest(connection, name)
+    properties = {each: value for each, value in dataset.schema.as_json().items() if each != "primaryKey"}
+    schema = _parsed(properties | ({"primaryKey": list(key)} if key else {}), lambda path: path)
+    if not key and dataset.mode is Mode.UPSERT:
+        raise InvalidChangeError([("primaryKey", "Mode upsert needs a primary key, to find the row to replace.")])
+    return dataset, schema
+
+
+def _fit_of_key(connection: sa.Connection, dataset: Dataset, schema: TableSchema) -> Fit:
+    """Rows without a value in a column of the key, and rows that are alike in all of them. Raises
+    CheckTookTooLongError."""
+    rows, key = datasets.row_count(connection, dataset), schema.primary_key
+    if not rows or not key:
+        return Fit(rows)
+    table = dataset.table(connection.dialect)
+    try:
+        with limited(connection, KEY_SECONDS):
+            missing = int(run(connection, table.counting_missing(key)).scalar_one())
+            alike, _groups = map(int, run(connection, table.counting_alike(key)).one())
+            found = run(connection, table.alike(key, limit=KEYS_TOLD)).all() if alike else []
+    except TookTooLongError as error:
+        raise CheckTookTooLongError(KEY_SECONDS) from error
+    fields = {each.name: each for each in schema.fields}
+    values = [
+        (
+            ", ".join(
+                excerpt(format_value(schema, fields[name], value), 100) for name, value in zip(key, row, strict=False)
+            ),
+            int(row[-1]),
+        )
+        for row in map(tuple, found)
+    ]
+    return Fit(rows, missing + alike, ([("", missing)] if missing else []) + values)
 
 
 def _decide_values(changes: Sequence[str]) -> bool:
@@ -241,11 +381,13 @@ def drop_field(connection: sa.Connection, actor: Actor, name: str, field_name: s
     old, new = dataset.table(connection.dialect), replace(dataset, schema=schema).table(connection.dialect)
     with _in_a_while(connection):
         if old.is_sqlite and field.constraints.unique:
-            _rebuild(connection, old, new)
+            old.rebuild(connection, new)
         else:
             run(connection, old.column_dropping(field.name))
+        before_images.drop_column(connection, dataset, replace(dataset, schema=schema), field.name)
     changed = datasets.replace(connection, name, schema, dataset.mode)
     review.forget(connection, name, field.name)
+    rules.forget(connection, name, field.name)
     _note(connection, actor, "dataset.field_drop", name, f"{field.name}: {field.type}")
     return changed
 
@@ -376,17 +518,6 @@ class _in_a_while:  # noqa: N801  # reads as the words that it is
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, sa.exc.DBAPIError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise DatasetInUseError("The rows are being read, by a download perhaps. Try again in a moment.") from error
-
-
-def _rebuild(connection: sa.Connection, old: SqlTable, new: SqlTable) -> None:
-    """Replace a table by one with other columns, and the values of those that stay."""
-    name = new.name
-    new.name = f"{name} (new)"
-    run(connection, new.creation())
-    run(connection, new.moving_from(old))
-    run(connection, old.dropping())
-    run(connection, new.renaming(name))
-    new.name = name
 
 
 def _note(connection: sa.Connection, actor: Actor, action: str, name: str, detail: str) -> None:

@@ -7,13 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import row_reader
+from jobs import before_images, row_reader
 from jobs.corrections import unescape_formula
 from jobs.database import utc_now
 from jobs.errors import (
@@ -27,6 +27,8 @@ from jobs.errors import (
 )
 from jobs.excerpt import excerpt
 from jobs.history_query import fold
+from jobs.modes import Mode as Mode
+from jobs.modes import allowed, listed
 from jobs.row_selection import ALL, Selection
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
 from jobs.spelling import TEMPORAL, format_value
@@ -41,22 +43,27 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_MATCHING = 10
 
 
-class Mode(StrEnum):
-    """What happens to a row whose key is already in the dataset."""
-
-    INSERT = "insert"  # the row fails
-    UPSERT = "upsert"  # the row replaces the stored one
-
-
 @dataclass(frozen=True)
 class Dataset:
-    """A named schema with its table. upload_id: the upload that created it; None if it was declared."""
+    """A named schema with its table. mode: what is usual for its uploads. upload_id: the upload that created it; None
+    if it was declared. modes_chosen: that an upload may ask for, if somebody chose them."""
 
     name: str
     schema: TableSchema
     mode: Mode
     upload_id: int | None
     created_at: datetime
+    modes_chosen: tuple[Mode, ...] | None = None
+
+    @property
+    def modes(self) -> list[Mode]:
+        """What an upload may ask for."""
+        return allowed(self.schema.primary_key, self.modes_chosen)
+
+    def importing(self, mode: Mode) -> "Dataset":
+        """As one upload sees it: with the mode of the upload. Among each other, the rows of an upload that replaces all
+        rows do what is usual for the dataset."""
+        return self if mode is Mode.REPLACE else replaced(self, mode=mode)
 
     @property
     def table_name(self) -> str:
@@ -67,12 +74,13 @@ class Dataset:
         """Whether a row replaces the stored one with the same key."""
         return self.mode is Mode.UPSERT and bool(self.schema.primary_key)
 
-    def table(self, dialect: sa.Dialect) -> SqlTable:
-        """Its key is the schema's primary key, or the upload and row number, which also prevents duplicate rows."""
+    def table(self, dialect: sa.Dialect, name: str | None = None) -> SqlTable:
+        """name: of another table with the same columns. Its key is the schema's primary key, or the upload and row
+        number, which also prevents duplicate rows."""
         fields = self.schema.fields
         return SqlTable(
             dialect,
-            self.table_name,
+            name or self.table_name,
             {
                 **dict.fromkeys(OWN_COLUMNS, _COLUMN_TYPES["integer"]),
                 **{each.name: column_type(each) for each in fields},
@@ -149,16 +157,28 @@ def name_from_filename(filename: str) -> str:
     return name if _NAME.fullmatch(name) else f"file_{name}"[:LONGEST_NAME].rstrip("_")
 
 
-def declare(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
-    """Create a dataset from a schema, before any upload. Raises InvalidDatasetNameError, SchemaError,
-    DatasetExistsError."""
+def declare(
+    connection: sa.Connection, name: str, schema: TableSchema, mode: Mode, modes: Sequence[Mode] | None = None
+) -> Dataset:
+    """Create a dataset from a schema, before any upload. modes: that an upload may ask for; None: all that make sense.
+    Raises InvalidDatasetNameError, SchemaError, DatasetExistsError."""
     if not (name := checked_name(name)):
         raise InvalidDatasetNameError("Enter a name for the dataset.")
     if mode is Mode.UPSERT and not schema.primary_key:
         raise SchemaError(["primaryKey: is missing; mode upsert needs it to find the row to replace"])
     if exists(connection, name):
         raise DatasetExistsError(name)
-    return _insert(connection, name, schema, mode, None)
+    return _insert(connection, name, schema, mode, None, modes)
+
+
+def extended(dataset: Dataset, fields: Sequence[Mapping[str, Any]] | None) -> Dataset:
+    """A dataset with more fields; without those of them that it has already. Raises SchemaError."""
+    known = {each.name.casefold() for each in dataset.schema.fields}
+    new = [dict(each) for each in fields or () if str(each.get("name", "")).casefold() not in known]
+    if not new:
+        return dataset
+    properties = dataset.schema.as_json()
+    return replaced(dataset, schema=TableSchema.parse({**properties, "fields": [*properties["fields"], *new]}))
 
 
 def planned(name: str, schema: TableSchema) -> Dataset:
@@ -166,13 +186,29 @@ def planned(name: str, schema: TableSchema) -> Dataset:
     return Dataset(name, schema, Mode.INSERT, None, datetime.now(UTC))
 
 
-def create(connection: sa.Connection, wanted: str, schema: TableSchema, upload_id: int) -> Dataset:
-    """Create a dataset for an upload, under the first free name of `wanted`, `wanted_2`, …"""
+def create(
+    connection: sa.Connection, wanted: str, schema: TableSchema, upload_id: int, *, siblings: Sequence[int] = ()
+) -> Dataset:
+    """Create a dataset for an upload, under the first free name of `wanted`, `wanted_2`, …
+
+    siblings: uploads that want the same dataset. Raises DatasetChangedError if one of them has created it.
+    """
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         connection.execute(sa.text("LOCK TABLE datasets IN SHARE ROW EXCLUSIVE MODE"))
+    if (made := made_by(connection, wanted, siblings)) is not None:
+        raise DatasetChangedError(made)
     taken = set(connection.execute(sa.select(datasets.c.name).where(datasets.c.name.startswith(wanted))).scalars())
     name = next(name for name in _variants(wanted) if name not in taken)
     return _insert(connection, name, schema, Mode.INSERT, upload_id)
+
+
+def made_by(connection: sa.Connection, wanted: str, upload_ids: Sequence[int]) -> str | None:
+    """The dataset of this name, or of its next free one, that one of some uploads created."""
+    if not upload_ids:
+        return None
+    made = sa.select(datasets.c.name).where(datasets.c.upload_id.in_(upload_ids), datasets.c.name.startswith(wanted))
+    names = set(connection.scalars(made))
+    return next((name for name in sorted(names) if re.fullmatch(rf"{wanted}(_\d+)?", name)), None)
 
 
 def _variants(name: str) -> Iterator[str]:
@@ -180,7 +216,14 @@ def _variants(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
-def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode, upload_id: int | None) -> Dataset:
+def _insert(
+    connection: sa.Connection,
+    name: str,
+    schema: TableSchema,
+    mode: Mode,
+    upload_id: int | None,
+    modes: Sequence[Mode] | None = None,
+) -> Dataset:
     values = {
         "name": name,
         "schema": schema.as_json(),
@@ -188,6 +231,7 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
         "upload_id": upload_id,
         "created_at": utc_now(),
         "search_text": fold(schema.title or ""),
+        "modes": None if modes is None else list(modes),
     }
     dataset = _from_row(connection.execute(sa.insert(datasets).values(values).returning(datasets)).one())
     run(connection, dataset.table(connection.dialect).creation())
@@ -196,13 +240,22 @@ def _insert(connection: sa.Connection, name: str, schema: TableSchema, mode: Mod
 
 def replace(connection: sa.Connection, name: str, schema: TableSchema, mode: Mode) -> Dataset:
     """Give a dataset that the caller has locked another schema or mode. Its table stays as it is."""
-    values = {"schema": schema.as_json(), "mode": mode, "search_text": fold(schema.title or "")}
+    values: dict[str, Any] = {"schema": schema.as_json(), "mode": mode, "search_text": fold(schema.title or "")}
+    if values["schema"] != connection.scalar(sa.select(datasets.c.schema).where(datasets.c.name == name)):
+        values["schema_version"] = datasets.c.schema_version + 1
     changed = sa.update(datasets).where(datasets.c.name == name).values(values)
     return _from_row(connection.execute(changed.returning(datasets)).one())
 
 
+def set_modes(connection: sa.Connection, name: str, modes: Sequence[Mode] | None) -> None:
+    """Which modes an upload into it may ask for; None: all that make sense."""
+    changed = sa.update(datasets).where(datasets.c.name == name)
+    connection.execute(changed.values(modes=None if modes is None else list(modes)))
+
+
 def remove(connection: sa.Connection, dataset: Dataset) -> None:
-    """Delete a dataset with its rows."""
+    """Delete a dataset with its rows, and those that were replaced."""
+    before_images.remove(connection, dataset.name)
     connection.execute(sa.delete(datasets).where(datasets.c.name == dataset.name))
     connection.execute(sa.schema.DropTable(sa.Table(dataset.table_name, sa.MetaData())))
 
@@ -222,11 +275,12 @@ def get(connection: sa.Connection, name: str) -> Dataset:
     return _get(connection, name, sa.select(datasets))
 
 
-def keep(connection: sa.Connection, dataset: Dataset) -> Dataset:
-    """The same dataset, which nobody changes or deletes until the transaction ends. Raises DatasetChangedError if
-    somebody did since it was read."""
+def keep(connection: sa.Connection, dataset: Dataset, *, alone: bool = False) -> Dataset:
+    """The same dataset, which nobody changes or deletes until the transaction ends. alone: nobody else keeps it either.
+    Raises DatasetChangedError if somebody changed it since it was read."""
+    kept = sa.select(datasets).with_for_update(read=not alone, key_share=not alone)
     try:
-        found = _get(connection, dataset.name, sa.select(datasets).with_for_update(read=True, key_share=True))
+        found = _get(connection, dataset.name, kept)
     except DatasetNotFoundError as error:
         raise DatasetChangedError(dataset.name) from error
     if found != dataset:
@@ -259,6 +313,36 @@ def set_review(connection: sa.Connection, name: str, review: str | None) -> None
     connection.execute(sa.update(datasets).where(datasets.c.name == name).values(review=review))
 
 
+def schema_version(connection: sa.Connection, name: str) -> int:
+    """The number of the present schema of a dataset: 1, and more with each change."""
+    return int(connection.execute(sa.select(datasets.c.schema_version).where(datasets.c.name == name)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What is asked of the totals of uploads. on_mismatch: expectations.OnMismatch; None: as usual. are_required:
+    whether each upload must say what to expect."""
+
+    on_mismatch: str | None = None
+    are_required: bool = False
+
+
+def totals_of(connection: sa.Connection, name: str) -> Totals:
+    row = connection.execute(sa.select(datasets.c.totals, datasets.c.totals_required).where(datasets.c.name == name))
+    found = row.one_or_none()
+    return Totals() if found is None else Totals(found.totals, found.totals_required)
+
+
+def set_totals(connection: sa.Connection, name: str, totals: Totals) -> None:
+    changed = sa.update(datasets).where(datasets.c.name == name)
+    connection.execute(changed.values(totals=totals.on_mismatch, totals_required=totals.are_required))
+
+
+def not_allowed(dataset: Dataset, mode: Mode) -> str:
+    """Why an upload may not ask for a mode, for people."""
+    return f"The mode of an upload into “{dataset.name}” must be {listed(dataset.modes)}, not {mode}."
+
+
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
 
@@ -268,13 +352,39 @@ def row_count(connection: sa.Connection, dataset: Dataset) -> int:
     return int(connection.execute(sa.select(datasets.c.rows).where(datasets.c.name == dataset.name)).scalar_one())
 
 
-def count_rows(connection: sa.Connection, name: str, added: int) -> None:
-    """Keep the number of rows, in the transaction that changed them. added: rows that replaced none.
+def has_rows(connection: sa.Connection, dataset: Dataset) -> bool:
+    """Whether its table has any."""
+    table = sa.table(dataset.table_name)
+    return bool(connection.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(table)))))
 
-    The last statement of the transaction: on PostgreSQL all imports into the dataset wait for each other here.
+
+def count_rows(
+    connection: sa.Connection, name: str, added: int, *, by: int | None = None, is_changed: bool = True
+) -> int:
+    """Keep the number of rows, in the transaction that changed them. added: rows that replaced none. by: the upload
+    that wrote them. is_changed: whether any was written. Returns the stamp of the rows (write_order.py).
+
+    The last statement of the transaction but for the record of the stamp: on PostgreSQL all imports into the dataset
+    wait for each other here.
     """
-    counted = sa.update(datasets).where(datasets.c.name == name)
-    connection.execute(counted.values(rows=datasets.c.rows + added, changed_at=utc_now()))
+    columns = datasets.c
+    values: dict[str, Any] = {
+        "rows": columns.rows + added,
+        "stamp": sa.case((columns.stamped_by == by, columns.stamp), else_=columns.stamp + 1),
+        "stamped_by": by,
+    }
+    if is_changed:
+        values["changed_at"] = utc_now()
+    counted = sa.update(datasets).where(columns.name == name)
+    return int(connection.execute(counted.values(values).returning(columns.stamp)).scalar_one())
+
+
+def count_replaced(connection: sa.Connection, name: str, rows: int, *, by: int) -> int:
+    """As `count_rows`, of a dataset whose table was replaced. rows: that it has."""
+    columns = datasets.c
+    values = {"rows": rows, "changed_at": utc_now(), "stamp": columns.stamp + 1, "stamped_by": by}
+    counted = sa.update(datasets).where(columns.name == name).values(values)
+    return int(connection.execute(counted.returning(columns.stamp)).scalar_one())
 
 
 def matching_count(connection: sa.Connection, dataset: Dataset, selection: Selection, *, limit: int) -> int:
@@ -330,6 +440,17 @@ def pairs(schema: TableSchema, header: Sequence[str], assigned: Mapping[str, str
     for field in schema.fields:
         take(field, (name for alias in field.aliases for name in by_normalized.get(normalized(alias), [])))
     return Match(sources, list(free))
+
+
+def field_called(schema: TableSchema, name: str) -> SchemaField | None:
+    """The field that a column of this name is: by exact name, then as `pairs` matches them."""
+    exact = next((each for each in schema.fields if each.name == name), None)
+    if exact is not None:
+        return exact
+    wanted = normalized(name)
+    by_name = (each for each in schema.fields if normalized(each.name) == wanted)
+    by_alias = (each for each in schema.fields if wanted in map(normalized, each.aliases))
+    return next(by_name, None) or next(by_alias, None)
 
 
 def normalized(name: str) -> str:
@@ -485,4 +606,5 @@ def _row(dataset: Dataset, key: list[int], row: sa.Row[Any]) -> Row:
 
 def _from_row(row: sa.Row[Any]) -> Dataset:
     schema = TableSchema.stored(row.schema)
-    return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at)
+    chosen = None if row.modes is None else tuple(map(Mode, row.modes))
+    return Dataset(row.name, schema, Mode(row.mode), row.upload_id, row.created_at, chosen)

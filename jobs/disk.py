@@ -22,14 +22,20 @@ def is_full(error: BaseException) -> bool:
     """Whether an error of the operating system or of the database was caused by a full disk."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    if not isinstance(error, sa.exc.DBAPIError):
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if not _is_of_driver(cause):
         return False
-    cause = error.orig
     return (
         getattr(cause, "sqlstate", None) == _POSTGRESQL_CODE
         or getattr(cause, "sqlite_errorcode", None) in _SQLITE_CODES
         or SQLITE_IS_FULL in str(cause)
     )
+
+
+def _is_of_driver(error: BaseException | None) -> bool:
+    """Whether it is a database error of PEP 249, whichever driver's: rows go to the drivers without SQLAlchemy, which
+    would wrap their errors."""
+    return any(each.__name__ == "DatabaseError" for each in type(error).__mro__)
 
 
 def is_full_for_redis(error: Exception) -> bool:

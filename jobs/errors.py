@@ -1,6 +1,7 @@
 """The errors, one class for each that callers handle differently."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from jobs.excerpt import excerpt
@@ -53,6 +54,19 @@ class DiskFullError(RefusedError):
         )
 
 
+class StoreUnavailableError(BulkUploadError):
+    """The store of uploaded files does not respond, or refuses."""
+
+    def __init__(self, why: str = "") -> None:
+        """why: for the log."""
+        super().__init__("The store of uploaded files does not respond. Please try again shortly.")
+        self.why = why
+
+
+class BackupError(BulkUploadError):
+    """Files cannot be moved, or there can be no backup, or it cannot be restored."""
+
+
 class InvalidImportOptionError(BulkUploadError):
     """An import option has an invalid value. The message names it and the valid ones."""
 
@@ -82,11 +96,31 @@ class UploadNotFoundError(BulkUploadError):
         self.upload_id = upload_id
 
 
+class UploadDeletedError(BulkUploadError):
+    """Somebody deleted the upload, so that nothing can be done with it."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"Upload #{upload_id} was deleted. Its rows are still in the dataset.")
+        self.upload_id = upload_id
+
+
+class NoReceiptError(BulkUploadError):
+    """An upload has no receipt. why: the rest of the sentence."""
+
+    def __init__(self, upload_id: int, why: str) -> None:
+        super().__init__(f"Upload #{upload_id} has no receipt: {why}")
+        self.upload_id = upload_id
+
+
 class HeldError(BulkUploadError):
     """An upload is held until a person decides."""
 
     def __init__(self, upload_id: int) -> None:
         super().__init__(f"Upload #{upload_id} waits for a person. Review it alone to import it.")
+
+
+class UndoRefusedError(BulkUploadError):
+    """An upload cannot be undone, or cannot go on because it was. The message says why."""
 
 
 class InvalidMappingError(BulkUploadError):
@@ -131,6 +165,14 @@ class DatasetChangedError(BulkUploadError):
         super().__init__(f"The dataset “{name}” was changed meanwhile.")
 
 
+class DatasetTakenError(BulkUploadError):
+    """Something else is imported into a dataset, or somebody reads its rows, so that all of them cannot be replaced."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Other uploads are imported into “{name}”, or its rows are read.")
+        self.name = name
+
+
 class DatasetDeletedError(BulkUploadError):
     """The dataset of an upload was deleted."""
 
@@ -145,6 +187,13 @@ class MappingNotFoundError(BulkUploadError):
 
     def __init__(self, dataset: str, column: str) -> None:
         super().__init__(f"Nothing is remembered of columns of “{dataset}” called “{excerpt(column, 80)}”.")
+
+
+class RuleNotFoundError(BulkUploadError):
+    """The dataset has no such rule."""
+
+    def __init__(self, dataset: str, rule: int) -> None:
+        super().__init__(f"“{dataset}” has no rule {rule}.")
 
 
 class FieldNotFoundError(BulkUploadError):
@@ -249,6 +298,29 @@ class QuotaTooSmallError(QuotaExceededError):
     """This file is larger than what is left of a quota. A smaller one may pass."""
 
 
+class IncomingNotFoundError(BulkUploadError):
+    """No file that arrives in several requests has this id, or it is somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no upload at this address. Create a new one.")
+
+
+class IncomingGoneError(BulkUploadError):
+    """A file that arrived in several requests was cancelled, or expired."""
+
+    def __init__(self) -> None:
+        super().__init__("This upload was cancelled, or nothing arrived for too long. Create a new one.")
+
+
+class IncomingMovedError(BulkUploadError):
+    """Another request has added to an incoming file, or has finished it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request has changed this file meanwhile. Ask how far it is with HEAD, and go on there."
+        )
+
+
 class InvalidGrantError(BulkUploadError):
     """A token or a grant cannot be as it was asked for. The message says why."""
 
@@ -302,12 +374,39 @@ class NoFileError(BulkUploadError):
         self.upload_id = upload_id
 
 
+class RemovedError(BulkUploadError):
+    """Retention removed what is asked for (retention.py)."""
+
+    def __init__(self, what: str, upload_id: int, removed_at: datetime, consequence: str = "") -> None:
+        """what: such as `The file`. consequence: the rest of the sentence."""
+        were = "were" if what.endswith("s") else "was"
+        super().__init__(
+            f"{what} of upload #{upload_id} {were} removed on {removed_at:%Y-%m-%d} by retention{consequence}."
+        )
+        self.upload_id = upload_id
+
+
+class OriginalNeededError(RemovedError):
+    """An upload cannot go on without its file."""
+
+    def __init__(self, upload_id: int, removed_at: datetime, consequence: str) -> None:
+        super().__init__("The file", upload_id, removed_at, f", so {consequence}. Upload it again")
+
+
 class ClaimLostError(BulkUploadError):
     """The upload was cancelled or given to another worker. Nothing was written."""
 
 
 class UnreadableFileError(BulkUploadError):
     """The file cannot be imported. The message says why, and what is expected."""
+
+
+class SeveralFilesError(UnreadableFileError):
+    """An archive contains several files, and nobody said which one is to be imported. parts: see jobs/parts.py."""
+
+    def __init__(self, sentence: str, parts: Sequence[Any]) -> None:
+        super().__init__(sentence)
+        self.parts = parts
 
 
 class MisreadFileError(UnreadableFileError):
@@ -357,3 +456,69 @@ class DatabaseBusyError(BulkUploadError):
 
 class MixedAccessError(BulkUploadError):
     """A process opens a SQLite file through two drivers (see database.py)."""
+
+
+class RowNotOpenError(BulkUploadError):
+    """A row of an upload did not fail, is not stored, or is no longer open."""
+
+    def __init__(self, upload_id: int, row_number: int) -> None:
+        super().__init__(f"Row {row_number:,} of upload #{upload_id} is not an open failed row.")
+
+
+class RowChangedError(BulkUploadError):
+    """Somebody edited a failed row since it was read."""
+
+    def __init__(self, row_number: int, version: int, by: str | None) -> None:
+        who = f" by {by}" if by else ""
+        super().__init__(
+            f"Row {row_number:,} was edited{who} since you read it; it has the version {version} now. Look at it again."
+        )
+
+
+class RowTakenError(BulkUploadError):
+    """A failed row is being imported."""
+
+    def __init__(self, row_number: int, upload_id: int) -> None:
+        super().__init__(f"Row {row_number:,} is being imported by upload #{upload_id}, so it cannot be edited.")
+
+
+class NothingToUndoError(BulkUploadError):
+    """No edit of failed rows can be undone."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"No edit of the failed rows of upload #{upload_id} can be undone.")
+
+
+class NothingToImportError(BulkUploadError):
+    """No edited row is right."""
+
+    def __init__(self, upload_id: int) -> None:
+        super().__init__(f"None of the edited rows of upload #{upload_id} is right yet.")
+
+
+class NotRepairableError(BulkUploadError):
+    """The failed rows of an upload cannot be repaired here. The message says why."""
+
+
+class StaleRepairError(BulkUploadError):
+    """A suggestion does not exist, or no longer."""
+
+    def __init__(self, repair: str) -> None:
+        super().__init__(
+            f"There is no suggestion “{excerpt(repair, 40)}”, or the rows were changed since. Read them again."
+        )
+
+
+class UnknownColumnError(BulkUploadError):
+    """A failed row has no such column."""
+
+    def __init__(self, column: str, path: str) -> None:
+        super().__init__(f"The file has no column “{excerpt(column, 80)}”.")
+        self.field = path
+
+
+class NoAnswerError(BulkUploadError):
+    """No worker answered in time."""
+
+    def __init__(self) -> None:
+        super().__init__("No worker answered in time, so nothing was changed. Please try again shortly.")

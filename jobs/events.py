@@ -81,6 +81,8 @@ class Event:
     phase: str = "import"
     kind: str = "import"
     hold: list[Hold] = field(default_factory=list)
+    rows_unchanged: int = 0
+    undone_by: int | None = None
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -107,6 +109,8 @@ class Event:
             phase=upload.phase,
             kind=upload.kind,
             hold=upload.hold,
+            rows_unchanged=upload.rows_unchanged or 0,
+            undone_by=upload.undone_by,
         )
 
     @classmethod
@@ -137,6 +141,8 @@ class Publisher:
             socket_connect_timeout=PUBLISH_TIMEOUT,
             retry=Retry(NoBackoff(), 1),
         )
+        #: Events that this process could not publish.
+        self.failures = 0
 
     def publish(self, upload: Upload) -> None:
         """Publish the state that was just committed. Never raises: pages read what they miss from the database."""
@@ -148,6 +154,7 @@ class Publisher:
                     pipeline.publish(channel, data)
                 pipeline.execute()
         except RedisError as error:
+            self.failures += 1
             log.warning(
                 "Could not publish %s seq %d for upload %d to %s (%s); open pages read it from the database.",
                 event.event, event.seq, event.file_id, ", ".join(channels(upload.id)), error,

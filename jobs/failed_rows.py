@@ -1,21 +1,24 @@
 """Failed rows with their original values and reasons, and the number of rows per reason."""
 
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs import failure_places, row_reader
 from jobs.excerpt import EXCERPT_LENGTH
-from jobs.tables import failed_rows, failure_counts, failure_maps
+from jobs.tables import failed_rows, failure_counts, failure_maps, repair_states, row_edits
 from jobs.tables import failure_places as places
 
 #: Characters of a cell that a reason quotes.
 QUOTED = 60
 #: Values that are kept of those that break a rule: of one rule, of all rules of an upload, and characters of each.
-VALUES_KEPT, VALUES_KEPT_IN_ALL, VALUE_LENGTH = 100, 2_000, 200
+VALUES_KEPT, VALUES_KEPT_IN_ALL, VALUE_LENGTH = 1_000, 10_000, 200
 #: Reasons of a row that an excerpt has.
 EXCERPT_REASONS = 10
 #: Characters of the stored cells, and of the stored reasons, that an excerpt is made of. A row of a megabyte can have
@@ -128,9 +131,25 @@ class Failure:
 
 
 def delete_all(connection: sa.Connection, upload_id: int) -> None:
-    """Delete the failed rows and the counts of an upload that starts again."""
-    for table in (failed_rows, failure_counts, failure_maps, places):
+    """Delete the failed rows, their edits and the counts of an upload that starts again."""
+    for table in (failed_rows, failure_counts, failure_maps, places, repair_states, row_edits):
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
+
+
+def delete_some(connection: sa.Connection, upload_id: int, limit: int) -> bool:
+    """Delete some failed rows of an upload that are kept no longer, and at the end everything that has values of them;
+    how many rows failed for which reason remains known. Returns whether none is left."""
+    columns = failed_rows.c
+    some = sa.select(columns.row_number).where(columns.upload_id == upload_id).order_by(columns.row_number).limit(limit)
+    this_one = failed_rows.c.upload_id == upload_id
+    deleted = sa.delete(failed_rows).where(this_one, columns.row_number.in_(some)).returning(columns.row_number)
+    if len(connection.execute(deleted).all()) == limit:
+        return False
+    for table in (failure_maps, places, repair_states, row_edits):
+        connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
+    counts = sa.update(failure_counts).where(failure_counts.c.upload_id == upload_id)
+    connection.execute(counts.values(found_values=None, more_values=True, closed_values=None))
+    return True
 
 
 def rows(
@@ -282,17 +301,54 @@ def count(connection: sa.Connection, upload_id: int, chosen: WithReason) -> int 
 
 
 def failures(connection: sa.Connection, upload_id: int, *, limit: int) -> list[Failure]:
-    """The reasons of an upload, the most frequent first, with the values that break each rule."""
+    """The reasons of the open rows of an upload, the most frequent first, with the values that break each rule."""
+    found = map(_failure, connection.execute(sa.select(failure_counts).where(failure_counts.c.upload_id == upload_id)))
+    is_open = [each for each in found if each.rows > 0]
+    return sorted(is_open, key=lambda each: (-each.rows, each.rule, each.column or ""))[:limit]
+
+
+def _failure(row: Any) -> Failure:
+    values = Counter(dict(row.found_values or []))
+    values.subtract(dict(row.closed_values or []))
+    left = [FailedValue(value, rows) for value, rows in values.items() if rows > 0]
+    ordered = sorted(left, key=lambda each: (-each.rows, each.value))
+    return Failure(row.column or None, row.rule, row.rows - row.rows_closed, ordered, row.more_values is not False)
+
+
+class Closed:
+    """Reasons of rows that no longer fail for them: how many rows have each, with which values. A number below zero is
+    of rows that fail for them again."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[tuple[str, str]] = Counter()
+        self.values: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+
+    def add(self, reasons: Iterable[Reason], rows: int = 1) -> None:
+        """Reasons of so many rows."""
+        for key, value in {(each.column or "", each.rule): each.value for each in reasons}.items():
+            self.rows[key] += rows
+            if value is not None and len(value) <= VALUE_LENGTH:
+                self.values[key][value] += rows
+
+
+def close(connection: sa.Connection, upload_id: int, closed: Closed) -> None:
+    """Count reasons for which rows of an upload no longer fail."""
     columns = failure_counts.c
-    statement = sa.select(failure_counts).where(columns.upload_id == upload_id)
-    order = (columns.rows.desc(), columns.rule, columns.column)
-    return [
-        Failure(
-            row.column or None,
-            row.rule,
-            row.rows,
-            sorted((FailedValue(*each) for each in row.found_values or []), key=lambda each: (-each.rows, each.value)),
-            row.more_values is not False,
-        )
-        for row in connection.execute(statement.order_by(*order).limit(limit))
-    ]
+    inserts: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    for key in sorted(key for key, rows in closed.rows.items() if rows or any(closed.values[key].values())):
+        of_reason = {"upload_id": upload_id, "column": key[0], "rule": key[1]}
+        is_new = inserts.insert(failure_counts).values(**of_reason, rows=0, more_values=False)
+        connection.execute(is_new.on_conflict_do_nothing())
+        conditions = (columns.upload_id == upload_id, columns.column == key[0], columns.rule == key[1])
+        row = connection.execute(sa.select(failure_counts).where(*conditions).with_for_update()).one()
+        values = Counter(dict(row.closed_values or []))
+        known = {value for value, _ in row.found_values or []} | values.keys()
+        for value, rows in closed.values[key].items():
+            if value in known or (rows < 0 and len(known) < VALUES_KEPT):
+                known.add(value)
+                values[value] += rows
+        changed = {
+            "rows_closed": columns.rows_closed + closed.rows[key],
+            "closed_values": [[value, rows] for value, rows in values.items() if rows],
+        }
+        connection.execute(sa.update(failure_counts).where(*conditions).values(changed))

@@ -7,7 +7,7 @@ HEAD_BYTES = 1024
 
 EXPECTED = (
     "Upload a table: a CSV file or a list of JSON objects (either also as .gz, .bz2, .xz, .zst or .zip), a Parquet"
-    " file, an Excel workbook (.xlsx) or an OpenDocument spreadsheet (.ods)."
+    " file, an Excel workbook (.xlsx, .xlsb, .xls) or an OpenDocument spreadsheet (.ods)."
 )
 _EXPORT = "Export it as CSV, then upload that file."
 
@@ -57,6 +57,11 @@ _STATA = re.compile(rb"[\x69\x6c-\x73][\x01\x02]\x01\x00")
 _MARKUP = re.compile(
     rb"<!--|<(?:!doctype|\?xml|html|head|body|table|meta|svg|script|style|div|rss|feed|kml|gpx)\b", re.IGNORECASE
 )
+#: What spreadsheet programs and web applications call .xls although it is not: the XML of Excel 2003, a saved web page.
+_SPREADSHEET_XML = re.compile(rb"""<\?xml\b.*?(?:progid\s*=\s*["']Excel\.Sheet|<(?:\w+:)?Workbook[\s>])""", re.DOTALL)
+_WEB_ARCHIVE = re.compile(rb"MIME-Version:[^\n]*\n(?:[^\n]*\n){0,8}?Content-Type:\s*multipart/related", re.IGNORECASE)
+_WEB_PAGE = re.compile(rb"<(?:!doctype html|html|head|body|table|meta|style)\b", re.IGNORECASE)
+_SAVE = "Open it in Excel or LibreOffice, save it as .xlsx or CSV, then upload that file."
 #: An object, or an array of objects or of arrays.
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
 #: Behind the signature is the length of an encrypted page, in four bytes.
@@ -79,6 +84,11 @@ def other_kind(head: bytes) -> str | None:
     if _STATA.match(head):
         return f"This looks like a Stata file (.dta), not a table. {_EXPORT}"
     beginning = head[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _SPREADSHEET_XML.match(beginning):
+        return f"This is a workbook in the XML format of Excel 2003. {_SAVE}"
+    if _WEB_ARCHIVE.match(beginning) or (_MARKUP.match(beginning) and _WEB_PAGE.search(beginning)):
+        what = "This looks like a web page or an XML document, not a table."
+        return f"{what} If a program exported it as .xls: {_SAVE}"
     if _MARKUP.match(beginning):
         return f"This looks like a web page or an XML document, not a table. {EXPECTED}"
     return None

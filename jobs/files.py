@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,10 +25,12 @@ from jobs import disk, file_kinds
 from jobs.errors import DiskFullError, RefusedError, TooLargeError
 
 #: Extensions of files that are stored unseen. Files with any other are stored if their first bytes may be a table.
-SUPPORTED = (
+UNSEEN = (
     ".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".bz2", ".xz", ".zst", ".zip",
-    ".xlsx", ".xlsm", ".ods",
+    ".xlsx", ".xlsm", ".xlsb", ".ods",
 )  # fmt: skip
+#: Extensions that people are told of. What is called .xls is often something else, which is said at once.
+SUPPORTED = (*UNSEEN, ".xls")
 #: Extensions of files that are no tables, whatever their first bytes are.
 NEVER_TABLES = (".pdf", ".png", ".jpg", ".jpeg", ".gif", ".doc", ".exe")
 #: Characters of the longest name that is stored; a longer one keeps its extension.
@@ -61,31 +64,36 @@ class StoredFile:
     sha256: str
 
 
-class Arrival:
+class Receiving(ABC):
     """A file that is being received. Call `write` for each part, then `keep`; without `keep`, the context removes it.
 
     It blocks, so use it off the event loop.
     """
 
-    def __init__(self, folder: Path, filename: str, *, limit: int) -> None:
+    def __init__(self, filename: str, *, limit: int) -> None:
         """filename: as sent by the client, possibly with a path. limit: bytes. Raises RefusedError."""
-        self.filename = display_name(filename)
-        if not self.filename:
-            raise RefusedError("No file was sent. Choose a CSV file and try again.")
+        self.filename = required_name(filename)
         #: The first bytes, until they tell whether the file can be a table.
-        self._head: bytes | None = None if self.filename.lower().endswith(SUPPORTED) else b""
-        self._folder = folder
+        self._head: bytes | None = None if is_stored_unseen(self.filename) else b""
         self._limit = limit
         self._hash = hashlib.sha256()
         self._size = 0
         self._is_kept = False
-        with _full_disk_reported():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._part, self._file = _locked_part(folder)
-        self._name = self._part.name.partition(".")[0]
+
+    @abstractmethod
+    def _add(self, data: bytes | memoryview) -> None:
+        """Raises DiskFullError, StoreUnavailableError."""
+
+    @abstractmethod
+    def _finish(self) -> str:
+        """Make all of it durable. Returns the name of the stored file. Raises as `_add` does."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give back what the system holds for it, and remove a file that is not kept."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Raises RefusedError, TooLargeError or DiskFullError."""
+        """Raises RefusedError, TooLargeError, DiskFullError or StoreUnavailableError."""
         self._size += len(data)
         if self._size > self._limit:
             raise TooLargeError(too_large(self._limit))
@@ -93,45 +101,23 @@ class Arrival:
             self._head += data[: file_kinds.HEAD_BYTES - len(self._head)]
             if len(self._head) == file_kinds.HEAD_BYTES:
                 self._check_kind(self._head)
-        with _full_disk_reported():
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
+        self._add(data)
         self._hash.update(data)
 
     def keep(self) -> StoredFile:
-        """Store the file durably: fsync it, rename it, fsync the folder.
-
-        Raises RefusedError if it is empty or no table, or DiskFullError.
-        """
+        """Store the file durably. Raises RefusedError if it is empty or no table, DiskFullError or
+        StoreUnavailableError."""
         if not self._size:
-            raise RefusedError(
-                f"“{self.filename}” is empty. Choose a file with a header row and at least one row of data."
-            )
+            raise RefusedError(empty(self.filename))
         if self._head is not None:
             self._check_kind(self._head)
-        with _full_disk_reported():
-            os.fsync(self._file.fileno())
-            os.utime(self._file.fileno())  # the upload is recorded next; leftovers.py goes by this time
-            self._part.rename(self._folder / self._name)
-            self._file.close()
-            _sync_folder(self._folder)
+        name = self._finish()
         self._is_kept = True
-        return StoredFile(self.filename, self._name, self._size, self._hash.hexdigest())
+        return StoredFile(self.filename, name, self._size, self._hash.hexdigest())
 
     def _check_kind(self, head: bytes) -> None:
-        """Raises RefusedError for a file that cannot be imported. head: its first bytes."""
         self._head = None
-        is_container = file_kinds.is_container(head)
-        if not is_container and (sentence := file_kinds.other_kind(head)):
-            raise RefusedError(sentence)
-        may_be_table = is_container or file_kinds.is_text(head)
-        is_other = not is_container and self.filename.lower().endswith(NEVER_TABLES)
-        if not may_be_table or is_other:
-            raise RefusedError(
-                f"The file type of “{self.filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx)"
-                f" and upload that. Supported extensions: {', '.join(SUPPORTED)}."
-            )
+        check_kind(self.filename, head)
 
     def __enter__(self) -> Self:
         return self
@@ -139,16 +125,78 @@ class Arrival:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._close()
+
+
+class Arrival(Receiving):
+    """Into a folder."""
+
+    def __init__(self, folder: Path, filename: str, *, limit: int) -> None:
+        super().__init__(filename, limit=limit)
+        self._folder = folder
+        with full_disk_reported():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._part, self._file = locked_part(folder)
+        self._name = self._part.name.partition(".")[0]
+
+    def _add(self, data: bytes | memoryview) -> None:
+        with full_disk_reported():
+            write_all(self._file, data)
+
+    def _finish(self) -> str:
+        """fsync it, rename it, fsync the folder."""
+        with full_disk_reported():
+            sync_file(self._file)
+            self._part.rename(self._folder / self._name)
+            self._file.close()
+            sync_folder(self._folder)
+        return self._name
+
+    def _close(self) -> None:
         if not self._is_kept:
             self._part.unlink(missing_ok=True)
             (self._folder / self._name).unlink(missing_ok=True)
         self._file.close()
 
 
+def required_name(filename: str) -> str:
+    """The name of a file to show, as its client sent it. Raises RefusedError if there is none."""
+    name = display_name(filename)
+    if not name:
+        raise RefusedError("No file was sent. Choose a CSV file and try again.")
+    return name
+
+
+def is_stored_unseen(filename: str) -> bool:
+    """Whether a file's name says enough of its kind."""
+    return filename.lower().endswith(UNSEEN)
+
+
+def check_kind(filename: str, head: bytes) -> None:
+    """Raises RefusedError for a file that cannot be imported. head: its first bytes."""
+    is_container = file_kinds.is_container(head)
+    if not is_container and (sentence := file_kinds.other_kind(head)):
+        raise RefusedError(sentence)
+    may_be_table = is_container or file_kinds.is_text(head)
+    is_other = not is_container and filename.lower().endswith(NEVER_TABLES)
+    if not may_be_table or is_other:
+        raise RefusedError(
+            f"The file type of “{filename}” is not supported. Save it as CSV or as an Excel workbook (.xlsx) and upload"
+            f" that. Supported extensions: {', '.join(SUPPORTED)}."
+        )
+
+
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """All of the data, in as many steps as the system takes."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
 def stored_again(folder: Path, file: StoredFile) -> StoredFile:
     """The same bytes under another name, for another upload. It takes no room where the file system has hard links."""
     name = uuid4().hex
-    with _full_disk_reported():
+    with full_disk_reported():
         os.utime(folder / file.stored_as)  # the upload is recorded next; leftovers.py goes by this time
         try:
             os.link(folder / file.stored_as, folder / name)
@@ -156,14 +204,15 @@ def stored_again(folder: Path, file: StoredFile) -> StoredFile:
             raise
         except OSError:
             shutil.copyfile(folder / file.stored_as, folder / name)
-        _sync_folder(folder)
+        sync_folder(folder)
     return replace(file, stored_as=name)
 
 
-def _locked_part(folder: Path) -> tuple[Path, io.FileIO]:
-    """A new file for an arrival, locked before anybody could take it for abandoned."""
+def locked_part(folder: Path, name: str | None = None) -> tuple[Path, io.FileIO]:
+    """A new file for an arrival, locked before anybody could take it for abandoned. name: of the stored file; None: a
+    new one."""
     while True:
-        part = folder / f"{uuid4().hex}.{KERNEL}.part"
+        part = folder / f"{name or uuid4().hex}.{KERNEL}.part"
         file = part.open("xb", buffering=0)
         with suppress(OSError):  # a file system without locks: its age protects the file
             try_lock(file.fileno(), fcntl.LOCK_EX)
@@ -173,7 +222,8 @@ def _locked_part(folder: Path) -> tuple[Path, io.FileIO]:
 
 
 @contextmanager
-def _full_disk_reported() -> Iterator[None]:
+def full_disk_reported() -> Iterator[None]:
+    """Raises DiskFullError instead of what the system raises."""
     try:
         yield
     except OSError as error:
@@ -182,12 +232,23 @@ def _full_disk_reported() -> Iterator[None]:
         raise
 
 
-def _sync_folder(path: Path) -> None:
+def sync_file(file: io.FileIO) -> None:
+    """Make a file durable that has just arrived."""
+    os.fsync(file.fileno())
+    os.utime(file.fileno())  # the upload is recorded next; leftovers.py goes by this time
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def empty(filename: str) -> str:
+    return f"“{filename}” is empty. Choose a file with a header row and at least one row of data."
 
 
 def too_large(limit: int) -> str:
@@ -253,6 +314,14 @@ def try_lock(descriptor: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def discard_spools(path: Path) -> None:
+    """Remove the spools of a stored file, unless somebody uses them."""
+    with unused(path, without_locks=True) as is_unused:
+        if is_unused:
+            for spool in spools_of(path):
+                spool.unlink(missing_ok=True)
 
 
 @contextmanager

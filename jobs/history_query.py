@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     FAILED_ROWS = "failed_rows"  # completed, but rows failed
     WARNINGS = "warnings"  # completed with warnings
     HELD = "held"  # waits for a person
+    UNDONE = "undone"  # another upload undid it
 
 
 #: The values of `uploads.outcome` that each outcome includes (tables.OUTCOME).
@@ -37,12 +38,21 @@ _RECORDED = {
     Outcome.WARNINGS: ["warnings", "failed_rows warnings"],
     Outcome.HELD: ["held"],
 }
+#: What an upload no longer is once it was undone.
+_OF_RESULT = frozenset({Outcome.CLEAN, Outcome.FAILED_ROWS, Outcome.WARNINGS})
 
 
 def outcomes(
-    status: str, rows_failed: int, warnings: Collection[object], attempt: int, error: str | None
+    status: str,
+    rows_failed: int,
+    warnings: Collection[object],
+    attempt: int,
+    error: str | None,
+    undone_by: int | None = None,
 ) -> frozenset[Outcome]:
-    """The outcomes of an upload with these fields, as the database has them in `uploads.outcome`."""
+    """The outcomes of an upload with these fields, as the database has them in `uploads.outcome` and `undone_by`."""
+    if undone_by is not None:
+        return frozenset({Outcome.UNDONE})
     if status == "held" or (status == "cancelled" and attempt == 0 and error is not None):
         return frozenset({Outcome.HELD})
     if status != "completed":
@@ -71,12 +81,14 @@ class Facts:
     outcomes: frozenset[Outcome]
     created_at: datetime
     uploaded_by: str | None = None
+    kind: str = "import"
 
 
 @dataclass(frozen=True)
 class HistoryQuery:
     """search: part of the name of a file or of its dataset; "" for any. status: a Status of jobs.uploads. since, until:
-    it was created at or after the one and before the other. uploaded_by: the name of an account. None: any.
+    it was created at or after the one and before the other. uploaded_by: the name of an account. kind: import, repair
+    or undo. None: any.
 
     The caller must remove characters that no database stores (NUL, lone surrogates).
     """
@@ -88,6 +100,7 @@ class HistoryQuery:
     since: datetime | None = None
     until: datetime | None = None
     uploaded_by: str | None = None
+    kind: str | None = None
 
     @property
     def is_composed(self) -> bool:
@@ -105,6 +118,7 @@ class HistoryQuery:
             and (self.outcome is None or self.outcome in facts.outcomes)
             and self.dataset in (None, facts.dataset)
             and self.uploaded_by in (None, facts.uploaded_by)
+            and self.kind in (None, facts.kind)
             and (self.since is None or facts.created_at >= self.since)
             and (self.until is None or facts.created_at < self.until)
             and (not self.search or fold(self.search) in search_text(facts.filename, facts.dataset))
@@ -117,12 +131,13 @@ class HistoryQuery:
         if self.status is not None:
             conditions.append(columns.status == self.status)
         if self.outcome is not None:
-            recorded = columns.outcome.in_(_RECORDED[self.outcome])
-            conditions.append(recorded | (columns.status == "held") if self.outcome is Outcome.HELD else recorded)
+            conditions.append(_outcome_is(self.outcome))
         if self.dataset is not None:
             conditions.append(columns.dataset == self.dataset)
         if self.uploaded_by is not None:
             conditions.append(columns.uploaded_by == self.uploaded_by)
+        if self.kind is not None:
+            conditions.append(columns.kind == self.kind)
         if self.since is not None:
             conditions.append(columns.created_at >= self.since)
         if self.until is not None:
@@ -130,6 +145,16 @@ class HistoryQuery:
         if self.search:
             conditions.append(_contains(columns.search_text, sa.bindparam(None, fold(self.search), sa.Text)))
         return sa.and_(sa.true(), *conditions)
+
+
+def _outcome_is(outcome: Outcome) -> sa.ColumnElement[bool]:
+    columns = uploads.c
+    if outcome is Outcome.UNDONE:
+        return columns.undone_by.is_not(None)
+    recorded = columns.outcome.in_(_RECORDED[outcome])
+    if outcome is Outcome.HELD:
+        return recorded | (columns.status == "held")
+    return recorded & columns.undone_by.is_(None) if outcome in _OF_RESULT else recorded
 
 
 class _contains(sa.sql.functions.FunctionElement[bool]):  # noqa: N801  # reads as the SQL function that it is

@@ -13,9 +13,6 @@ from jobs.database import utc_now
 from jobs.errors import KeyReusedError
 from jobs.tables import idempotency_keys
 
-#: Seconds an answer is stored: clients do not repeat a request for longer than a day.
-KEPT_SECONDS = 24 * 3600.0
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -33,7 +30,6 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     different body.
     """
     wanted, key = key, f"{owner}\n{key}" if owner else key
-    _delete_expired(connection)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(idempotency_keys).values(key=key, body=digest, status=0, answer=None, created_at=utc_now())
@@ -49,8 +45,11 @@ def once(connection: sa.Connection, key: str, body: Any, answer: Callable[[], An
     return given
 
 
-def _delete_expired(connection: sa.Connection) -> None:
-    """Delete old keys, except those that another transaction is deleting: waiting for it could deadlock."""
-    old = sa.select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < utc_now(-KEPT_SECONDS))
-    expired = idempotency_keys.c.key.in_(old.with_for_update(skip_locked=True))
-    connection.execute(sa.delete(idempotency_keys).where(expired))
+def delete_old(connection: sa.Connection, days: float, limit: int) -> int:
+    """Delete answers that are older, except those that another transaction is deleting: waiting for it could deadlock.
+    Returns how many were deleted, at most so many as the limit."""
+    columns = idempotency_keys.c
+    old = sa.select(columns.key).where(columns.created_at < utc_now(-days * 86_400)).order_by(columns.created_at)
+    some = old.limit(limit).with_for_update(skip_locked=True)
+    deleted = sa.delete(idempotency_keys).where(columns.key.in_(some)).returning(columns.key)
+    return len(connection.execute(deleted).all())

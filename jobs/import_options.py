@@ -42,7 +42,8 @@ def codec_of(name: str) -> str:
 class ImportOptions:
     """How to read a file; None means auto-detect. Raises InvalidImportOptionError.
 
-    encoding: a name that Python knows. header_row: line number of the header, from 1; 0: the first row is data. types:
+    encoding: a name that Python knows. header_row: line number of the header, from 1; 0: the first row is data. sheet:
+    the worksheet of a workbook. member: the name of the file in an archive. types:
     how a new dataset gets its types: inferred from the file ("auto"), text for every column, or those of some columns;
     the others are inferred. A type may have a format: "date:%d/%m/%Y".
     """
@@ -52,6 +53,7 @@ class ImportOptions:
     header_row: int | None = None
     sheet: str | None = None
     types: Literal["auto", "text"] | Mapping[str, str] = "auto"
+    member: str | None = None
 
     def __post_init__(self) -> None:
         if self.encoding is not None:

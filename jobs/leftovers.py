@@ -16,9 +16,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from jobs import files, uploads
+from jobs import files, incoming, uploads
 from jobs.database import Database
+from jobs.errors import StoreUnavailableError
 from jobs.files import Name
+from jobs.store import unfinished
+from jobs.store.bucket import BucketStore
+from jobs.store.folder import FolderStore
+from jobs.store.objects import INCOMING, UPLOADS, Found
+from jobs.store.store import Store
 from jobs.uploads import Status
 
 log = logging.getLogger(__name__)
@@ -74,7 +80,7 @@ def remove_spools(database: Database, folder: Path, stored_as: str) -> Removed:
     return removed
 
 
-def remove_unrecorded(database: Database, folder: Path, stored_as: str, *, may_be_recorded: bool) -> None:
+def remove_unrecorded(database: Database, store: Store, stored_as: str, *, may_be_recorded: bool) -> None:
     """Remove a stored file whose upload could not be recorded.
 
     may_be_recorded: the transaction reached its COMMIT, so an error does not prove that there is no record. SQLite
@@ -86,8 +92,8 @@ def remove_unrecorded(database: Database, folder: Path, stored_as: str, *, may_b
                 return
         except sa.exc.SQLAlchemyError:
             return
-    with suppress(OSError):  # the next pass tries again
-        (folder / stored_as).unlink(missing_ok=True)
+    with suppress(OSError, StoreUnavailableError):  # the next pass tries again
+        store.remove(stored_as)
 
 
 def _status(database: Database, stored_as: str) -> Status | None:
@@ -96,12 +102,20 @@ def _status(database: Database, stored_as: str) -> Status | None:
         return uploads.statuses_of_files(connection, [stored_as]).get(stored_as)
 
 
-class Leftovers:
-    """Passes over the folder of files, at the first step and hourly, a few hundred files at a time."""
+def _is_recorded(database: Database, stored_as: str) -> bool:
+    """Whether a stored file has an upload, or is still arriving."""
+    with database.reading() as connection:
+        return bool(
+            uploads.statuses_of_files(connection, [stored_as]) or incoming.arriving_among(connection, [stored_as])
+        )
 
-    def __init__(self, database: Database, folder: Path) -> None:
+
+class Leftovers:
+    """Passes over the stored files, at the first step and hourly, a few hundred files at a time."""
+
+    def __init__(self, database: Database, store: Store) -> None:
         self._database = database
-        self._folder = folder
+        self._store = store
         self._due = time.monotonic()
         self._pass: Iterator[None] | None = None
 
@@ -110,7 +124,7 @@ class Leftovers:
         if self._pass is None:
             if time.monotonic() < self._due:
                 return
-            self._pass = _Pass(self._database, self._folder).run()
+            self._pass = self._over_all()
         passing, self._pass = self._pass, None
         self._due = time.monotonic() + RETRY_INTERVAL
         end = time.monotonic() + STEP_SECONDS
@@ -120,18 +134,96 @@ class Leftovers:
                 return
         self._due = time.monotonic() + PASS_INTERVAL * random.uniform(0.9, 1.1)
 
+    def _over_all(self) -> Iterator[None]:
+        """Raises StoreUnavailableError."""
+        for store in self._store.each():
+            if isinstance(store, FolderStore):
+                yield from _Pass(self._database, folder=store.work).run()
+            elif isinstance(store, BucketStore):
+                yield from _BucketPass(self._database, store=store).run()
+
 
 @dataclass
-class _Pass:
-    """One pass over the folder."""
+class _Unrecorded:
+    """Stored files without a record, for the end of a pass."""
 
     database: Database
-    folder: Path
     removed: Removed = field(default_factory=Removed)
     #: Stored files with a record, and those without.
     recorded: int = 0
     unrecorded: int = 0
     remembered: list[str] = field(default_factory=list)
+
+    def _remember(self, stored_as: str) -> None:
+        self.unrecorded += 1
+        if len(self.remembered) < MOST_REMEMBERED:
+            self.remembered.append(stored_as)
+
+    def _wanted(self, place: object) -> Iterator[str]:
+        """Those to remove: none, if there are so many that the database is probably the wrong one, or was restored from
+        a backup."""
+        if self.unrecorded > max(MOST_WITHOUT_RECORDS, self.recorded):
+            log.warning(
+                "%s files in %s have no upload in this database, and only %s have one, so none was removed. Does "
+                "DATABASE_URL name the right database?",
+                f"{self.unrecorded:,}", place, f"{self.recorded:,}",
+            )  # fmt: skip
+            return
+        for stored_as in self.remembered:
+            if not _is_recorded(self.database, stored_as):
+                yield stored_as
+
+
+@dataclass
+class _BucketPass(_Unrecorded):
+    """One pass over a bucket, and over the folder in which processes of this machine work on copies."""
+
+    store: BucketStore = field(kw_only=True)
+
+    def run(self) -> Iterator[None]:
+        """Yields after each batch."""
+        self.store.tidy()
+        yield
+        now = unfinished.end_abandoned(self.store.access) or time.time()
+        for batch in self.store.listed(UPLOADS):
+            self._check(batch, now - ABANDONED_AFTER)
+            yield
+        for stored_as in self._wanted(self.store):
+            self.store.remove(stored_as)
+            self.removed.files += 1
+            yield
+        for batch in self.store.listed(INCOMING):
+            self._check_pieces(batch, now - ABANDONED_AFTER)
+            yield
+        if self.removed.files:
+            log.info("Removed %s.", self.removed)
+
+    def _check(self, batch: Sequence[Found], oldest_kept: float) -> None:
+        found = {name.stored_as: each for each in batch if (name := Name.parse(each.path.removeprefix(UPLOADS)))}
+        with self.database.reading() as connection:
+            recorded = set(uploads.statuses_of_files(connection, set(found)))
+            recorded |= incoming.arriving_among(connection, set(found) - recorded)
+        self.recorded += len(recorded)
+        for stored_as in set(found) - recorded:
+            if found[stored_as].modified < oldest_kept:
+                self._remember(stored_as)
+
+    def _check_pieces(self, batch: Sequence[Found], oldest_kept: float) -> None:
+        """Pieces of a file are needed while it arrives."""
+        old = [(each.path.split("/")[1], each) for each in batch if each.modified < oldest_kept]
+        with self.database.reading() as connection:
+            arriving = incoming.arriving_among(connection, {id_ for id_, _ in old})
+        for id_, each in old:
+            if id_ not in arriving:
+                self.store.remove_objects([each.path])
+                self.removed.files, self.removed.size = self.removed.files + 1, self.removed.size + each.size
+
+
+@dataclass
+class _Pass(_Unrecorded):
+    """One pass over a folder."""
+
+    folder: Path = field(kw_only=True)
 
     def run(self) -> Iterator[None]:
         """Yields after each batch."""
@@ -142,20 +234,23 @@ class _Pass:
             while batch := list(itertools.islice(names, BATCH)):
                 self._check(batch)
                 yield
-        yield from self._remove_unrecorded()
+        for stored_as in self._wanted(self.folder):
+            self.removed.remove(self.folder / stored_as)
+            yield
         if self.removed.files:
             log.info("Removed %s.", self.removed)
 
     def _check(self, batch: Sequence[Name]) -> None:
         with self.database.reading() as connection:
             statuses = uploads.statuses_of_files(connection, {name.stored_as for name in batch})
+            arriving = incoming.arriving_among(connection, {name.stored_as for name in batch}.difference(statuses))
         for name in batch:
             status = statuses.get(name.stored_as)
             if name.is_spool:
                 self._check_spool(name, status)
             elif name.is_part:
                 self._check_arrival(name)
-            elif status is None:
+            elif status is None and name.stored_as not in arriving:
                 self._check_unrecorded(name)
             else:
                 self.recorded += 1
@@ -178,24 +273,7 @@ class _Pass:
 
     def _check_unrecorded(self, name: Name) -> None:
         if self._is_old(name):
-            self.unrecorded += 1
-            if len(self.remembered) < MOST_REMEMBERED:
-                self.remembered.append(name.stored_as)
-
-    def _remove_unrecorded(self) -> Iterator[None]:
-        """Remove stored files without a record, unless there are so many that the database is probably the wrong one,
-        or was restored from a backup."""
-        if self.unrecorded > max(MOST_WITHOUT_RECORDS, self.recorded):
-            log.warning(
-                "%s files in %s have no upload in this database, and only %s have one, so none was removed. Does "
-                "DATABASE_URL name the right database?",
-                f"{self.unrecorded:,}", self.folder, f"{self.recorded:,}",
-            )  # fmt: skip
-            return
-        for stored_as in self.remembered:
-            if _status(self.database, stored_as) is None:
-                self.removed.remove(self.folder / stored_as)
-            yield
+            self._remember(name.stored_as)
 
     def _path(self, name: Name) -> Path:
         return self.folder / f"{name.stored_as}{name.suffix}"

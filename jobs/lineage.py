@@ -6,16 +6,17 @@ row in which it failed first. So when the row lands, or fails once more, all of 
 the chunk. The row is open in the newest upload only.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from jobs import deleted_names, uploads
+from jobs import failed_rows as failed_row_counts
 from jobs.errors import DatasetDeletedError, UploadNotFoundError
-from jobs.failed_rows import Reason
+from jobs.failed_rows import Closed, Reason
 from jobs.import_options import ImportOptions
 from jobs.tables import failed_rows
 from jobs.tables import uploads as records
@@ -23,6 +24,8 @@ from jobs.upload_log import By
 from jobs.uploads import Upload
 from jobs.view import EVERYTHING, View
 
+#: What a failed row fails for as it is now.
+_NOW = (failed_rows.c.reasons, failed_rows.c.edits, failed_rows.c.wrong)
 #: Rows that one statement names: SQLite has 32,766 parameters.
 _BATCH = 1_000
 
@@ -107,19 +110,62 @@ def note(
     is_open = columns.corrected_by.is_(None)
     for which in _having(corrected):
         statement = sa.update(failed_rows).where(which, is_open).values(corrected_by=upload_id)
-        for row in connection.execute(statement.returning(columns.upload_id, columns.failed_again_in)):
+        for row in connection.execute(statement.returning(columns.upload_id, columns.failed_again_in, *_NOW)):
             counts.corrected[row.upload_id] += 1
             counts.failed_again[row.upload_id] -= row.failed_again_in is not None
+            if row.failed_again_in is None:
+                counts.close(row)
     for which in _having({row.root for row in failed_again.values()}):
         elsewhere = sa.update(failed_rows).where(which, is_open, columns.upload_id != upload_id)
         older = elsewhere.where(columns.failed_again_in < upload_id)
         first = elsewhere.where(columns.failed_again_in.is_(None))
         connection.execute(older.values(failed_again_in=upload_id))
-        for row in connection.execute(first.values(failed_again_in=upload_id).returning(columns.upload_id)):
+        again = first.values(failed_again_in=upload_id).returning(columns.upload_id, *_NOW)
+        for row in connection.execute(again):
             counts.failed_again[row.upload_id] += 1
+            counts.close(row)
     landed = {row.root: upload_id for row in failed_again.values() if row.root in corrected}
     _link(connection, upload_id, failed_again, landed, counts)
     return counts.write(connection)
+
+
+def note_undone(connection: sa.Connection, marked: Iterable[Upload]) -> list[Upload]:
+    """Open the failed rows again that uploads brought which are undone now, and close those of uploads that are in
+    effect again. marked: the uploads, as they are now, whose eldest are locked. Returns them, and those whose counts
+    changed."""
+    found = {each.id: each for each in marked}
+    corrections = [each for each in found.values() if each.parent is not None and not each.is_undo]
+    for upload in sorted(corrections, key=lambda each: each.undone_by is None):
+        note = _reopen if upload.undone_by is not None else _close_again
+        found |= {each.id: each for each in note(connection, upload)}
+    return list(found.values())
+
+
+def _reopen(connection: sa.Connection, upload: Upload) -> list[Upload]:
+    """Rows that an upload in effect brought as well are left to that one."""
+    counts, columns, family = _Counts(), failed_rows.c, _family(connection, upload)
+    brought = sa.update(failed_rows).where(columns.upload_id.in_(family), columns.corrected_by == upload.id)
+    in_effect = [each.id for each in uploads.get_many(connection, family) if each.undone_by is None]
+    others = brought.where(columns.formerly_corrected_by.in_(in_effect))
+    connection.execute(others.values(corrected_by=columns.formerly_corrected_by, formerly_corrected_by=upload.id))
+    opened = brought.values(corrected_by=None, formerly_corrected_by=upload.id)
+    for row in connection.execute(opened.returning(columns.upload_id, columns.failed_again_in, *_NOW)):
+        counts.corrected[row.upload_id] -= 1
+        counts.failed_again[row.upload_id] += row.failed_again_in is not None
+        if row.failed_again_in is None:
+            counts.close(row, -1)
+    return counts.write(connection)
+
+
+def _close_again(connection: sa.Connection, upload: Upload) -> list[Upload]:
+    columns = failed_rows.c
+    which = columns.upload_id.in_(_family(connection, upload)), columns.formerly_corrected_by == upload.id
+    root = columns.upload_id, columns.row_number, columns.root_upload_id, columns.root_row_number
+    roots = {
+        Root(*row[:2]) if row.root_upload_id is None else Root(*row[2:])
+        for row in connection.execute(sa.select(*root).where(*which))
+    }
+    return note(connection, upload.id, corrected=roots, failed_again={})
 
 
 def _link(
@@ -161,6 +207,10 @@ def _link(
         ),
         values,
     )
+    for part in _batches(each["number"] or 0 for each in values if each["by"] or each["newer"]):
+        closed = sa.select(columns.upload_id, *_NOW).where(columns.upload_id == upload_id, columns.row_number.in_(part))
+        for row in connection.execute(closed):
+            counts.close(row)
 
 
 class _Counts:
@@ -169,9 +219,17 @@ class _Counts:
     def __init__(self) -> None:
         self.corrected: Counter[int] = Counter()
         self.failed_again: Counter[int] = Counter()
+        self._closed: defaultdict[int, Closed] = defaultdict(Closed)
+
+    def close(self, row: Any, rows: int = 1) -> None:
+        """A row is no longer open. rows: -1: it is open again."""
+        reasons = row.reasons if row.edits is None else row.wrong
+        self._closed[row.upload_id].add((Reason(*each) for each in reasons or ()), rows)
 
     def write(self, connection: sa.Connection) -> list[Upload]:
         """In the order of the ids, as every transaction does it, so that none waits for the other."""
+        for upload_id, closed in sorted(self._closed.items()):
+            failed_row_counts.close(connection, upload_id, closed)
         return [
             uploads.count_corrections(
                 connection, each, corrected=self.corrected[each], failed_again=self.failed_again[each]
@@ -209,7 +267,7 @@ def retry(
         upload = uploads.retry(connection, upload_id, by=by)
     else:
         upload = uploads.retry_with(connection, upload_id, options, by=by)
-    if upload.parent is None or upload.rows_processed:
+    if upload.parent is None or upload.is_undo or upload.rows_processed:
         return upload, [upload]
     counts = _Counts()
     columns = failed_rows.c
@@ -217,9 +275,11 @@ def retry(
         columns.upload_id.in_(_family(connection, upload)), columns.failed_again_in == upload_id
     )
     for row in connection.execute(
-        failed.values(failed_again_in=None).returning(columns.upload_id, columns.corrected_by)
+        failed.values(failed_again_in=None).returning(columns.upload_id, columns.corrected_by, *_NOW)
     ):
         counts.failed_again[row.upload_id] -= row.corrected_by is None
+        if row.corrected_by is None:
+            counts.close(row, -1)
     return upload, [upload, *counts.write(connection)]
 
 
@@ -234,7 +294,8 @@ def _family(connection: sa.Connection, upload: Upload) -> list[int]:
 
 def children(connection: sa.Connection, upload_ids: Collection[int]) -> dict[int, list[int]]:
     """The ids of the uploads that correct each of these, oldest first."""
-    statement = sa.select(records.c.parent, records.c.id).where(records.c.parent.in_(list(upload_ids)))
+    corrects = records.c.parent.in_(list(upload_ids)) & (records.c.kind != uploads.UNDO)
+    statement = sa.select(records.c.parent, records.c.id).where(corrects)
     found: dict[int, list[int]] = {each: [] for each in upload_ids}
     for row in connection.execute(statement.order_by(records.c.id)):
         found[row.parent].append(row.id)

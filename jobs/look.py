@@ -3,6 +3,7 @@
 It writes nothing: the attempt (attempt.py) holds the upload if there is something to ask.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from jobs.pipeline import matching
 from jobs.pipeline.accepting import fields_of
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.matching import Column, Match
+from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
 from jobs.pipeline.validator import Validator
@@ -41,6 +43,7 @@ class Look:
 
     schema: of the existing dataset; None: the file makes a new one. remembered: what somebody chose once for such
     columns. chosen: for all columns of this file; None: nobody did yet. chunk: the beginning; None: there are no rows.
+    rules: those of the dataset.
     """
 
     upload: Upload
@@ -49,6 +52,7 @@ class Look:
     remembered: Mapping[str, str | None]
     chosen: Mapping[str, str | None] | None
     chunk: Chunk | None
+    rules: RuleSet | None = None
 
     def reasons(self) -> list[Hold]:
         """What there is to ask."""
@@ -89,7 +93,8 @@ class Look:
         sources = {field: name for name, field in self.mapping.items() if field is not None}
         if review.missing_fields(self.schema, self.mapping):
             return None  # then every row would fail, which is said already
-        failed = len(self.chunk.failed) + len(Validator(self.schema, sources).validate(self.chunk.rows).failed)
+        validated = Validator(self.schema, sources).validate(self.chunk.rows, self.rules)
+        failed = len(self.chunk.failed) + len(validated.failed)
         if failed <= MANY * self.chunk.count:
             return None
         which = f"{failed:,} of the first {self.chunk.count:,} rows" if self.chunk.count > 1 else "The first row"
@@ -149,10 +154,13 @@ class Look:
     def reading(self, planned: TableSchema | None = None) -> dict[str, Any]:
         """What a review shows of the file. planned: of the new dataset; None: as the beginning of the file lets
         expect it."""
-        new = (planned or self._inferred()) if self.schema is None else None
+        new = (planned or self._inferred) if self.schema is None else None
         by_column = {each.column: each for each in self.matches}
+        options = {**dict.fromkeys(("encoding", "delimiter", "header_row", "sheet")), **self.table.options}
+        found = options.pop("parts", [])
         return {
-            "options": {**dict.fromkeys(("encoding", "delimiter", "header_row", "sheet")), **self.table.options},
+            "options": options,
+            "parts": found,
             "columns": [
                 {
                     "name": name,
@@ -161,8 +169,9 @@ class Look:
                     "field": by_column[name].field,
                     "matched_by": by_column[name].matched_by,
                     "score": by_column[name].score,
+                    **({} if self.mapping.get(name) else self._new_field(place)),
                 }
-                for name in self.table.names
+                for place, name in enumerate(self.table.names)
             ],
             "fields": [] if new is None else self._fields_of(new),
             "primary_key": [] if new is None else new.primary_key,
@@ -177,6 +186,17 @@ class Look:
             for each, described in zip(schema.fields, schema.as_json()["fields"], strict=True)
         ]
 
+    def _new_field(self, place: int) -> dict[str, Any]:
+        """The field that an existing dataset would have if it took a column as a new one. place: of the column."""
+        if self.schema is None:
+            return {}
+        field: dict[str, Any] = self._inferred.as_json()["fields"][place]
+        taken, name = {each.casefold() for each in self.schema.names}, field["name"]
+        free = (each for number in itertools.count(1) if (each := name if number == 1 else f"{name}_{number}"))
+        field["name"] = next(each for each in free if each.casefold() not in taken)
+        return {"new_field": {key: value for key, value in field.items() if key != "description"}}
+
+    @cached_property
     def _inferred(self) -> TableSchema:
         options = self.upload.options
         profile = Profile(

@@ -8,6 +8,7 @@ for.
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,13 +18,13 @@ from typing import Any, Literal
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import utcparse
 from rq.worker_registration import get_keys
 
-from jobs import disk
+from jobs import disk, questions
 from jobs.forecast import Place, Workers
 from jobs.lanes import Lane
 from jobs.uploads import Upload, Waiting
@@ -44,6 +45,8 @@ JOB_KEPT = 3600
 #: Seconds between two heartbeats of a worker, and seconds without one after which it counts as dead.
 HEARTBEAT_SECONDS = 5
 GONE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+#: Where a worker notes its release, among what RQ notes of it.
+VERSION_FIELD = "bulk_upload_version"
 #: Jobs that are added at once for uploads that nobody was woken for: enough for any number of workers.
 MOST_RINGS = 100
 
@@ -75,6 +78,8 @@ class UploadQueue:
         self._queues = {
             lane: Queue(name, connection=self._redis, serializer=JSONSerializer) for lane, name in QUEUES.items()
         }
+
+        self._questions = Queue(questions.QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, upload: Upload) -> None:
         """Wake a worker for a pending upload, unless an external script imports it.
@@ -129,6 +134,13 @@ class UploadQueue:
         if removed:
             self._redis.delete(*map(Job.key_for, removed))
 
+    def is_asked(self) -> bool:
+        """Whether a question waits for a worker (questions.py). If Redis does not respond, nobody asks."""
+        try:
+            return bool(self._questions.count)
+        except RedisError:
+            return False
+
     def status(self) -> QueueStatus:
         """The queue status as Redis has it now, without the places; without Redis, one that is not reachable."""
         try:
@@ -152,6 +164,23 @@ class UploadQueue:
             return "disk full" if disk.is_full_for_redis(error) else "unreachable"
         return "ok"
 
+    def versions(self) -> Counter[str]:
+        """The workers that are registered, by their release; "" for an earlier one, which does not say so. Raises
+        RedisError."""
+        keys = {key for queue in self._queues.values() for key in get_keys(queue=queue)}
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hmget(key, "last_heartbeat", "death", VERSION_FIELD)
+            found = pipeline.execute()
+        return Counter((release or b"").decode() for beat, death, release in found if _is_alive(beat, death))
+
+    def has_worker(self, host: str) -> bool:
+        """Whether a worker of a machine is alive. Raises RedisError."""
+        prefix = f"{Worker.redis_worker_namespace_prefix}{host}-"
+        keys = {key for queue in self._queues.values() for key in get_keys(queue=queue)}
+        own = [key for key in keys if key.startswith(prefix)]
+        return any(_is_alive(*self._redis.hmget(key, "last_heartbeat", "death")) for key in own)
+
     def _workers_alive(self) -> Workers:
         lanes: dict[str, set[Lane]] = {}
         for lane, queue in self._queues.items():
@@ -161,8 +190,7 @@ class UploadQueue:
             for key in lanes:
                 pipeline.hmget(key, "last_heartbeat", "death")
             found = zip(lanes.values(), pipeline.execute(), strict=True)
-        oldest = datetime.now(UTC) - timedelta(seconds=GONE_AFTER_SECONDS)
-        alive = [taken for taken, (beat, death) in found if beat and not death and utcparse(beat.decode()) > oldest]
+        alive = [taken for taken, (beat, death) in found if _is_alive(beat, death)]
         return Workers(
             both=sum(len(taken) == len(Lane) for taken in alive),
             quick=alive.count({Lane.QUICK}),
@@ -171,3 +199,9 @@ class UploadQueue:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _is_alive(beat: bytes | None, death: bytes | None) -> bool:
+    """Whether a worker had a heartbeat lately. beat, death: when, as RQ writes it."""
+    oldest = datetime.now(UTC) - timedelta(seconds=GONE_AFTER_SECONDS)
+    return bool(beat and not death and utcparse(beat.decode()) > oldest)

@@ -19,7 +19,7 @@ from jobs.files import Arrival
 from jobs.horse_state import state
 from jobs.lanes import Lane
 from jobs.queue import UploadQueue
-from jobs.settings import Settings
+from jobs.settings import FILE, Settings
 from jobs.uploads import Upload, Waiting
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,11 @@ def rehearse(settings: Settings) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bulk-upload-") as folder,
-            rehearsal(settings.database, idle_timeout=settings.lease / 2) as database,
+            rehearsal(settings.database, idle_timeout=settings.idle_timeout) as database,
         ):
-            _import_files(settings.model_copy(update={"data": Path(folder)}), database)
+            _import_files(
+                settings.model_copy(update={"data": Path(folder), "store": FILE, "store_before": None}), database
+            )
     except Exception as error:
         log.warning("The first imports take longer, because this worker could not rehearse: %s", error)
     finally:

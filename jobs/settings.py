@@ -4,22 +4,69 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jobs import secret_files
 from jobs.errors import SettingsError
 from jobs.lanes import QUICK_BYTES
 
 #: The most bytes of a Unix socket's path that every system allows (Linux 107, macOS 103).
 SOCKET_PATH_LIMIT = 100
+#: The setting of a store that is a folder.
+FILE = "file"
 #: Characters of a secret that people choose; 20 wrong ones a minute cannot find it.
 SHORTEST_SECRET = 16
+
+
+#: Settings with a secret in them, or that may have one: each can be in a file, which the variable with `_FILE` names.
+SECRETS = (
+    "redis_url", "database_url", "notify_token", "oidc_client_secret", "aws_access_key_id", "aws_secret_access_key",
+    "aws_session_token",
+)  # fmt: skip
+#: Variables whose name is not made of the field's.
+_VARIABLES = {
+    "redis_url": "REDIS_URL",
+    "database_url": "DATABASE_URL",
+    "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+    "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "aws_session_token": "AWS_SESSION_TOKEN",
+    "aws_region": "AWS_REGION",
+}
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return _VARIABLES.get(field, f"BULK_UPLOAD_{field.upper()}")
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads settings from the files that have them (secret_files.py)."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        """variables: of the fields whose value may be in a file."""
+        super().__init__(settings_cls)
+        self._variables = variables
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return secret_files.read(self._variables[field_name]), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: secret_files.read(variable) for name, variable in self._variables.items()}
+        return {self._key(name): value for name, value in found.items() if value is not None}
+
+    def _key(self, name: str) -> str:
+        """By what the environment would name a field, so that this value comes before an empty variable."""
+        has_alias = self.settings_cls.model_fields[name].validation_alias is not None
+        return self._variables[name] if has_alias else name
 
 
 class Settings(BaseSettings):
@@ -89,6 +136,41 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="URL of a PostgreSQL database (or SQLite file) to use instead of the one in the data folder.",
     )
+    store: str = Field(
+        default=FILE,
+        description="Where uploaded files are: `file` in the data folder, or `s3://bucket/prefix` in a bucket.",
+    )
+    store_before: str | None = Field(
+        default=None,
+        description="Where they were, as `BULK_UPLOAD_STORE` had it, until `bulk-upload store move` has moved them; "
+        "unset: the data folder.",
+    )
+    s3_endpoint: str | None = Field(
+        default=None, description="URL of an S3-compatible server that has the bucket; unset: that of AWS."
+    )
+    aws_access_key_id: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
+        description="Access key of the bucket.",
+    )
+    aws_secret_access_key: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
+        description="Its secret.",
+    )
+    aws_session_token: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("AWS_SESSION_TOKEN", "aws_session_token"),
+        description="Token of a temporary access key.",
+    )
+    aws_region: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "aws_region"),
+        description="Region of the bucket; unset: us-east-1.",
+    )
     worker_memory: Annotated[
         int, Field(ge=1 << 27, description="Bytes of memory that one import may hold before it is stopped.")
     ] = 2 * 1024**3
@@ -112,6 +194,9 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1, description="Maximum size of an uploaded file in bytes.")] = (
         10 * 1024**3
     )
+    resume_hours: Annotated[
+        float, Field(gt=0, description="Hours without a byte after which a file that arrives in parts is removed.")
+    ] = 24.0
     notify_token: str | None = Field(
         default=None,
         repr=False,
@@ -122,6 +207,10 @@ class Settings(BaseSettings):
     ] = 3600.0
     held_days: Annotated[
         float, Field(gt=0, description="Days that an upload waits for a review at most; then it is cancelled.")
+    ] = 30.0
+    undo_days: Annotated[
+        float,
+        Field(ge=0, description="Days for which the rows that an upload replaced are kept, to undo it; 0 keeps none."),
     ] = 30.0
     streams: Annotated[int, Field(ge=1, description="Maximum number of open event streams per web process.")] = 5_000
     streams_per_address: Annotated[
@@ -146,7 +235,31 @@ class Settings(BaseSettings):
         description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and "
         "`X-Forwarded-Proto` headers are trusted.",
     )
+    base_url: str | None = Field(
+        default=None,
+        description="URL at which browsers reach the server; `doctor` looks at the proxy through it.",
+    )
+    keep_originals_days: Annotated[
+        float,
+        Field(ge=0, description="Days after the end of an upload until its file is removed; 0: it is kept for ever."),
+    ] = 0
+    keep_bytes: Annotated[
+        int,
+        Field(ge=0, description="Bytes that uploaded files may take before the oldest are removed; 0: any number."),
+    ] = 0
+    keep_failed_rows_days: Annotated[
+        float,
+        Field(ge=0, description="Days after the end of an upload until its failed rows are removed; 0: they are kept."),
+    ] = 0
+    keep_audit_days: Annotated[
+        float, Field(ge=0, description="Days until an entry of the audit log is removed; 0: it is kept for ever.")
+    ] = 0
+    keep_idempotency_days: Annotated[
+        float,
+        Field(ge=0, description="Days for which answers to requests with an `Idempotency-Key` are kept; 0: for ever."),
+    ] = 1.0
     log_level: str = Field(default="INFO", description="Log level: DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(default="text", description="Format of the log: text, or json with an object on each line.")
 
     @field_validator("data")
     @classmethod
@@ -155,7 +268,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         "redis_url", "database_url", "notify_token", "auth_header", "oidc_issuer", "oidc_client_id",
-        "oidc_client_secret", "oidc_role_claim", "oidc_group_claim",
+        "oidc_client_secret", "oidc_role_claim", "oidc_group_claim", "store_before", "s3_endpoint", "aws_access_key_id",
+        "aws_secret_access_key", "aws_session_token", "aws_region", "base_url",
     )  # fmt: skip
     @classmethod
     def _empty_means_unset(cls, value: str | None) -> str | None:
@@ -166,6 +280,41 @@ class Settings(BaseSettings):
     def _known_database(cls, value: str | None) -> str | None:
         if value and not value.startswith(("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite:///")):
             raise ValueError("use postgresql://user:password@host/name, or sqlite:////absolute/path.db")
+        return value
+
+    @field_validator("store", "store_before")
+    @classmethod
+    def _known_store(cls, value: str | None) -> str | None:
+        if value in (None, FILE):
+            return value
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc) or parts.query:
+            raise ValueError("use file, or s3://bucket/prefix")
+        return value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _known_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
+            raise ValueError("use the URL of the server, such as https://s3.example.org")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("use redis://user:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _known_base(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("use the URL of the server as browsers have it, such as https://uploads.example.org")
         return value
 
     @field_validator("notify_token")
@@ -230,6 +379,28 @@ class Settings(BaseSettings):
             raise ValueError("use DEBUG, INFO, WARNING or ERROR")
         return level
 
+    @field_validator("log_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value.lower() not in {"text", "json"}:
+            raise ValueError("use text or json")
+        return value.lower()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            _SecretFiles(settings_cls, {name: variable(name) for name in SECRETS}),
+            env_settings,
+        )
+
     @classmethod
     def load(cls, **overrides: object) -> Self:
         """The settings of this process, from the environment; overrides: values of the command line, None for unset.
@@ -249,8 +420,13 @@ class Settings(BaseSettings):
 
     @property
     def files(self) -> Path:
-        """Folder of the uploaded files."""
+        """Folder of the uploaded files, if they are in the data folder."""
         return self.data / "files"
+
+    @property
+    def work(self) -> Path:
+        """Folder in which workers work on uploaded files."""
+        return self.files if self.store == FILE else self.data / "work"
 
     @property
     def exports(self) -> Path:
@@ -264,6 +440,12 @@ class Settings(BaseSettings):
             return f"sqlite:///{self.data / 'bulk_upload.db'}"
         scheme, _, rest = self.database_url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds after which PostgreSQL ends an import's transaction that does nothing: half a lease, so that a frozen
+        worker does not block its successor, but longer than a busy machine lets a process wait for its turn."""
+        return max(self.lease / 2, 5.0)
 
     @property
     def sqlite_folder(self) -> Path | None:
@@ -289,9 +471,10 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The environment variables with which a child process loads the same settings."""
-        names = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
         values = self.model_dump(exclude_none=True)
-        return {names.get(name, f"BULK_UPLOAD_{name.upper()}"): str(value) for name, value in values.items()}
+        found = {variable(name): str(value) for name, value in values.items()}
+        # What is in a file, a child reads from there too: the environment of a process is less of a secret.
+        return {name: value for name, value in found.items() if not secret_files.is_named(name)}
 
 
 def _sentence(error: ErrorDetails) -> str:

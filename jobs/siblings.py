@@ -24,6 +24,7 @@ class Sibling:
     rows_success: int
     rows_failed: int
     has_warnings: bool
+    is_undone: bool = False
 
     @classmethod
     def from_upload(cls, upload: Upload) -> Self:
@@ -38,6 +39,7 @@ class Sibling:
             upload.rows_success,
             upload.rows_failed,
             bool(upload.warnings),
+            upload.undone_by is not None,
         )
 
     @classmethod
@@ -46,6 +48,7 @@ class Sibling:
         started_at, ended_at = values.pop("started_at"), values.pop("ended_at")
         seconds = None if started_at is None else (ended_at - started_at).total_seconds()
         warned = values.pop("warned") not in ("[]", "null", None)
+        values["is_undone"] = values.pop("undone_by") is not None
         return cls(**{**values, "status": Status(values["status"])}, seconds=seconds, has_warnings=warned)
 
     @property
@@ -66,12 +69,14 @@ _BRIEF: sa.Select[Any] = sa.select(
     _columns.rows_success,
     _columns.rows_failed,
     sa.func.substr(sa.cast(_columns.warnings, sa.Text), 1, 5).label("warned"),
+    _columns.undone_by,
 )
 
 
 def last_of(connection: sa.Connection, dataset: str, *, limit: int) -> list[Sibling]:
     """The last uploads into a dataset, the newest first."""
-    statement = _BRIEF.where(_columns.dataset == dataset).order_by(_columns.id.desc()).limit(limit)
+    is_there = (_columns.dataset == dataset) & _columns.deleted_at.is_(None)
+    statement = _BRIEF.where(is_there).order_by(_columns.id.desc()).limit(limit)
     return [Sibling.from_row(row) for row in connection.execute(statement)]
 
 

@@ -43,12 +43,12 @@ def _any(conditions: Sequence[str]) -> str:
     return f"({_any(conditions[:half])} OR {_any(conditions[half:])})"
 
 
-def _every(conditions: Sequence[str]) -> str:
+def every(conditions: Sequence[str]) -> str:
     """Whether all of them hold, in pairs of pairs, as `_any`."""
     if len(conditions) == 1:
         return conditions[0]
     half = len(conditions) // 2
-    return f"({_every(conditions[:half])} AND {_every(conditions[half:])})"
+    return f"({every(conditions[:half])} AND {every(conditions[half:])})"
 
 
 class SqlTable:
@@ -94,8 +94,22 @@ class SqlTable:
             kind, end = "TEMPORARY TABLE IF NOT EXISTS", "" if self.is_sqlite or kept else " ON COMMIT DELETE ROWS"
         return f"CREATE {kind} {self._quoted(self.name)} ({', '.join(parts)}){end}"
 
-    def dropping(self) -> str:
-        return f"DROP TABLE {self._quoted(self.name)}"
+    def is_unique(self, name: str) -> bool:
+        """Whether a column has a constraint against repeated values."""
+        return name in self._unique
+
+    def rebuild(self, connection: sa.Connection, new: "SqlTable") -> None:
+        """Replace the table by one with other columns, and the values of those that stay."""
+        name = new.name
+        new.name = f"{name} (new)"
+        run(connection, new.creation())
+        run(connection, new.moving_from(self))
+        run(connection, self.dropping())
+        run(connection, new.renaming(name))
+        new.name = name
+
+    def dropping(self, *, if_exists: bool = False) -> str:
+        return f"DROP TABLE {'IF EXISTS ' if if_exists else ''}{self._quoted(self.name)}"
 
     def renaming(self, name: str) -> str:
         """Gives the table another name."""
@@ -145,7 +159,7 @@ class SqlTable:
         join = "CROSS JOIN" if self.is_sqlite else "JOIN"  # SQLite keeps the order of a cross join
         return (
             f"INSERT INTO {self._quoted(self.name)} ({', '.join(names)})"
-            f" SELECT {', '.join(f'stored.{name}' for name in names)}"
+            f" SELECT {', '.join(stored.value(name) for name in self.columns)}"
             f" FROM {self._quoted(staged.name)} AS staged {join} {self._quoted(stored.name)} AS stored ON {equal}"
             f" WHERE NOT EXISTS (SELECT 1 FROM {self._quoted(self.name)} AS here WHERE {known}){IGNORING}"
         )
@@ -155,15 +169,43 @@ class SqlTable:
         these have the same values in some fields. A table without a key has a row for each of the file, on
         PostgreSQL."""
         key = f"stored.{self._quoted(stored.key[0])}"
-        alike = f"CASE WHEN {key} IS NOT NULL AND {self._alike(fields)} THEN 1 END"
+        alike = f"CASE WHEN {key} IS NOT NULL AND {self._alike(stored, fields)} THEN 1 END"
         return f"SELECT count(*), count({key}), count({alike}){self._joined(stored, upload_id, 'LEFT JOIN')}"
+
+    def counting_missing(self, names: Sequence[str]) -> str:
+        """How many rows have no value in one of some columns."""
+        return f"SELECT count(*) FROM {self._quoted(self.name)} WHERE {self._lacks(names)}"
+
+    def counting_alike(self, names: Sequence[str]) -> str:
+        """How many rows have the same values in some columns as another one, and how many such values there are."""
+        return f"SELECT coalesce(sum(n), 0), count(*) FROM ({self._grouped(names)}) AS alike"
+
+    def alike(self, names: Sequence[str], *, limit: int) -> str:
+        """The values that several rows have in some columns, with their number, the most frequent first."""
+        return f"{self._grouped(names)} ORDER BY n DESC, {self._list(names)} LIMIT {limit:d}"
+
+    def _grouped(self, names: Sequence[str]) -> str:
+        listed = self._list(names)
+        return (
+            f"SELECT {listed}, count(*) AS n FROM {self._quoted(self.name)} WHERE NOT ({self._lacks(names)})"
+            f" GROUP BY {listed} HAVING count(*) > 1"
+        )
+
+    def _lacks(self, names: Sequence[str]) -> str:
+        return _any([f"{name} IS NULL" for name in map(self._quoted, names)])
+
+    def counting_keys(self, key: Sequence[str]) -> str:
+        """How many different values some columns have together."""
+        return f"SELECT count(*) FROM (SELECT DISTINCT {self._list(key)} FROM {self._quoted(self.name)}) AS keys"
 
     def differing(self, stored: "SqlTable", fields: Sequence[str], *, upload_id: int, limit: int) -> str:
         """Rows of an upload whose key another table has with other values: both rows, the other one first."""
         names = [self._quoted(name) for name in self.columns]
-        both = ", ".join([*(f"stored.{name}" for name in names), *(f"here.{name}" for name in names)])
+        both = ", ".join([*map(stored.value, self.columns), *(f"here.{name}" for name in names)])
         joined = self._joined(stored, upload_id, "JOIN")
-        return f'SELECT {both}{joined} AND NOT ({self._alike(fields)}) ORDER BY here."_row_number" LIMIT {limit:d}'
+        return (
+            f'SELECT {both}{joined} AND NOT ({self._alike(stored, fields)}) ORDER BY here."_row_number" LIMIT {limit:d}'
+        )
 
     def _joined(self, stored: "SqlTable", upload_id: int, join: str) -> str:
         equal = " AND ".join(f"stored.{name} = here.{name}" for name in map(self._quoted, stored.key))
@@ -176,10 +218,14 @@ class SqlTable:
             f' WHERE here."_upload_id" = {upload_id:d}'
         )
 
-    def _alike(self, fields: Sequence[str]) -> str:
+    def _alike(self, stored: "SqlTable", fields: Sequence[str]) -> str:
         """Whether two rows, `here` and `stored`, have the same values."""
         sign = "IS" if self.is_sqlite else "IS NOT DISTINCT FROM"
-        return _every([f"here.{name} {sign} stored.{name}" for name in map(self._quoted, fields)])
+        return every([f"here.{self._quoted(name)} {sign} {stored.value(name)}" for name in fields])
+
+    def value(self, name: str) -> str:
+        """The value of a row of this table, called `stored`, in a column that it may not have yet."""
+        return f"stored.{self._quoted(name)}" if name in self.columns else "NULL"
 
     def emptying(self) -> str:
         return f"DELETE FROM {self._quoted(self.name)}"
@@ -192,10 +238,17 @@ class SqlTable:
         """Deletes the rows whose key `staged` has, on PostgreSQL; the key has one column. Deletes nothing if a foreign
         key refers to the table or somebody put a trigger on it: to these, a replaced row must not look deleted."""
         (key,) = map(self._quoted, self.key)
-        table = "'" + self._quoted(self.name).replace("'", "''") + "'::regclass"
         return (
             f"{self.emptying()} WHERE {key} = ANY(ARRAY(SELECT {key} FROM {self._quoted(staged.name)}))"
-            f" AND NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = {table})"
+            f" AND {self.is_free}"
+        )
+
+    @property
+    def is_free(self) -> str:
+        """Whether no foreign key refers to the table and nobody put a trigger on it, on PostgreSQL."""
+        table = "'" + self._quoted(self.name).replace("'", "''") + "'::regclass"
+        return (
+            f"NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = {table})"
             f" AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {table} AND NOT tgisinternal)"
         )
 
@@ -217,10 +270,36 @@ class SqlTable:
         """The number of rows of `staged` whose key is stored here, on SQLite. Looked up in the order of the key, each
         page of the table is read once: the limit keeps the planner from giving up the order."""
         names = self._list(key)
-        equal = " AND ".join(f"stored.{name} = staged.{name}" for name in map(self._quoted, key))
-        ordered = f"SELECT {names} FROM {self._quoted(staged.name)} ORDER BY {names} LIMIT -1"
+        places = [f"k{place}" for place in range(len(key))]  # SQLite finds no column of a subquery called FALSE
+        pairs = list(zip(map(self._quoted, key), places, strict=True))
+        equal = " AND ".join(f"stored.{name} = staged.{place}" for name, place in pairs)
+        named = ", ".join(f"{name} AS {place}" for name, place in pairs)
+        ordered = f"SELECT {named} FROM {self._quoted(staged.name)} ORDER BY {names} LIMIT -1"
         stored = f"SELECT 1 FROM {self._quoted(self.name)} AS stored WHERE {equal}"
         return f"SELECT count(*) FROM ({ordered}) AS staged WHERE EXISTS ({stored})"
+
+    def own_among(self, staged: "SqlTable", names: Sequence[str], key: Sequence[str], *, upload_id: int) -> str:
+        """Some columns of the rows of an upload whose key `staged` has; looked up as in `matches`."""
+        what = ", ".join(f"stored.{self._quoted(name)}" for name in names)
+        return f"SELECT {what}{self._stored_as_staged(staged, key, upload_id)}"
+
+    def landed(self, staged: "SqlTable", key: Sequence[str], *, upload_id: int) -> str:
+        """The row numbers of the rows of `staged` that are here. upload_id: of the staged rows."""
+        both = f'{self._stored_as_staged(staged, key, upload_id)} AND stored."_row_number" = staged.number'
+        return f'SELECT stored."_row_number"{both}'
+
+    def _stored_as_staged(self, staged: "SqlTable", key: Sequence[str], upload_id: int) -> str:
+        pairs = [(self._quoted(name), f"k{place}") for place, name in enumerate(key)]
+        equal = " AND ".join(f"stored.{name} = staged.{place}" for name, place in pairs)
+        named = ", ".join(f"{name} AS {place}" for name, place in pairs)
+        rows = f'SELECT "_row_number" AS number, {named} FROM {self._quoted(staged.name)}'
+        if self.is_sqlite:
+            rows += f" ORDER BY {self._list(key)} LIMIT -1"
+        join = "CROSS JOIN" if self.is_sqlite else "JOIN"  # SQLite keeps the order of a cross join
+        return (
+            f" FROM ({rows}) AS staged {join} {self._quoted(self.name)} AS stored ON {equal}"
+            f' WHERE stored."_upload_id" = {upload_id:d}'
+        )
 
     def releasing(self, names: Sequence[str], key: Sequence[str]) -> str:
         """Empties some columns of the row with a certain key. Parameters: the key's values."""
@@ -289,6 +368,10 @@ class SqlTable:
     def count_values(self, name: str) -> str:
         """The number of rows that have a value in a column."""
         return f"SELECT count({self._quoted(name)}) FROM {self._quoted(self.name)}"
+
+    def some(self, names: Sequence[str], limit: int) -> str:
+        """Values of these columns in some rows."""
+        return f"SELECT {self._list(names)} FROM {self._quoted(self.name)} LIMIT {limit:d}"
 
     def row(self) -> str:
         """The row with a certain key. Parameters: the key's values."""
@@ -469,6 +552,10 @@ class SqlTable:
     def identifier(self, name: str) -> str:
         """A name as an SQL identifier."""
         return self._quoted(name)
+
+    def typed_parameter(self, name: str) -> str:
+        """A parameter for a value of a column."""
+        return self._typed_parameter(name)
 
     def _quoted(self, name: str) -> str:
         return quoted(name) if self.is_sqlite else quoted(name).replace("%", "%%")

@@ -13,7 +13,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from jobs import uploads
+from jobs import before_images, replacement, uploads
 from jobs.changes import Changes
 from jobs.clock import Clock
 from jobs.uploads import Claim, Upload
@@ -24,20 +24,31 @@ log = logging.getLogger(__name__)
 LOST_AFTER = 5.0
 #: Seconds without a report after which pages show "No update since …": longer than a script needs for a chunk.
 SILENT_AFTER = 60.0
+#: Uploads whose images one sweep removes at most.
+PRUNED_UPLOADS = 20
 
 
 class Sweeper:
     """Every web process runs it every few seconds."""
 
     def __init__(
-        self, changes: Changes, *, external_timeout: float, held_days: float = 30, clock: Clock | None = None
+        self,
+        changes: Changes,
+        *,
+        external_timeout: float,
+        held_days: float = 30,
+        undo_days: float = 30,
+        clock: Clock | None = None,
     ) -> None:
         """external_timeout: seconds without a report after which an external upload fails. held_days: that an upload
-        waits for a person at most. clock: for tests."""
+        waits for a person at most. undo_days: for which replaced rows are kept. clock: for tests."""
         self._changes = changes
         self._external_timeout = external_timeout
         self._held_days = held_days
+        self._undo_days = undo_days
         self._clock = clock or Clock()
+        #: Uploads that this process took back.
+        self.taken_back = 0
 
     def sweep(self) -> None:
         """Run every check once."""
@@ -45,6 +56,8 @@ class Sweeper:
         self.enqueue_lost()
         self.check_silent()
         self.expire_held()
+        self.discard_staged()
+        self.prune_images()
 
     def take_back_expired(self) -> None:
         """Take back uploads whose lease has expired, for the next worker."""
@@ -54,7 +67,7 @@ class Sweeper:
                 continue  # it expired only because the clock was set forward since it was renewed
             claim = Claim(upload.id, upload.attempt)
             self._changes.database.end_sessions(str(claim))
-            take_back(self._changes, claim, "its worker stopped responding", expired=True)
+            self.taken_back += take_back(self._changes, claim, "its worker stopped responding", expired=True)
 
     def enqueue_lost(self) -> None:
         """Enqueue pending uploads that are not in the queue: Redis lost them, or did not respond at their creation."""
@@ -84,7 +97,10 @@ class Sweeper:
             forward = self._clock.set_forward_since(upload.last_report)
             changed = self._changes.make(partial(change, upload=upload, silence=silence, forward=forward))
             if changed is not None:
-                log.warning("The script of upload %d sends no reports; the upload is %s.", changed.id, changed.status)
+                log.warning(
+                    "The script of upload %d sends no reports; the upload is %s.", changed.id, changed.status,
+                    extra={"upload_id": changed.id},
+                )  # fmt: skip
 
     def expire_held(self) -> None:
         """Cancel uploads that nobody decided about."""
@@ -96,7 +112,38 @@ class Sweeper:
                 continue  # the clock was set forward
             expire = partial(uploads.expire, upload_id=upload.id, for_seconds=seconds, error=error)
             if self._changes.make(expire) is not None:
-                log.info("Upload %d was held for %s and is cancelled.", upload.id, days)
+                log.info("Upload %d was held for %s and is cancelled.", upload.id, days, extra={"upload_id": upload.id})
+
+    def discard_staged(self) -> None:
+        """Remove the staging tables of replacements that are over: their processes died before they could."""
+        with self._changes.database.reading() as connection:
+            found = replacement.staged(connection)
+            known = uploads.get_many(connection, found)
+        for upload_id in set(found) - {upload.id for upload in known if upload.is_active}:
+            with self._changes.database.transaction() as connection:
+                is_discarded = replacement.discard(connection, upload_id)
+            if is_discarded:
+                log.info(
+                    "Removed the rows that upload %d did not come to replace others by.", upload_id,
+                    extra={"upload_id": upload_id},
+                )  # fmt: skip
+
+    def prune_images(self) -> None:
+        """Remove rows that were replaced long ago; of many, some in each sweep."""
+        with self._changes.database.reading() as connection:
+            found = before_images.expired(connection, self._undo_days)
+            known = {each.id: each for each in uploads.get_many(connection, [kept.upload_id for kept in found])}
+        for kept in found[:PRUNED_UPLOADS]:
+            if (upload := known.get(kept.upload_id)) is not None and upload.is_active:
+                continue
+            with self._changes.database.transaction() as connection:
+                current = before_images.of(connection, kept.upload_id)
+                if current is None or current.at != kept.at:
+                    continue  # somebody undid the upload meanwhile
+                is_unfinished = before_images.prune(connection, current)
+            if is_unfinished:
+                break
+            log.info("Removed the rows that upload %d replaced: it cannot be undone any more.", kept.upload_id)
 
     def _read_at(self, query: Callable[[sa.Connection], list[Upload]]) -> tuple[list[Upload], datetime]:
         """The uploads of a query, and the time by the database's clock."""
@@ -105,11 +152,16 @@ class Sweeper:
             return found, self._clock.read(partial(uploads.now, connection))
 
 
-def take_back(changes: Changes, claim: Claim, because: str, *, expired: bool = False) -> None:
-    """Take an upload back from a claimant that is dead. expired: only if its lease has still expired."""
+def take_back(changes: Changes, claim: Claim, because: str, *, expired: bool = False) -> bool:
+    """Take an upload back from a claimant that is dead. expired: only if its lease has still expired. Returns whether
+    it was still that claimant's."""
     upload = changes.make(lambda connection: uploads.hand_back(connection, claim, because=because, expired=expired))
     if upload is not None:
-        log.warning("Took upload %d back from attempt %d: %s.", claim.upload_id, claim.attempt, because)
+        log.warning(
+            "Took upload %d back from attempt %d: %s.", claim.upload_id, claim.attempt, because,
+            extra={"upload_id": claim.upload_id},
+        )  # fmt: skip
+    return upload is not None
 
 
 def _in_words(seconds: float) -> str:

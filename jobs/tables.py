@@ -36,6 +36,15 @@ OUTCOME = (
     " ELSE 'clean' END"
 )
 
+#: Whether an upload waits to be the only one in its dataset: it replaces all rows, or undoes others.
+ALONE = sa.text("status = 'pending' AND (mode = 'replace' OR kind = 'undo')")
+#: Whether an upload was undone.
+UNDONE = sa.text("undone_by IS NOT NULL")
+
+#: Whether an upload has its file still, and its failed rows, as far as retention is concerned.
+WITH_ORIGINAL = "uploads.original_removed_at IS NULL AND uploads.stored_as <> ''"
+WITH_FAILED_ROWS = "uploads.rows_failed > 0 AND uploads.failed_rows_removed_at IS NULL"
+
 uploads = sa.Table(
     "uploads",
     metadata,
@@ -122,12 +131,64 @@ uploads = sa.Table(
     sa.Column("review", sa.Text, nullable=False, server_default="never"),
     #: uploads.Task: what a worker does with it.
     sa.Column("task", sa.Text, nullable=False, server_default="import"),
-    #: What it brings: the rows of a file.
+    #: What it brings: the rows of a file (import), repaired rows of its parent (repair), what was before it (undo).
     sa.Column("kind", sa.Text, nullable=False, server_default="import"),
     #: Whether a person said that it is to be imported as it is.
     sa.Column("is_approved", sa.Boolean, nullable=False, server_default=sa.false()),
     #: The Table Schema of a new dataset, as a person chose it in a review; null: inferred from the file.
     sa.Column("schema_wanted", sa.JSON(none_as_null=True)),
+    #: What it takes of its file (parts.part_of): a worksheet, a file in an archive; null: the whole file.
+    sa.Column("part", sa.Text),
+    #: The upload that its file was sent as, if this one is a part of it.
+    sa.Column("part_of", sa.BigInteger),
+    #: What is to be divided of it once a worker has seen its parts: "all", or a list of names.
+    sa.Column("parts_wanted", sa.JSON(none_as_null=True)),
+    #: What it was divided into: a list of {"name", "upload"}; null if it was not.
+    sa.Column("parts", sa.JSON(none_as_null=True)),
+    sa.Index("uploads_part_of", "part_of"),
+    #: modes.Mode: what its rows do with those of the dataset; null if an external script imports it, or a process of an
+    #: earlier release created it. And what somebody chose; null: nobody, so what is usual for the dataset.
+    sa.Column("mode", sa.Text),
+    sa.Column("mode_wanted", sa.Text),
+    #: How many rows the dataset has more through it, without those that replaced others; and how many rows a
+    #: replacement removed. Null: not known.
+    sa.Column("rows_added", sa.BigInteger),
+    sa.Column("rows_removed", sa.BigInteger),
+    #: How many rows of the file the dataset had already, so that they were not written. Null: not known.
+    sa.Column("rows_unchanged", sa.BigInteger),
+    #: Fields that its import adds to the dataset, as in a Table Schema; null: none.
+    sa.Column("fields_wanted", sa.JSON(none_as_null=True)),
+    #: What the dataset's rules changed: a list of {"id", "version", "cells", "samples"} (rules.py); null: nothing.
+    sa.Column("rules", sa.JSON(none_as_null=True)),
+    #: When retention removed its file, and its failed rows (retention.py); null: it did not.
+    sa.Column("original_removed_at", UtcDateTime),
+    sa.Column("failed_rows_removed_at", UtcDateTime),
+    #: What retention may remove, the oldest first.
+    sa.Index(
+        "uploads_with_original",
+        "finished_at",
+        "size",
+        sqlite_where=sa.text(WITH_ORIGINAL.replace("uploads.", "")),
+        postgresql_where=sa.text(WITH_ORIGINAL.replace("uploads.", "")),
+    ),
+    sa.Index(
+        "uploads_with_failed_rows",
+        "finished_at",
+        sqlite_where=sa.text(WITH_FAILED_ROWS.replace("uploads.", "")),
+        postgresql_where=sa.text(WITH_FAILED_ROWS.replace("uploads.", "")),
+    ),
+    #: What its sender expects of it (expectations.py): {"rows", "sums", "sha256"}; null: nothing. And how that compared
+    #: with what was found: a list of {"what", "expected", "found"}.
+    sa.Column("expected", sa.JSON(none_as_null=True)),
+    sa.Column("balance", sa.JSON(none_as_null=True)),
+    #: Of an upload of kind `undo`: the uploads that it undoes, a list of ids. And the one that undid this one; null: it
+    #: is in effect.
+    sa.Column("undoes", sa.JSON(none_as_null=True)),
+    sa.Column("undone_by", sa.BigInteger),
+    sa.Index("uploads_undone", "dataset", "id", sqlite_where=UNDONE, postgresql_where=UNDONE),
+    #: When somebody deleted it (deletion.py), and the name of an account; null: nobody did, or nobody who is known.
+    sa.Column("deleted_at", UtcDateTime),
+    sa.Column("deleted_by", sa.Text),
     sa.Index("uploads_account", "account_id", "created_at"),
     sa.Index("uploads_uploaded_by", "uploaded_by", "id"),
     sa.Index("uploads_status", "status"),
@@ -137,9 +198,14 @@ uploads = sa.Table(
     sa.Index("uploads_sha256", "sha256"),
     sa.Index("uploads_stored_as", "stored_as"),
     sa.Index("uploads_parent", "parent"),
+    #: Those that wait to be alone in their datasets: whatever came later into these waits behind them.
+    sa.Index("uploads_alone", "dataset", "id", sqlite_where=ALONE, postgresql_where=ALONE),
     #: Everything that a filter of the history looks at, newest last: a query that no other index answers reads this one
     #: instead of the table, which is ten times as large.
-    sa.Index("uploads_history", "id", "status", "outcome", "dataset", "created_at", "search_text"),
+    sa.Index(
+        "uploads_history",
+        *("id", "status", "outcome", "dataset", "created_at", "kind", "undone_by", "search_text", "deleted_at"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -185,6 +251,32 @@ datasets = sa.Table(
     sa.Column("search_text", sa.Text, nullable=False, server_default=sa.text("''")),
     #: uploads.Review of its uploads; null: the default of whoever sends them.
     sa.Column("review", sa.Text),
+    #: The modes that an upload may ask for (modes.Mode), a list; null: all that make sense.
+    sa.Column("modes", sa.JSON(none_as_null=True)),
+    #: Grows with each change of its rules, so that an import that runs notices.
+    sa.Column("rules_version", sa.BigInteger, nullable=False, server_default="0"),
+    #: How often another upload than before has written rows, and the upload that wrote last (write_order.py).
+    sa.Column("stamp", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("stamped_by", sa.BigInteger),
+    #: Grows with each change of its schema. The default lets processes of the previous release create datasets.
+    sa.Column("schema_version", sa.BigInteger, nullable=False, server_default="1"),
+    #: expectations.OnMismatch: what becomes of an upload that does not balance; null: it is completed with a warning.
+    sa.Column("totals", sa.Text),
+    #: Whether an upload must say what to expect of it.
+    sa.Column("totals_required", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+#: The proof of each import (receipts.py): written from its beginning on, and fixed at its end.
+receipts = sa.Table(
+    "receipts",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: How the file is read: {"options", "mapping", "fields", "schema_version"}.
+    sa.Column("reading", sa.JSON, nullable=False),
+    #: pipeline.tally.Tally of the rows that are written.
+    sa.Column("tally", sa.JSON(none_as_null=True)),
+    #: What the receipt says; null: the import has not completed.
+    sa.Column("receipt", sa.JSON(none_as_null=True)),
 )
 
 #: What a worker saw of a file before its import (review.py).
@@ -209,6 +301,27 @@ mappings = sa.Table(
     sa.Column("changed_at", UtcDateTime, nullable=False),
 )
 
+#: Repairs that every import into a dataset applies (rules.py).
+rules = sa.Table(
+    "rules",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("dataset", sa.Text, nullable=False),
+    #: The name of a field.
+    sa.Column("column", sa.Text, nullable=False),
+    #: As in repairs.Repair.
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("source", sa.JSON(none_as_null=True)),
+    sa.Column("target", sa.JSON(none_as_null=True)),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    #: Grows with each change of the rule.
+    sa.Column("version", sa.Integer, nullable=False),
+    #: 1 is applied first.
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Index("rules_dataset", "dataset", "position"),
+    sqlite_autoincrement=True,
+)
+
 failed_rows = sa.Table(
     "failed_rows",
     metadata,
@@ -223,9 +336,38 @@ failed_rows = sa.Table(
     #: The upload of corrections that brought the row into the dataset, and the newest one in which it failed again.
     sa.Column("corrected_by", sa.BigInteger),
     sa.Column("failed_again_in", sa.BigInteger),
+    #: The upload of corrections that brought the row and was undone then. It brings it again if that undo is undone.
+    sa.Column("formerly_corrected_by", sa.BigInteger),
     #: Of a row of corrections: the upload and the row in which it failed first.
     sa.Column("root_upload_id", sa.BigInteger),
     sa.Column("root_row_number", sa.BigInteger),
+    #: It grows with each edit; whoever edits the row names the one that they saw.
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    #: Column of the file → the text in place of the original one; null: nobody edited the row.
+    sa.Column("edits", sa.JSON(none_as_null=True)),
+    #: The reasons that remain with the edits, as `reasons`; null if nobody edited the row.
+    sa.Column("wrong", sa.JSON(none_as_null=True)),
+    #: Whether it is edited, and no reason remains.
+    sa.Column("is_right", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("edited_by", sa.Text),
+    sa.Column("edited_at", UtcDateTime),
+    #: The repair whose file has the row; while that one is imported, the row cannot be edited.
+    sa.Column("taken_by", sa.BigInteger),
+    sa.Index(
+        "failed_rows_open",
+        "upload_id",
+        "row_number",
+        sqlite_where=sa.text("corrected_by IS NULL AND failed_again_in IS NULL"),
+        postgresql_where=sa.text("corrected_by IS NULL AND failed_again_in IS NULL"),
+    ),
+    sa.Index(
+        "failed_rows_edited",
+        "upload_id",
+        "is_right",
+        "row_number",
+        sqlite_where=sa.text("edits IS NOT NULL"),
+        postgresql_where=sa.text("edits IS NOT NULL"),
+    ),
     sa.Index(
         "failed_rows_root",
         "root_upload_id",
@@ -248,6 +390,59 @@ failure_counts = sa.Table(
     sa.Column("found_values", sa.JSON),
     #: Whether there are others.
     sa.Column("more_values", sa.Boolean),
+    #: To be subtracted: rows that no longer fail for it, because they landed or were edited, and their values: a list
+    #: of [text, rows]. Below zero: rows that fail for it since they were edited.
+    sa.Column("rows_closed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("closed_values", sa.JSON(none_as_null=True)),
+)
+
+#: What an upload of kind `repair` does with the failed rows of its parent (repairs.Wanted).
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("wanted", sa.JSON, nullable=False),
+)
+
+#: What undoing an upload would do, as a worker counted it (undo_orders.py).
+undo_previews = sa.Table(
+    "undo_previews",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: Of the dataset then: other figures belong to another state.
+    sa.Column("state", sa.Text, nullable=False),
+    #: Without and with the repairs of the upload.
+    sa.Column("found", sa.JSON, nullable=False),
+)
+
+#: The failed rows of an upload as a whole.
+repair_states = sa.Table(
+    "repair_states",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: It grows with each edit of any row.
+    sa.Column("edits", sa.BigInteger, nullable=False, server_default="0"),
+    #: Suggested repairs, for which state of the rows (repairs.state_of), and since when.
+    sa.Column("found", sa.JSON(none_as_null=True)),
+    sa.Column("found_for", sa.Text),
+    sa.Column("found_at", UtcDateTime),
+)
+
+#: The last edits of failed rows, to be undone.
+row_edits = sa.Table(
+    "row_edits",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("by_name", sa.Text),
+    #: What it did, for people.
+    sa.Column("title", sa.Text, nullable=False),
+    #: How many rows it changed, and these: a list of [row number, edits after it, edits before it, wrong before it].
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("before", sa.JSON, nullable=False),
+    sa.Index("row_edits_upload", "upload_id", "id"),
+    sqlite_autoincrement=True,
 )
 
 #: Where in its file the rows of an upload fail (failure_map.py).
@@ -272,6 +467,72 @@ failure_places = sa.Table(
     sa.Column("last_row", sa.BigInteger, nullable=False),
     #: The numbers of the rows, as runs (failure_places.py).
     sa.Column("runs", sa.JSON, nullable=False),
+)
+
+#: Where in its file each row of an upload began, as runs of rows (row_lines.py).
+row_lines = sa.Table(
+    "row_lines",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: The number of the first row.
+    sa.Column("first", sa.BigInteger, primary_key=True),
+    #: Its line in the file, or its row in the worksheet.
+    sa.Column("line", sa.BigInteger, nullable=False),
+    #: How many lines each row takes, compressed, as text, which both drivers of SQLite take; null: one.
+    sa.Column("steps", sa.Text),
+)
+
+#: In which order uploads wrote into a dataset: of rows that are the same one, a larger stamp is newer (write_order.py).
+write_order = sa.Table(
+    "write_order",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: The number of the first row of the file with this stamp.
+    sa.Column("first", sa.BigInteger, primary_key=True),
+    sa.Column("stamp", sa.BigInteger, nullable=False),
+)
+
+#: Whether there is an image, or a table that was replaced.
+SOMETHING_IS_KEPT = sa.text('"first" IS NOT NULL OR is_table')
+
+#: What became of the rows that an upload replaced or removed (before_images.py). An upload without a record replaced
+#: none, if its `rows_unchanged` is known.
+kept_images = sa.Table(
+    "kept_images",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("dataset", sa.Text, nullable=False),
+    #: How many rows it replaced or removed that other uploads had written.
+    sa.Column("replaced", sa.BigInteger, nullable=False),
+    #: Its images in `before_<dataset>` are among those with these numbers; null: it has none there.
+    sa.Column("first", sa.BigInteger),
+    sa.Column("last", sa.BigInteger),
+    #: Whether the former table of the dataset is kept as `replaced_<upload>`.
+    sa.Column("is_table", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: When the last one was kept, from which on they are kept for some days.
+    sa.Column("at", UtcDateTime, nullable=False),
+    #: before_images.Lost: why they are not there; null: they are.
+    sa.Column("lost", sa.Text),
+    sa.Index("kept_images_dataset", "dataset"),
+    sa.Index("kept_images_at", "at", sqlite_where=SOMETHING_IS_KEPT, postgresql_where=SOMETHING_IS_KEPT),
+)
+
+#: Rows that an upload brought and the dataset had already, in blocks (unchanged_rows.py).
+unchanged_rows = sa.Table(
+    "unchanged_rows",
+    metadata,
+    sa.Column("upload_id", sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    #: The numbers of the first and the last row of the upload's file.
+    sa.Column("first", sa.BigInteger, primary_key=True),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    #: The upload that wrote the rows that were found, and the numbers that these have.
+    sa.Column("owner_id", sa.BigInteger, primary_key=True),
+    sa.Column("owner_first", sa.BigInteger, nullable=False),
+    sa.Column("owner_last", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    #: The runs of rows that follow one another in both files, packed as text; null: it is one.
+    sa.Column("runs", sa.Text),
+    sa.Index("unchanged_rows_owner", "owner_id", "owner_first"),
 )
 
 #: The answers to requests with an Idempotency-Key (see idempotency.py).
@@ -428,4 +689,69 @@ audit = sa.Table(
     sa.Index("audit_object", "object", "id"),
     sa.Index("audit_result", "result", "id"),
     sqlite_autoincrement=True,
+)
+
+#: Files that arrive, or arrived, in several requests (incoming.py).
+incoming_files = sa.Table(
+    "incoming_files",
+    metadata,
+    #: 32 hexadecimal digits: the name of the stored file too.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    #: Bytes of the whole file.
+    sa.Column("size", sa.BigInteger, nullable=False),
+    #: The header Upload-Metadata, as it was sent.
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("account_id", sa.BigInteger),
+    sa.Column("token_id", sa.BigInteger),
+    #: Whether the form of a page sends it.
+    sa.Column("is_of_form", sa.Boolean, nullable=False),
+    #: Where the bytes begin that nobody has compared with their checksum yet; null: there are none.
+    sa.Column("unchecked_from", sa.BigInteger),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    #: When its upload was created, or the file was removed; null: it is still arriving.
+    sa.Column("ended_at", UtcDateTime),
+    #: The upload of the finished file.
+    sa.Column("upload_id", sa.ForeignKey("uploads.id")),
+    #: Of those that are arriving, or were removed: a few, whatever the history has.
+    sa.Index(
+        "incoming_files_without_upload",
+        "ended_at",
+        "expires_at",
+        sqlite_where=sa.text("upload_id IS NULL"),
+        postgresql_where=sa.text("upload_id IS NULL"),
+    ),
+)
+
+#: The parts of files that arrive in several requests, if they are objects in a bucket.
+incoming_parts = sa.Table(
+    "incoming_parts",
+    metadata,
+    sa.Column("incoming_id", sa.ForeignKey("incoming_files.id", ondelete="CASCADE"), primary_key=True),
+    #: Where in the file it begins.
+    sa.Column("begin", sa.BigInteger, primary_key=True, autoincrement=False),
+    #: Bytes.
+    sa.Column("size", sa.BigInteger, nullable=False),
+    #: The name of the object.
+    sa.Column("object", sa.Text, nullable=False),
+)
+
+#: What happened to uploads since the first one, whatever became of their records (totals.py). Triggers count.
+totals = sa.Table(
+    "totals",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+#: On PostgreSQL: what is still to be added to them.
+totals_added = sa.Table(
+    "totals_added",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
 )

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     RETRIED = "retried"
     COMPLETED = "completed"
     FAILED = "failed"
+    UNDONE = "undone"  # another upload undid it
+    REDONE = "redone"  # that one was undone itself
 
 
 class Via(StrEnum):

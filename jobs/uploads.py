@@ -8,19 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
-from jobs import deleted_names, failed_rows, upload_log
+from jobs import deleted_names, failed_rows, row_lines, unchanged_rows, upload_log, write_order
 from jobs.database import utc_now
-from jobs.errors import ClaimLostError, OptionsFixedError, TransitionError, UploadNotFoundError
+from jobs.errors import ClaimLostError, OptionsFixedError, OriginalNeededError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
 from jobs.files import StoredFile
 from jobs.history_query import ALL_UPLOADS, HistoryQuery, search_text
 from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
-from jobs.tables import datasets, uploads
+from jobs.modes import Mode
+from jobs.tables import ALONE, datasets, uploads
 from jobs.upload_log import EXTERNAL_STEP, By, Kind, State, Via
 from jobs.view import EVERYTHING, View
 from jobs.warnings import UploadWarning, kept, merged
@@ -75,6 +76,7 @@ class Phase(StrEnum):
 
     CHECK = "check"
     IMPORT = "import"
+    UNDO = "undo"
 
 
 class HoldCode(StrEnum):
@@ -86,10 +88,17 @@ class HoldCode(StrEnum):
     FAILING = "failing"  # many of the first rows would fail
     SHEET = "sheet"  # the worksheet is a guess
     HEADER = "header"  # the header is a guess
+    TOTALS = "totals"  # what was imported is not what was expected
+    OPTIONS = "options"  # it cannot be read with the import options that somebody chose
 
 
 #: One reason: {"code", "detail"}.
 Hold = dict[str, str]
+
+
+#: What an upload brings: the rows of a file; failed rows of its parent that were repaired (repair_orders.py); or what
+#: the dataset had before its parent (undo_orders.py).
+IMPORT, REPAIR, UNDO = "import", "repair", "undo"
 
 
 class CutReason(StrEnum):
@@ -138,8 +147,16 @@ FAIL = Transition(
 )  # the file cannot be read, exceeded a limit twice, or too many attempts committed nothing
 HOLD = Transition(frozenset({Status.PROCESSING}), Status.HELD, "held")  # a worker has something to ask
 HOLD_AT_ONCE = Transition(frozenset({Status.PENDING}), Status.HELD, "held", None)  # a duplicate, at its creation
+DIVIDE = Transition(
+    frozenset({Status.PROCESSING}), Status.COMPLETED, "divided"
+)  # a worker made uploads of its parts, as was wanted when it was sent
+DIVIDE_HELD = Transition(
+    frozenset({Status.HELD, Status.COMPLETED}), Status.COMPLETED, "divided"
+)  # a person chose parts, or more of them
 APPROVE = Transition(frozenset({Status.HELD}), Status.PENDING, "imported", None)  # a person says: import it
-ORDER = Transition(frozenset({Status.HELD}), Status.PENDING, "checked")  # a person wants it looked at again
+ORDER = Transition(
+    ACTIVE | {Status.HELD}, Status.PENDING, "checked"
+)  # a person wants it looked at again, also while a worker does so already; never while it is imported
 DECIDE = Transition(frozenset({Status.HELD}), None, "changed")  # a person chooses how it will be imported
 EXPIRE = Transition(frozenset({Status.HELD}), Status.CANCELLED, "cancelled", None)  # nobody decided in time
 CANCEL = Transition(
@@ -151,6 +168,7 @@ REPORT = {
     target: Transition(ACTIVE, target, "reported on", Processor.EXTERNAL)
     for target in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 }
+MARK_UNDONE = Transition(TERMINAL, None, "undone", None)  # an undo of it is completed, or was undone itself
 CORRECT = Transition(frozenset(Status), None, "corrected")  # an upload of corrections brings failed rows
 MARK_SILENT = Transition(ACTIVE, None, "marked as silent", Processor.EXTERNAL)  # no report for a while
 TIME_OUT = Transition(ACTIVE, Status.FAILED, "timed out", Processor.EXTERNAL)  # none for external_timeout
@@ -214,6 +232,25 @@ class Upload:
     kind: str = "import"
     is_approved: bool = False
     schema_wanted: dict[str, Any] | None = None
+    part: str | None = None
+    part_of: int | None = None
+    parts_wanted: Literal["all"] | list[str] | None = None
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    mode: Mode | None = None
+    mode_wanted: Mode | None = None
+    rows_added: int | None = None
+    rows_removed: int | None = None
+    rows_unchanged: int | None = None
+    fields_wanted: list[dict[str, Any]] | None = None
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    original_removed_at: datetime | None = None
+    failed_rows_removed_at: datetime | None = None
+    expected: dict[str, Any] | None = None
+    balance: list[dict[str, Any]] = field(default_factory=list)
+    undoes: list[int] = field(default_factory=list)
+    undone_by: int | None = None
+    deleted_at: datetime | None = None
+    deleted_by: str | None = None
 
     @classmethod
     def from_row(cls, row: sa.Row[Any]) -> Self:
@@ -225,30 +262,76 @@ class Upload:
         values["options"] = ImportOptions.from_json(values["options"])
         values["lane"] = values["lane"] and Lane(values["lane"])
         values["hold"] = values["hold"] or []
+        values["parts"] = values["parts"] or []
+        values["mode"] = values["mode"] and Mode(values["mode"])
+        values["mode_wanted"] = values["mode_wanted"] and Mode(values["mode_wanted"])
+        values["rules"] = values["rules"] or []
+        values["balance"] = values["balance"] or []
+        values["undoes"] = values["undoes"] or []
         values["review"], values["task"] = Review(values["review"]), Task(values["task"])
         return cls(**values)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether only its number, its counts and its rows in the dataset are left."""
+        return self.deleted_at is not None
 
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
 
     @property
+    def is_divided(self) -> bool:
+        """Whether its file is imported by other uploads, in parts."""
+        return bool(self.parts)
+
+    @property
     def is_held(self) -> bool:
         return self.status is Status.HELD
 
     @property
+    def holds_totals(self) -> bool:
+        """Whether all its rows were read, and a person decides whether they are right."""
+        return self.is_held and any(each["code"] == HoldCode.TOTALS for each in self.hold)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether a worker looks at it now, or soon."""
+        return self.is_active and self.task is not Task.IMPORT
+
+    @property
+    def is_undo(self) -> bool:
+        """Whether it brings back what the dataset had before other uploads."""
+        return self.kind == UNDO
+
+    @property
     def phase(self) -> Phase:
-        return Phase.CHECK if self.is_held or self.task is not Task.IMPORT else Phase.IMPORT
+        if self.is_undo:
+            return Phase.UNDO
+        is_looked_at = self.is_held and not self.holds_totals
+        return Phase.CHECK if is_looked_at or self.task is not Task.IMPORT else Phase.IMPORT
+
+    @property
+    def replaces_all(self) -> bool:
+        """Whether its rows take the place of all rows of the dataset."""
+        return self.mode is Mode.REPLACE
 
     @property
     def rows_open(self) -> int:
-        """Failed rows that nobody has corrected yet, without those that failed again in an upload of corrections."""
+        """Failed rows that nobody has corrected yet, without those that failed again in an upload of corrections, or
+        that retention removed."""
+        if self.failed_rows_removed_at is not None:
+            return 0
         return self.rows_failed - self.rows_corrected - self.rows_failed_again
 
     @property
     def is_settled(self) -> bool:
-        """Whether its state cannot change any more: it is completed, and no failed row is left to be corrected."""
-        return self.status is Status.COMPLETED and (self.rows_corrected >= self.rows_failed or self.is_external)
+        """Whether its state cannot change any more: it is completed, no failed row is left to be corrected, and
+        there is nothing that can be undone."""
+        if self.status is not Status.COMPLETED or self.is_external:
+            return self.status is Status.COMPLETED
+        can_be_undone = self.dataset is not None and (self.rows_success > 0 or self.is_undo)
+        return self.rows_corrected >= self.rows_failed and not can_be_undone
 
     @property
     def changed_after_end(self) -> bool:
@@ -271,8 +354,13 @@ class Upload:
 
     @property
     def has_file(self) -> bool:
-        """Whether the server stores the file: for an external upload it need not."""
+        """Whether the server stores the file: for an external upload it need not, and a repair makes its own."""
         return self.stored_as != ""
+
+    @property
+    def keeps_file(self) -> bool:
+        """Whether it has a file that retention did not remove."""
+        return self.has_file and self.original_removed_at is None
 
     @property
     def notes_shown(self) -> list[str]:
@@ -298,6 +386,16 @@ class Owner:
     account_id: int | None = None
     token_id: int | None = None
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Into which the rows of an upload go. dataset: one that exists; None: a new one. name: as it is wanted; "": that
+    of the file. mode: what they do there with the rows that exist; None: what is usual for the dataset."""
+
+    dataset: str | None
+    name: str
+    mode: Mode | None = None
 
 
 #: Of uploads that were sent without signing in.
@@ -340,13 +438,26 @@ def create(
     view: View = EVERYTHING,
     by: By | None = None,
     review: Review = Review.NEVER,
+    part: str | None = None,
+    part_of: int | None = None,
+    parts_wanted: Literal["all"] | list[str] | None = None,
+    mode: Mode | None = None,
+    kind: str = IMPORT,
+    mapping: Mapping[str, str | None] | None = None,
+    lane: Lane | None = None,
+    expected: Mapping[str, Any] | None = None,
+    undoes: Sequence[int] = (),
 ) -> Upload:
-    """Record a pending upload. An external upload needs no stored file.
+    """Record a pending upload. An external upload and an undo need no stored file, and a repair makes its own.
 
     dataset: an existing dataset that receives the rows. dataset_wanted: the name of a new one; "" names it after the
     file. rows_total: None if it is not known. parent: the upload whose failed rows the file corrects. quick_bytes: of
     the largest file on the quick lane. sender: whose turn it takes. by: who sent it. view: of the sender,
-    who does not learn of the same file in a dataset that is hidden. review: whether a person looks at it first.
+    who does not learn of the same file in a dataset that is hidden. review: whether a person looks at it first. part:
+    what it takes of the file; None: the whole file. part_of: the upload that the file was sent as. parts_wanted: what
+    is to be divided of it. kind: IMPORT, REPAIR or UNDO. mapping: which fields its columns fill. lane: of a file that
+    is not there yet. mode: what its rows do with those of the dataset; None: what is usual for the dataset. undoes: the
+    uploads that an undo undoes. expected: expectations.Expectations.as_json.
     """
     is_external = processor is Processor.EXTERNAL
     statement = sa.insert(uploads).values(
@@ -358,9 +469,9 @@ def create(
         dataset_wanted=dataset_wanted,
         dataset=dataset,
         duplicate_of=sa.select(sa.func.max(_earlier.c.id))
-        .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0)
+        .where(_earlier.c.sha256 == file.sha256, _earlier.c.rows_success > 0, _earlier.c.undone_by.is_(None))
         .where(_earlier.c.sha256 != "", view.condition(_earlier.c.dataset))
-        .where(~deleted_names.condition(_earlier.c.dataset))
+        .where(~deleted_names.condition(_earlier.c.dataset), _is_part(part))
         .scalar_subquery(),
         options=(options or ImportOptions()).as_json(),
         parent=parent,
@@ -379,17 +490,36 @@ def create(
         updated_at=utc_now(),
         processor=processor,
         search_text=search_text(file.filename, dataset),
-        lane=None if is_external else Lane.of(file.size, quick_bytes),
+        lane=None if is_external else lane or Lane.of(file.size, quick_bytes),
         sender=sender,
         account_id=owner.account_id,
         token_id=owner.token_id,
         uploaded_by=owner.name,
         review=review,
         task=Task.CHECK if review is Review.ALWAYS and not is_external else Task.IMPORT,
+        part=part,
+        part_of=part_of,
+        parts_wanted=parts_wanted,
+        mode_wanted=mode,
+        mode=None if is_external or kind == UNDO else _mode_of(mode, dataset),
+        kind=kind,
+        undoes=list(undoes) or None,
+        mapping=None if mapping is None else dict(mapping),
+        expected=None if expected is None else dict(expected),
     )
     upload = Upload.from_row(connection.execute(statement.returning(uploads)).one())
     _log(connection, upload, Kind.CREATED, by=by)
     return upload
+
+
+def _mode_of(wanted: Mode | None, dataset: str | None) -> Any:
+    """What was wanted, else what is usual for the dataset; a new one begins with its rows."""
+    if dataset is None:
+        return Mode.INSERT
+    if wanted is not None:
+        return wanted
+    own = sa.select(datasets.c.mode).where(datasets.c.name == dataset).scalar_subquery()
+    return sa.func.coalesce(own, Mode.INSERT)
 
 
 def hold_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bool = True) -> Upload:
@@ -407,6 +537,11 @@ def hold_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bo
     number = f", as #{earlier.id}" if names_it else ""
     _log(connection, held, Kind.HELD, detail=f"The same file was imported before{number}.")
     return held
+
+
+def _is_part(part: str | None) -> sa.ColumnElement[bool]:
+    """Whether an earlier upload of the same bytes took the same of them, as far as that is known."""
+    return sa.true() if part is None else _earlier.c.part.is_(None) | (_earlier.c.part == part)
 
 
 def hold_of(code: HoldCode, detail: str) -> Hold:
@@ -444,18 +579,56 @@ def hold_for_review(
     return upload
 
 
+def hold_for_totals(
+    connection: sa.Connection, claim: Claim, detail: str, balance: Sequence[Mapping[str, Any]]
+) -> Upload:
+    """Hold an upload all of whose rows were read, until a person says whether they are right. Raises ClaimLostError.
+
+    detail: what is not as it was expected. balance: all comparisons.
+    """
+    upload = _change_claimed(
+        connection,
+        HOLD,
+        claim,
+        **_UNCLAIMED,
+        hold=[hold_of(HoldCode.TOTALS, detail)],
+        balance=list(map(dict, balance)),
+        attempts_without_progress=0,
+        cuts=0,
+    )
+    _log(connection, upload, Kind.HELD, detail=detail)
+    return upload
+
+
+def hold_unread(connection: sa.Connection, claim: Claim, hold: Sequence[Hold]) -> Upload:
+    """Hold an upload again whose file cannot be read with the options that a person chose. Raises ClaimLostError."""
+    upload = _change_claimed(
+        connection,
+        HOLD,
+        claim,
+        **{**_UNCLAIMED, **_UNREAD},
+        hold=list(hold),
+        attempts_without_progress=0,
+        cuts=0,
+    )
+    _log(connection, upload, Kind.HELD, detail=" ".join(each["detail"] for each in hold))
+    return upload
+
+
 def approve(
     connection: sa.Connection, upload_id: int, *, quick_bytes: int = QUICK_BYTES, by: By | None = None
 ) -> Upload:
-    """Let a held upload be imported. quick_bytes: of the largest file on the quick lane. by: who says so.
+    """Let a held upload be imported; one whose rows were all read, be completed. quick_bytes: of the largest file on
+    the quick lane. by: who says so.
 
     Raises UploadNotFoundError, TransitionError.
     """
+    begins = {} if get(connection, upload_id).holds_totals else _UNREAD
     upload = _change_or_raise(
         connection,
         APPROVE,
         upload_id,
-        **{**_RETRIED, **_UNREAD},
+        **{**_RETRIED, **begins},
         hold=None,
         task=Task.IMPORT,
         is_approved=True,
@@ -465,24 +638,81 @@ def approve(
     return upload
 
 
+def divide(
+    connection: sa.Connection,
+    claim: Claim,
+    parts: Sequence[Mapping[str, Any]],
+    *,
+    notes: Sequence[str] = (),
+    warnings: Iterable[UploadWarning] = (),
+) -> Upload:
+    """Complete an upload whose file other uploads import, in parts. Raises ClaimLostError."""
+    upload = _change_claimed(
+        connection,
+        DIVIDE,
+        claim,
+        **_ENDED,
+        parts=[dict(each) for each in parts],
+        notes=notes_excerpt(list(notes)),
+        warnings=kept(warnings),
+    )
+    _log(connection, upload, Kind.COMPLETED, detail=_divided_in_words(parts))
+    return upload
+
+
+def divide_held(
+    connection: sa.Connection, upload: Upload, parts: Sequence[Mapping[str, Any]], *, by: By | None = None
+) -> Upload:
+    """As `divide`, for an upload that waits for a person, or was divided into others. parts: the new ones. Raises
+    TransitionError."""
+    known = [*upload.parts, *(dict(each) for each in parts)]
+    is_unchanged = uploads.c.seq == upload.seq
+    ended = {**_ENDED, "hold": None, "warnings": []} if upload.is_held else {}
+    divided = None
+    if (upload.is_held and not upload.holds_totals) or upload.is_divided:
+        divided = _change(connection, DIVIDE_HELD, upload.id, None, is_unchanged, parts=known, **ended)
+    if divided is None:
+        raise TransitionError(upload.id, get(connection, upload.id).status, DIVIDE_HELD.participle)
+    _log(connection, divided, Kind.COMPLETED, detail=_divided_in_words(parts), by=by)
+    return divided
+
+
+def _divided_in_words(parts: Sequence[Mapping[str, Any]]) -> str:
+    numbers = ", ".join(f"#{each['upload']}" for each in parts)
+    return f"Its parts are imported as {numbers}."
+
+
 def order(
     connection: sa.Connection,
     upload_id: int,
     task: Task,
     *,
     options: ImportOptions | None = None,
+    mode: Mode | None = None,
+    mapping: Mapping[str, str | None] | None = None,
+    new_fields: Sequence[Mapping[str, Any]] = (),
+    target: Target | None = None,
     quick_bytes: int = QUICK_BYTES,
     by: By | None = None,
 ) -> Upload:
-    """Let a worker look at a held upload again, which the quick lane does, or check it; then it is held again.
+    """Let a worker look at a held upload again, which the quick lane does, or check it; then it is held again. A look
+    or a check that runs meanwhile ends: its worker loses the claim.
 
-    options: to read it with from now on; what was chosen for its columns is forgotten. quick_bytes: of the largest file
+    options: to read it with from now on; what was chosen for its columns is forgotten. mode: what its rows do with
+    those of the dataset, if somebody chose that. mapping, new_fields: as for `map_columns`, if somebody chose them.
+    target: into which its rows go, if somebody chose that. quick_bytes: of the largest file
     that is checked on the quick lane. Raises UploadNotFoundError, TransitionError.
     """
-    forgotten: dict[str, Any] = {"mapping": None, "schema_wanted": None}
+    forgotten: dict[str, Any] = {"mapping": None, "schema_wanted": None, "fields_wanted": None}
     changed: dict[str, Any] = {} if options is None else {"options": options.as_json(), **forgotten}
+    changed |= {} if mode is None else _of_mode(mode)
+    if target is not None:
+        changed |= forgotten | _of_target(connection, upload_id, target)
+    if mapping is not None:
+        changed |= {"mapping": dict(mapping), "fields_wanted": list(map(dict, new_fields)) or None}
     changed["lane"] = Lane.QUICK if task is Task.LOOK else _lane_by_size(quick_bytes)
-    upload = _change_or_raise(connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=task, **changed)
+    values = {**_RETRIED, **_UNREAD, "task": task, **changed}
+    upload = _change_or_raise(connection, ORDER, upload_id, _nothing_imported, **values)
     _log(connection, upload, Kind.ORDERED, detail=task, by=by)
     return upload
 
@@ -502,7 +732,7 @@ def plan(
     planned = {"dataset_wanted": dataset_wanted, "schema_wanted": dict(schema), "mapping": dict(mapping)}
     lane = {"lane": _lane_by_size(quick_bytes)}
     upload = _change_or_raise(
-        connection, ORDER, upload_id, **{**_RETRIED, **_UNREAD}, task=Task.CHECK, **planned, **lane
+        connection, ORDER, upload_id, _nothing_imported, **{**_RETRIED, **_UNREAD}, task=Task.CHECK, **planned, **lane
     )
     _log(connection, upload, Kind.ORDERED, detail=Task.CHECK, by=by)
     return upload
@@ -514,9 +744,40 @@ def _lane_by_size(quick_bytes: int) -> sa.ColumnElement[str | None]:
     return sa.case((uploads.c.processor == Processor.WORKER, lane), else_=None)
 
 
-def map_columns(connection: sa.Connection, upload_id: int, mapping: Mapping[str, str | None]) -> Upload:
-    """Choose which fields the columns of a held upload fill. Raises UploadNotFoundError, TransitionError."""
-    return _change_or_raise(connection, DECIDE, upload_id, mapping=dict(mapping))
+def map_columns(
+    connection: sa.Connection,
+    upload_id: int,
+    mapping: Mapping[str, str | None],
+    new_fields: Sequence[Mapping[str, Any]] = (),
+) -> Upload:
+    """Choose which fields the columns of a held upload fill. new_fields: those that its import adds to the dataset.
+    Raises UploadNotFoundError, TransitionError."""
+    wanted = list(map(dict, new_fields)) or None
+    values = {"mapping": dict(mapping), "fields_wanted": wanted}
+    return _change_or_raise(connection, DECIDE, upload_id, _nothing_imported, **values)
+
+
+def _of_target(connection: sa.Connection, upload_id: int, target: Target) -> dict[str, Any]:
+    """What is recorded of the dataset that somebody chose. Raises UploadNotFoundError."""
+    filename = get(connection, upload_id).filename
+    return {
+        "dataset": target.dataset,
+        "dataset_wanted": target.name,
+        "search_text": search_text(filename, target.dataset),
+        "mode_wanted": target.mode,
+        "mode": _mode_of(target.mode, target.dataset),
+    }
+
+
+def choose_mode(connection: sa.Connection, upload_id: int, mode: Mode) -> Upload:
+    """Choose what the rows of a held upload do with those of the dataset. Raises UploadNotFoundError,
+    TransitionError."""
+    return _change_or_raise(connection, DECIDE, upload_id, _nothing_imported, **_of_mode(mode))
+
+
+def _of_mode(mode: Mode) -> dict[str, Any]:
+    """What is recorded of a mode that somebody chose: a new dataset begins with its rows, whatever that is."""
+    return {"mode_wanted": mode, "mode": sa.case((uploads.c.dataset.is_(None), Mode.INSERT), else_=mode)}
 
 
 def held_for(connection: sa.Connection, seconds: float) -> list[Upload]:
@@ -545,8 +806,9 @@ def claim_next(
     """Claim the upload of a lane whose turn it is; None if none may start.
 
     The turn is that of the sender with the fewest running imports, then of the one served longest ago; of a sender, the
-    oldest upload goes first. An upload waits while its dataset receives as many imports as it may. lease: seconds.
-    dataset_imports: that may run into one dataset at once.
+    oldest upload goes first. An upload waits while its dataset receives as many imports as it may; one that replaces
+    all rows, or undoes others, waits until no other is imported into its dataset, and those that came later wait for
+    it. lease: seconds. dataset_imports: that may run into one dataset at once.
     """
     if connection.dialect.name == "postgresql":  # on SQLite, one transaction writes at a time
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CHOICE_LOCK)))
@@ -586,6 +848,12 @@ def renew(connection: sa.Connection, claim: Claim, *, lease: float) -> Upload:
     return _change_claimed(connection, ADVANCE, claim, lease_until=utc_now(lease))
 
 
+def receive(connection: sa.Connection, claim: Claim, file: StoredFile, *, lease: float) -> Upload:
+    """Record the file that a repair made. Raises ClaimLostError."""
+    stored = {"stored_as": file.stored_as, "size": file.size, "sha256": file.sha256}
+    return _change_claimed(connection, ADVANCE, claim, lease_until=utc_now(lease), **stored)
+
+
 def hold(connection: sa.Connection, claim: Claim) -> None:
     """Keep the claim until the transaction ends, and everybody else from changing the upload. Raises ClaimLostError.
 
@@ -599,6 +867,13 @@ def hold(connection: sa.Connection, claim: Claim) -> None:
     )
     if connection.execute(held.with_for_update(key_share=True)).one_or_none() is None:
         raise _claim_lost(claim)
+
+
+def settle(connection: sa.Connection, claim: Claim, dataset: str) -> Upload:
+    """Choose the dataset of an upload that wanted a new one, which another part of its file has made. Raises
+    ClaimLostError."""
+    filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
+    return _change_claimed(connection, ADVANCE, claim, dataset=dataset, search_text=search_text(filename, dataset))
 
 
 def begin(
@@ -616,11 +891,14 @@ def begin(
     warnings: Iterable[UploadWarning] = (),
     blank: int = 0,
     mapping: Mapping[str, str | None] | None = None,
+    part: str | None = None,
+    mode: Mode = Mode.INSERT,
 ) -> Upload:
     """Record how the file is read and its dataset, before the first row. Raises ClaimLostError.
 
     rows_total: None if the rows were not counted. blank: lines without any value that no chunk contains. mapping: which
-    fields the columns fill, if that does not follow from their names.
+    fields the columns fill, if that does not follow from their names. part: what was read of the file. mode: what the
+    rows do with those of the dataset.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
     return _change_claimed(
@@ -640,6 +918,12 @@ def begin(
         lines_blank=blank,
         counting_since=utc_now(),
         mapping=None if mapping is None else dict(mapping),
+        part=part,
+        mode=mode,
+        fields_wanted=None,
+        rows_added=0,
+        rows_removed=0,
+        rows_unchanged=0,
     )
 
 
@@ -651,17 +935,24 @@ def advance(
     good: int,
     bad: int,
     next_byte: int,
+    added: int = 0,
+    unchanged: int = 0,
     blank: int = 0,
     before: Sequence[UploadWarning] = (),
     warnings: Sequence[UploadWarning] = (),
+    ruled: Sequence[Mapping[str, Any]] = (),
 ) -> Upload:
     """Count the rows of a chunk and move the checkpoint behind it. Raises ClaimLostError.
 
     good, bad: rows that the caller writes to the dataset, or records as failed, in the same transaction. next_byte:
-    where the next chunk begins. blank: lines of the chunk without any value. before: the warnings of the upload.
-    warnings: those of the chunk, to add to them.
+    where the next chunk begins. added: by how many rows there are more. unchanged: rows that the dataset had already,
+    so that the caller writes none for them. blank: lines of the chunk without any value. before: the warnings of the
+    upload. warnings: those of the chunk, to add to them. ruled: what rules changed, this chunk included; empty: as
+    before.
     """
     changed: dict[str, Any] = {"warnings": merged(before, warnings)} if warnings else {}
+    if ruled:
+        changed["rules"] = [dict(each) for each in ruled]
     return _change_claimed(
         connection,
         ADVANCE,
@@ -672,14 +963,27 @@ def advance(
         rows_processed=uploads.c.rows_processed + good + bad,
         rows_success=uploads.c.rows_success + good,
         rows_failed=uploads.c.rows_failed + bad,
+        rows_added=uploads.c.rows_added + added,
+        rows_unchanged=uploads.c.rows_unchanged + unchanged,
         lines_blank=uploads.c.lines_blank + blank,
         **changed,
     )
 
 
-def complete(connection: sa.Connection, claim: Claim) -> Upload:
-    """Complete the upload at the end of its file. Raises ClaimLostError."""
-    upload = _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+def complete(
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    removed: int = 0,
+    balance: Sequence[Mapping[str, Any]] = (),
+    warnings: Iterable[UploadWarning] | None = None,
+) -> Upload:
+    """Complete the upload at the end of its file. removed: rows that it replaced all. balance: how it compares with
+    what was expected of it. warnings: all it has; None: as before. Raises ClaimLostError."""
+    counted: dict[str, Any] = {"rows_total": uploads.c.rows_processed, "rows_removed": removed}
+    counted |= {"balance": list(map(dict, balance)) or None}
+    counted |= {} if warnings is None else {"warnings": kept(warnings)}
+    upload = _change_claimed(connection, COMPLETE, claim, **_ENDED, **counted)
     _log(connection, upload, Kind.COMPLETED)
     return upload
 
@@ -687,30 +991,36 @@ def complete(connection: sa.Connection, claim: Claim) -> Upload:
 def fail(connection: sa.Connection, claim: Claim, error: str, remedy: Remedy = Remedy.RETRY) -> Upload:
     """Fail the upload. error: a sentence for the person who uploaded. Raises ClaimLostError."""
     kept_error = excerpt(error, LONGEST_ERROR)
-    upload = _change_claimed(connection, FAIL, claim, **_ENDED, error=kept_error, remedy=remedy)
+    upload = _change_claimed(connection, FAIL, claim, **_ENDED_EARLY, error=kept_error, remedy=remedy)
     _log(connection, upload, Kind.FAILED, detail=error)
     return upload
 
 
 def hand_back(
-    connection: sa.Connection, claim: Claim, *, because: str, at_shutdown: bool = False, expired: bool = False
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    because: str,
+    at_shutdown: bool = False,
+    expired: bool = False,
+    dataset: str | None = None,
 ) -> Upload | None:
     """End an attempt: the upload is pending again, or failed if too many attempts committed nothing.
 
     None: the upload is no longer this claimant's. because: what happened to the claimant, for people. at_shutdown: the
     attempt does not count as one without progress. expired: only if the lease has expired when the statement runs.
+    dataset: into which its rows go, if that was not known before: it waits for its turn there.
     """
     lease = uploads.c.lease_until < utc_now() if expired else sa.true()
     if at_shutdown:
         spared = sa.case((uploads.c.attempts_without_progress > 0, uploads.c.attempts_without_progress - 1), else_=0)
-        upload = _change(
-            connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED, attempts_without_progress=spared
-        )
+        values = {**_UNCLAIMED, "attempts_without_progress": spared} | ({"dataset": dataset} if dataset else {})
+        upload = _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **values)
     else:
         given_up = uploads.c.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
         error = f"Stopped after {MAX_ATTEMPTS_WITHOUT_PROGRESS} attempts without progress. The last time, {because}."
         upload = _change(
-            connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED, error=error
+            connection, FAIL, claim.upload_id, claim.attempt, lease & given_up, **_ENDED_EARLY, error=error
         ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, lease, **_UNCLAIMED)
     if upload is not None:
         _log_end(connection, upload, Kind.LEASE_LOST if expired else Kind.HANDED_BACK, because)
@@ -728,7 +1038,7 @@ def cut(connection: sa.Connection, claim: Claim, reason: CutReason) -> Upload | 
         " Split it into smaller files, or save it as a plain CSV file, then upload that."
     )
     upload = _change(
-        connection, FAIL, claim.upload_id, claim.attempt, again, **_ENDED, error=error, cuts=cuts
+        connection, FAIL, claim.upload_id, claim.attempt, again, **_ENDED_EARLY, error=error, cuts=cuts
     ) or _change(connection, HAND_BACK, claim.upload_id, claim.attempt, **_UNCLAIMED, cuts=cuts)
     if upload is not None:
         _log_end(connection, upload, Kind.CUT, f"it exceeded the limit of {_LIMITS[reason]}")
@@ -740,24 +1050,27 @@ def cancel(connection: sa.Connection, upload_id: int, *, by: By | None = None) -
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(connection, CANCEL, upload_id, **_ENDED, hold=None)
+    upload = _change_or_raise(connection, CANCEL, upload_id, **_ENDED_EARLY, hold=None)
     _log(connection, upload, Kind.CANCELLED, by=by)
     return upload
 
 
 def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) -> Upload:
-    """Begin a new run: behind the last committed chunk, or from the start if no row has succeeded.
+    """Begin a new run: behind the last committed chunk, or from the start if no row has succeeded or all rows are to be
+    replaced.
 
     The counts of an external upload are reset: they come from the next reports. by: who retries it.
 
     Raises UploadNotFoundError, TransitionError.
     """
-    upload = _change_or_raise(connection, RETRY, upload_id, **_RETRIED, task=Task.IMPORT)
+    _require_original(connection, upload_id)
+    upload = _change_or_raise(connection, RETRY, upload_id, _HAS_ORIGINAL, **_RETRIED, task=Task.IMPORT, balance=None)
     _log(connection, upload, Kind.RETRIED, by=by)
     if upload.mapping and not upload.is_approved and upload.bytes_total is None:  # it was held, and nobody decided
-        forgotten = sa.update(uploads).where(uploads.c.id == upload_id).values(mapping=None)
+        forgotten = sa.update(uploads).where(uploads.c.id == upload_id).values(mapping=None, fields_wanted=None)
         upload = Upload.from_row(connection.execute(forgotten.returning(uploads)).one())
-    if not upload.is_external and (upload.rows_success or not upload.rows_failed):
+    goes_on = upload.rows_success or not upload.rows_failed
+    if not upload.is_external and goes_on and not upload.replaces_all:
         return upload
     return _restart(connection, upload_id)
 
@@ -769,8 +1082,10 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
     imports them.
     """
     nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
+    nothing_imported &= (uploads.c.kind != REPAIR) & _HAS_ORIGINAL
+    _require_original(connection, upload_id)
     again: dict[str, Any] = {"options": options.as_json(), "mapping": None, "task": Task.IMPORT, "is_approved": False}
-    again["schema_wanted"] = None
+    again |= {"schema_wanted": None, "fields_wanted": None}
     upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, **again)
     if upload is None:
         upload = get(connection, upload_id)
@@ -778,6 +1093,8 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
             raise TransitionError(upload_id, upload.status, RETRY.participle)
         if upload.is_external:
             raise OptionsFixedError(upload_id, "an external script reads the file.")
+        if upload.kind == REPAIR:
+            raise OptionsFixedError(upload_id, "a repair makes its own file.")
         rows = "1 row was" if upload.rows_success == 1 else f"{upload.rows_success:,} rows were"
         raise OptionsFixedError(upload_id, f"{rows} imported with the present ones.")
     _log(connection, upload, Kind.RETRIED, detail="with other import options", by=by)
@@ -788,16 +1105,91 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
     return _restart(connection, upload_id, **known)
 
 
+def _require_original(connection: sa.Connection, upload_id: int) -> None:
+    """Raises OriginalNeededError if retention removed the file of an upload that could be retried otherwise."""
+    upload = get(connection, upload_id)
+    if upload.original_removed_at is not None and upload.status in RETRY.sources:
+        raise OriginalNeededError(upload_id, upload.original_removed_at, "it cannot be retried")
+
+
 def _restart(connection: sa.Connection, upload_id: int, **more: Any) -> Upload:
     """Forget what earlier attempts recorded."""
     failed_rows.delete_all(connection, upload_id)
+    row_lines.delete_all(connection, upload_id)
+    unchanged_rows.delete_all(connection, upload_id)
+    write_order.delete_all(connection, upload_id)
     upload_log.forget_milestones(connection, upload_id)
     restarted = sa.update(uploads).where(uploads.c.id == upload_id)
     counts = ["next_byte", "rows_processed", "rows_success", "rows_failed", "lines_blank"]
     counts += ["rows_corrected", "rows_failed_again"]
     values: dict[str, Any] = dict.fromkeys(counts, 0) | {"progress_reported": None}
-    values |= {"bytes_total": None, "warnings": [], **more}  # so that how the file is read is recorded again
+    values |= {"rows_added": None, "rows_removed": None, "rows_unchanged": None}
+    # So that how the file is read is recorded again.
+    values |= {"bytes_total": None, "warnings": [], "rules": None, "balance": None, **more}
     return Upload.from_row(connection.execute(restarted.values(values).returning(uploads)).one())
+
+
+def begin_undo(connection: sa.Connection, claim: Claim, *, lease: float, rows_left: int) -> Upload:
+    """Record how many rows an undo may still change. Raises ClaimLostError."""
+    return _change_claimed(
+        connection,
+        ADVANCE,
+        claim,
+        lease_until=utc_now(lease),
+        rows_total=uploads.c.rows_processed + rows_left,
+        counting_since=utc_now(),
+        counting_from=uploads.c.rows_processed,
+        rows_added=sa.func.coalesce(uploads.c.rows_added, 0),
+        rows_removed=sa.func.coalesce(uploads.c.rows_removed, 0),
+    )
+
+
+def advance_undo(
+    connection: sa.Connection, claim: Claim, *, lease: float, removed: int, restored: int, added: int
+) -> Upload:
+    """Count the rows that a chunk of an undo changed, in its transaction. added: of the restored ones, those that were
+    not there. Raises ClaimLostError."""
+    return _change_claimed(
+        connection,
+        ADVANCE,
+        claim,
+        lease_until=utc_now(lease),
+        attempts_without_progress=0,
+        rows_processed=uploads.c.rows_processed + removed + restored,
+        rows_success=uploads.c.rows_success + removed + restored,
+        rows_added=uploads.c.rows_added + added,
+        rows_removed=uploads.c.rows_removed + removed,
+    )
+
+
+def complete_undo(connection: sa.Connection, claim: Claim) -> Upload:
+    """Complete an undo whose rows are all done. Raises ClaimLostError."""
+    upload = _change_claimed(connection, COMPLETE, claim, **_ENDED, rows_total=uploads.c.rows_processed)
+    _log(connection, upload, Kind.COMPLETED)
+    return upload
+
+
+def mark_undone(connection: sa.Connection, upload_id: int, undone_by: int | None) -> Upload:
+    """Record that an upload was undone, or is in effect again. Raises UploadNotFoundError, TransitionError."""
+    upload = _change_or_raise(connection, MARK_UNDONE, upload_id, undone_by=undone_by)
+    detail = f"by #{undone_by}" if undone_by else None
+    _log(connection, upload, Kind.UNDONE if undone_by else Kind.REDONE, detail=detail)
+    return upload
+
+
+def undone(connection: sa.Connection, dataset: str) -> set[int]:
+    """The uploads into a dataset that were undone."""
+    found = sa.select(uploads.c.id).where(uploads.c.dataset == dataset, uploads.c.undone_by.is_not(None))
+    return set(connection.scalars(found))
+
+
+def bury(connection: sa.Connection, upload_id: int, *, by: str | None) -> None:
+    """Forget the file of an upload, and how it was read. Nobody is told: whoever looks at it again sees that. by: the
+    name of an account."""
+    forgotten: dict[str, Any] = {"stored_as": "", "search_text": "", "notes": [], "warnings": [], "options": {}}
+    nothing = ["header", "error", "remedy", "hold", "mapping", "schema_wanted", "fields_wanted", "rules", "worker"]
+    values = {**forgotten, **dict.fromkeys(nothing), "deleted_at": utc_now(), "deleted_by": by}
+    connection.execute(sa.update(uploads).where(uploads.c.id == upload_id).values(values))
 
 
 def count_corrections(connection: sa.Connection, upload_id: int, *, corrected: int, failed_again: int) -> Upload:
@@ -927,13 +1319,26 @@ def _log_report(connection: sa.Connection, before: Upload, after: Upload) -> Non
 
 
 _earlier = uploads.alias("earlier")
+_waiting = uploads.alias("waiting")
+
+
+def _waits_for_others() -> sa.ColumnElement[bool]:
+    """Whether an upload is a repair that has no file yet, and must not make it before its parent, and the repairs of it
+    that were ordered before, have ended."""
+    other = uploads.alias("other")
+    is_active = other.c.status.in_(ACTIVE)
+    parent_runs = sa.exists().where(other.c.id == uploads.c.parent, is_active)
+    is_earlier = (other.c.parent == uploads.c.parent) & (other.c.id < uploads.c.id) & (other.c.kind == REPAIR)
+    is_without_file = (uploads.c.kind == REPAIR) & (uploads.c.stored_as == "")
+    return is_without_file & (parent_runs | sa.exists().where(is_earlier, is_active))
 
 
 def _next() -> sa.Select[Any]:
     """The id of the upload that `claim_next` claims."""
     by_worker = uploads.c.processor == Processor.WORKER
+    alone = _is_alone & (uploads.c.task == Task.IMPORT)
     running = (
-        sa.select(uploads.c.sender, uploads.c.dataset)
+        sa.select(uploads.c.sender, uploads.c.dataset, sa.case((alone, 1), else_=0).label("alone"))
         .where(uploads.c.status == Status.PROCESSING, by_worker)
         .cte("running")
     )
@@ -941,12 +1346,21 @@ def _next() -> sa.Select[Any]:
         sa.select(running.c.dataset)
         .where(running.c.dataset.is_not(None))
         .group_by(running.c.dataset)
-        .having(sa.func.count() >= sa.bindparam("dataset_imports", type_=sa.Integer))
+        .having(
+            (sa.func.count() >= sa.bindparam("dataset_imports", type_=sa.Integer)) | (sa.func.max(running.c.alone) == 1)
+        )
+    )
+    taken = sa.select(running.c.dataset).where(running.c.dataset.is_not(None))
+    before_it = sa.exists().where(
+        ALONE, _waiting.c.task == Task.IMPORT, _waiting.c.dataset == uploads.c.dataset, _waiting.c.id < uploads.c.id
     )
     first = (
         sa.select(uploads.c.sender, sa.func.min(uploads.c.id).label("id"))
         .where(uploads.c.status == Status.PENDING, by_worker, uploads.c.lane == sa.bindparam("lane", type_=sa.Text))
         .where(uploads.c.dataset.is_(None) | uploads.c.dataset.not_in(full))
+        .where(uploads.c.dataset.is_(None) | ~alone | uploads.c.dataset.not_in(taken))
+        .where(uploads.c.dataset.is_(None) | (uploads.c.task != Task.IMPORT) | ~before_it)
+        .where(~_waits_for_others())
         .group_by(uploads.c.sender)
         .cte("first")
     )
@@ -955,10 +1369,21 @@ def _next() -> sa.Select[Any]:
     return sa.select(first.c.id).order_by(imports, served.scalar_subquery().nulls_first(), first.c.id).limit(1)
 
 
+#: Whether nothing else is imported into its dataset meanwhile.
+_is_alone = (sa.func.coalesce(uploads.c.mode, "") == Mode.REPLACE) | (uploads.c.kind == UNDO)
+
 _NEXT = _next()
+
+#: Whether it waits for a person before its import, or for a worker that only looks at it.
+_nothing_imported = ((uploads.c.status == Status.HELD) & uploads.c.bytes_total.is_(None)) | (
+    uploads.c.task != Task.IMPORT
+)
 
 #: Upload.last_report, in SQL.
 _last_report = sa.func.coalesce(uploads.c.silent_since, uploads.c.updated_at)
+
+#: Whether retention left it its file.
+_HAS_ORIGINAL = uploads.c.original_removed_at.is_(None)
 
 _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_since": None}
 _RETRIED: Mapping[str, Any] = {
@@ -967,6 +1392,14 @@ _RETRIED: Mapping[str, Any] = {
 #: Nothing is known of how far the file was read.
 _UNREAD: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None, "progress_reported": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
+_REPLACES = uploads.c.mode == Mode.REPLACE
+#: Of an upload that does not come to its end: if it was to replace all rows, none of its rows is in the dataset.
+_ENDED_EARLY: Mapping[str, Any] = {
+    **_ENDED,
+    "rows_processed": sa.case((_REPLACES, uploads.c.rows_failed), else_=uploads.c.rows_processed),
+    "rows_success": sa.case((_REPLACES, 0), else_=uploads.c.rows_success),
+    "rows_added": sa.case((_REPLACES, 0), else_=uploads.c.rows_added),
+}
 
 
 def _change(
@@ -986,6 +1419,8 @@ def _change(
     )
     if expected_attempt is not None:
         statement = statement.where(uploads.c.attempt == expected_attempt)
+    if transition is not CORRECT:  # what corrects rows that come from it goes on
+        statement = statement.where(uploads.c.deleted_at.is_(None))
     if transition.processor is not None:
         statement = statement.where(uploads.c.processor == transition.processor)
     if transition.target is not None:
@@ -1006,8 +1441,14 @@ def _claim_lost(claim: Claim) -> ClaimLostError:
     return ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
 
 
-def _change_or_raise(connection: sa.Connection, transition: Transition, upload_id: int, **values: Any) -> Upload:
-    upload = _change(connection, transition, upload_id, **values)
+def _change_or_raise(
+    connection: sa.Connection,
+    transition: Transition,
+    upload_id: int,
+    *conditions: sa.ColumnElement[bool],
+    **values: Any,
+) -> Upload:
+    upload = _change(connection, transition, upload_id, None, *conditions, **values)
     if upload is None:
         raise TransitionError(upload_id, get(connection, upload_id).status, transition.participle)
     return upload
@@ -1023,7 +1464,18 @@ def get(connection: sa.Connection, upload_id: int, view: View = EVERYTHING) -> U
 
 def as_seen(connection: sa.Connection, found: Sequence[Upload], view: View) -> list[Upload]:
     """Uploads without references to others that do not exist for whoever asks."""
-    named = {number for each in found for number in (each.duplicate_of, each.parent) if number is not None}
+    named = {
+        number
+        for each in found
+        for number in (
+            each.duplicate_of,
+            each.parent,
+            each.part_of,
+            each.undone_by,
+            *(part["upload"] for part in each.parts),
+        )
+        if number is not None
+    }
     if view.is_whole or not named:
         return list(found)
     statement = sa.select(uploads.c.id).where(uploads.c.id.in_(named), view.condition(uploads.c.dataset))
@@ -1033,6 +1485,9 @@ def as_seen(connection: sa.Connection, found: Sequence[Upload], view: View) -> l
             each,
             duplicate_of=each.duplicate_of if each.duplicate_of in visible else None,
             parent=each.parent if each.parent in visible else None,
+            part_of=each.part_of if each.part_of in visible else None,
+            undone_by=each.undone_by if each.undone_by in visible else None,
+            parts=[part for part in each.parts if part["upload"] in visible],
         )
         for each in found
     ]
@@ -1051,8 +1506,10 @@ def filenames(connection: sa.Connection, upload_ids: Iterable[int]) -> dict[int,
 
 
 def statuses_of_files(connection: sa.Connection, stored_as: Iterable[str]) -> dict[str, Status]:
-    """The status of the upload of each stored file that has one."""
-    statement = sa.select(uploads.c.stored_as, uploads.c.status).where(uploads.c.stored_as.in_(list(stored_as)))
+    """The status of the upload of each stored file that has one. What retention removed has none."""
+    statement = sa.select(uploads.c.stored_as, uploads.c.status).where(
+        uploads.c.stored_as.in_(list(stored_as)), _HAS_ORIGINAL
+    )
     return {row.stored_as: Status(row.status) for row in connection.execute(statement)}
 
 
@@ -1112,22 +1569,36 @@ def waiting_by_lane(connection: sa.Connection, *, dataset_imports: int, for_seco
     """The uploads that could start if there were workers enough. dataset_imports: into one dataset at once.
     for_seconds: how long they have not changed."""
     columns = uploads.c
-    by_dataset = sa.select(columns.dataset, sa.func.count()).group_by(columns.dataset)
+    is_alone = sa.case((_is_alone & (columns.task == Task.IMPORT), 1), else_=0)
+    by_dataset = sa.select(columns.dataset, sa.func.count(), sa.func.max(is_alone)).group_by(columns.dataset)
     is_running = (columns.status == Status.PROCESSING) & (columns.processor == Processor.WORKER)
-    running = {row[0]: row[1] for row in connection.execute(by_dataset.where(is_running))}
+    running = {
+        row[0]: dataset_imports if row[2] else row[1] for row in connection.execute(by_dataset.where(is_running))
+    }
     statement = (
-        sa.select(columns.lane, columns.dataset, sa.func.count(), sa.func.min(columns.id))
+        sa.select(columns.lane, columns.dataset, sa.func.count(), sa.func.min(columns.id), sa.func.sum(is_alone))
         .where(columns.status == Status.PENDING, columns.processor == Processor.WORKER)
-        .where(columns.lane.is_not(None), columns.updated_at <= utc_now(-for_seconds))
+        .where(columns.lane.is_not(None), columns.updated_at <= utc_now(-for_seconds), ~_waits_for_others())
         .group_by(columns.lane, columns.dataset)
     )
     found: dict[Lane, Waiting] = {}
-    for lane, dataset, count, first in connection.execute(statement):
-        startable = count if dataset is None else min(count, dataset_imports - running.get(dataset, 0))
+    for lane, dataset, count, first, excluding in connection.execute(statement):
+        free = dataset_imports - running.get(dataset, 0)
+        alone = excluding if free < dataset_imports else 0  # these wait until nothing else is imported
+        startable = count if dataset is None else min(count - alone, free)
         if startable > 0:
             others = found.get(lane, Waiting(0, first))
             found[Lane(lane)] = Waiting(others.count + startable, min(others.first, first))
     return found
+
+
+def imported_meanwhile(connection: sa.Connection, dataset: str, upload_id: int, *, alone: bool = False) -> bool:
+    """Whether another upload is being imported into a dataset. alone: only one beside which nothing else may be."""
+    columns = uploads.c
+    others = (columns.status == Status.PROCESSING) & (columns.dataset == dataset) & (columns.id != upload_id)
+    imports = (columns.processor == Processor.WORKER) & (columns.task == Task.IMPORT)
+    which = _is_alone if alone else sa.true()
+    return bool(connection.scalar(sa.select(sa.exists().where(others, imports, which))))
 
 
 def waits_for(connection: sa.Connection, dataset: str) -> bool:
@@ -1162,7 +1633,7 @@ def page(
 def _ids(query: HistoryQuery) -> sa.Select[Any]:
     """The ids of the uploads that match. SQLite does not know how many uploads have a status or are of a dataset, so
     together with other filters it could look up nearly all of them, one by one."""
-    matching = sa.select(uploads.c.id).where(query.where())
+    matching = sa.select(uploads.c.id).where(query.where(), uploads.c.deleted_at.is_(None))
     return matching.with_hint(uploads, "INDEXED BY uploads_history", "sqlite") if query.is_composed else matching
 
 
@@ -1180,6 +1651,7 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int, seen
         uploads.c.status.in_(TERMINAL),
         uploads.c.updated_at > moment,
         uploads.c.finished_at > moment,
+        uploads.c.deleted_at.is_(None),
         seen.condition(uploads.c.dataset),
     )
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
@@ -1189,7 +1661,8 @@ def ended_since(connection: sa.Connection, moment: datetime, *, limit: int, seen
 def ended_lately(connection: sa.Connection, *, limit: int, seen: View = EVERYTHING) -> list[Upload]:
     """The uploads that ended last, the last one first; of those that changed last, so that an index finds them. seen:
     what exists for whoever asks."""
-    statement = sa.select(uploads).where(uploads.c.status.in_(TERMINAL), seen.condition(uploads.c.dataset))
+    is_there = uploads.c.status.in_(TERMINAL) & uploads.c.deleted_at.is_(None)
+    statement = sa.select(uploads).where(is_there, seen.condition(uploads.c.dataset))
     rows = connection.execute(statement.order_by(uploads.c.updated_at.desc()).limit(limit)).all()
     found = as_seen(connection, [Upload.from_row(row) for row in rows], seen)
     return sorted(found, key=lambda upload: (upload.finished_at or upload.updated_at, upload.id), reverse=True)

@@ -37,12 +37,19 @@ class ValueProcess:
         self._timer = threading.Timer(self._seconds, self._end)
         self._timer.daemon = True
         self._timer.start()
-        self._send(self._schema)
+        try:
+            self._send(self._schema)
+        except BaseException:  # then nobody calls `__exit__`
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._timer.cancel()
         self._process.kill()
         self._process.wait()

@@ -96,6 +96,12 @@ def values_rounded(*, numbers: bool, times: bool) -> UploadWarning:
     return {"code": "values_rounded", "detail": " ".join(sentences), "what": what}
 
 
+def totals(problems: Sequence[str], balance: Sequence[Mapping[str, Any]]) -> UploadWarning:
+    """What was expected of the import is not what was found. problems: about each that differs, in words."""
+    named = "; ".join(problems[:_NAMED]) + (f"; and {len(problems) - _NAMED:,} more" if len(problems) > _NAMED else "")
+    return _listing("totals", f"Does not balance: {named}.", "balance", [dict(each) for each in balance])
+
+
 def kept(found: Iterable[UploadWarning]) -> list[UploadWarning]:
     """The first warnings, as many as an upload has at most."""
     return list(found)[:MAX_WARNINGS]

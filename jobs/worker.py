@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Literal
 
 import psutil
@@ -19,11 +20,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import DequeueStrategy
 
-from jobs import horse_state, shutdown, uploads, watchdog
+from jobs import allocator, horse_state, log_context, questions, shutdown, uploads, watchdog
 from jobs.changes import Changes
 from jobs.lanes import WORKER_LANES, Lane
-from jobs.queue import HEARTBEAT_SECONDS, QUEUES
+from jobs.queue import HEARTBEAT_SECONDS, QUEUES, VERSION_FIELD
 from jobs.settings import Settings
+from jobs.store.chosen import store_of
 from jobs.sweeper import take_back
 from jobs.uploads import Claim, CutReason
 from jobs.watchdog import WATCH_SECONDS, Watchdog
@@ -58,6 +60,10 @@ class ImportWorker(Worker):
     _condemned: tuple[int, int] | None = None
     #: When the last heartbeat was sent, by the monotonic clock.
     _heartbeat = float("-inf")
+
+    def register_birth(self) -> None:
+        super().register_birth()  # type: ignore[no-untyped-call]  # RQ's
+        self.connection.hset(self.key, VERSION_FIELD, version("bulk-upload"))
 
     def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
         """Wait for the work horse; RQ calls `maintain_heartbeats` every WATCH_SECONDS meanwhile."""
@@ -107,6 +113,8 @@ class ImportWorker(Worker):
         except sa.exc.DBAPIError as error:
             which = f"Upload {held[0]}" if held else "The upload of a dead work horse"
             log.warning("%s was not taken back (%s); the sweeper does so later.", which, error.orig)
+        finally:
+            log_context.upload_id.set(None)
 
     @staticmethod
     def _release(
@@ -122,6 +130,7 @@ class ImportWorker(Worker):
             claim = claim or _claim_of(changes, horse)
             if claim is None:
                 return
+            log_context.upload_id.set(claim.upload_id)
             if isinstance(verdict, CutReason):
                 cut(changes, claim, verdict)
             elif verdict is None:
@@ -129,6 +138,7 @@ class ImportWorker(Worker):
                 take_back(changes, claim, f"its process ended {ended}")
             else:
                 changes.database.end_sessions(str(claim))
+            store_of(settings).tidy()
             changes.remove_spools(claim.upload_id)  # of an upload that was cancelled while its work horse ran
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
@@ -138,6 +148,7 @@ class ImportWorker(Worker):
             self._ask_horse_to_stop()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
+        log_context.become("horse")
         if self.settings is not None:
             _limit_memory(self.settings.worker_memory)
             if queue.name == QUEUES[Lane.BULK] and self.settings.sqlite_folder is None:
@@ -172,9 +183,11 @@ def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> 
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, end)  # until RQ handles it: a rehearsal removes its files
+    allocator.use_small_pages()
     from jobs.rehearsal import rehearse  # its libraries take seconds to load
 
     rehearse(settings)
+    store_of(settings).tidy()
     if is_asked_to_end:  # while the garbage collector called a function, whose exceptions are ignored
         sys.exit(0)
     # The job reads its settings from the environment, which must include the options of the command line.
@@ -183,7 +196,7 @@ def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> 
     signal.signal(signal.SIGUSR1, lambda *_: shutdown.requested.set())
 
     worker = ImportWorker(
-        [QUEUES[lane] for lane in WORKER_LANES[lanes]],
+        [*([questions.QUEUE] if Lane.QUICK in WORKER_LANES[lanes] else []), *(QUEUES[n] for n in WORKER_LANES[lanes])],
         name=f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}",
         connection=Redis.from_url(settings.redis),
         serializer=JSONSerializer,

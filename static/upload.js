@@ -161,6 +161,8 @@
   // How often, and how many times, the server is asked whether a dataset was created.
   const CREATION_MS = 500;
   const CREATION_TRIES = 240;
+  // Bytes of the smallest file that is sent in parts.
+  const PARTS_FROM = 1 << 22;
 
   // state: waiting, sending, saved, cancelled or failed. fields: of the form when it was submitted.
   const add = (file, fields) => {
@@ -207,6 +209,11 @@
   };
 
   const send = (transfer) => {
+    const isLarge = transfer.file.size >= (Number(form.dataset.partsFrom) || PARTS_FROM);
+    (isLarge ? sendInParts : sendWhole)(transfer);
+  };
+
+  const sendWhole = (transfer) => {
     const body = new FormData();
     for (const [field, value] of transfer.fields) body.append(field, value);
     body.append("file", transfer.file);
@@ -225,6 +232,32 @@
     request.send(body);
   };
 
+  // A large file is sent so that it goes on after a cut.
+  const sendInParts = async (transfer) => {
+    const progress = transfer.item.querySelector("progress");
+    const mine = (request = { abort: () => {} });
+    const say = (text, percent) => {
+      if (request !== mine) return;
+      if (percent !== undefined) progress.value = percent;
+      show(transfer, "sending", text);
+    };
+    say(size(transfer.file.size), 0);
+    const parts = await import("/static/resumable.js").catch(() => null);
+    const sending = await parts?.send(transfer.file, transfer.fields, {
+      size,
+      say,
+      saved: async (address) => {
+        const answer = await fetch(address).catch(() => null);
+        const found = await answer?.json().catch(() => null);
+        if (request === mine) saved(transfer, found ?? {}, address.replace("/api/v1", ""));
+      },
+      failed: (message, path) => request === mine && fail(transfer, message, path),
+    });
+    if (request !== mine) sending?.abort();
+    else if (sending) mine.abort = sending.abort;
+    else sendWhole(transfer);
+  };
+
   const receive = (transfer) => {
     let answer = {};
     try {
@@ -238,7 +271,11 @@
       fail(transfer, message || `The upload failed (error ${request.status}). Try again, or choose another file.`, path);
       return;
     }
-    transfer.page = answer.links?.html ?? request.responseURL;
+    saved(transfer, answer, request.responseURL);
+  };
+
+  const saved = (transfer, answer, page) => {
+    transfer.page = answer.links?.html ?? page;
     const link = Object.assign(element("a", transfer.file.name), { href: transfer.page });
     transfer.item.querySelector(".sending-name").replaceChildren(link);
     transfer.item.querySelector("progress").value = 100;

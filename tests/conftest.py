@@ -13,6 +13,7 @@ from jobs.settings import Settings
 from tests import ROOT
 from tests.support.databases import Databases
 from tests.support.disks import SmallDisk, small_disk
+from tests.support.memory import keep_files_in_memory
 from tests.support.parts import require
 from tests.support.services import RedisServer, require_redis
 from tests.support.serving import Records, Served
@@ -26,6 +27,10 @@ hypothesis.settings.load_profile("tests")
 _HEAVY_FIXTURES = {"_redis_of_session", "redis", "start", "browser", "disk"}
 #: Modules by which tests start processes.
 _PROCESSES = {"subprocess", "tests.support.commands", "tests.support.proxies", "tests.support.services"}
+
+
+def pytest_configure() -> None:
+    keep_files_in_memory()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
@@ -93,9 +98,11 @@ def sqlite_database_url(databases: Databases, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database; each test that asks for it, or for what is made of it, runs on both kinds."""
-    return databases.migrated(request.param, tmp_path / "data")
+    url = databases.migrated(request.param, tmp_path / "data")
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
@@ -13,16 +14,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Mount
-from starlette.types import ExceptionHandler
+from starlette.types import ASGIApp, ExceptionHandler
 
-from jobs import disk
+from jobs import disk, incoming, totals
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
 from jobs.leftovers import Leftovers
+from jobs.questions import Questions
 from jobs.queue import UploadQueue
+from jobs.retention import Retention
 from jobs.settings import Settings
+from jobs.store.chosen import store_of
 from jobs.sweeper import Sweeper
 from webapp.access.attempts import Attempts
 from webapp.access.gate import Gate
@@ -31,6 +35,7 @@ from webapp.access.mode import Mode
 from webapp.compression import compressed
 from webapp.dataset_admin import api as dataset_api
 from webapp.dataset_admin import forms as dataset_forms
+from webapp.dataset_admin import rule_forms, rules_api
 from webapp.export_process import remove_leftovers
 from webapp.guard import Guard
 from webapp.live import endpoints
@@ -39,20 +44,30 @@ from webapp.live.limiter import StreamLimiter
 from webapp.live.record_cache import RecordCache
 from webapp.live.renderer import Renderer
 from webapp.live.snapshots import Snapshots
+from webapp.metrics import endpoint as metrics
+from webapp.metrics.endpoint import LatestFigures
 from webapp.oidc import routes as oidc
 from webapp.openapi.document import Description
 from webapp.people import audit_log
 from webapp.people import routes as people
 from webapp.problems import Problems
+from webapp.request_id import RequestId
 from webapp.routes import (
     api,
     dataset_pages,
+    deletion,
     downloads,
     exports,
     notify,
     pages,
+    part_uploads,
+    receipts,
+    repair_pages,
+    repairs,
     review,
     review_pages,
+    row_history,
+    undo,
     upload_details,
     whole_rows,
 )
@@ -60,6 +75,7 @@ from webapp.state import AppState
 from webapp.static_files import VersionedFiles
 from webapp.templating import STATIC, Templates
 from webapp.threads import in_thread
+from webapp.tus import endpoints as tus
 
 if TYPE_CHECKING:
     from webapp.oidc.issuer import Issuer
@@ -69,6 +85,13 @@ log = logging.getLogger(__name__)
 #: Seconds that a request waits for a lock of the database before it is answered with 503. Imports hold one for the time
 #: of a chunk, well under a second; only a frozen worker or a foreign program holds it for longer.
 LOCK_TIMEOUT = 10.0
+
+
+class _Application(Starlette):
+    """Starlette, whose every answer has the id of its request, also one about a defect."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return RequestId(super().build_middleware_stack())
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -85,6 +108,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         database = Database(settings.database, lock_timeout=LOCK_TIMEOUT)
         queue, publisher = UploadQueue(settings.redis, settings.sqlite_folder), Publisher(settings.redis)
+        questions = Questions(settings.redis)
         records = RecordCache(database)
         mode = Mode(database, settings)
         await mode.refresh()
@@ -104,15 +128,22 @@ def create_app(settings: Settings) -> Starlette:
             lifetime=identity.lifetime,
         )
         renderer = Renderer(templates, hub.queue_monitor)
-        changes = Changes(database, publisher, queue, settings.files, dataset_imports=settings.dataset_imports)
+        changes = Changes(database, publisher, queue, settings.work, dataset_imports=settings.dataset_imports)
         await in_thread(lambda: remove_leftovers(settings.exports))
-        sweeper = asyncio.create_task(_sweep(settings, changes), name="sweeper")
+        sweeper = Sweeper(
+            changes,
+            external_timeout=settings.external_timeout,
+            held_days=settings.held_days,
+            undo_days=settings.undo_days,
+        )
+        sweeping = asyncio.create_task(_sweep(settings, changes, sweeper), name="sweeper")
         try:
             async with hub.running():
                 yield {
                     "settings": settings,
                     "database": database,
                     "queue": queue,
+                    "questions": questions,
                     "changes": changes,
                     "hub": hub,
                     "templates": templates,
@@ -124,15 +155,18 @@ def create_app(settings: Settings) -> Starlette:
                     "identity": identity,
                     "attempts": attempts,
                     "issuer": issuer,
+                    "sweeper": sweeper,
+                    "figures": LatestFigures(),
                 }
         finally:
-            sweeper.cancel()
-            await asyncio.wait({sweeper})
+            sweeping.cancel()
+            await asyncio.wait({sweeping})
             await attempts.close()
             if issuer is not None:
                 await issuer.close()
             publisher.close()
             queue.close()
+            questions.close()
             database.close()
 
     description = Description()
@@ -142,19 +176,30 @@ def create_app(settings: Settings) -> Starlette:
             *downloads.routes,
             *exports.routes,
             *upload_details.routes,
+            *deletion.routes,
+            *receipts.routes,
+            *repairs.routes,
             *review.routes,
+            *part_uploads.routes,
+            *tus.routes,
             *whole_rows.routes,
             *audit_log.downloads,
+            *metrics.routes,
             *compressed(
                 [
                     *people.routes,
                     *oidc.routes,
                     *review_pages.routes,
                     *pages.routes,
+                    *repair_pages.routes,
+                    *undo.routes,
                     *dataset_forms.routes,
+                    *rule_forms.routes,
                     *dataset_pages.routes,
                     *api.routes,
+                    *row_history.routes,
                     *dataset_api.routes,
+                    *rules_api.routes,
                     *notify.routes,
                     description.route,
                 ]
@@ -162,7 +207,7 @@ def create_app(settings: Settings) -> Starlette:
             Mount("/static", VersionedFiles(STATIC)),
         ]
     )
-    return Starlette(
+    return _Application(
         routes=routes,
         middleware=[
             Middleware(Guard, allowed_hosts=settings.host_names),
@@ -182,12 +227,18 @@ def _issuer(settings: Settings) -> "Issuer | None":
     return Issuer(settings)
 
 
-async def _sweep(settings: Settings, changes: Changes) -> None:
+async def _sweep(settings: Settings, changes: Changes, sweeper: Sweeper) -> None:
     """Sweep every few seconds, at random moments so that several processes take turns."""
-    sweeper = Sweeper(changes, external_timeout=settings.external_timeout, held_days=settings.held_days)
-    leftovers = Leftovers(changes.database, settings.files)
+    leftovers = Leftovers(changes.database, store_of(settings))
+    steps: dict[str, Callable[[], None]] = {
+        "left-over files": leftovers.step,
+        "expired files": partial(incoming.remove_expired, changes.database, store_of(settings)),
+        "lost uploads": sweeper.sweep,
+        "totals": partial(totals.add_up, changes.database),
+        "retention": Retention(changes.database, settings).step,
+    }
     while True:
-        for what, step in {"left-over files": leftovers.step, "lost uploads": sweeper.sweep}.items():
+        for what, step in steps.items():
             await _attempt(what, step, settings.sweep)
         await asyncio.sleep(settings.sweep * random.uniform(0.8, 1.2))
 

@@ -1,5 +1,6 @@
 """The `bulk-upload` command. Each command imports what it needs when it runs, so that --help is fast."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from jobs import secret_files
 from jobs.errors import BulkUploadError, SchemaError, SettingsError
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
 
 Command = Callable[..., None]
+
+#: Commands whose output is the log of a server.
+SERVERS = frozenset({"serve", "web", "worker", "migrate"})
 
 
 class _Group(click.Group):
@@ -26,11 +31,21 @@ class _Group(click.Group):
             return super().invoke(context)
         except (SettingsError, SchemaError) as error:
             for problem in error.problems:
-                click.echo(problem, err=True)
+                _complain(context, problem)
             context.exit(2)
         except BulkUploadError as error:
-            click.echo(str(error), err=True)
+            _complain(context, str(error))
             context.exit(1)
+
+
+def _complain(context: click.Context, sentence: str) -> None:
+    """Print why a command cannot do what it should. The log of a server may have to be JSON."""
+    from webapp import logs
+
+    if context.invoked_subcommand in SERVERS and logs.is_json():
+        logs.refuse(sentence, str(context.invoked_subcommand))
+    else:
+        click.echo(sentence, err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,6 +62,22 @@ def main() -> None:
 def _data(command: Command) -> Command:
     path = click.Path(file_okay=False, path_type=Path)
     return click.option("--data", type=path, help="Folder for files, database and Redis.  [default: data]")(command)
+
+
+def _server(command: Command) -> Command:
+    """What finds a running server, and is let in."""
+    options = [
+        click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]"),
+        click.option(
+            "--token",
+            envvar="BULK_UPLOAD_TOKEN",
+            default=lambda: secret_files.read("BULK_UPLOAD_TOKEN"),
+            help="API token, if the server has accounts.  [env: BULK_UPLOAD_TOKEN, or BULK_UPLOAD_TOKEN_FILE]",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def _address(command: Command) -> Command:
@@ -115,13 +146,16 @@ def web(fd: int | None, lifeline: bool, **flags: object) -> None:
 @_lifeline
 @click.option("--lane", type=click.Choice(["quick", "bulk", "all"]), default="all", show_default=True,
               help="Which uploads to take: small files, large files, or both, small ones first.")  # fmt: skip
-def worker(lifeline: bool, lane: Literal["quick", "bulk", "all"], **flags: object) -> None:
+@click.option("--check", is_flag=True, help="Run none: exit with 0 if one of this machine is alive, else with 1.")
+def worker(lifeline: bool, lane: Literal["quick", "bulk", "all"], check: bool, **flags: object) -> None:
     """Run one worker. It imports one upload at a time."""
     from jobs.settings import Settings
     from webapp import logs
     from webapp.supervisor import lifeline as lifeline_
 
     settings = Settings.load(**flags)
+    if check:
+        sys.exit(0 if _has_worker(settings) else 1)
     logs.configure(settings, "worker")
     if lifeline:
         lifeline_.watch()
@@ -147,6 +181,23 @@ def migrate(lifeline: bool, **flags: object) -> None:
     if lifeline:
         lifeline_.watch()
     _prepare(settings)
+
+
+@main.command()
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects with check, status and detail.")
+@click.option("--token", envvar="BULK_UPLOAD_TOKEN", default=lambda: secret_files.read("BULK_UPLOAD_TOKEN"),
+              help="API token of scope read, to look through the proxy.  [env: BULK_UPLOAD_TOKEN]")  # fmt: skip
+@click.pass_context
+def doctor(context: click.Context, /, as_json: bool, token: str | None, **flags: object) -> None:
+    """Check everything that the server needs, and say what to mend. It changes nothing.
+
+    Exit status: 0 if all is well, 1 if there is a warning, 2 if a check failed.
+    """
+    from jobs.settings import Settings
+    from webapp.doctor import examination
+
+    context.exit(examination.run(lambda: Settings.load(**flags), token, as_json=as_json))
 
 
 @main.command("has-account", hidden=True)
@@ -201,31 +252,68 @@ def retry(upload_id: int, **flags: object) -> None:
 )
 @click.option("--dataset", metavar="NAME", default="", help="Dataset for the rows.  [default: named after the file]")
 @click.option(
+    "--mode",
+    type=click.Choice(["insert", "upsert", "only_new", "replace"]),
+    help="What a row does whose key exists: it fails (insert), replaces the old row (upsert) or changes nothing"
+    " (only_new); or the file replaces all rows (replace).  [default: that of the dataset]",
+)
+@click.option(
     "--review",
     type=click.Choice(["never", "auto", "always"]),
     help="Whether a person looks at a file before its import: if there is something to ask (auto), or always."
     "  [default: that of the dataset, else never]",
 )
-@click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]")
+@click.option(
+    "--all-parts", is_flag=True, help="Import every worksheet of a workbook, and every file in an archive, by itself."
+)
+@click.option("--part", "part", metavar="NAME", multiple=True, help="Import this worksheet or file; may be repeated.")
+@click.option("--expect-rows", metavar="N", default="", help="How many rows of each file must be imported.")
+@click.option("--expect-sum", metavar="COLUMN=SUM", multiple=True, help="What a column must add up to; repeatable.")
+@click.option("--expect-sha256", metavar="SHA256", default="", help="The SHA-256 that the file must have.")
+@_server
 @click.pass_context
-def load(context: click.Context, files: tuple[Path, ...], dataset: str, review: str | None, url: str | None) -> None:
-    """Upload files to a running server and follow each import to its end.
+def load(
+    context: click.Context,
+    files: tuple[Path, ...],
+    dataset: str,
+    mode: str | None,
+    review: str | None,
+    all_parts: bool,
+    part: tuple[str, ...],
+    expect_rows: str,
+    expect_sum: tuple[str, ...],
+    expect_sha256: str,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Upload files to a running server and follow each import to its end. A large file goes on after a cut; if the
+    command ends before, start it again to send the rest.
 
-    Exit status: 0 if all rows of all files were imported, 1 if some were not, 2 if a file could not be sent, 3 if one
-    waits for a review.
+    Exit status: 0 if all rows of all files were imported, 1 if some were not, or a file does not come to what was
+    expected, 2 if a file could not be sent, 3 if one waits for a person.
     """
     from jobs.settings import Settings
     from webapp.client import load as client
     from webapp.client import remote
 
-    context.exit(client.run(files, dataset, remote.server_url(url, Settings.load), review=review or ""))
+    if all_parts and part:
+        raise click.UsageError("--all-parts and --part exclude each other.")
+    wanted = "all" if all_parts else json.dumps(part) if part else ""
+    fields = {"dataset": dataset, "mode": mode or "", "review": review or "", "parts": wanted}
+    fields |= {"expect_rows": expect_rows, "expect_sha256": expect_sha256}
+    for each in expect_sum:
+        column, separator, total = each.rpartition("=")
+        if not (column.strip() and separator and total.strip()):
+            raise click.UsageError(f"--expect-sum {each}: write COLUMN=SUM, such as amount=1204.50.")
+        fields[f"expect_sum.{column.strip()}"] = total.strip()
+    context.exit(client.run(files, fields, remote.server_at(url, token, Settings.load)))
 
 
 @main.command()
 @click.argument("upload_id", metavar="[ID]", required=False, type=click.IntRange(1, 2**63 - 1))
-@click.option("--url", help="Address of the server.  [default: http://127.0.0.1:8000]")
+@_server
 @click.pass_context
-def watch(context: click.Context, upload_id: int | None, url: str | None) -> None:
+def watch(context: click.Context, upload_id: int | None, url: str | None, token: str | None) -> None:
     """Print each change of a running server's uploads as a line; with an ID, follow that upload to its end.
 
     The command reconnects when the connection is lost. Exit status with an ID: 0 if all rows were imported; 1 if the
@@ -235,7 +323,84 @@ def watch(context: click.Context, upload_id: int | None, url: str | None) -> Non
     from webapp.client import remote
     from webapp.client import watch as client
 
-    context.exit(client.run(upload_id, remote.server_url(url, Settings.load)))
+    context.exit(client.run(upload_id, remote.server_at(url, token, Settings.load)))
+
+
+@main.command()
+@click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@click.option("--repairs", is_flag=True, help="Undo the uploads as well that corrected failed rows of it.")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Do it. Without, the command only says what would happen.")
+@_server
+@click.pass_context
+def undo(
+    context: click.Context, upload_id: int, repairs: bool, is_confirmed: bool, url: str | None, token: str | None
+) -> None:
+    """Undo an upload on a running server: remove the rows that it added, and give those that it replaced their earlier
+    values, as far as nothing came later. Without --yes, say how many rows that are.
+
+    Exit status: 0 if all went well; 1 if the undo failed or was stopped; 2 if the server refuses it or does not
+    respond.
+    """
+    from jobs.settings import Settings
+    from webapp.client import remote
+    from webapp.client import undo as client
+
+    server = remote.server_at(url, token, Settings.load)
+    context.exit(client.run(upload_id, server, repairs=repairs, is_confirmed=is_confirmed))
+
+
+@main.command()
+@click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@click.option("--apply", metavar="SUGGESTION", multiple=True, help="Apply a suggestion. May be repeated.")
+@click.option("--replace", metavar="COLUMN FROM TO", nargs=3, multiple=True,
+              help="Replace a value of a column wherever it is. May be repeated.")  # fmt: skip
+@click.option("--remember", is_flag=True, help="Repair every file of the dataset in this way, by rules.")
+@click.option("--import", "edited", is_flag=True, help="Import the edited rows that are right.")
+@_server
+@click.pass_context
+def repair(
+    context: click.Context,
+    upload_id: int,
+    apply: tuple[str, ...],
+    replace: tuple[tuple[str, str, str], ...],
+    remember: bool,
+    edited: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Repair the failed rows of an upload on a running server, and follow the repair to its end. Without an option,
+    list why rows failed, and the suggestions that were tried on them.
+
+    Exit status: 0 if all went well; 1 if the repair failed, or some of its rows did; 2 if the server refuses it or does
+    not respond.
+    """
+    from jobs.settings import Settings
+    from webapp.client import remote
+    from webapp.client import repair as client
+
+    server = remote.server_at(url, token, Settings.load)
+    status = client.run(upload_id, server, apply=apply, replace=replace, edited=edited, remember=remember)
+    context.exit(status)
+
+
+@main.command()
+@click.argument("upload_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@_data
+@_server
+@click.pass_context
+def verify(context: click.Context, upload_id: int, data: "Path | None", url: str | None, token: str | None) -> None:
+    """Compare the rows of an upload, as they are now, with its receipt. Reads the database of this machine, or asks a
+    running server if --url or --token is given.
+
+    Exit status: 0 if they are as they were imported; 1 if they were changed; 2 if nobody can tell.
+    """
+    from jobs.settings import Settings
+    from webapp.client import remote
+    from webapp.client import verify as client
+
+    settings = Settings.load(data=data)
+    server = remote.server_at(url, token, lambda: settings) if url or token else None
+    context.exit(client.run(upload_id, settings, server))
 
 
 @main.group()
@@ -470,6 +635,58 @@ def audit(
         people_commands.show_audit(database, query, limit)
 
 
+@main.group("store")
+def file_store() -> None:
+    """Where uploaded files are stored."""
+
+
+@file_store.command("move")
+@click.option(
+    "--from", "source", metavar="STORE", help="`file` or s3://bucket/prefix.  [default: BULK_UPLOAD_STORE_BEFORE]"
+)
+@click.option("--to", "target", metavar="STORE", help="`file` or s3://bucket/prefix.  [default: BULK_UPLOAD_STORE]")
+@click.option("--keep", is_flag=True, help="Copy them: remove nothing where they were.")
+@_data
+def move_files(source: str | None, target: str | None, keep: bool, **flags: object) -> None:
+    """Move all uploaded files into the store of the settings, from the one before it.
+
+    Restart the server with its new settings first: it serves files from both. This command may be stopped and run
+    again.
+    """
+    from jobs.settings import Settings
+    from webapp import storage_commands
+
+    settings = Settings.load(**flags)
+    with _database(settings) as database:
+        storage_commands.move(settings, database, source, target, keep=keep)
+
+
+@main.command("backup")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--objects", is_flag=True, help="Copy the files in a bucket too; else they are only listed.")
+@_data
+def make_backup(folder: Path, objects: bool, **flags: object) -> None:
+    """Write database and files into FOLDER, which must be new or empty. The server may run.
+
+    Sessions are left out. Accounts and tokens are in it, so keep it safe.
+    """
+    from jobs.settings import Settings
+    from webapp import storage_commands
+
+    storage_commands.backup(Settings.load(**flags), folder, objects=objects)
+
+
+@main.command("restore")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_data
+def restore_backup(folder: Path, **flags: object) -> None:
+    """Put the backup in FOLDER into an empty data folder and an empty database."""
+    from jobs.settings import Settings
+    from webapp import storage_commands
+
+    storage_commands.restore(Settings.load(**flags), folder)
+
+
 @contextmanager
 def _database(settings: "Settings") -> Iterator["Database"]:
     """The database of the settings, migrated to the latest schema."""
@@ -481,6 +698,24 @@ def _database(settings: "Settings") -> Iterator["Database"]:
         yield database
     finally:
         database.close()
+
+
+def _has_worker(settings: "Settings") -> bool:
+    """Whether a worker of this machine had a heartbeat lately."""
+    import socket
+
+    from redis import RedisError
+
+    from jobs.queue import UploadQueue
+
+    queue = UploadQueue(settings.redis)
+    try:
+        return queue.has_worker(socket.gethostname())
+    except RedisError as error:
+        click.echo(f"Redis does not answer: {error}", err=True)
+        return False
+    finally:
+        queue.close()
 
 
 def _has_account(database: "Database") -> bool:

@@ -41,6 +41,48 @@ class BodyTooLargeError(BulkUploadError):
     """The JSON body of a request exceeds the size limit."""
 
 
+class TusError(BulkUploadError):
+    """A request does not follow the protocol tus. The message says what is wrong."""
+
+
+class TusVersionError(BulkUploadError):
+    """A request does not say which version of tus it follows, or another one than ours."""
+
+
+class NotAPartError(BulkUploadError):
+    """The body of a request is not declared as a part of a file."""
+
+
+class WrongOffsetError(BulkUploadError):
+    """A part does not begin where the file ends."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(
+            f"The next byte that is missing has the offset {offset}. Ask for it with HEAD, and go on there."
+        )
+
+
+class ConnectionBrokenError(BulkUploadError):
+    """The connection of a request broke before its whole body had arrived."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection broke before the whole part was sent.")
+
+
+class FileLockedError(BulkUploadError):
+    """Another request sends a part of the same file."""
+
+    def __init__(self) -> None:
+        super().__init__("Another request sends a part of this file. Try again when it has ended.")
+
+
+class ChecksumError(BulkUploadError):
+    """A part does not have the checksum that came with it."""
+
+    def __init__(self) -> None:
+        super().__init__("The part arrived changed: it does not have the checksum in Upload-Checksum. Send it again.")
+
+
 class ServerBusyError(BulkUploadError):
     """All threads for this kind of work were occupied for too long."""
 

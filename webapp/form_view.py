@@ -34,5 +34,5 @@ class FormView:
     @property
     def general(self) -> str:
         """What is wrong with the file, or with a field that no form of ours has."""
-        shown = {"dataset", *ImportOptions.names()}
+        shown = {"dataset", "mode", *ImportOptions.names()}
         return " ".join(sentence for name, sentence in self.errors.items() if name not in shown)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from jobs.events import Event
 from jobs.history_query import Facts, HistoryQuery, Outcome, outcomes
-from jobs.uploads import Status
+from jobs.uploads import IMPORT, REPAIR, UNDO, Status
 from webapp import moments, parameters
 from webapp.parameters import MOST_DIGITS, Parameter
 
@@ -28,6 +28,7 @@ DATASET = parameters.text("dataset", "Only uploads into this dataset.", longest=
 SINCE = parameters.moment("since", "Only uploads that were created at this time or later.")
 UNTIL = parameters.moment("until", "Only uploads that were created before this time, of a day before its end.")
 UPLOADED_BY = parameters.text("uploaded_by", "Only uploads of this account.", longest=LONGEST_TEXT)
+KIND = parameters.choice("kind", "Only uploads of this kind.", (IMPORT, REPAIR, UNDO))
 CURSOR = parameters.number(
     "cursor",
     "Where the page begins.",
@@ -36,7 +37,7 @@ CURSOR = parameters.number(
     default=None,
     wanted="must be the id of an upload.",
 )
-PARAMETERS: tuple[Parameter[Any], ...] = (SEARCH, STATUS, OUTCOME, DATASET, SINCE, UNTIL, UPLOADED_BY, CURSOR)
+PARAMETERS: tuple[Parameter[Any], ...] = (SEARCH, STATUS, OUTCOME, DATASET, SINCE, UNTIL, UPLOADED_BY, KIND, CURSOR)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ class HistoryView:
     since: str = ""
     until: str = ""
     uploaded_by: str = ""
+    kind: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From `q`, `status`, `outcome`, `dataset`, `since`, `until`, `uploaded_by` and `cursor`; others are ignored.
+        """From `q`, `status`, `outcome`, `dataset`, `since`, `until`, `uploaded_by`, `kind` and `cursor`; others are
+        ignored.
 
         Raises InvalidQueryError.
         """
@@ -71,6 +74,7 @@ class HistoryView:
             since=SINCE.read(query),
             until=UNTIL.read(query),
             uploaded_by=UPLOADED_BY.read(query),
+            kind=KIND.read(query) or "",
             cursor=CURSOR.read(query),
         )
 
@@ -101,6 +105,7 @@ class HistoryView:
             moments.beginning(self.since) if self.since else None,
             moments.end(self.until) if self.until else None,
             self.uploaded_by or None,
+            self.kind or None,
         )
 
     def includes(self, event: Event) -> bool:
@@ -129,6 +134,7 @@ class HistoryView:
             "since": self.since,
             "until": self.until,
             "uploaded_by": self.uploaded_by,
+            "kind": self.kind,
             "cursor": str(self.cursor or ""),
         }
         return {name: value for name, value in found.items() if value}
@@ -142,5 +148,5 @@ def _url(path: str, parameters: Mapping[str, str]) -> str:
 def _facts(event: Event) -> Facts:
     """What filters look at. An event of an earlier release has no time: it is shown as if it were new."""
     created_at = datetime.fromisoformat(event.created_at) if event.created_at else datetime.now(UTC)
-    found = outcomes(event.status, event.rows_failed, event.warnings, event.attempt, event.error)
-    return Facts(event.filename, event.dataset, event.status, found, created_at, event.uploaded_by)
+    found = outcomes(event.status, event.rows_failed, event.warnings, event.attempt, event.error, event.undone_by)
+    return Facts(event.filename, event.dataset, event.status, found, created_at, event.uploaded_by, event.kind)

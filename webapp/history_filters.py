@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from jobs.history_query import Outcome
-from jobs.uploads import Status
+from jobs.uploads import IMPORT, REPAIR, UNDO, Status
 from webapp.history import HistoryView
 
 #: What the menu of states offers, in the words of the badges.
@@ -18,7 +18,10 @@ _STATES: list[tuple[str, Status | None, Outcome | None]] = [
     ("Completed without either", None, Outcome.CLEAN),
     ("Failed", Status.FAILED, None),
     ("Cancelled", Status.CANCELLED, None),
+    ("Undone", None, Outcome.UNDONE),
 ]
+#: What the menu of kinds offers.
+_KINDS = [("Any", ""), ("Imports", IMPORT), ("Repairs", REPAIR), ("Undos", UNDO)]
 _TIMES = [("Any time", ""), ("Last 24 hours", "24h"), ("Last 7 days", "7d"), ("Last 30 days", "30d")]
 
 
@@ -54,15 +57,18 @@ class HistoryFilters:
             Choice(text, _url(replace(first, since=since, until="")), (since, "") == (view.since, view.until))
             for text, since in _TIMES
         ]
+        self.kinds = [Choice(text, _url(replace(first, kind=kind)), kind == view.kind) for text, kind in _KINDS]
         #: Of the visitor's own uploads; None if the page shows those, or the visitor has no name.
         self.mine_url = _url(replace(first, uploaded_by=visitor)) if visitor and not view.uploaded_by else None
         self.state = _state_text(view)
         self.time = _time_text(view)
+        self.kind = next((text for text, kind in _KINDS[1:] if kind == view.kind), "")
         set_ = {
             "search": (view.search and f"“{view.search}”", replace(first, search="")),
             "state": (self.state, replace(first, status=None, outcome=None)),
             "dataset": (view.dataset, replace(first, dataset="")),
             "time": (self.time, replace(first, since="", until="")),
+            "kind": (self.kind, replace(first, kind="")),
             "person": (view.uploaded_by, replace(first, uploaded_by="")),
         }
         self.chosen = {name: Chosen(text, _url(without)) for name, (text, without) in set_.items() if text}
@@ -79,6 +85,7 @@ class HistoryFilters:
         view = self.view
         parts = [
             f"named like “{view.search}”" if view.search else "",
+            f"among the {self.kind.lower()}" if self.kind else "",
             f"with the state “{self.state}”" if self.state else "",
             f"in the dataset “{view.dataset}”" if view.dataset else "",
             f"uploaded {_in_sentence(self.time)}" if self.time else "",

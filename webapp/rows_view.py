@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from jobs import datasets, row_excerpts, uploads
+from jobs import datasets, row_excerpts, row_lines, uploads
 from jobs.datasets import Dataset, Position, Row
 from jobs.errors import TookTooLongError
 from jobs.excerpt import excerpt
@@ -124,12 +124,13 @@ class RowsView:
             return cls([], total, None, _took_too_long(error, filters, place, total))
         first = _first_number(place, len(rows), has_more)
         names = _filenames(connection, rows)
+        lines = row_lines.lines_of(connection, [(row.upload_id, row.row_number) for row, *_ in rows])
         shown = [
             ShownRow(
                 None if first is None else first + offset,
                 f"/datasets/{dataset.name}/rows/{address}",
                 address,
-                f"Row {row.row_number:,} of {names.get(row.upload_id, f'upload #{row.upload_id}')}",
+                _origin(row, lines, names),
                 cells,
             )
             for offset, (row, address, cells) in enumerate(rows[::-1] if place.backwards else rows)
@@ -173,6 +174,12 @@ def _fitting(dataset: Dataset, fields: Sequence[SchemaField], rows: Iterable[Row
 def _filenames(connection: sa.Connection, rows: _Fitting) -> dict[int, str]:
     found = uploads.filenames(connection, {row.upload_id for row, _, _ in rows})
     return {upload_id: excerpt(name, 80) for upload_id, name in found.items()}
+
+
+def _origin(row: Row, lines: Mapping[tuple[int, int], int], names: Mapping[int, str]) -> str:
+    line = lines.get((row.upload_id, row.row_number))
+    where = f"Row {row.row_number:,}" if line is None else f"Line {line:,}"
+    return f"{where} of {names.get(row.upload_id, f'upload #{row.upload_id}')}"
 
 
 def _first_number(place: Place, count: int, has_more: bool) -> int | None:

@@ -6,10 +6,12 @@ from datetime import datetime
 from itertools import pairwise
 from urllib.parse import urlencode
 
+from jobs import rules
 from jobs.attempts import ENDS, Attempt, UploadLog
 from jobs.excerpt import excerpt
 from jobs.failed_rows import FailureCount
 from jobs.failure_map import FailureMap, Stretch
+from jobs.rules import Rule
 from jobs.siblings import Sibling
 from jobs.upload_log import By, Entry, Kind, Via
 from jobs.uploads import Status, Task, Upload
@@ -23,6 +25,8 @@ SPARK_HEIGHT = 32.0
 ENTRIES_SHOWN = 8
 #: Entries and attempts that a page has at most.
 MAX_ENTRIES, MAX_ATTEMPTS = 60, 30
+#: Rules of which it says what they changed.
+RULES_SHOWN = 20
 #: Shares of a file at which a milestone is worth a line in the log.
 _QUARTERS = (0.25, 0.5, 0.75)
 #: Characters of a reason in the log.
@@ -34,7 +38,8 @@ class Records:
     """What the page of an upload is made of, beside its record.
 
     counts: the reasons, the most frequent first. last: the last uploads of its dataset, newest first. parent, children:
-    uploads whose failed rows it corrects, and that correct its own.
+    uploads whose failed rows it corrects, and that correct its own. rules: those that its dataset has now.
+    has_receipt: whether there is one.
     """
 
     log: UploadLog
@@ -43,6 +48,8 @@ class Records:
     last: Sequence[Sibling] = ()
     parent: Sibling | None = None
     children: Sequence[Sibling] = ()
+    rules: Sequence[Rule] = ()
+    has_receipt: bool = False
 
 
 class RunView:
@@ -60,6 +67,38 @@ class RunView:
         self.has_incident = len(self.attempts) > 1 or any(each.is_incident for each in self.attempts)
         self.last = _compared(upload, records.last)
         self.parent, self.children = records.parent, records.children
+        self.ruled = RuledView.all_of(upload, records.rules)
+        self.has_receipt = records.has_receipt
+
+
+@dataclass(frozen=True)
+class RuledView:
+    """What a rule changed. title: of the rule as it is now; None if it was removed."""
+
+    id: int
+    column: str | None
+    title: str | None
+    cells: int
+    samples: list[list[str]]
+
+    @classmethod
+    def all_of(cls, upload: Upload, present: Sequence[Rule]) -> "list[RuledView]":
+        by_id = {rule.id: rule.repair for rule in present}
+        samples: dict[int, list[list[str]]] = {}
+        for each in upload.rules:
+            samples.setdefault(each["id"], []).extend(each["samples"])
+        found = [(counted["id"], counted["cells"]) for counted in rules.cells(upload.rules)]
+        return [
+            cls(
+                number,
+                repair.column if repair else None,
+                repair.title if repair else None,
+                cells,
+                samples[number][: rules.SAMPLES],
+            )
+            for number, cells in found[:RULES_SHOWN]
+            for repair in [by_id.get(number)]
+        ]
 
 
 @dataclass(frozen=True)
@@ -217,19 +256,21 @@ def _worth_a_line(upload: Upload, entries: Sequence[Entry]) -> Iterator[EntryVie
                 continue
             quarters = [quarter for quarter in quarters if quarter not in passed]
         tone = "warn" if entry.kind is Kind.COMPLETED and (upload.rows_failed or upload.warnings) else None
-        yield EntryView(entry.seq, entry.at, tone or _TONES.get(entry.kind, "muted"), *_in_words(entry))
+        yield EntryView(
+            entry.seq, entry.at, tone or _TONES.get(entry.kind, "muted"), *_in_words(entry, is_undo=upload.is_undo)
+        )
 
 
-def _in_words(entry: Entry) -> tuple[str, str]:
+def _in_words(entry: Entry, *, is_undo: bool = False) -> tuple[str, str]:
     rows = f"{entry.rows_processed:,} {'row' if entry.rows_processed == 1 else 'rows'}"
     failed = f"{entry.rows_failed:,} failed" if entry.rows_failed else ""
     detail = excerpt(entry.detail or "", _WHY_LENGTH)
     worker = f"{entry.worker}, attempt {entry.attempt}" if entry.worker else f"attempt {entry.attempt}"
     match entry.kind:
         case Kind.CREATED:
-            return f"Uploaded{_by(entry.by, sent=True)}", ""
+            return (f"Ordered{_by(entry.by)}" if is_undo else f"Uploaded{_by(entry.by, sent=True)}"), ""
         case Kind.CLAIMED:
-            return "Import started", worker
+            return ("Undo started" if is_undo else "Import started"), worker
         case Kind.RESUMED:
             return f"Continued after {rows}", worker
         case Kind.STARTED:
@@ -256,6 +297,10 @@ def _in_words(entry: Entry) -> tuple[str, str]:
             return f"Retried{_by(entry.by)}", detail
         case Kind.COMPLETED:
             return "Completed", f"{rows}, {failed}" if failed else rows
+        case Kind.UNDONE:
+            return f"Undone {detail}", ""
+        case Kind.REDONE:
+            return "In effect again: its undo was undone", ""
         case Kind.FAILED:
             return f"Failed after {rows}" if entry.rows_processed else "Failed", detail
 
@@ -354,6 +399,8 @@ def _percent(share: float | None) -> str:
 
 
 def _outcome(sibling: Sibling) -> tuple[str, str]:
+    if sibling.is_undone:
+        return "muted", "Undone"
     if sibling.status is Status.COMPLETED:
         if sibling.rows_failed:
             return "warn", "Completed with failed rows"

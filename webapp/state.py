@@ -1,6 +1,6 @@
 """The typed `request.state`. The process creates its objects once, when it starts."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -10,8 +10,10 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from jobs.database import Database
     from jobs.people.audit import Actor
     from jobs.people.policy import Policy
+    from jobs.questions import Questions
     from jobs.queue import UploadQueue
     from jobs.settings import Settings
+    from jobs.sweeper import Sweeper
     from webapp.access.attempts import Attempts
     from webapp.access.identity import Identity
     from webapp.access.mode import Mode
@@ -21,6 +23,7 @@ if TYPE_CHECKING:  # these modules use the state themselves
     from webapp.live.renderer import Renderer
     from webapp.live.response import Connection
     from webapp.live.snapshots import Snapshots
+    from webapp.metrics.endpoint import LatestFigures
     from webapp.oidc.issuer import Issuer
     from webapp.templating import Templates
 
@@ -31,6 +34,7 @@ class AppState(TypedDict):
     settings: "Settings"
     database: "Database"
     queue: "UploadQueue"
+    questions: "Questions"
     changes: "Changes"
     hub: "Hub"
     templates: "Templates"
@@ -42,15 +46,19 @@ class AppState(TypedDict):
     identity: "Identity"
     attempts: "Attempts"
     issuer: "Issuer | None"
+    sweeper: "Sweeper"
+    figures: "LatestFigures"
 
 
 class RequestState(AppState):
     """And what belongs to one request: the client's connection, which it adds itself, and what the gate adds: what
-    whoever sent the request may do (None on paths that are open to everybody), and who it is, for the audit log."""
+    whoever sent the request may do (None on paths that are open to everybody), and who it is, for the audit log.
+    is_of_form: the request is about a file that a page's form sends."""
 
     connection: "Connection"
     policy: "Policy"
     actor: "Actor"
+    is_of_form: NotRequired[bool]
 
 
 AppRequest = Request[RequestState]

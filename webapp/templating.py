@@ -1,13 +1,14 @@
 """Jinja templates: rendering, URLs of static files, and filters for numbers, sizes and times."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jobs.excerpt import excerpt
 
@@ -37,7 +38,8 @@ class Templates:
         }
         self._environment.globals["static"] = lambda path: f"/static/{path}?v={versions[path]}"
         self.warn_when(lambda: False)
-        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration, "excerpt": excerpt}
+        self._environment.filters |= {"n": number, "size": size, "when": when, "duration": duration}
+        self._environment.filters |= {"excerpt": excerpt, "coded": coded}
 
     def warn_when(self, is_open: Callable[[], bool]) -> None:
         """is_open: whether everybody who can connect may do everything, which every page then says."""
@@ -71,6 +73,11 @@ def when(moment: datetime, style: str = "") -> Markup:
     return Markup('<time datetime="{}"{}>{} UTC</time>').format(
         moment.strftime("%Y-%m-%dT%H:%M:%SZ"), wanted, moment.strftime("%Y-%m-%d %H:%M")
     )
+
+
+def coded(text: str) -> Markup:
+    """Text in which values stand between backquotes, as of columns: each value as <code>."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # escaped before
 
 
 def duration(seconds: float) -> str:

@@ -133,6 +133,8 @@ def _forget(task: "asyncio.Task[object]") -> None:
 reads = ThreadLimit("reads", 12, patience=10.0)
 #: Changes. While one waits for the write lock, all do: more threads would only wait too.
 writes = ThreadLimit("writes", 8, patience=10.0)
+#: Questions that workers answer. They hold no connection to the database while they wait.
+questions = ThreadLimit("questions", 8, patience=10.0)
 #: Hashes of passwords. Each needs a CPU for tens of milliseconds, and 19 MiB.
 hashes = ThreadLimit("hashes", 2, patience=10.0)
 #: Parts of downloads. A part that is late comes all the same: the response has begun, and cannot become an error.

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, failure_map, lineage, review, siblings, uploads
+from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, rules, siblings, uploads
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
@@ -40,13 +40,19 @@ class FailedPage:
 
 @dataclass(frozen=True)
 class UploadRecords:
-    """review: of an upload that waits for a person, if a worker has looked at its file."""
+    """review: of an upload that waits for a person, if a worker has looked at its file; and of one that was divided.
+    parts: the uploads that were made of its parts."""
 
     upload: Upload
     records: Records
     corrections: Corrections
     failed: FailedPage
     review: Mapping[str, Any] | None = None
+    parts: Mapping[int, siblings.Sibling] = field(default_factory=dict)
+
+
+#: Datasets that the page of a held upload offers to choose from.
+DATASETS_OFFERED = 200
 
 
 def read(
@@ -68,11 +74,17 @@ def read(
         siblings.last_of(connection, upload.dataset, limit=LAST_UPLOADS) if upload.dataset else (),
         family.get(upload.parent or 0),
         [family[child] for child in children[-LISTED_UPLOADS:] if child in family],
+        rules.of_dataset(connection, upload.dataset) if upload.rules and upload.dataset else (),
+        receipts.exists(connection, upload_id),
     )
-    is_reviewed = upload.phase is Phase.CHECK and (upload.is_held or upload.is_active)
-    found = review.as_json(connection, upload) if is_reviewed else None
-    seen_by_worker = found if found and found["columns"] else None
-    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query), seen_by_worker)
+    is_reviewed = upload.is_divided or (upload.phase is Phase.CHECK and (upload.is_held or upload.is_active))
+    found = review.as_json(connection, upload, seen) if is_reviewed else None
+    seen_by_worker = found if found and (found["columns"] or found["problem"] or found["parts"]) else None
+    if seen_by_worker is not None and upload.parent is None:
+        names = [name for name in datasets.names(connection) if seen.shows(name)]
+        seen_by_worker |= {"datasets": names[:DATASETS_OFFERED]}
+    made = {each.id: each for each in siblings.some(connection, [part["upload"] for part in upload.parts])}
+    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query), seen_by_worker, made)
 
 
 def _family(connection: sa.Connection, upload: Upload, children: Sequence[int]) -> dict[int, siblings.Sibling]:

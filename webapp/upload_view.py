@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import deleted_names
+from jobs import deleted_names, expectations
 from jobs.excerpt import excerpt
 from jobs.forecast import Place
 from jobs.lanes import Lane
+from jobs.modes import Mode
 from jobs.queue import QueueStatus
-from jobs.uploads import CANCELLABLE, HoldCode, Phase, Remedy, Status, Upload
+from jobs.uploads import CANCELLABLE, TERMINAL, HoldCode, Phase, Remedy, Status, Upload
 from jobs.warnings import UploadWarning
+from webapp.receipt_view import BalanceView
 from webapp.templating import duration
 
 #: Characters of an error, and of a warning.
@@ -24,7 +26,7 @@ VISIBLE = 1.5
 
 #: What helps with a warning, if its own sentence does not say so.
 _HELP = {
-    "sheets_ignored": "To import another worksheet, upload the file again and name it in the import options.",
+    "sheets_ignored": "To import other worksheets, upload the file again and choose them.",
     "lines_skipped": "To import a second table, save it as a file of its own and upload that.",
     "fields_empty": "If the file has it under another name, rename that column and upload the file again.",
 }
@@ -95,11 +97,51 @@ class UploadView:
         return not self._upload.is_active
 
     @property
+    def may_have_failed(self) -> bool:
+        """Whether rows failed that can be repaired here, or may yet."""
+        upload = self._upload
+        if upload.is_external or upload.is_undo or self.is_undone or upload.failed_rows_removed_at is not None:
+            return False
+        return upload.is_active or upload.rows_failed > 0
+
+    @property
+    def is_undone(self) -> bool:
+        return self._upload.undone_by is not None
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether it may have rows in the dataset that an undo takes back."""
+        upload = self._upload
+        if upload.status not in TERMINAL or self.is_undone or upload.is_external or self.dataset_url is None:
+            return False
+        return upload.rows_success > 0 or (upload.is_undo and upload.status is Status.COMPLETED)
+
+    @property
+    def all_corrected(self) -> bool:
+        """Whether rows failed, and each of them was imported since."""
+        return 0 < self._upload.rows_failed == self._upload.rows_corrected
+
+    @property
+    def sum_after_repair(self) -> str:
+        """1,000 rows: 982 + 18 after repair, 0 open"""
+        return self.sum_of(self._upload)
+
+    @staticmethod
+    def sum_of(upload: Upload) -> str:
+        again = f", {upload.rows_failed_again:,} failed again" if upload.rows_failed_again else ""
+        return (
+            f"{_rows(upload.rows_processed)}: {upload.rows_success:,} + {upload.rows_corrected:,} after repair,"
+            f" {upload.rows_open:,} open{again}"
+        )
+
+    @property
     def can_cancel(self) -> bool:
         return self._upload.status in CANCELLABLE
 
     @property
     def cancel_label(self) -> str:
+        if self._upload.is_undo:
+            return "Stop undo"
         return "Cancel upload" if self._upload.is_held else "Cancel import"
 
     @property
@@ -116,7 +158,7 @@ class UploadView:
     @property
     def can_retry(self) -> bool:
         """Whether the same again may end otherwise."""
-        if self.is_of_deleted:
+        if self.is_of_deleted or self.is_undone or self._upload.original_removed_at is not None:
             return False
         failed_otherwise = self._upload.status is Status.FAILED and self._upload.remedy in (None, Remedy.RETRY)
         return failed_otherwise or self._upload.status is Status.CANCELLED
@@ -132,6 +174,8 @@ class UploadView:
             found.append(("Delimiter", _DELIMITERS.get(options.delimiter, options.delimiter)))
         if options.header_row is not None:
             found.append(("Header row", f"{options.header_row:,}" if options.header_row else "None"))
+        if options.member is not None:
+            found.append(("File in the archive", excerpt(options.member, ENTRY_LENGTH)))
         if options.sheet is not None:
             found.append(("Worksheet", excerpt(options.sheet, ENTRY_LENGTH)))
         if options.all_text:
@@ -145,9 +189,15 @@ class UploadView:
         """Whether the file may be read in another way: nothing of it is in the dataset yet. Corrections that fail again
         were read right."""
         upload = self._upload
-        if upload.is_external or upload.rows_success or self._was_refused_as_duplicate or upload.parent is not None:
+        if (
+            upload.is_undo
+            or upload.is_external
+            or upload.rows_success
+            or self._was_refused_as_duplicate
+            or upload.parent is not None
+        ):
             return False
-        if self.is_of_deleted:
+        if self.is_of_deleted or upload.original_removed_at is not None:
             return False
         return upload.status is Status.CANCELLED or (upload.status is Status.FAILED and upload.remedy is Remedy.OPTIONS)
 
@@ -163,6 +213,8 @@ class UploadView:
             return ""
         if upload.is_held:
             return "import"
+        if self.is_undone or (upload.is_undo and upload.status is Status.COMPLETED):
+            return "dataset" if self.dataset_url else ""
         if upload.status is not Status.COMPLETED:
             if self.can_retry:
                 return "retry"
@@ -178,21 +230,80 @@ class UploadView:
         into = f" into {upload.dataset}" if upload.dataset else ""
         if upload.status is Status.PENDING:
             return f"{self.waiting or 'Queued'}."
+        if upload.is_undo:
+            return self._undo_headline
         if upload.status is Status.PROCESSING:
             if upload.phase is Phase.CHECK:
                 return "Checking the file. Nothing is imported yet."
+            if upload.replaces_all:
+                return f"Replacing all rows of {upload.dataset}. The old ones stay until all new ones are read."
             return "Inferring column types." if self.is_inferring else f"Importing{into}."
+        if upload.holds_totals:
+            return f"{_rows(upload.rows_success)} {self._waiting_for_totals}. Look at this first."
         if upload.is_held:
             return "Nothing is imported yet. Look at this first."
         if upload.status is Status.FAILED:
             return "The import failed."
         if upload.status is Status.CANCELLED:
             return "The import was cancelled."
+        if upload.is_divided:
+            return "Each part of this file is an upload of its own."
+        if self.is_undone:
+            was = "was" if upload.rows_success == 1 else "were"
+            return f"{_rows(upload.rows_success)} {was} imported{into}, until upload #{upload.undone_by} undid it."
         failed = f", {upload.rows_failed:,} failed" if upload.rows_failed else ""
+        if upload.replaces_all:
+            removed = f"{upload.rows_removed or 0:,} removed"
+            return f"Replaced all rows of {upload.dataset}: {upload.rows_added or 0:,} new, {removed}{failed}."
+        if upload.mode is Mode.ONLY_NEW and upload.rows_added is not None:
+            left = upload.rows_success - upload.rows_added
+            return f"{_rows(upload.rows_added)} imported{into}, {left:,} there already{failed}."
+        if upload.rows_unchanged:
+            changed = f"{upload.rows_success - upload.rows_unchanged:,} new or changed"
+            return (
+                f"{_rows(upload.rows_success)} imported{into}: {changed}, {upload.rows_unchanged:,} unchanged{failed}."
+            )
         return f"{_rows(upload.rows_success)} imported{into}{failed}."
 
     @property
+    def _waiting_for_totals(self) -> str:
+        """Where the rows are of an upload that does not balance."""
+        upload = self._upload
+        if upload.replaces_all:
+            return f"{'waits' if upload.rows_success == 1 else 'wait'} to replace those of {upload.dataset}"
+        return f"imported into {upload.dataset}"
+
+    @property
+    def balance(self) -> list[BalanceView]:
+        """What was expected of it, and what was found."""
+        return list(map(BalanceView.of, self._upload.balance))
+
+    @property
+    def balances(self) -> bool | None:
+        """Whether all of that is alike; None: nothing was expected, or it was not compared yet."""
+        if self._upload.holds_totals:
+            return False
+        return expectations.balances(self._upload.balance, self._upload.warnings)
+
+    @property
+    def _undo_headline(self) -> str:
+        upload = self._upload
+        if upload.status is Status.PROCESSING:
+            return f"Undoing #{upload.parent} in {upload.dataset}."
+        if upload.status is not Status.COMPLETED:
+            return "The undo failed." if upload.status is Status.FAILED else "The undo was stopped."
+        removed, added = upload.rows_removed or 0, upload.rows_added or 0
+        changed = upload.rows_success - removed - added
+        parts = [f"{_rows(removed)} removed"] if removed else []
+        parts += [f"{_rows(added)} put back"] if added else []
+        parts += [f"{_rows(changed)} got other values back"] if changed else []
+        what = ", ".join(parts) or "no row had to change"
+        return f"#{upload.parent} is undone: {what}."
+
+    @property
     def retry_label(self) -> str:
+        if self._upload.is_undo:
+            return "Continue undo" if self._upload.rows_success else "Try again"
         if self._was_refused_as_duplicate:
             return "Import anyway"
         return "Continue import" if self._upload.rows_success and not self._upload.is_external else "Try again"
@@ -207,11 +318,24 @@ class UploadView:
             or upload.status not in (Status.FAILED, Status.CANCELLED)
         ):
             return None
+        if upload.is_undo:
+            return self._undo_left_over
+        if upload.replaces_all:
+            return f"Nothing was replaced: the rows of {upload.dataset} are as they were."
         if not upload.rows_success:
             return "Nothing was imported." if upload.status is Status.CANCELLED else None
         what = "1 row" if upload.rows_success == 1 else f"{upload.rows_success:,} rows"
         event = "cancellation" if upload.status is Status.CANCELLED else "failure"
         return f"{what} imported before the {event} {'stays' if upload.rows_success == 1 else 'stay'} in the dataset."
+
+    @property
+    def _undo_left_over(self) -> str:
+        """What an undo that was stopped leaves."""
+        rows = self._upload.rows_success
+        if self.is_undone or not rows:
+            return "" if rows else "No row was changed."
+        what = "1 row was changed" if rows == 1 else f"{rows:,} rows were changed"
+        return f"{what} before, and the others are as they were. Continue it, or undo it to put them back."
 
     @property
     def percent(self) -> str | None:
@@ -231,6 +355,8 @@ class UploadView:
     def segments(self) -> list["Segment"]:
         """The bar: the rows that are in the dataset, then the failed ones. The rest of it is what was not read."""
         upload = self._upload
+        if upload.is_divided:
+            return []
         if not upload.rows_processed:
             whole = Segment("in", 0, upload.progress)
             return [whole] if upload.progress and (upload.is_active or upload.status is Status.COMPLETED) else []
@@ -243,6 +369,8 @@ class UploadView:
         """850 of 1,000 (85 %): of the file's rows those that were read, at the end those in the dataset. Before the
         first one: ""."""
         upload = self._upload
+        if upload.is_divided:
+            return ""
         if not upload.rows_processed:
             return "0 rows" if upload.status is Status.COMPLETED else ""
         count = upload.rows_processed if upload.is_active else upload.rows_success
@@ -251,19 +379,39 @@ class UploadView:
         return words if self.percent is None else f"{words} ({self.percent} %)"
 
     @property
+    def title(self) -> str:
+        """The name of its file, and of the part of it."""
+        return f"{self._upload.filename} · {self.part_shown}" if self.part_shown else str(self._upload.filename)
+
+    @property
+    def part_shown(self) -> str:
+        """What it takes of the file that it is a part of; "" for the whole file."""
+        upload = self._upload
+        return excerpt(upload.part or "", ENTRY_LENGTH) if upload.part_of is not None else ""
+
+    @property
     def remark(self) -> str:
         """What a person should know first of its state, in one line; "" for nothing."""
         upload = self._upload
+        if upload.is_divided:
+            return ", ".join(f"#{part['upload']}" for part in upload.parts[:NAMED])
         if upload.is_active:
-            left = "Inferring column types" if self.is_inferring else f"{self.time_left} left" if self.time_left else ""
+            counting = "Looking for its rows" if upload.is_undo else "Inferring column types"
+            left = counting if self.is_inferring else f"{self.time_left} left" if self.time_left else ""
             return self.waiting or left
+        if self.is_undone:
+            return f"By #{upload.undone_by}"
         if upload.status is Status.FAILED:
             return excerpt(upload.error or "", WARNING_LENGTH)
+        if upload.is_undo and upload.status is Status.CANCELLED:
+            return f"{_rows(upload.rows_success)} changed before" if upload.rows_success else ""
         if upload.is_held:
             return self.hold_in_brief
         if upload.status is Status.CANCELLED:
             return f"{_rows(upload.rows_success)} imported before" if upload.rows_success else ""
-        return self._failed_in_words or (self.warnings[0].detail if self.warnings else "")
+        if (failed := self._failed_in_words) or self.warnings:
+            return failed or self.warnings[0].detail
+        return f"{upload.rows_unchanged:,} unchanged" if upload.rows_unchanged else ""
 
     @property
     def hold_in_brief(self) -> str:
@@ -303,13 +451,14 @@ class UploadView:
         upload = self._upload
         of_all = f" of {upload.rows_total:,}" if upload.rows_total else ""
         failed = f", {upload.rows_failed:,} failed" if upload.rows_failed else ""
-        return f"{upload.rows_success:,}{of_all} {'row' if upload.rows_success == 1 else 'rows'} imported{failed}"
+        done = "undone" if upload.is_undo else "imported"
+        return f"{upload.rows_success:,}{of_all} {'row' if upload.rows_success == 1 else 'rows'} {done}{failed}"
 
     @property
     def is_inferring(self) -> bool:
         """Whether a worker profiles the file before it imports the first row."""
         upload = self._upload
-        by_worker = upload.status is Status.PROCESSING and not upload.is_external and upload.phase is Phase.IMPORT
+        by_worker = upload.status is Status.PROCESSING and not upload.is_external and upload.phase is not Phase.CHECK
         return by_worker and upload.rows_total is None and not upload.rows_processed
 
     @property
@@ -396,6 +545,10 @@ def _entries(warning: UploadWarning) -> list[str]:
 
 def _label(upload: Upload) -> tuple[str, str]:
     """The status in words, and its tone: that of the worst that is true."""
+    if upload.undone_by is not None:
+        return "Undone", "muted"
+    if upload.is_divided and not upload.warnings:
+        return ("In 1 part" if len(upload.parts) == 1 else f"In {len(upload.parts):,} parts"), "muted"
     if upload.status is Status.COMPLETED and upload.rows_failed:
         return "Completed with failed rows", "warn"
     if upload.status is Status.COMPLETED and upload.warnings:

@@ -1,4 +1,5 @@
-"""Who did what, or was refused. Entries are written in the transaction of the change and never altered."""
+"""Who did what, or was refused. Entries are written in the transaction of the change and never altered; retention may
+remove old ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,6 +116,13 @@ def write(
 def _storable(text: str) -> str:
     """What somebody typed may hold characters that databases do not take."""
     return excerpt(text, LONGEST).replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def delete_old(connection: sa.Connection, days: float, limit: int) -> int:
+    """Delete entries that are older, the oldest first. Returns how many were deleted, at most so many as the limit."""
+    old = sa.select(audit.c.id).where(audit.c.at < utc_now(-days * 86_400)).order_by(audit.c.at).limit(limit)
+    deleted = sa.delete(audit).where(audit.c.id.in_(old.with_for_update(skip_locked=True))).returning(audit.c.id)
+    return len(connection.execute(deleted).all())
 
 
 def page(connection: sa.Connection, query: AuditQuery, *, limit: int, before: int | None = None) -> list[Entry]:

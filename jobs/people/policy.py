@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from jobs import datasets, uploads
 from jobs.datasets import Dataset
-from jobs.errors import DatasetNotFoundError, NotAllowedError
+from jobs.errors import DatasetNotFoundError, NotAllowedError, UploadDeletedError
 from jobs.people import access, accounts, tokens
 from jobs.people.accounts import Account
 from jobs.people.roles import Role, Scope
@@ -146,8 +146,14 @@ class Policy:
         return True
 
     def require_change_of(self, upload: Upload) -> None:
-        """Whether the caller may cancel or retry an upload: its own, or as an administrator. Raises
-        NotAllowedError."""
+        """Whether the caller may cancel, retry or delete an upload: its own, or as an administrator. Raises
+        NotAllowedError, and UploadDeletedError for whoever may."""
+        self._require_owner(upload)
+        if upload.is_deleted:
+            raise UploadDeletedError(upload.id)
+
+    def _require_owner(self, upload: Upload) -> None:
+        """Raises NotAllowedError."""
         self._require_scope(Scope.UPLOAD)
         role = self.role_in(upload.dataset)
         if role is Role.ADMIN or self.caller.account_id is None:
@@ -161,7 +167,7 @@ class Policy:
         """Whether `require_change_of` lets the caller pass."""
         try:
             self.require_change_of(upload)
-        except NotAllowedError:
+        except (NotAllowedError, UploadDeletedError):
             return False
         return True
 

@@ -2,42 +2,61 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import conflicts
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.conflicts import Collisions
 from jobs.pipeline.failed_rows_writer import PackedFailedRows
+from jobs.pipeline.mending.rule_set import RuleSet
+from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import PackedRows, Writer
+from jobs.row_lines import LineRun
 
 
 class Checker:
     """Validates chunks and packs them for the database."""
 
     def __init__(
-        self, validator: Validator, sources: Mapping[str, str], rows: Writer, *, tick: Callable[[], None]
+        self,
+        validator: Validator,
+        sources: Mapping[str, str],
+        rows: Writer,
+        *,
+        tick: Callable[[], None],
+        rules: RuleSet | None = None,
+        tallier: Tallier | None = None,
     ) -> None:
-        """sources: field → the file's column. rows: their writer. tick: called between two steps."""
+        """sources: field → the file's column. rows: their writer. tick: called between two steps. rules: those of the
+        dataset; whoever replaces them changes how the next chunks are checked, not the one that is at it. tallier: of
+        the rows that are to be written, if somebody wants to know."""
         self._validator = validator
         self._sources = sources
         self._tick = tick
         self.rows = rows
+        self.rules = rules
+        self._tallier = tallier
 
     def __call__(self, chunk: Chunk) -> "CheckedChunk":
-        validated = self._validator.validate(chunk.rows)
+        rules = self.rules
+        validated = self._validator.validate(chunk.rows, rules)
         self._tick()
         failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
         self._tick()
-        return CheckedChunk(chunk, self._sources, validated, self.rows.pack(validated.good), failed)
+        to_write = self.rows.pack(validated.good)
+        tally = self._tallier.of(to_write.packed.batch) if self._tallier else Tally()
+        version = rules.version if rules else 0
+        return CheckedChunk(chunk, self._sources, validated, to_write, failed, chunk.line_run(), version, tally)
 
 
 @dataclass(frozen=True)
 class CheckedChunk:
     """A chunk with its validated rows.
 
-    sources: field → the file's column. to_write, failed: packed for the database.
+    sources: field → the file's column. to_write, failed: packed for the database. lines: where all rows begin.
+    rules_version: of the rules that were applied (RuleSet.version). tally: of the rows that are to be written.
     """
 
     source: Chunk
@@ -45,6 +64,9 @@ class CheckedChunk:
     validated: Validated
     to_write: PackedRows
     failed: PackedFailedRows
+    lines: LineRun | None
+    rules_version: int = 0
+    tally: Tally = field(default_factory=Tally)
 
     def failed_with(self, collisions: Collisions) -> PackedFailedRows:
         """All failed rows, including those whose keys or unique values other rows have."""

@@ -20,6 +20,7 @@ from jobs.corrections import Marks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.line_numbers import LineCounter, Lines, Offsets, SheetRows, TextLines
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
+from jobs.row_lines import LineRun
 from jobs.warnings import UploadWarning
 
 #: Share of a sample's rows that must have a surplus empty cell, so that it is no sign of a shifted row.
@@ -32,8 +33,9 @@ class Parsed:
 
     usual: the records with as many cells as most, one text column for each cell; places: which ones they are, from 0 in
     ascending order. odd: place and cells of each other record. failed: records that could not be read, with places as
-    row numbers. count: all records. next_byte: offset of the byte behind them. offsets: of all records. blank: blank
-    lines before the last record. blank_below: blank lines behind it.
+    row numbers. count: all records. start: offset of the first byte. next_byte: offset of the byte behind them. even:
+    whether each line is a record. offsets: of all records. blank: blank lines before the last record. blank_below:
+    blank lines behind it.
     """
 
     usual: pa.Table
@@ -41,7 +43,9 @@ class Parsed:
     odd: Sequence[tuple[int, list[str]]]
     failed: Sequence[FailedRow]
     count: int
+    start: int
     next_byte: int
+    even: bool
     offsets: Callable[[], Offsets]
     blank: int
     blank_below: int
@@ -61,7 +65,7 @@ class Chunk:
     rows: one text column for each column of the file, empty cells are "", index = row number (1 is the first below the
     header). failed: rows that could not be read. count: all rows, without blank ones and repeated headers. next_byte:
     offset of the byte after the chunk. lines: where the rows begin. blank: lines without any value. warnings: about the
-    chunk. origins: of a file of corrections, by row number.
+    chunk. origins: of a file of corrections, by row number. first: the number of the first row.
     """
 
     rows: pd.DataFrame
@@ -72,6 +76,11 @@ class Chunk:
     blank: int = 0
     warnings: list[UploadWarning] = field(default_factory=list)
     origins: dict[int, Origin] = field(default_factory=dict)
+    first: int = 1
+
+    def line_run(self) -> LineRun | None:
+        """Where all its rows begin; None: there are none."""
+        return self.lines.run(self.first, self.count) if self.count else None
 
     def cells(self, numbers: Sequence[int]) -> list[list[str]]:
         """The original values of some rows."""
@@ -193,7 +202,8 @@ class _Assembly:
         rows.index = pd.Index(_numbers(places, skipped, first), name="_row_number")
         numbers = _numbers(np.array([row.row_number for row in self.failed], dtype=np.int64), skipped, first)
         failed = [row._replace(row_number=number) for row, number in zip(self.failed, numbers.tolist(), strict=True)]
-        lines = TextLines(counter, first, self.parsed.offsets, skipped)
+        even = self.parsed.even and not len(skipped)
+        lines = TextLines(counter, self.parsed.start, even, first, self.parsed.offsets, skipped)
         return Chunk(
             rows,
             sorted(failed, key=lambda each: each.row_number),
@@ -209,6 +219,7 @@ class _Assembly:
                     strict=True,
                 )
             ),
+            first,
         )
 
     def _usual(self) -> tuple[pa.Table, Offsets]:

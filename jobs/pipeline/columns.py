@@ -3,9 +3,12 @@
 `pack` does the CPU-bound part. It may run before the transaction begins, and in another thread.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -86,6 +89,23 @@ def insert(connection: sa.Connection, statement: str, batch: pa.RecordBatch) -> 
         driver.insert(statement, batch)
     else:
         driver.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+def whole_numbers(connection: sa.Connection, statement: str, names: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """The result of a SELECT whose columns have these names, are whole numbers and never null, as columns."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.driver == "adbc":
+        return [each.to_numpy().astype(np.int64, copy=False) for each in driver.query(statement).columns]
+    if connection.dialect.name == "sqlite":
+        found = np.array(driver.execute(statement).fetchall(), dtype=np.int64).reshape(-1, len(names))
+        return list(found.T)
+    # One value has all rows, so that no Python object is made of each.
+    packed = " || ".join(f"int8send({name})" for name in names)
+    with driver.cursor(binary=True) as cursor:
+        cursor.execute(f"SELECT string_agg({packed}, ''::bytea) FROM ({statement}) AS found", ())
+        (data,) = cursor.fetchone()
+    numbers = np.frombuffer(data or b"", ">i8").astype(np.int64).reshape(-1, len(names))
+    return list(numbers.T)
 
 
 def _without_booleans(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -4,7 +4,7 @@ No I/O. Whole columns tell whether any rows of a chunk repeat a value, which is 
 compete with stored rows, are then looked at one by one. So the end does not depend on the size of the chunks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,7 +69,7 @@ def repeated(rows: pd.DataFrame, names: Sequence[str], *, keep: Literal["first",
     if len(keys) == 1:
         (key,) = keys
         # Many files are sorted by their key; checking that is faster than counting distinct values.
-        if _is_ascending(key) or len(key) == pc.count_distinct(key).as_py():
+        if is_ascending(key) or len(key) == pc.count_distinct(key).as_py():
             return found
     found[np.flatnonzero(present)] = _frame(keys).duplicated(keep=keep).to_numpy()
     return found
@@ -77,10 +77,10 @@ def repeated(rows: pd.DataFrame, names: Sequence[str], *, keep: Literal["first",
 
 def are_ascending(rows: pd.DataFrame, name: str) -> bool:
     """Whether each value of a column is greater than the one before."""
-    return _is_ascending(_array(rows[name]))
+    return is_ascending(_array(rows[name]))
 
 
-def _is_ascending(values: pa.Array) -> bool:
+def is_ascending(values: pa.Array) -> bool:
     return pc.all(pc.less(values[:-1], values[1:])).as_py() is not False
 
 
@@ -106,6 +106,45 @@ def inserted(rows: pd.DataFrame, guarded: Sequence[Sequence[str]], stored: Colli
         for value, before in zip(row, taken, strict=True):
             before.add(value)
     return failed
+
+
+def only_new(
+    rows: pd.DataFrame, key: Sequence[str], guarded: Sequence[Sequence[str]], kept: Collection[int], stored: Collisions
+) -> tuple[Collisions, Mask]:
+    """What becomes of rows each of which is inserted unless its key exists at that moment; then it is left out. Returns
+    those that fail, because an earlier row that was inserted, or a stored one, has one of their unique values, and a
+    mask of those that are inserted.
+
+    kept: rows whose key is stored. stored: rows whose unique values are stored.
+    """
+    numbers = rows.index.to_numpy()
+    written = ~np.isin(numbers, list(kept))
+    repeats = [repeated(rows, names, keep=False) for names in (key, *guarded)]
+    involved = np.logical_or.reduce([*repeats, np.isin(numbers, list(stored))]) & written
+    places = np.flatnonzero(involved)
+    keys, *values = [_values(rows, names, places) for names in (key, *guarded)]
+    inserted_keys: set[Any] = set()
+    taken: list[set[Any]] = [set() for _ in guarded]
+    failed: Collisions = {}
+    for place, number, own, *row in zip(places, numbers[places].tolist(), keys, *values, strict=True):
+        if own in inserted_keys:
+            written[place] = False
+            continue
+        reasons = [
+            *stored.get(number, []),
+            *(
+                _in_earlier_row(names)
+                for names, value, before in zip(guarded, row, taken, strict=True)
+                if value is not None and value in before
+            ),
+        ]
+        if reasons:
+            written[place], failed[number] = False, reasons
+            continue
+        inserted_keys.add(own)
+        for value, before in zip(row, taken, strict=True):
+            before.add(value)
+    return failed, written
 
 
 def upserted(

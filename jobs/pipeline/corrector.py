@@ -45,16 +45,19 @@ class Judged:
 class Corrector:
     """Judges the rows of one file of corrections."""
 
-    def __init__(self, parent: Upload, names: Sequence[str]) -> None:
-        """names: the columns of the file, which may have been moved, deleted and added."""
+    def __init__(self, parent: Upload, names: Sequence[str], *, is_repair: bool = False) -> None:
+        """names: the columns of the file, which may have been moved, deleted and added. is_repair: the file has only
+        rows that somebody changed, however little."""
+        self._is_repair = is_repair
         self._parent = parent
         self._names = names
         exact = {name: place for place, name in enumerate(parent.header or [])}
         loose = {_loose(name): place for name, place in exact.items()}
         self._places = [exact.get(name, loose.get(_loose(name))) for name in names]
 
-    def judge(self, connection: sa.Connection, chunk: Chunk) -> Judged:
-        """In the transaction that writes the chunk, in which no other upload corrects the same rows."""
+    def judge(self, connection: sa.Connection, chunk: Chunk, ruled: Collection[str] = ()) -> Judged:
+        """In the transaction that writes the chunk, in which no other upload corrects the same rows. ruled: fields that
+        have rules, which may mend a row that nobody changed."""
         numbers = {number: self._number(origin) for number, origin in chunk.origins.items()}
         wanted = {each for each in numbers.values() if isinstance(each, int)}
         stored = lineage.failed_before(connection, self._parent.id, wanted)
@@ -65,7 +68,7 @@ class Corrector:
             number = numbers.get(row_number)
             if isinstance(number, int) and number in stored:
                 before[row_number] = stored[number]
-                reasons = self._reasons(stored[number], cells)
+                reasons = self._reasons(stored[number], cells, ruled)
             else:
                 reasons = self._unknown(number)
             if reasons:
@@ -96,12 +99,21 @@ class Corrector:
             return [number]
         if number is None or number > self._parent.rows_processed:
             return []
+        if self._parent.failed_rows_removed_at is not None:
+            removed = f"upload #{self._parent.id}, on {self._parent.failed_rows_removed_at:%Y-%m-%d}"
+            return [Reason(None, "corrects a failed row that retention removed", detail=removed)]
         return [Reason(None, "names a row that did not fail", detail=f"upload #{self._parent.id}, row {number:,}")]
 
-    def _reasons(self, before: FailedBefore, cells: Sequence[str]) -> list[Reason]:
+    def _reasons(self, before: FailedBefore, cells: Sequence[str], ruled: Collection[str]) -> list[Reason]:
         if before.corrected_by is not None:
             return [Reason(None, "was already corrected", detail=f"upload #{before.corrected_by}")]
-        if all(map(conflicts.is_about_other_rows, before.reasons)) or not self._is_unchanged(before, cells):
+        if (
+            self._is_repair
+            or all(map(conflicts.is_about_other_rows, before.reasons))
+            or not self._is_unchanged(before, cells)
+        ):
+            return []
+        if all(reason.column in ruled for reason in before.reasons):
             return []
         return before.reasons
 

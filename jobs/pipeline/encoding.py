@@ -10,8 +10,9 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -264,14 +265,34 @@ def _reads_as_text(head: bytes, codec: str) -> bool:
 
 
 def _is_all_utf8(file: BinaryIO, tick: Tick) -> bool:
-    """A character that crosses the end of a chunk is read again with the next chunk, so that no chunk is copied."""
-    while chunk := file.read(CHUNK_BYTES):
-        end = _end_of_characters(chunk) or len(chunk)
-        if not _is_utf8(chunk, end):
-            return False
-        file.seek(end - len(chunk), os.SEEK_CUR)
-        tick()
+    """Two threads read large files: an import has nothing else to do yet, and both release the GIL."""
+    starts = range(0, os.fstat(file.fileno()).st_size, CHUNK_BYTES)
+    with ThreadPoolExecutor(2, "encoding") as pool:
+        for first in range(0, len(starts), 2):
+            pair = starts[first : first + 2]
+            valid = pool.map(partial(_is_utf8_from, file), pair) if len(starts) > 1 else [_is_utf8_from(file, 0)]
+            for each in valid:
+                if not each:
+                    return False
+                tick()
     return True
+
+
+def _is_utf8_from(file: BinaryIO, start: int) -> bool:
+    """Whether the characters are valid that begin in the chunk at this offset."""
+    longest = 3  # bytes of a character behind its first one
+    chunk = os.pread(file.fileno(), CHUNK_BYTES + longest, start)
+    begin = _behind_character(chunk, 0, longest) if start else 0
+    end = _behind_character(chunk, CHUNK_BYTES, longest) if len(chunk) > CHUNK_BYTES else len(chunk)
+    return begin >= end or _is_utf8(chunk, begin, end)
+
+
+def _behind_character(chunk: bytes, place: int, longest: int) -> int:
+    """The first byte from a place on that continues no character."""
+    end = place
+    while end < min(place + longest, len(chunk)) and chunk[end] & 0xC0 == 0x80:
+        end += 1
+    return end
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -298,9 +319,9 @@ def _end_of_characters(chunk: bytes) -> int:
     return len(chunk)
 
 
-def _is_utf8(chunk: bytes, end: int) -> bool:
-    """Whether a chunk is valid up to `end`. Arrow validates several GB/s in place; Python would copy it first."""
-    offsets = pa.py_buffer(np.array([0, end], np.int64))
+def _is_utf8(chunk: bytes, begin: int, end: int) -> bool:
+    """Whether a part of a chunk is valid. Arrow validates several GB/s in place; Python would copy it first."""
+    offsets = pa.py_buffer(np.array([begin, end], np.int64))
     try:
         pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, pa.py_buffer(chunk)]).validate(full=True)
     except pa.ArrowInvalid:
@@ -327,7 +348,7 @@ class _Evidence:
     def see(self, chunk: bytes) -> None:
         if chunk.isascii():
             return
-        if _is_utf8(chunk, len(chunk)):
+        if _is_utf8(chunk, 0, len(chunk)):
             self.valid += _count_sequences(chunk)
             return
         self._try_sequences(chunk)

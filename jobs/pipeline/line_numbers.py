@@ -1,4 +1,4 @@
-"""The lines at which rows begin, counted only for rows that somebody asks about."""
+"""The lines at which rows begin. Where each row takes one line, none is counted."""
 
 import bisect
 from collections.abc import Callable, Sequence
@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from jobs.row_lines import LineRun
+
 #: A progress callback. It may raise an exception to stop the work.
 Tick = Callable[[], None]
 Offsets = npt.NDArray[np.int64]
@@ -19,11 +21,12 @@ PIECE_BYTES = 1 << 20
 LF, CR = b"\n\r"
 
 
-def line_ends(text: bytes) -> npt.NDArray[np.bool_]:
-    """Which bytes are the last one of a line end: LF, or CR without a LF behind it."""
-    characters = np.frombuffer(text, dtype=np.uint8)
+def line_ends(text: bytes, stop: int | None = None) -> npt.NDArray[np.bool_]:
+    """Which bytes are the last one of a line end: LF, or CR without a LF behind it. stop: where the text ends, if not
+    with its last byte."""
+    characters = np.frombuffer(text, dtype=np.uint8)[:stop]
     found: npt.NDArray[np.bool_] = characters == LF
-    if b"\r" in text:
+    if text.find(b"\r", 0, stop) >= 0:
         alone = characters == CR
         alone[:-1] &= ~found[1:]
         found |= alone
@@ -46,9 +49,22 @@ class LineCounter:
             return []
         with self._lock:
             nearest = bisect.bisect(self._known, int(offsets[0]), key=lambda known: known[0]) - 1
+            if len(offsets) == 1 and self._known[nearest][0] == offsets[0]:
+                return [self._known[nearest][1]]
             lines = self._counted(offsets, *self._known[nearest])
-            bisect.insort(self._known, (int(offsets[-1]), lines[-1]))
+            self._know(int(offsets[-1]), lines[-1])
         return lines
+
+    def passed(self, start: int, end: int, lines: int) -> None:
+        """Note how many lines begin between two offsets, at which lines begin too."""
+        (line,) = self.at(np.array([start], dtype=np.int64))
+        with self._lock:
+            self._know(end, line + lines)
+
+    def _know(self, offset: int, line: int) -> None:
+        place = bisect.bisect_left(self._known, (offset, line))
+        if self._known[place : place + 1] != [(offset, line)]:
+            self._known.insert(place, (offset, line))
 
     def rest(self, offset: int) -> int:
         """The number of lines from an offset on."""
@@ -86,23 +102,38 @@ class Lines(Protocol):
         """The lines of rows. numbers: of the rows, in ascending order."""
         ...
 
+    def run(self, first: int, count: int) -> LineRun:
+        """The lines of consecutive rows, at least one."""
+        ...
+
 
 @dataclass(frozen=True)
 class TextLines:
     """The lines of the rows of a chunk.
 
-    first: the number of its first row. offsets: of all its records, found when they are needed. skipped: the places of
-    the records that are no rows.
+    start: the offset of its first line. even: whether each line of it is a row. first: the number of its first row.
+    offsets: of all its records, found when they are needed. skipped: the places of the records that are no rows.
     """
 
     counter: LineCounter
+    start: int
+    even: bool
     first: int
     offsets: Callable[[], Offsets]
     skipped: Offsets
 
     def of(self, numbers: Sequence[int]) -> list[int]:
+        if self.even:
+            (line,) = self.counter.at(np.array([self.start], dtype=np.int64))
+            return [line + number - self.first for number in numbers]
         offsets = np.delete(self.offsets(), self.skipped)
         return self.counter.at(offsets[np.array(numbers, dtype=np.int64) - self.first])
+
+    def run(self, first: int, count: int) -> LineRun:
+        if self.even:
+            (line,) = self.of([first])
+            return LineRun(first, line)
+        return LineRun.of(first, self.of(range(first, first + count)))
 
     def of_record(self, place: int) -> int:
         """place: of a record in the chunk."""
@@ -119,3 +150,10 @@ class SheetRows:
     def of(self, numbers: Sequence[int]) -> list[int]:
         found = (self.jumps[bisect.bisect(self.jumps, number, key=lambda jump: jump[0]) - 1] for number in numbers)
         return [row + number - start for number, (start, row) in zip(numbers, found, strict=True)]
+
+    def run(self, first: int, count: int) -> LineRun:
+        starts = [start for start, _ in self.jumps]
+        if bisect.bisect(starts, first) == bisect.bisect(starts, first + count - 1):
+            (line,) = self.of([first])
+            return LineRun(first, line)
+        return LineRun.of(first, self.of(range(first, first + count)))

@@ -55,6 +55,8 @@ MAX_CHUNK_LINES = 100_000
 MAX_RAGGED_ROWS = 10_000
 #: Records at the beginning of a file among which a second table is searched.
 SECOND_TABLE_RECORDS = 20_000
+#: Bytes of the first chunk; the later ones are up to twice as large as the one before.
+FIRST_BYTES = 1 << 20
 #: Bytes that are read at once of the blank lines above a record at which reading continues.
 BLANK_BYTES = 1 << 16
 
@@ -215,14 +217,15 @@ def _where(header_row: int | None) -> str:
 def chunks(
     table: PreparedTable, *, start: int, row: int, chunk_bytes: int, tick: Tick = lambda: None
 ) -> Iterator[Chunk]:
-    """Read rows from an offset on. start: the first byte of a record. row: its number. chunk_bytes: size of a chunk.
+    """Read rows from an offset on. start: the first byte of a record. row: its number. chunk_bytes: size of a chunk;
+    the first ones are smaller, so that the first rows are written soon.
 
     tick: called for each chunk, and more often where records are read one by one.
     """
     counter = LineCounter(table.path, tick)
     with table.path.open("rb") as file:
         exact = Records(file, table.delimiter, tick)
-        size, blank = chunk_bytes, _blank_above(file, start, table.first_byte)
+        size, blank = min(chunk_bytes, FIRST_BYTES), _blank_above(file, start, table.first_byte)
         while True:
             left = table.bytes_total - start
             data = _read(file, start, min(size, left)) if left > 0 else b""
@@ -232,7 +235,7 @@ def chunks(
             used = _beginning(data)
             final = len(used) == len(data) and (len(data) < size or len(data) >= left)
             with _collector_paused():
-                parsed = _fast(used, final, table, start) or _exact(exact, table, start, len(used))
+                parsed = _fast(used, final, table, start, counter) or _exact(exact, table, start, len(used))
                 chunk = assembled(table, parsed, counter, row, blank)
             tick()
             size = min(chunk_bytes, 2 * len(used))  # not much more than a chunk of MAX_CHUNK_LINES needs
@@ -283,11 +286,11 @@ def _collector_paused() -> Iterator[None]:
 def _beginning(data: bytes) -> bytes:
     """At most MAX_CHUNK_LINES lines."""
     characters = np.frombuffer(data, dtype=np.uint8)
-    line_end = max((LF, CR), key=lambda each: np.count_nonzero(characters == each) if each in data else 0)
-    ends = _positions(data, line_end)
-    if len(ends) <= MAX_CHUNK_LINES:
+    lines = {each: np.count_nonzero(characters == each) if each in data else 0 for each in (LF, CR)}
+    line_end = max(lines, key=lambda each: lines[each])
+    if lines[line_end] <= MAX_CHUNK_LINES:
         return data
-    end = int(ends[MAX_CHUNK_LINES - 1]) + 1
+    end = int(_positions(data, line_end)[MAX_CHUNK_LINES - 1]) + 1
     return data[: end + (data[end - 1 : end + 1] == b"\r\n")]
 
 
@@ -339,7 +342,7 @@ def _columns_note(delimiter: str, names: list[str], separated_by: str | None) ->
     return f"{len(names):,} columns{', separated by ' if called else ''}{called}."
 
 
-def _fast(data: bytes, final: bool, table: PreparedTable, start: int) -> Parsed | None:
+def _fast(data: bytes, final: bool, table: PreparedTable, start: int, counter: LineCounter) -> Parsed | None:
     """Parse the complete records with Arrow. None: the result could be inexact, or Arrow would be slow."""
     end = _end_of_records(data, final, table.delimiter)
     # Arrow would remove a byte order mark that is part of the first cell.
@@ -354,9 +357,10 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int) -> Parsed 
     width = table.usual_width
     try:
         # Check UTF-8 first: for invalid bytes, Arrow's handler of invalid rows would print an error of its own.
-        pa.array([data[:end]], pa.binary()).cast(pa.string())
+        text = pa.py_buffer(data).slice(0, end)
+        pa.StringArray.from_buffers(1, pa.array([0, end], pa.int32()).buffers()[1], text).validate(full=True)
         parsed = pa_csv.read_csv(
-            pa.BufferReader(pa.py_buffer(data).slice(0, end)),
+            pa.BufferReader(text),
             read_options=pa_csv.ReadOptions(
                 use_threads=False, block_size=end + 1, column_names=[str(n) for n in range(width)]
             ),
@@ -373,16 +377,15 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int) -> Parsed 
     places = np.setdiff1d(np.arange(count), [number - 1 for number, _ in ragged], assume_unique=True)
     cells = csv.reader((text for _, text in ragged), delimiter=table.delimiter)
     odd = [(number - 1, found) for (number, _), found in zip(ragged, cells, strict=True)]
-    above, below = _blank_lines(data[:end], count)
+    lines = np.count_nonzero(line_ends(data, end)) + (data[end - 1] not in b"\r\n")
+    counter.passed(start, start + end, int(lines))
+    above, below = _blank_lines(data[:end], count) if lines != count else (0, 0)
     offsets = partial(_offsets, table.path, start, end)
-    return Parsed(parsed, places, odd, [], count, start + end, offsets, above, below)
+    return Parsed(parsed, places, odd, [], count, start, start + end, bool(lines == count), offsets, above, below)
 
 
 def _blank_lines(text: bytes, count: int) -> tuple[int, int]:
     """The number of blank lines above and below the last record. text: complete records. count: how many."""
-    lines = np.count_nonzero(line_ends(text)) + (text[-1] not in b"\r\n")
-    if lines == count:
-        return 0, 0
     _, is_blank = _starts(text)
     last = int(np.flatnonzero(~is_blank)[-1]) + 1 if count else 0
     return last - count, len(is_blank) - last
@@ -490,7 +493,7 @@ def _exact(exact: Records, table: PreparedTable, start: int, size: int) -> Parse
     parsed = pa.table([pa.array(column, pa.string()) for column in columns], [str(n) for n in range(width)])
     found = np.array(offsets, dtype=np.int64)
     numbers = np.array(places, dtype=np.int64)
-    return Parsed(parsed, numbers, odd, failed, len(offsets), end, lambda: found, blank, blank_below)
+    return Parsed(parsed, numbers, odd, failed, len(offsets), start, end, False, lambda: found, blank, blank_below)
 
 
 def _shown(cell: str) -> str:

@@ -40,19 +40,26 @@ class Shadow:
     """A writer into the shadow, and what it then differs by."""
 
     def __init__(
-        self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str], *, exists: bool
+        self, dialect: sa.Dialect, dataset: Dataset, upload_id: int, filled: Collection[str], *, stored: Dataset | None
     ) -> None:
-        """exists: whether the dataset has a table; if not, its rows compete with nothing stored."""
+        """stored: the dataset as it is, perhaps without some fields; None: its rows compete with nothing stored."""
         self._dataset = dataset
         self._upload_id = upload_id
-        self._stored = dataset.table(dialect) if exists else None
+        self._stored = None if stored is None else stored.table(dialect)
         self._competing = writer.competing(dataset, filled)
         whole = dataset.table(dialect)
         unique = [each.name for each in dataset.schema.fields if each.constraints.unique]
         #: Rows that replace others by their key alone cannot fail: the last one of each key is what counts.
         self._only_replaces = dataset.replaces and self._competing == [dataset.schema.primary_key]
+        #: Where nothing is stored either, only the number of keys counts.
+        self._only_counts = self._only_replaces and stored is None and not whole.is_sqlite
+        kept = {name: whole.columns[name] for name in dataset.schema.primary_key}
         key = [] if self._only_replaces and not whole.is_sqlite else whole.key
-        self._table = SqlTable(dialect, f"_shadow_{upload_id}", whole.columns, key=key, unique=unique)
+        name = f"_shadow_{upload_id}"
+        if self._only_counts:
+            self._table = SqlTable(dialect, name, kept)
+        else:
+            self._table = SqlTable(dialect, name, whole.columns, key=key, unique=unique)
         self._filled = [name for name in dataset.schema.names if name in filled]
         names = dict.fromkeys(name for each in self._competing for name in each)
         self._looked_up = SqlTable(
@@ -65,15 +72,18 @@ class Shadow:
         run(connection, self._looked_up.creation(temporary=True))
 
     def pack(self, rows: pd.DataFrame) -> PackedRows:
+        if self._only_counts:
+            batch = writer.batch(self._upload_id, rows[list(self._table.columns)]).select(list(self._table.columns))
+            return PackedRows(rows, columns.pack(self._table, batch), repeats=False)
         return self._writer.pack(rows)
 
     def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         """Rows without a key or a unique value compete with nothing, so they are not written."""
         if not self._competing:
-            return Written({}, len(rows.packed))
+            return Written.inserted({}, len(rows.packed))
         if self._only_replaces:
             self._append(connection, rows.packed)
-            return Written({}, len(rows.packed))
+            return Written.inserted({}, len(rows.packed))
         if self._stored is not None:
             self._take_over(connection, self._stored, rows.packed.batch)
         return self._writer.write(connection, rows)
@@ -94,15 +104,20 @@ class Shadow:
             for method in ("seqscan", "hashjoin", "mergejoin"):
                 run(connection, f"SET LOCAL enable_{method} = off")
         for names in self._competing:
+            if not stored.columns.keys() >= set(names):
+                continue  # a new field has no value in any row
             run(connection, self._table.taking_over(stored, table, names))
         if not table.is_sqlite:
             for method in ("seqscan", "hashjoin", "mergejoin"):
                 run(connection, f"SET LOCAL enable_{method} = on")
 
     def compare(self, connection: sa.Connection, *, examples: int) -> Comparison | None:
-        """None: the rows of the dataset are not replaced, or it has none. examples: of rows that change something."""
-        if self._stored is None or not self._dataset.replaces:
+        """None: no row replaces another. examples: of rows that change something."""
+        if not self._dataset.replaces:
             return None
+        if self._stored is None:
+            counted = run(connection, self._table.counting_keys(self._dataset.schema.primary_key)).scalar_one()
+            return Comparison(int(counted), 0, 0, [])
         # A field that no column fills keeps its value.
         fields = self._filled
         counts = run(connection, self._table.compared(self._stored, fields, upload_id=self._upload_id)).one()

@@ -12,7 +12,6 @@ import hashlib
 import io
 import itertools
 import json
-import mmap
 import os
 import re
 import zipfile
@@ -23,12 +22,16 @@ from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
 from jobs.dialect import detect_dialect, is_usual
-from jobs.errors import MisreadFileError, UnreadableFileError
+from jobs.errors import MisreadFileError, SeveralFilesError, UnreadableFileError
 from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, is_parquet, other_kind, packing_of
 from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
 from jobs.import_options import UTF_8, ImportOptions
+from jobs.parts import MAX_PARTS, Part
 from jobs.pipeline import encoding, rewriting, workbook
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive, unpacked
+from jobs.pipeline.archive_members import members_of
+from jobs.pipeline.biff.workbook import XlsbWorkbook, XlsWorkbook, holds_workbook
+from jobs.pipeline.biff.xlsb import MAIN_PART as XLSB_MAIN_PART
 from jobs.pipeline.chunk import is_blank, repeats
 from jobs.pipeline.json_objects import Fields, Number, Objects, cells_of
 from jobs.pipeline.long_call import run_with_ticks
@@ -51,7 +54,7 @@ FIRST_OBJECTS = 1_000
 #: Bytes at the beginning of a text that its dialect is detected from.
 DIALECT_BYTES = 1 << 20
 #: To be incremented with every change to the content of spools, so that older ones are replaced.
-SPOOL_VERSION = 8
+SPOOL_VERSION = 9
 
 #: Bytes at the beginning of a member that tell whether it is an archive itself: a tar has its mark at 257.
 _NESTED_HEAD_BYTES = 262
@@ -59,7 +62,6 @@ _NESTED_HEAD_BYTES = 262
 _IGNORED_MEMBERS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)|/$")
 #: Members that identify archives that are documents, and what to tell people.
 _DOCUMENTS = {
-    "xl/workbook.bin": "a binary Excel workbook (.xlsb). Save it as .xlsx, then upload that file.",
     "word/document.xml": f"a Word document, not a table. {EXPECTED}",
     "ppt/presentation.xml": f"a PowerPoint presentation, not a table. {EXPECTED}",
     "meta-inf/manifest.xml": f"an OpenDocument file, but no spreadsheet. {EXPECTED}",
@@ -225,7 +227,7 @@ class _Preparation:
         """The kind of file is detected from its first bytes, not from its name."""
         head = _head(self.path)
         if head.startswith(OLE):
-            raise UnreadableFileError(_about_ole(self.path, self.filename))
+            return self._from_ole()
         if head.startswith(ZIPS):
             return self._from_zip()
         if (packing := packing_of(head)) is not None:
@@ -248,6 +250,12 @@ class _Preparation:
         with _Part(self.spool.path, self.tick) as part:
             return self._from_other_encoding(self.path, part, found)
 
+    def _from_ole(self) -> TextFile:
+        """An Excel 97 to 2003 workbook. Raises UnreadableFileError for any other OLE file."""
+        if not holds_workbook(self.path, self.filename):
+            raise UnreadableFileError(f"“{self.filename}” is an old Office document, not a table. {EXPECTED}")
+        return self._from_workbook(XlsWorkbook)
+
     def _from_zip(self) -> TextFile:
         """A workbook, or the single text file in an archive."""
         with _opened(self.path) as archive:
@@ -256,18 +264,37 @@ class _Preparation:
             if workbook.MAIN_PART in names:
                 self._check_expansion(sum(info.file_size for info in members), "workbook")
                 return self._from_workbook(Workbook)
+            if XLSB_MAIN_PART in names:
+                self._check_expansion(sum(info.file_size for info in members), "workbook")
+                return self._from_workbook(XlsbWorkbook)
             if ods.MAIN_PART in names and _is_spreadsheet(archive):
                 self._check_expansion(sum(info.file_size for info in members), "workbook")
                 return self._from_workbook(ods.OdsWorkbook)
-            only = _only(members, names)
+            only = self._member(archive, members, names)
             note = f"Unpacked “{shortened(only.filename)}” from a ZIP archive."
-            return self._from_archive(archive.pieces(only), note)
+            return self._from_archive(archive.pieces(only), note, may_be_workbook=True)
 
-    def _from_archive(self, pieces: Iterator[bytes], note: str) -> TextFile:
-        """The text file in an archive."""
+    def _member(self, archive: ZipArchive, members: list[zipfile.ZipInfo], names: set[str]) -> zipfile.ZipInfo:
+        """The file in an archive that was chosen, or the only one. Raises UnreadableFileError."""
+        wanted = self.options.member
+        if wanted is None:
+            if members and 1 < len(members) <= MAX_PARTS and names.isdisjoint(_DOCUMENTS):
+                raise SeveralFilesError(_several(members), members_of(archive, members, self.tick))
+            return _only(members, names)
+        by_name = {info.filename.casefold(): info for info in reversed(members)}
+        by_name |= {info.filename: info for info in members}
+        if (found := by_name.get(wanted) or by_name.get(wanted.casefold())) is None:
+            listed = ", ".join(f"“{shortened(info.filename)}”" for info in members[:NAMED_MEMBERS])
+            raise MisreadFileError(f"The archive contains no file “{shortened(wanted)}”. Choose one of {listed}.")
+        return found
+
+    def _from_archive(self, pieces: Iterator[bytes], note: str, *, may_be_workbook: bool = False) -> TextFile:
+        """The table in an archive."""
         with _Part(self.spool.path, self.tick) as expanded:
-            self._expand(pieces, expanded.file)
+            self._expand(pieces, expanded.file, may_be_workbook=may_be_workbook)
             expanded.file.flush()
+            if (kind := _kind_of_workbook(expanded.path, self.filename)) is not None:
+                return self._from_workbook(kind, expanded.path, note)
             if is_json(_head(expanded.path)):
                 return self._from_json(expanded.path, note)
             if is_parquet(_head(expanded.path)):
@@ -278,10 +305,10 @@ class _Preparation:
             with _Part(self.spool.path, self.tick) as part:
                 return self._from_other_encoding(expanded.path, part, found, note)
 
-    def _from_workbook(self, kind: type[Workbook]) -> TextFile:
-        """One worksheet of a workbook, from its header row on."""
+    def _from_workbook(self, kind: type[Workbook], path: Path | None = None, *unpacked: str) -> TextFile:
+        """One worksheet of a workbook, from its header row on. path: of the workbook; None: the upload itself."""
         sheet, header_row = self.options.sheet, self.options.header_row
-        with kind(self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
+        with kind(path or self.path, sheet=sheet, tick=self.tick, header_row=header_row, fits=self.fits) as book:
             above, notes, has_header = _above_header(book, self.options.header_row)
             shape = book.shape(above=above)
             with _Part(self.spool.path, self.tick) as part:
@@ -291,7 +318,7 @@ class _Preparation:
                 part.commit()
         found = TextFile(
             self.spool.path,
-            [*book.notes, *notes],
+            [*unpacked, *book.notes, *notes],
             [*book.warnings, *table.warnings],
             ",",
             self.options.header_row and 1,  # the row above which nothing was written, or 0
@@ -300,7 +327,7 @@ class _Preparation:
             table.blank,
             begins_with_table=True,
             separated_by="",
-            detected={"sheet": book.sheet.name, "sheets": book.names},
+            detected={"sheet": book.sheet.name, "sheets": book.names} | _sheets(book),
         )
         return self.spool.save(found)
 
@@ -407,13 +434,14 @@ class _Preparation:
             return encoding.chosen(self.options.encoding, head)
         return encoding.detect(path, self.tick)
 
-    def _expand(self, pieces: Iterator[bytes], target: BinaryIO) -> None:
+    def _expand(self, pieces: Iterator[bytes], target: BinaryIO, *, may_be_workbook: bool) -> None:
         """pieces: may be empty, as an archive may be long and expand to nothing."""
         expanded, head = 0, b""
         for piece in _without_archive_errors(pieces):
             if len(head) < _NESTED_HEAD_BYTES:
                 head += piece[:_NESTED_HEAD_BYTES]
-                _check_not_nested(head)
+                if not (may_be_workbook and head.startswith((*ZIPS, OLE))):
+                    _check_not_nested(head)
             expanded += len(piece)
             self._check_expansion(expanded, "archive")
             target.write(piece)
@@ -504,25 +532,43 @@ def _only(members: list[zipfile.ZipInfo], names: set[str]) -> zipfile.ZipInfo:
     if not members:
         raise UnreadableFileError(f"The archive is empty. {EXPECTED}")
     if len(members) > 1:
-        shown = ", ".join(f"“{shortened(info.filename)}”" for info in members[:NAMED_MEMBERS])
-        more = f" and {len(members) - NAMED_MEMBERS:,} more" if len(members) > NAMED_MEMBERS else ""
-        raise UnreadableFileError(
-            f"The archive contains {len(members):,} files: {shown}{more}. Upload each file separately."
-        )
+        raise UnreadableFileError(_several(members))
     return members[0]
 
 
-def _about_ole(path: Path, filename: str) -> str:
-    """A sentence about an OLE file: an old Office document, or a workbook with a password.
+def _several(members: list[zipfile.ZipInfo]) -> str:
+    shown = ", ".join(f"“{shortened(info.filename)}”" for info in members[:NAMED_MEMBERS])
+    more = f" and {len(members) - NAMED_MEMBERS:,} more" if len(members) > NAMED_MEMBERS else ""
+    return f"The archive contains {len(members):,} files: {shown}{more}. Upload each file separately."
 
-    The names of its streams, in UTF-16, tell which.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find("EncryptedPackage".encode("utf-16-le")) >= 0:
-            return f"“{filename}” is protected with a password. Save it without a password, then upload it again."
-        if any(content.find(name.encode("utf-16-le")) >= 0 for name in ("Workbook", "Book\0")):
-            return f"“{filename}” is an Excel 97 to 2003 workbook (.xls). Save it as .xlsx or CSV, then upload that."
-    return f"“{filename}” is an old Office document, not a table. {EXPECTED}"
+
+def _kind_of_workbook(path: Path, filename: str) -> type[Workbook] | None:
+    """How a file from an archive is read if it is a workbook. Raises UnreadableFileError if it is another archive."""
+    head = _head(path)
+    if head.startswith(OLE) and holds_workbook(path, filename):
+        return XlsWorkbook
+    if head.startswith(ZIPS):
+        with _opened(path) as archive:
+            names = {info.filename.lower() for info in archive.members}
+            if workbook.MAIN_PART in names:
+                return Workbook
+            if XLSB_MAIN_PART in names:
+                return XlsbWorkbook
+            if ods.MAIN_PART in names and _is_spreadsheet(archive):
+                return ods.OdsWorkbook
+    _check_not_nested(head)
+    return None
+
+
+def _sheets(book: Workbook) -> dict[str, Any]:
+    """The worksheets that a workbook can be divided into, if there are several, as parts.Part has them."""
+    if not 1 < len(book.parts) <= MAX_PARTS:
+        return {}
+    found = [
+        Part(each.sheet.name, "sheet", rows=each.rows, hidden=each.sheet.hidden, columns=each.columns)
+        for each in book.parts
+    ]
+    return {"parts": [each.as_json() for each in found]}
 
 
 def _above_header(book: Workbook, wanted: int | None) -> tuple[int, list[str], bool]:

@@ -5,12 +5,13 @@ one, to collect their reasons. parsing.py parses the types; the Table Schema sta
 schema.py). Rows that repeat the key or a unique value of others are found when they are written (conflicts.py).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,15 @@ from jobs.excerpt import excerpt
 from jobs.failed_rows import QUOTED, FailedRow, Reason
 from jobs.pipeline.explaining import explain
 from jobs.pipeline.parsing import Mask, in_utc, parse
+from jobs.rules import Ruled
 from jobs.schema import SchemaField, TableSchema
+
+#: Places of cells in a column, from 0.
+Places = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.intp]
+
+#: Cells of a column by which it is told whether it has few different values, and the most that are few among them.
+LOOKED_AT, FEW = 4_000, 2_500
 
 #: Bytes of text that a key may have: an index entry of PostgreSQL has at most 2,704 bytes, overhead included.
 MAX_KEY_BYTES = 2_000
@@ -30,11 +39,25 @@ class Validated:
     """A validated chunk.
 
     good: the valid rows, one typed column for each field, index = row number. failed: the other rows, with every
-    reason.
+    reason and their original values. ruled: what rules changed of the values, in all rows.
     """
 
     good: pd.DataFrame
     failed: list[FailedRow]
+    ruled: list[Ruled]
+
+
+class Rules(Protocol):
+    """Changes the text of columns before it is parsed (mending/rule_set.py)."""
+
+    @property
+    def fields(self) -> Collection[str]:
+        """Those whose text it may change."""
+        ...
+
+    def mend(self, cells: "Cells", times: Counts | None = None) -> list[Ruled]:
+        """Change the cells of a field, and say what was changed. times: how many cells each one stands for."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,14 +99,15 @@ class Validator:
         self._sources = sources
         self._unique = [[field.name] for field in schema.fields if field.constraints.unique]
 
-    def validate(self, rows: pd.DataFrame) -> Validated:
-        """rows: the file's own columns as text, index = row number."""
-        columns = [self._column(field, rows) for field in self._schema.fields]
-        violations = [
-            violation
-            for field, column in zip(self._schema.fields, columns, strict=True)
-            for violation in self._violations(field, column)
-        ]
+    def validate(self, rows: pd.DataFrame, rules: Rules | None = None) -> Validated:
+        """rows: the file's own columns as text, index = row number. rules: those of the dataset, if it has any."""
+        ruled: list[Ruled] = []
+        columns: list[_Column] = []
+        violations: list[_Violation] = []
+        for field in self._schema.fields:
+            column, broken = self._judged(field, rows, rules, ruled)
+            columns.append(column)
+            violations += broken
         violations += self._too_long(columns)
         has_failed = _any([violation.rows for violation in violations], len(rows))
         failed = self._failed_rows(rows, has_failed, violations) if has_failed.any() else []
@@ -93,14 +117,47 @@ class Validator:
         }
         good = pd.DataFrame(typed, copy=False)
         good = good[~has_failed] if has_failed.any() else good
-        return Validated(good, failed)
+        return Validated(good, failed, ruled)
 
-    def _column(self, field: SchemaField, rows: pd.DataFrame) -> _Column:
+    def wrong(self, field: SchemaField, text: pa.Array) -> Mask:
+        """Which cells of a field break a rule, each by itself."""
+        return Cells(self, field, text).wrong()
+
+    def rules(self, field: SchemaField, text: pa.Array) -> list[tuple[Mask, str]]:
+        """The rules that cells of a field break, with those that break it; as in the reasons of failed rows."""
+        found: list[tuple[Mask, str]] = []
+        for violation in self.violations(field, self.read(field, text)):
+            if violation.field is None or field.type not in ("integer", "number"):
+                found.append((violation.rows, violation.rule))
+                continue
+            rules = np.full(len(text), None, dtype=object)
+            places = np.flatnonzero(violation.rows)
+            rules[places] = [violation.reason(value).rule for value in text.take(pa.array(places)).to_pylist()]
+            found += [(rules == rule, rule) for rule in dict.fromkeys(rules[places])]
+        return found
+
+    def _judged(
+        self, field: SchemaField, rows: pd.DataFrame, rules: Rules | None, ruled: list[Ruled]
+    ) -> "tuple[_Column, Sequence[_Violation]]":
+        """A column and the rules that it breaks. ruled: to which the changes of the dataset's rules are added."""
         source = self._sources.get(field.name)
-        text = pa.repeat(pa.scalar(None, pa.string()), len(rows)) if source is None else _array(rows[source])
         if source is None:
-            values, rule = parse(field, text)
-            return _Column(values, np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), rule)
+            values, rule = parse(field, pa.repeat(pa.scalar(None, pa.string()), len(rows)))
+            column = _Column(values, np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), rule)
+            return column, self.violations(field, column)
+        text = _array(rows[source])
+        if rules is None or field.name not in rules.fields:
+            cells = Cells(self, field, text)
+            return cells.column, cells.violations
+        few = _Few.of(text)
+        cells = Cells(self, field, text if few is None else few.values)
+        ruled += rules.mend(cells, None if few is None else few.times)
+        if few is None:
+            return cells.column, cells.violations
+        return few.column(cells.column), list(map(few.violation, cells.violations))
+
+    def read(self, field: SchemaField, text: pa.Array) -> _Column:
+        """The typed values of a column. Spaces around values that are not plain text are ignored."""
         column = self._parsed(field, text)
         is_plain_text = field.type == "string" and field.format == "default"
         if not is_plain_text and column.invalid.any() and (trimmed := _trimmed(text, column.invalid)) is not None:
@@ -114,6 +171,9 @@ class Validator:
         empty = _mask(missing)
         invalid = _mask(pc.is_null(values)) & ~empty if values.null_count else np.zeros(len(text), dtype=bool)
         return _Column(values, empty, invalid, rule)
+
+    def violations(self, field: SchemaField, column: _Column) -> list[_Violation]:
+        return list(self._violations(field, column))
 
     def _violations(self, field: SchemaField, column: _Column) -> Iterator[_Violation]:
         """The rules that a column breaks. A value of the wrong type gets no further reason."""
@@ -151,6 +211,91 @@ class Validator:
         return [FailedRow(*each) for each in zip(numbers, cells, reasons, strict=True)]
 
 
+class Cells:
+    """The cells of one field while they are changed. They are read only if somebody asks for a verdict, and read again
+    only where they change."""
+
+    def __init__(self, validator: Validator, field: SchemaField, text: pa.Array) -> None:
+        self.field = field
+        self._validator = validator
+        self._text = text
+        #: Changes that the text does not have yet: places, and the new texts there.
+        self._changes: list[tuple[Places, pa.Array]] = []
+        self._column: _Column | None = None
+        self._violations: list[_Violation] | None = None
+
+    @property
+    def text(self) -> pa.Array:
+        for places, texts in self._changes:
+            self._text = pc.replace_with_mask(self._text, self._mask_of(places), texts)
+        self._changes = []
+        return self._text
+
+    def wrong(self) -> Mask:
+        """Which cells break a rule, each by itself."""
+        return _any([violation.rows for violation in self.violations], len(self._text))
+
+    def change(self, places: Places, texts: pa.Array) -> None:
+        """places: in ascending order. texts: the new ones there."""
+        self._changes.append((places, texts))
+        self._violations = None
+        if self._column is not None:
+            self._column = self._changed(self._column, places, texts)
+
+    def _changed(self, column: _Column, places: Places, texts: pa.Array) -> _Column:
+        found = self._validator.read(self.field, texts)
+        missing, invalid = column.missing.copy(), column.invalid.copy()
+        missing[places], invalid[places] = found.missing, found.invalid
+        values = pc.replace_with_mask(column.values, self._mask_of(places), found.values)
+        return _Column(values, missing, invalid, column.rule)
+
+    def _mask_of(self, places: Places) -> pa.Array:
+        mask = np.zeros(len(self._text), dtype=bool)
+        mask[places] = True
+        return pa.array(mask)
+
+    @property
+    def column(self) -> _Column:
+        if self._column is None:
+            self._column = self._validator.read(self.field, self.text)
+        return self._column
+
+    @property
+    def violations(self) -> list[_Violation]:
+        if self._violations is None:
+            self._violations = self._validator.violations(self.field, self.column)
+        return self._violations
+
+
+class _Few:
+    """The different values of a column that has few of them: what is true of each value by itself is found out once."""
+
+    def __init__(self, encoded: pa.DictionaryArray) -> None:
+        self.values = encoded.dictionary
+        self._places = encoded.indices
+        self._of_cells = encoded.indices.to_numpy()
+
+    @classmethod
+    def of(cls, text: pa.Array) -> "_Few | None":
+        """None: it has many."""
+        if len(text) < LOOKED_AT or len(pc.unique(text[:LOOKED_AT])) > FEW:
+            return None
+        return cls(text.dictionary_encode(null_encoding="encode"))
+
+    @property
+    def times(self) -> Counts:
+        """How often each value is there."""
+        return np.bincount(self._of_cells, minlength=len(self.values))
+
+    def column(self, column: _Column) -> _Column:
+        """That of all cells, from that of the different values."""
+        missing, invalid = column.missing[self._of_cells], column.invalid[self._of_cells]
+        return _Column(column.values.take(self._places), missing, invalid, column.rule)
+
+    def violation(self, violation: _Violation) -> _Violation:
+        return replace(violation, rows=violation.rows[self._of_cells])
+
+
 def _array(column: "pd.Series[Any]") -> pa.Array:
     values = column.array.__arrow_array__()
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
@@ -168,8 +313,9 @@ def _any(masks: list[Mask], length: int) -> Mask:
 
 def _trimmed(text: pa.Array, invalid: Mask) -> pa.Array | None:
     """The invalid values without the spaces around them; None if no value has any. Spaces do not change a number."""
-    without = pc.utf8_trim_whitespace(text.filter(pa.array(invalid)))
-    return None if without.equals(text.filter(pa.array(invalid))) else pc.replace_with_mask(text, invalid, without)
+    found = text.filter(pa.array(invalid))
+    without = pc.utf8_trim_whitespace(found)
+    return None if without.equals(found) else pc.replace_with_mask(text, invalid, without)
 
 
 def _is_missing(text: pa.Array, missing_values: list[str]) -> pa.Array:

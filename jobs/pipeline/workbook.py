@@ -27,12 +27,24 @@ from jobs.pipeline.long_call import run_with_ticks, seconds_for
 from jobs.pipeline.xlsx.package import MAIN_PART, MAX_STYLES_BYTES, Package, Sheet
 from jobs.pipeline.xlsx.problem import MAX_COLUMNS, Problem, damaged
 from jobs.pipeline.xlsx.row_stream import RowStream, SheetRow, Value
-from jobs.pipeline.xlsx.sheet_choice import Fits, choose
+from jobs.pipeline.xlsx.sheet_choice import Fits, SheetPart, choose
 from jobs.pipeline.xlsx.sheet_copy import SheetCopy
 from jobs.pipeline.xlsx.survey import Survey
 from jobs.warnings import UploadWarning, sheets_ignored
 
-__all__ = ["MAIN_PART", "Problem", "Row", "Shape", "Tick", "Workbook", "listed", "named", "opened", "sheet_note"]
+__all__ = [
+    "MAIN_PART",
+    "CalamineRows",
+    "Problem",
+    "Row",
+    "Shape",
+    "Tick",
+    "Workbook",
+    "listed",
+    "named",
+    "opened",
+    "sheet_note",
+]
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +105,10 @@ class Workbook:
     """One worksheet of a workbook, as a context manager.
 
     notes: sentences for people about the worksheet and how it was read. warnings: about the other worksheets. others:
-    their names, for a sentence.
+    their names, for a sentence. parts: the worksheets with data, if nobody named one of several.
     """
+
+    parts: Sequence[SheetPart] = ()
 
     sheet: Sheet
     notes: list[str]
@@ -117,6 +131,7 @@ class Workbook:
                 choice = choose(package, header_row=header_row, fits=fits)
                 self.sheet = choice.sheet
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
+                self.parts = choice.parts
             else:
                 self.sheet = named(package.sheets, sheet)
             #: The names of all worksheets that can be chosen.
@@ -219,7 +234,7 @@ def _usual_width(widths: Counter[int]) -> int:
     return 0
 
 
-class _Calamine:
+class CalamineRows:
     """A worksheet that calamine has loaded."""
 
     def __init__(self, sheet: python_calamine.CalamineSheet, problems: dict[int, dict[int, Problem]]) -> None:
@@ -255,7 +270,7 @@ def _patched(values: Sequence[Value], problems: dict[int, Problem]) -> Sequence[
     return patched
 
 
-def _loaded(path: Path, package: Package, part: str, tick: Tick) -> _Calamine | None:
+def _loaded(path: Path, package: Package, part: str, tick: Tick) -> CalamineRows | None:
     """Load a worksheet with calamine; None if it would take too much memory, or if calamine rejects it."""
     strings_size = package.size(package.strings) if package.strings else 0
     if strings_size > LARGE_STRINGS:
@@ -302,12 +317,12 @@ class _Longest:
             yield piece
 
 
-def _load(path: Path, size: int, problems: dict[int, dict[int, Problem]], tick: Tick) -> _Calamine | None:
+def _load(path: Path, size: int, problems: dict[int, dict[int, Problem]], tick: Tick) -> CalamineRows | None:
     """size: bytes that calamine reads."""
 
-    def load() -> _Calamine | BaseException:
+    def load() -> CalamineRows | BaseException:
         try:
-            return _Calamine(python_calamine.load_workbook(path).get_sheet_by_index(0), problems)
+            return CalamineRows(python_calamine.load_workbook(path).get_sheet_by_index(0), problems)
         except BaseException as error:  # a panic in Rust does not inherit from Exception
             return error
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from jobs.datasets import Mode
+from jobs.modes import OF_DATASETS, Mode
 from tests.benchmarks import data, yardsticks
 from tests.benchmarks.ours import Place, Run
 from tests.benchmarks.report import Line, rate, table
@@ -26,7 +26,7 @@ def beside_imports(rows: int, rounds: int, redis: RedisServer) -> str:
     try:
         for _ in range(rounds):
             with tempfile.TemporaryDirectory(prefix="bulk-bench-") as folder:
-                for mode in Mode:
+                for mode in OF_DATASETS:
                     for database, url in (("SQLite", None), ("PostgreSQL", server.create())):
                         place = Place(Path(folder) / f"{mode}-{database}", redis.url, url)
                         place.declare(mode)

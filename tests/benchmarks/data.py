@@ -38,6 +38,7 @@ SCHEMA: dict[str, Any] = {
 }
 NAMES: list[str] = [field["name"] for field in SCHEMA["fields"]]
 
+_SAID = {"true": "ja", "false": "nein"}
 _FIRST = ["Anna", "Zoë", "Łukasz", "Søren", "José", "Chloé", "Иван", "美咲", "Bob", "Eve"]
 _LAST = ["Müller", "O'Neil", "Smith", "García", "Nowak", "Ångström", "Иванова", "佐藤", "Brown", "Dvořák"]
 _WORDS = ["packed by hand", "left at the door", "sent by post", "gift wrapped", "paid on delivery"]
@@ -46,6 +47,16 @@ _WORDS = ["packed by hand", "left at the door", "sent by post", "gift wrapped", 
 def csv_file(rows: int, *, clean: bool = False, folder: Path | None = None) -> Path:
     """The CSV file of so many rows: made when it is first asked for, then kept. folder: default, a temporary one."""
     return _kept(folder, f"{rows}-{'clean' if clean else 'bad'}.csv", lambda path: _write_csv(path, rows, clean))
+
+
+def changed_file(rows: int, *, folder: Path | None = None) -> Path:
+    """`csv_file`, but another note in each row."""
+    return _kept(folder, f"{rows}-changed.csv", lambda path: _write_changed(path, csv_file(rows)))
+
+
+def messy_file(rows: int, share: float, *, folder: Path | None = None) -> Path:
+    """A clean file in which a share of the rows spells five values so that only rules can read them."""
+    return _kept(folder, f"{rows}-messy-{share}.csv", lambda path: _write_messy(path, rows, share))
 
 
 def xlsx_file(rows: int, *, folder: Path | None = None) -> Path:
@@ -91,6 +102,26 @@ def _write_csv(path: Path, rows: int, clean: bool) -> None:
                 file.write("\n".join(batch) + "\n")
                 batch.clear()
         file.writelines(f"{line}\n" for line in batch)
+
+
+def _write_changed(path: Path, before: Path) -> None:
+    with before.open(encoding="utf-8") as source, path.open("w", encoding="utf-8", newline="") as file:
+        file.write(next(source))
+        for line in source:
+            has_note = line.rstrip().endswith(tuple(_WORDS))
+            file.write(f"{line.rstrip()} again\n" if has_note else line)
+
+
+def _write_messy(path: Path, rows: int, share: float) -> None:
+    numbers = random.Random(SEED)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(NAMES) + "\n")
+        for cells in _rows(rows, clean=True):
+            if numbers.random() < share:
+                year, month, day = cells[4].split("-")
+                price = f"{float(cells[3]):,.2f}".translate(str.maketrans(",.", ".,"))
+                cells[2:7] = f"{cells[2]} pcs", f'"{price}"', f"{day}/{month}/{year}", _SAID[cells[5]], cells[6].upper()
+            file.write(",".join(cells) + "\n")
 
 
 def _write_xlsx(path: Path, rows: int) -> None:

@@ -10,7 +10,19 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import checks, dataset_page, export, forms, history, lanes, latency, memory, peers, throughput
+from tests.benchmarks import (
+    checks,
+    dataset_page,
+    export,
+    forms,
+    history,
+    lanes,
+    latency,
+    memory,
+    peers,
+    ruling,
+    throughput,
+)
 from tests.support.services import RedisServer
 
 SECTIONS = [
@@ -19,6 +31,7 @@ SECTIONS = [
     "memory",
     "xlsx",
     "check",
+    "rules",
     "latency",
     "small",
     "forms",
@@ -47,6 +60,7 @@ def main() -> None:
         "small": lambda: latency.many_small_files(words.rounds),
         "forms": lambda: forms.beside_imports(words.rows * 3),
         "lanes": lambda: lanes.beside_imports(words.rows * 4),
+        "rules": lambda: ruling.beside_imports(words.rows, words.rounds, redis),
         "export": lambda: export.flights(redis, words.rounds),
         "history": lambda: history.of_many_uploads(redis),
         "dataset-page": lambda: dataset_page.pages(redis, words.rounds),

@@ -28,10 +28,11 @@ def peak_memory() -> int:
 
 def main() -> None:
     rehearse(Settings.load())
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     bulk_upload.run(int(sys.argv[1]))
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "peak_memory": peak_memory()}))
+    processor = time.process_time() - used
+    print(json.dumps({"seconds": seconds, "peak_memory": peak_memory(), "processor": processor}))
 
 
 if __name__ == "__main__":

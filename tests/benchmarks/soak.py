@@ -2,7 +2,8 @@
 
 Two workers import one file after the other while their horses and they themselves are killed, and one horse is frozen
 beyond its lease and let go again. Whatever happens, every good row has to be in the table once, every bad one among the
-failed rows once, the counters right, and the end told once on each channel.
+failed rows once, the counters right, and the end told once on each channel. Then imports are undone, and these undos
+too, under kills: no row may be left, and then every one has to be there again.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -26,7 +27,7 @@ from typing import Any
 import sqlalchemy as sa
 from redis import Redis
 
-from jobs import datasets, files, uploads
+from jobs import datasets, files, undo_orders, uploads
 from jobs.changes import Changes
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
@@ -168,12 +169,15 @@ class Soak:
         self._ear = Ear(settings.redis)
         self._frozen: set[tuple[int, int]] = set()
         self.imported: list[Upload] = []
+        self.undos: list[Upload] = []
+        #: The seqs with which uploads told that they were undone, or are in effect again.
+        self._marks: defaultdict[int, list[int]] = defaultdict(list)
         self.kills: Counter[Kill] = Counter()
         self.violations: list[str] = []
 
-    def run(self, plan: Sequence[Kill]) -> None:
-        """The plan is carried out in order, over as many imports as it takes."""
-        left = list(reversed(plan))
+    def run(self, plan: Sequence[Kill], undo_plan: Sequence[Kill] = ()) -> None:
+        """The plan is carried out in order, over as many imports as it takes; then the other one, over undos."""
+        left, left_of_undos = list(reversed(plan)), list(reversed(undo_plan))
         sweeping = Repeating(Sweeper(self._changes, external_timeout=3600).sweep, SWEEP)
         staffing, hearing = Repeating(self._workers.keep_running, SWEEP), Repeating(self._ear.listen, 0)
         self._workers.keep_running()
@@ -181,8 +185,10 @@ class Soak:
             with hearing, staffing, sweeping:
                 while left:
                     self._import(left)
+                while left_of_undos:
+                    self._undo(self.imported[-1], left_of_undos)
                 time.sleep(SILENCE)
-            for upload in self.imported:
+            for upload in (*self.imported, *self.undos):
                 self._check_told(upload)
             for errors in (sweeping.errors, staffing.errors, hearing.errors):
                 self.violations += [f"an error beside the workers: {error!r}" for error in errors]
@@ -192,15 +198,45 @@ class Soak:
 
     def _import(self, left: list[Kill]) -> None:
         """One import, killed as often as it can be: each kill takes the next of the plan from `left`."""
-        upload_id = self._record()
+        ended = self._ended(self._record(), left)
+        self.imported.append(ended)
+        self._check_rows(ended)
+
+    def _undo(self, upload: Upload, left: list[Kill]) -> None:
+        """Undo an import, then the undo, each killed as often as it can be."""
+        removed = self._undone(upload, left)
+        with self._database.reading() as connection:
+            dataset = datasets.get(connection, str(upload.dataset))
+            has_rows = datasets.has_rows(connection, dataset) or datasets.row_count(connection, dataset) > 0
+        self._expect(upload, "rows that an undo left", False, has_rows)
+        self._expect(removed, "rows removed", upload.rows_success, removed.rows_removed)
+        restored = self._undone(removed, left)
+        self._expect(restored, "rows put back", upload.rows_success, restored.rows_added)
+        self._check_rows(upload)
+
+    def _undone(self, upload: Upload, left: list[Kill]) -> Upload:
+        """The undo of an upload, which has ended."""
+        with self._database.transaction() as connection:
+            undo = undo_orders.order(connection, upload)
+        self._publisher.publish(undo)
+        self._queue.enqueue(undo)
+        ended = self._ended(undo.id, left)
+        self.undos.append(ended)
+        self._expect(ended, "status", Status.COMPLETED, ended.status)
+        self._expect(ended, "rows undone", upload.rows_success, ended.rows_success)
+        for marked in (upload.id, *upload.undoes):
+            self._marks[marked].append(self._now(marked).seq)
+        self._expect(upload, "undone by", ended.id, self._now(upload.id).undone_by)
+        return ended
+
+    def _ended(self, upload_id: int, left: list[Kill]) -> Upload:
+        """An upload at its end, killed as often as it can be."""
         accounted = 0
         while upload := self._advanced(upload_id, beyond=accounted):
             accounted = upload.rows_processed
             if left and self._strike(upload_id, left[-1]):
                 left.pop()
-        ended = self._now(upload_id)
-        self.imported.append(ended)
-        self._check_rows(ended)
+        return self._now(upload_id)
 
     def _record(self) -> int:
         """A new upload into a new dataset, in the line."""
@@ -331,13 +367,14 @@ class Soak:
         for channel in (GENERAL_CHANNEL, channel_of(upload.id)):
             events = [event for name, event in self._ear.heard if name == channel and event.file_id == upload.id]
             ends = [event.seq for event in events if event.is_terminal]
-            self._expect(upload, f"ends told on {channel}", [upload.seq], ends)
+            self._expect(upload, f"ends told on {channel}", [upload.seq, *self._marks[upload.id]], ends)
             newest = 0
             for event in events:
                 if event.seq <= newest and (upload.id, event.attempt) not in self._frozen:
                     self._violated(upload, f"seq {event.seq} was told on {channel} behind {newest}")
                 newest = max(newest, event.seq)
-            self._expect(upload, f"newest seq told on {channel}", upload.seq, newest)
+            last = [upload.seq, *self._marks[upload.id]][-1]
+            self._expect(upload, f"newest seq told on {channel}", last, newest)
 
     def _expect(self, upload: Upload, what: str, expected: object, actual: object) -> None:
         if expected != actual:
@@ -428,7 +465,7 @@ def _soak(name: str, words: argparse.Namespace) -> bool:
         url = server.create() if server else None
         soak = Soak(prepared(Path(folder), redis, url, chunk_bytes=words.chunk_bytes), rows=words.rows, seed=words.seed)
         try:
-            soak.run(plan_of(words.kills, words.seed))
+            soak.run(plan_of(words.kills, words.seed), plan_of(words.undo_kills, words.seed + 1))
         finally:
             redis.remove()
             if server:
@@ -443,6 +480,7 @@ def _print(name: str, soak: Soak, seconds: float) -> None:
     print(f"\n## {name}\n\n| what | how often |\n|---|---|")
     for kind in Kill:
         print(f"| {kind} | {soak.kills[kind]} |")
+    print(f"| undos | {len(soak.undos)} |\n| attempts of undos | {sum(undo.attempt for undo in soak.undos)} |")
     print(f"| imports | {len(soak.imported)} |\n| attempts | {attempts} |\n| rows | {rows:,} |")
     print(f"| seconds | {seconds:.0f} |\n| violations | {len(soak.violations)} |\n")
     for violation in soak.violations:
@@ -456,7 +494,8 @@ def main() -> None:
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--rows", type=int, default=300_000, help="of the file [default: 300,000]")
-    parser.add_argument("--block-bytes", type=int, default=64 * 1024, help="of a chunk [default: 64 kB]")
+    parser.add_argument("--undo-kills", type=int, default=20, help="of undos, on each database [default: 20]")
+    parser.add_argument("--chunk-bytes", type=int, default=64 * 1024, help="of a chunk [default: 64 kB]")
     words = parser.parse_args()
     print(f"Soaking with --seed {words.seed}.", flush=True)
     names = ["sqlite", "postgresql"] if words.database == "both" else [words.database]

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import attempt, bulk_upload, catalogue, datasets, failed_rows, files, shutdown, uploads, warnings
+from jobs import attempt, bulk_upload, catalogue, datasets, failed_rows, files, row_lines, shutdown, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -345,8 +345,8 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
         calls: list[None] = []
 
         class Failing:
-            def __init__(self, *words: Any) -> None:
-                self._writer = whole(*words)
+            def __init__(self, *words: Any, **more: Any) -> None:
+                self._writer = whole(*words, **more)
 
             def pack(self, rows: pd.DataFrame) -> PackedRows:
                 return self._writer.pack(rows)
@@ -411,6 +411,43 @@ def check_tallies(database: Database, upload: Upload) -> None:
         found = failed_rows.rows(connection, upload.id, limit=9)
     lines = POLLUTED.split("\n")
     assert [row.line for row in found] == [1 + lines.index(row.cells[0]) for row in found]
+
+
+def runs_of(database: Database) -> int:
+    with database.reading() as connection:
+        return int(connection.execute(sa.text("SELECT count(*) FROM row_lines")).scalar_one())
+
+
+def lines_in(database: Database, upload: Upload) -> dict[int, int]:
+    """The line of each row, by its number."""
+    with database.reading() as connection:
+        rows = [(upload.id, number) for number in range(1, upload.rows_processed + 1)]
+        return {number: line for (_, number), line in row_lines.lines_of(connection, rows).items()}
+
+
+def test_one_record_tells_the_lines_of_all_rows_of_a_plain_file(settings: Settings, database: Database) -> None:
+    upload = imported(settings, database, CONTENT)
+
+    assert lines_in(database, upload) == {number: number + 1 for number in range(1, 201)}
+    assert runs_of(database) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_of_each_row_is_kept_however_often_an_import_is_resumed(
+    settings: Settings, database: Database, breaking: Breaking, end: str
+) -> None:
+    records = [f'{n},"a{end}b"' if n % 3 == 0 else f"{n},c" for n in range(1, 201)]
+    records[49] += end * 3
+    upload = recorded(settings, database, "id,name" + end + end.join(records) + end)
+    breaking(2)
+    while (upload := broken_or_whole(database, upload)).is_active:
+        breaking(2)
+
+    expected, line = {}, 2
+    for number, record in enumerate(records, start=1):
+        expected[number] = line
+        line += record.count(end) + 1
+    assert lines_in(database, upload) == expected
 
 
 def test_blank_lines_and_warnings_are_counted_once_however_often_an_import_is_resumed(
@@ -726,15 +763,20 @@ def test_a_row_that_replaces_itself_collides_with_nothing_in_chunks_of_any_size(
 def test_files_of_random_keys_have_the_same_result_as_a_dictionary(
     settings: Settings, database: Database, mode: Mode, seed: int
 ) -> None:
-    declared(database, mode)
+    declared(database, Mode.INSERT)
     choice = random.Random(seed)
     expected: dict[int, str] = {}
     for file in "abc":
         rows = [(choice.randrange(150), f"{file}{number}") for number in range(choice.randrange(50, 150))]
         content = "id,name\n" + "".join(f"{id_},{name}\n" for id_, name in rows)
-        upload = run(database, recorded(settings, database, content, dataset="people"))
+        upload = run(database, recorded(settings, database, content, dataset="people", mode=mode))
         failed = [row.cells for row in rows_kept(database, upload)]
-        if mode is Mode.INSERT:
+        if mode is Mode.REPLACE:
+            expected = {}
+        if mode is Mode.ONLY_NEW:
+            fresh = {id_: name for id_, name in reversed(rows) if id_ not in expected}
+            assert failed == []
+        elif mode is not Mode.UPSERT:
             fresh = {id_: name for id_, name in reversed(rows) if id_ not in expected}
             assert [[str(id_), name] for id_, name in rows if fresh.get(id_) != name] == failed
         else:

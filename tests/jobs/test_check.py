@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from jobs import bulk_upload, datasets, failed_rows, review, uploads
 from jobs.database import Database
-from jobs.datasets import Mode
+from jobs.modes import OF_DATASETS, Mode, possible
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Phase, Review, Status, Upload
@@ -91,25 +91,46 @@ def stored(database: Database, name: str) -> dict[tuple[Any, ...], tuple[Any, ..
     return {tuple(row[each] for each in key): tuple(row[each] for each in names) for row in rows}
 
 
-#: A row without a key replaces none.
-KINDS = [(mode, key) for key in KEYS for mode in Mode if KEYS[key] or mode is Mode.INSERT]
+#: A row without a key replaces none. What is usual for the dataset, the key, and what the second upload asks for.
+KINDS = [
+    (usual, key, wanted)
+    for key in KEYS
+    for usual in OF_DATASETS
+    if usual in possible(KEYS[key])
+    for wanted in (None, *possible(KEYS[key]))
+    if wanted is not usual and (usual is Mode.INSERT or wanted in (None, Mode.REPLACE))
+]
 
 
-@pytest.mark.parametrize(("mode", "key"), KINDS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("usual", "key", "wanted"), KINDS)
+@pytest.mark.parametrize("seed", range(3))
 def test_every_figure_of_a_check_is_what_the_import_then_does(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, mode: Mode, key: str, seed: int
+    settings: Settings,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    usual: Mode,
+    key: str,
+    wanted: Mode | None,
+    seed: int,
 ) -> None:
+    mode = wanted or usual
     world, other_chunks = World(seed), seed % 2 == 1
     with database.transaction() as connection:
-        datasets.declare(connection, "stock", schema_with(KEYS[key], unique=seed % 3 != 0), mode)
+        datasets.declare(connection, "stock", schema_with(KEYS[key], unique=seed % 3 != 0), usual)
     use(monkeypatch, settings, world.chunk_bytes())
     after_job(database, sent(settings, database, world.content(40, world.columns()), dataset="stock").id)
     before = stored(database, "stock")
 
     held = after_job(
         database,
-        sent(settings, database, world.content(120, world.columns()), dataset="stock", review=Review.ALWAYS).id,
+        sent(
+            settings,
+            database,
+            world.content(120, world.columns()),
+            dataset="stock",
+            review=Review.ALWAYS,
+            mode=wanted,
+        ).id,
     )
     assert (held.status, held.phase, held.rows_processed) == (Status.HELD, Phase.CHECK, 0)
     assert stored(database, "stock") == before
@@ -127,7 +148,14 @@ def test_every_figure_of_a_check_is_what_the_import_then_does(
     assert ended.status is Status.COMPLETED, ended.error
     assert check["rows"] == ended.rows_processed
     assert check["would_fail"] == ended.rows_failed
+    assert (check["mode"], ended.mode) == (mode, mode)
+    assert check["would_remove"] == ended.rows_removed == (len(before) if mode is Mode.REPLACE else 0)
+    assert ended.rows_added == check["would_insert"]
+    before = {} if mode is Mode.REPLACE else before
     inserted = [each for each in after if each not in before]
+    if mode is Mode.ONLY_NEW:
+        assert before.items() <= after.items()
+        assert (check["would_update"], check["superseded"]) == (0, 0)
     updated = [each for each in after if each in before and after[each] != before[each]]
     assert check["would_insert"] == len(inserted)
     assert check["would_update"] == len(updated)

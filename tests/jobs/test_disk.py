@@ -2,12 +2,15 @@
 
 import errno
 import os
+import sqlite3
 from pathlib import Path
 
+import adbc_driver_manager
 import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
+from adbc_driver_manager import AdbcStatusCode
 
 from jobs.database import Database, migrate
 from jobs.disk import LEAST_FREE_BYTES, has_room, is_full, is_full_for_redis
@@ -30,6 +33,18 @@ def test_postgresql_says_so() -> None:
 
     assert is_full(sa.exc.OperationalError("INSERT", {}, full))
     assert not is_full(sa.exc.OperationalError("INSERT", {}, busy))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.errors.DiskFull("could not extend file"),
+        sqlite3.OperationalError("database or disk is full"),
+        adbc_driver_manager.OperationalError("database or disk is full", status_code=AdbcStatusCode.IO),
+    ],
+)
+def test_drivers_say_so_that_are_used_without_sqlalchemy(error: Exception) -> None:
+    assert is_full(error)
 
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["sqlite3", "adbc"])

@@ -99,6 +99,8 @@ def test_an_event_is_the_public_state_in_the_order_of_the_contract() -> None:
         ("phase", "import"),
         ("kind", "import"),
         ("hold", []),
+        ("rows_unchanged", 0),
+        ("undone_by", None),
     ]
 
 

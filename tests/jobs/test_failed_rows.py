@@ -114,24 +114,24 @@ def test_what_was_counted_is_the_same_whether_it_is_remembered_or_read(database:
     remembered, read = upload_of(database), upload_of(database)
     chunks = [
         [
-            FailedRow(number, ["x"], [Reason("a", "is wrong", f"value {number % 130}"), Reason(None, "is odd")])
-            for number in range(first, first + 90)
+            FailedRow(number, ["x"], [Reason("a", "is wrong", f"value {number % 1_300}"), Reason(None, "is odd")])
+            for number in range(first, first + 400)
         ]
-        for first in (1, 100, 1_500, 5_000)
+        for first in (1, 500, 1_500, 5_000)
     ]
     tally = None
     for rows in chunks:
         packed = PackedFailedRows.pack(rows)
         with suppress(ZeroDivisionError), database.transaction() as connection:
-            failed_rows_writer.record(connection, remembered, packed, tally, room=999)
+            failed_rows_writer.record(connection, remembered, packed, tally, room=9_999)
             raise ZeroDivisionError
         with database.transaction() as connection:
-            tally = failed_rows_writer.record(connection, remembered, packed, tally, room=999)
-        record(database, read, rows, room=999)
+            tally = failed_rows_writer.record(connection, remembered, packed, tally, room=9_999)
+        record(database, read, rows, room=9_999)
 
     assert counted(database, remembered) == counted(database, read)
-    assert kept(database, remembered, limit=999) == kept(database, read, limit=999)
-    assert {(row.rows, row.more_values) for row in counted(database, read)[0]} == {(360, True), (360, False)}
+    assert kept(database, remembered, limit=9_999) == kept(database, read, limit=9_999)
+    assert {(row.rows, row.more_values) for row in counted(database, read)[0]} == {(1_600, True), (1_600, False)}
 
 
 def counted(database: Database, upload_id: int) -> tuple[list[Any], FailureMap]:
@@ -320,9 +320,9 @@ def test_not_more_values_are_kept_than_anybody_reads(database: Database) -> None
     words = ["x" * (VALUE_LENGTH + 1), *(f"word {n}" for n in range(VALUES_KEPT + 1)), "word 0"]
     record(database, upload_id, [FailedRow(n, [], [Reason("a", "is wrong", w)]) for n, w in enumerate(words, start=1)])
     columns = range(VALUES_KEPT_IN_ALL)
-    record(database, upload_id, [FailedRow(n + 999, [], [Reason(f"c{n}", "is wrong", "x")]) for n in columns])
+    record(database, upload_id, [FailedRow(n + 9_999, [], [Reason(f"c{n}", "is wrong", "x")]) for n in columns])
     with database.reading() as connection:
-        found = failed_rows.failures(connection, upload_id, limit=9_999)
+        found = failed_rows.failures(connection, upload_id, limit=99_999)
 
     assert (len(found[0].values), found[0].values[0], found[0].more_values) == (
         VALUES_KEPT, FailedValue("word 0", 2), True,

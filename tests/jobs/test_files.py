@@ -151,7 +151,18 @@ def test_a_file_with_another_extension_is_judged_by_its_content(tmp_path: Path, 
         ("june.dta", b"<stata_dta><header>", "This looks like a Stata file (.dta), not a table. Export it as CSV"),
         ("june.dta", b"\x72\2\1\0\5\0", "This looks like a Stata file (.dta), not a table. Export it as CSV"),
         ("june.html", b"<!-- June --><html>", "This looks like a web page or an XML document, not a table."),
-        ("june.xls", b"<html><table>", "This looks like a web page or an XML document, not a table."),
+        ("june.xls", b"<html><table>", "This looks like a web page or an XML document, not a table. If a program"),
+        ("june.xls", b"MIME-Version: 1.0\nX: y\nContent-Type: multipart/related; b", "This looks like a web page"),
+        (
+            "june.xls",
+            b'<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>\n<Workbook>',
+            "This is a workbook in the XML format of Excel 2003. Open it in Excel",
+        ),
+        (
+            "june.xml",
+            b'\xef\xbb\xbf<?xml version="1.0"?>\n<ss:Workbook xmlns:ss="urn:schemas-microsoft-com:office">',
+            "This is a workbook in the XML format of Excel 2003.",
+        ),
         (
             "june.odt",
             b"PK\3\4" + b"\0" * 26 + b"mimetypeapplication/vnd.oasis.opendocument.text",
@@ -218,7 +229,7 @@ def test_a_file_that_cannot_be_made_durable_is_removed(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    targets = {"fsync": (os, "fsync"), "rename": (Path, "rename"), "folder": (files, "_sync_folder")}
+    targets = {"fsync": (os, "fsync"), "rename": (Path, "rename"), "folder": (files, "sync_folder")}
     monkeypatch.setattr(*targets[step], full)
 
     with pytest.raises(DiskFullError):

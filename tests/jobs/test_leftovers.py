@@ -20,6 +20,7 @@ from jobs.database import Database
 from jobs.files import KERNEL, Arrival
 from jobs.leftovers import ABANDONED_AFTER, Leftovers
 from jobs.settings import Settings
+from jobs.store.folder import FolderStore
 from jobs.uploads import Status, Upload
 from tests import ROOT
 from tests.support.databases import ONE_DATABASE
@@ -51,7 +52,7 @@ def spools(folder: Path, upload: Upload) -> list[Path]:
 
 def passed(database: Database, folder: Path) -> set[str]:
     """What is in the folder after one pass."""
-    sweeping = Leftovers(database, folder)
+    sweeping = Leftovers(database, FolderStore(folder))
     sweeping.step()
     return set(os.listdir(folder))
 
@@ -197,7 +198,7 @@ def test_a_file_that_cannot_be_removed_is_logged_and_the_others_are_removed(
 
 @ONE_DATABASE
 def test_a_folder_that_does_not_exist_yet_is_passed_over(database: Database, tmp_path: Path) -> None:
-    Leftovers(database, tmp_path / "files").step()
+    Leftovers(database, FolderStore(tmp_path / "files")).step()
 
     assert not (tmp_path / "files").exists()
 
@@ -210,7 +211,7 @@ def test_a_pass_takes_one_step_for_each_moment_and_begins_again_after_an_hour(
     monkeypatch.setattr(leftovers, "STEP_SECONDS", -1)  # a step is over after one batch
     for _ in range(6):
         put(folder, f"{uuid4().hex}.part", age=OLD)
-    sweeping = Leftovers(database, folder)
+    sweeping = Leftovers(database, FolderStore(folder))
     found = []
     for _ in range(4):
         sweeping.step()
@@ -230,7 +231,7 @@ def test_a_pass_takes_one_step_for_each_moment_and_begins_again_after_an_hour(
 @ONE_DATABASE
 def test_a_pass_that_failed_begins_again(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder, f"{uuid4().hex}.part", age=OLD)
-    sweeping = Leftovers(database, folder)
+    sweeping = Leftovers(database, FolderStore(folder))
     with monkeypatch.context() as patch:
         patch.setattr(uploads, "statuses_of_files", _unreachable)
         with pytest.raises(sa.exc.OperationalError):
@@ -326,7 +327,7 @@ def test_a_file_without_a_record_is_removed_where_that_is_certain(
     database: Database, folder: Path, settings: Settings, may_be_recorded: bool
 ) -> None:
     file = store(settings, "a\n1\n")
-    leftovers.remove_unrecorded(database, folder, file.stored_as, may_be_recorded=may_be_recorded)
+    leftovers.remove_unrecorded(database, FolderStore(folder), file.stored_as, may_be_recorded=may_be_recorded)
 
     assert (folder / file.stored_as).exists() == (may_be_recorded and not database.is_sqlite)
 
@@ -335,7 +336,7 @@ def test_a_file_whose_commit_succeeded_without_an_answer_is_kept(
     database: Database, folder: Path, settings: Settings
 ) -> None:
     upload = recorded(settings, database)
-    leftovers.remove_unrecorded(database, folder, upload.stored_as, may_be_recorded=True)
+    leftovers.remove_unrecorded(database, FolderStore(folder), upload.stored_as, may_be_recorded=True)
 
     assert (folder / upload.stored_as).exists()
 
@@ -346,7 +347,7 @@ def test_a_file_is_kept_while_the_database_cannot_tell(
 ) -> None:
     file = store(settings, "a\n1\n")
     monkeypatch.setattr(uploads, "statuses_of_files", _unreachable)
-    leftovers.remove_unrecorded(database, folder, file.stored_as, may_be_recorded=True)
+    leftovers.remove_unrecorded(database, FolderStore(folder), file.stored_as, may_be_recorded=True)
 
     assert (folder / file.stored_as).exists()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import attempt, bulk_upload, datasets, review, shutdown, uploads
+from jobs import bulk_upload, datasets, inspection, review, shutdown, uploads
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import InvalidMappingError, RefusedError
@@ -19,7 +19,7 @@ from jobs.lanes import Lane
 from jobs.pipeline.shadow import Shadow
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Task, Upload
+from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Target, Task, Upload
 from tests import ROOT
 from tests.support.files import store
 
@@ -268,7 +268,7 @@ def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
 def test_an_upload_that_is_cancelled_during_its_check_stays_cancelled(
     database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr(inspection, "CHECK_INTERVAL", 0.0)
     written = Shadow.write
 
     def cancel(shadow: Any, connection: sa.Connection, rows: Any) -> Any:
@@ -341,3 +341,159 @@ def test_a_look_takes_the_quick_lane_and_an_import_that_of_its_size(
         imported = uploads.approve(connection, held.id, quick_bytes=1)
 
     assert [each.lane for each in (upload, looked, checked, imported)] == [Lane.BULK, Lane.QUICK, Lane.BULK, Lane.BULK]
+
+
+NOTES = f"id,email,born,Weight (kg)\n{ROWS.replace(chr(10), ',1.5' + chr(10))}"
+
+
+def test_a_column_becomes_a_new_field_of_the_dataset_when_the_file_is_imported(
+    database: Database, job: Job, people: str
+) -> None:
+    job(f"id,email,born\n{ROWS}", dataset=people)
+    upload = job(NOTES, review=Review.ALWAYS, dataset=people)
+    [offered] = [each["new_field"] for each in shown(database, upload)["columns"] if "new_field" in each]
+    with database.transaction() as connection:
+        mapping = {"Weight (kg)": "weight"}
+        field = {**offered, "name": "weight", "constraints": {"unique": False}}
+        review.map_columns(connection, now(database, upload.id), mapping, remember=False, new_fields=[field])
+        ordered = uploads.order(connection, upload.id, Task.CHECK)
+    checked = job(ordered)
+    seen, before = shown(database, checked), cells(database)
+    approved(database, checked)
+    ended = job(checked)
+
+    assert (offered["name"], offered["type"]) == ("Weight (kg)", "number")
+    assert [each["name"] for each in seen["fields"] if each.get("is_new")] == ["weight"]
+    assert (seen["check"]["would_update"], seen["check"]["would_fail"]) == (2, 0)
+    assert [update["after"]["weight"] for update in seen["check"]["updates"]] == ["1.5", "1.5"]
+    assert [len(row) for row in before] == [3, 3]
+    assert (ended.status, ended.error) == (Status.COMPLETED, None)
+    assert [row[-1] for row in cells(database)] == ["1.5", "1.5"]
+
+
+def test_a_cancelled_upload_has_added_no_field(database: Database, job: Job, people: str) -> None:
+    upload = job(NOTES, review=Review.ALWAYS, dataset=people)
+    with database.transaction() as connection:
+        field = {"name": "weight", "type": "number", "constraints": {"unique": True}}
+        review.map_columns(connection, upload, {"Weight (kg)": "weight"}, remember=False, new_fields=[field])
+        uploads.cancel(connection, upload.id)
+        dataset = datasets.get(connection, people)
+
+    assert dataset.schema.names == ["id", "email", "born"]
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ({"name": "email"}, "already"),
+        ({"name": "EMAIL"}, "only in case"),
+        ({"name": "weight", "type": "heavy"}, "not valid"),
+        ({"name": "weight", "constraints": {"required": True}}, "no value"),
+    ],
+)
+def test_a_new_field_that_is_not_possible_changes_nothing(
+    database: Database, job: Job, people: str, field: dict[str, Any], problem: str
+) -> None:
+    job(f"id,email,born\n{ROWS}", dataset=people)
+    upload = job(NOTES, review=Review.ALWAYS, dataset=people)
+    mapping = {"Weight (kg)": field["name"]}
+    with database.transaction() as connection, pytest.raises(InvalidMappingError, match=problem):
+        review.map_columns(connection, upload, mapping, remember=False, new_fields=[field])
+
+    assert now(database, upload.id) == upload
+
+
+def test_a_column_of_a_file_that_makes_a_dataset_is_ignored_and_taken_again(database: Database, job: Job) -> None:
+    held = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS)
+    with database.transaction() as connection:
+        waiting = review.map_columns(connection, held, {"email": None}, remember=False)
+    without = job(waiting)
+    left = shown(database, without)
+    with database.transaction() as connection:
+        waiting = review.map_columns(connection, without, {"email": "mail", "born": None}, remember=False)
+    again = job(waiting)
+    approved(database, again)
+    ended = job(again)
+
+    assert (left["check"]["would_insert"], [each["column"] for each in left["fields"]]) == (2, ["id", "born"])
+    assert ended.status is Status.COMPLETED
+    with database.reading() as connection:
+        assert datasets.get(connection, str(ended.dataset)).schema.names == ["id", "mail"]
+
+
+def test_a_choice_stops_the_check_that_runs_and_is_checked_itself(
+    database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "CHECK_INTERVAL", 0.0)
+    written = Shadow.write
+
+    def choose(shadow: Any, connection: sa.Connection, rows: Any) -> Any:
+        monkeypatch.setattr(Shadow, "write", written)
+        with database.transaction() as writing:
+            review.map_columns(writing, now(database, upload.id), {"email": None}, remember=False)
+        return written(shadow, connection, rows)
+
+    rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
+    upload = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
+    with database.transaction() as connection:
+        uploads.order(connection, upload.id, Task.CHECK)
+    monkeypatch.setattr(Shadow, "write", choose)
+    stopped = job(upload)
+    if stopped.status is Status.PENDING:
+        stopped = job(stopped)
+
+    assert (stopped.status, stopped.mapping) == (Status.HELD, {"id": "id", "email": None, "born": "born"})
+    assert shown(database, stopped)["check"]["would_insert"] == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "to_blame"),
+    [
+        ({"sheet": "June", "header_row": 3}, "The workbook has no worksheet called “June”.", "sheet"),
+        ({"sheet": "June", "header_row": 3}, "The file has no header row in line 3.", "header_row"),
+        ({"delimiter": ";"}, "The first rows differ.", "delimiter"),
+        ({"delimiter": ";", "header_row": 3}, "The first rows differ.", None),
+        ({}, "The file is empty.", None),
+    ],
+)
+def test_the_option_to_blame_is_one_that_was_chosen(options: dict[str, Any], error: str, to_blame: str | None) -> None:
+    assert inspection.option_to_blame(ImportOptions(**options), error) == to_blame
+
+
+def test_options_that_cannot_be_read_leave_an_upload_held(database: Database, job: Job, people: str) -> None:
+    upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS, dataset=people)
+    with database.transaction() as connection:
+        ordered = uploads.order(connection, upload.id, Task.LOOK, options=ImportOptions(header_row=99))
+    unread = job(ordered)
+    problem = shown(database, unread)["problem"]
+    with pytest.raises(RefusedError, match="Change how the file is read first"):
+        approved(database, unread)
+    with database.transaction() as connection:
+        ordered = uploads.order(connection, upload.id, Task.LOOK, options=ImportOptions())
+    read = job(ordered)
+
+    assert (unread.status, codes(unread)) == (Status.HELD, ["options"])
+    assert (problem["option"], problem["detail"]) == ("header_row", unread.hold[0]["detail"])
+    assert (read.status, shown(database, read)["problem"]) == (Status.HELD, None)
+    approved(database, read)
+    assert job(read).status is Status.COMPLETED
+
+
+def test_an_upload_goes_into_the_dataset_that_is_chosen_in_its_review(
+    database: Database, job: Job, people: str
+) -> None:
+    upload = job(f"id,email,born\n{ROWS}", review=Review.ALWAYS)
+    with database.transaction() as connection:
+        ordered = uploads.order(connection, upload.id, Task.LOOK, target=Target(people, people, Mode.ONLY_NEW))
+    into_it = job(ordered)
+    with database.transaction() as connection:
+        ordered = uploads.order(connection, upload.id, Task.LOOK, target=Target(None, "others"))
+    into_new = job(ordered)
+    approved(database, into_new)
+    ended = job(into_new)
+
+    assert (into_it.status, into_it.dataset, into_it.mode) == (Status.HELD, people, Mode.ONLY_NEW)
+    assert into_it.mapping == {"id": "id", "email": "email", "born": "born"}
+    assert (into_new.dataset, into_new.mode, into_new.mapping) == (None, Mode.INSERT, None)
+    assert (ended.status, ended.dataset, ended.rows_success) == (Status.COMPLETED, "others", 2)
+    assert cells(database) == []

@@ -111,7 +111,7 @@ def brought_to(connection: sa.Connection, status: Status, processor: Processor =
             return uploads.cancel(connection, claimed(connection).id)
 
 
-def hand_back(connection: sa.Connection, claim: Claim, **how: bool) -> Upload | None:
+def hand_back(connection: sa.Connection, claim: Claim, **how: Any) -> Upload | None:
     return uploads.hand_back(connection, claim, because="its process ended", **how)
 
 

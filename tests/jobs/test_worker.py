@@ -32,6 +32,7 @@ from jobs.uploads import Status, Upload
 from jobs.worker import ImportWorker
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import store
+from tests.support.forking import fork
 from tests.support.parts import require
 from tests.support.queueing import now, recorded
 from tests.support.waiting import until
@@ -80,13 +81,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, log: Path, script: str) -> None:
         self._log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", script],
-                env={**os.environ, **settings.environment()},
-                stdout=output,
-                stderr=output,
-            )
+        self.process = fork(script, [], {**os.environ, **settings.environment()}, log)
         self._horses: set[int] = set()
 
     @property

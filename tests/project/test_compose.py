@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import shutil
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,10 +12,13 @@ from urllib.parse import urlsplit
 import click
 import pytest
 import yaml
+from redis import AuthenticationError, Redis
 from starlette.routing import Match, Route
 
-from jobs.settings import Settings
+from jobs.settings import SECRETS, Settings, variable
 from tests import ROOT
+from tests.support.parts import require
+from tests.support.waiting import until
 from webapp.app import create_app
 from webapp.cli import main
 
@@ -22,11 +28,14 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 
 #: The variables that the settings read.
-VARIABLES = set(
-    Settings(
-        redis_url="redis://redis", database_url="postgresql://postgres/upload", notify_token="a-secret-of-many-letters"
-    ).environment()
-)
+VARIABLES = {variable(name) for name in Settings.model_fields} | {f"{variable(name)}_FILE" for name in SECRETS}
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """The folder of secrets, as the script makes it."""
+    subprocess.run([ROOT / "deploy" / "make-secrets", tmp_path / "secrets"], check=True)
+    return tmp_path / "secrets"
 
 
 def instructions(name: str) -> list[str]:
@@ -65,13 +74,19 @@ def test_each_variable_is_one_that_the_settings_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_values_are_ones_that_the_settings_accept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable, value in OURS[name]["environment"].items():
-        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:[-?]([^}]*)\}", r"\1", value).replace(" ", ""))
+def test_the_values_are_ones_that_the_settings_accept(
+    name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name_ in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name_, raising=False)
+    for name_, value in OURS[name]["environment"].items():
+        given = re.sub(r"\$\{\w+:[-?]([^}]*)\}", r"\1", value).replace(" ", "")
+        monkeypatch.setenv(name_, given.replace("/run/secrets", str(secrets)))
     settings = Settings.load()
+    password = (secrets / "postgres_password").read_text()
 
-    assert settings.database.startswith("postgresql+psycopg://")
-    assert settings.redis == "redis://redis:6379/0"
+    assert settings.database == f"postgresql+psycopg://upload:{password}@postgres/upload"
+    assert settings.redis == f"redis://:{(secrets / 'redis_password').read_text()}@redis:6379/0"
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -86,14 +101,78 @@ def test_all_of_ours_share_the_uploaded_files(name: str) -> None:
 def test_every_named_volume_is_declared() -> None:
     used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
 
-    assert used == set(COMPOSE["volumes"])
+    assert {each for each in used if not each.startswith("./")} == set(COMPOSE["volumes"])
+    assert all((ROOT / each).exists() for each in used if each.startswith("./"))
 
 
-def test_only_the_web_port_is_published_and_only_to_this_machine_by_default() -> None:
+def test_only_the_proxy_is_published_and_only_to_this_machine_by_default() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    port = OURS["web"]["environment"]["BULK_UPLOAD_PORT"]
+    address = "${BULK_UPLOAD_PUBLISH:-127.0.0.1}"
 
-    assert published == {"web": [f"${{BULK_UPLOAD_PUBLISH:-127.0.0.1:8000}}:{port}"]}
+    assert published == {"caddy": [f"{address}:80:80", f"{address}:443:443"]}
+
+
+def test_the_web_process_trusts_the_proxy_and_answers_for_its_name() -> None:
+    proxy, web = SERVICES["caddy"], OURS["web"]["environment"]
+
+    assert proxy["networks"]["default"]["ipv4_address"] == web["BULK_UPLOAD_TRUSTED_PROXIES"]
+    assert proxy["environment"]["BULK_UPLOAD_DOMAIN"] == web["BULK_UPLOAD_ALLOWED_HOSTS"]
+    assert proxy["environment"]["BULK_UPLOAD_WEB"] == f"web:{web['BULK_UPLOAD_PORT']}"
+    assert set(proxy["environment"]) == set(re.findall(r"\{\$(\w+)", (ROOT / "deploy/Caddyfile").read_text("utf-8")))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_can_write_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert name in ("caddy", *OURS) or service["user"] == name
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
+def test_what_runs_has_a_health_check_and_limits(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
+    assert SERVICES[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+
+
+def test_secrets_are_made_once_for_their_owner_only(secrets: Path) -> None:
+    before = {path.name: path.read_text() for path in secrets.iterdir()}
+    subprocess.run([ROOT / "deploy" / "make-secrets", secrets], check=True)
+
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == before
+    assert before.keys() == COMPOSE["secrets"].keys()
+    assert {f"./secrets/{name}" for name in before} == {each["file"] for each in COMPOSE["secrets"].values()}
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o444}
+    assert re.fullmatch("[0-9a-f]{48}", before["postgres_password"])
+    assert before["postgres_password"] != before["redis_password"]
+
+
+def test_each_service_has_the_secrets_that_it_reads() -> None:
+    for name, service in SERVICES.items():
+        read = set(re.findall(r"/run/secrets/(\w+)", yaml.safe_dump(service)))
+        assert read == set(service.get("secrets", [])), name
+
+
+def test_redis_asks_for_its_password(secrets: Path, tmp_path: Path) -> None:
+    program = shutil.which("redis-server")
+    require(program is not None, "needs Redis: apt install redis-server")
+    [script] = SERVICES["redis"]["command"]
+    assert script.startswith("exec redis-server - --dir /data ")
+    here = script.replace("$$", "$").replace("/run/secrets", str(secrets)).replace("/data", str(tmp_path))
+    here = here.replace("redis-server -", f"redis-server - --port 0 --unixsocket {tmp_path}/s", 1)
+    process = subprocess.Popen([*SERVICES["redis"]["entrypoint"], here], stdout=subprocess.DEVNULL)
+    try:
+        until((tmp_path / "s").exists, "Redis to listen")
+        with Redis(unix_socket_path=f"{tmp_path}/s") as client, pytest.raises(AuthenticationError):
+            client.ping()
+        with Redis(unix_socket_path=f"{tmp_path}/s", password=(secrets / "redis_password").read_text()) as client:
+            assert client.ping()
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0  # the signal reaches Redis itself
 
 
 def test_the_address_that_the_health_check_asks_is_a_route(tmp_path: Path) -> None:
@@ -123,12 +202,11 @@ def test_workers_can_be_scaled() -> None:
 
 
 def test_no_secret_is_written_down() -> None:
-    assert all(
-        "${POSTGRES_PASSWORD:?" in str(value)
-        for service in SERVICES.values()
-        for name, value in service.get("environment", {}).items()
-        if "PASSWORD" in name or name == "DATABASE_URL"
-    )
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|DATABASE_URL|REDIS_URL", name):
+                assert name.endswith("_FILE")
+                assert value.startswith("/run/secrets/")
 
 
 def test_the_image_copies_what_exists_and_nothing_that_is_ignored() -> None:

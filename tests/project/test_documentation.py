@@ -22,7 +22,7 @@ from jobs.import_options import ImportOptions
 from jobs.people.roles import Role
 from jobs.reports import Report
 from jobs.schema import TableSchema
-from jobs.settings import Settings
+from jobs.settings import SECRETS, Settings, variable
 from jobs.uploads import Status, Transition
 from tests import ROOT
 from tests.support import people
@@ -38,7 +38,10 @@ EACH_DOCUMENT = pytest.mark.parametrize("each", DOCUMENTS, ids=repr)
 
 #: The variables whose name is not made of the field's.
 VARIABLES = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+VARIABLES |= {name: name.upper() for name in Settings.model_fields if name.startswith("aws_")}
 SETTINGS = {VARIABLES.get(name, f"BULK_UPLOAD_{name.upper()}") for name in Settings.model_fields}
+#: Those that name a file with the value of a setting, or of an option of a command.
+IN_FILES = {f"{variable(name)}_FILE" for name in SECRETS} | {"BULK_UPLOAD_TOKEN_FILE"}
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 #: Variables of the compose file and of the proxy that are not settings.
 OF_DEPLOYMENT = {
@@ -49,6 +52,21 @@ OF_DEPLOYMENT = {
 
 #: Programs in examples that are not this product's.
 OTHER_PROGRAMS = {"caddy", "docker", "echo", "head", "pre-commit", "python", "python3"}
+#: Of the system, in docs/operating.md.
+OTHER_PROGRAMS |= {
+    "adduser",
+    "apt-get",
+    "base64",
+    "chmod",
+    "chown",
+    "cp",
+    "install",
+    "printf",
+    "redis-cli",
+    "sed",
+    "su",
+}
+OTHER_PROGRAMS |= {"systemctl", "tee"}
 #: Of scripts, for their reports.
 SECRET = "a-secret-of-the-examples"
 #: The server in all examples.
@@ -118,14 +136,21 @@ def test_each_command_of_ours_exists(each: Document) -> None:
 @pytest.mark.parametrize("each", [each for each in DOCUMENTS if each.path != "CHANGELOG.md"], ids=repr)
 def test_each_setting_exists(each: Document) -> None:
     for name in re.findall(r"\bBULK_UPLOAD_\w+|\bREDIS_URL\b|\bDATABASE_URL\b", each.text):
-        assert name in SETTINGS | OF_DEPLOYMENT, name
+        assert name in SETTINGS | IN_FILES | OF_DEPLOYMENT | of_commands(), name
+
+
+def of_commands() -> set[str]:
+    """The variables that stand for options of commands."""
+    assert isinstance(main, click.Group)
+    found = [option.envvar for command in main.commands.values() for option in command.params]
+    return {name for name in found if isinstance(name, str)}
 
 
 @pytest.mark.parametrize("block", shell_blocks())
 def test_each_command_of_an_example_can_be_run(block: str, files: Path) -> None:
     for words in [] if "curl " in block else commands(block):
         while words and re.match(r"[A-Z_]+=", words[0]):
-            assert words.pop(0).partition("=")[0] in OF_DEPLOYMENT
+            assert words.pop(0).partition("=")[0] in OF_DEPLOYMENT | {"REDISCLI_AUTH"}
         program = words[0].rsplit("/", 1)[-1]
         if program == "make":
             assert re.search(rf"^{words[1]}:", MAKEFILE, re.MULTILINE)
@@ -133,6 +158,8 @@ def test_each_command_of_an_example_can_be_run(block: str, files: Path) -> None:
             assert words[1].partition("=")[0] in SETTINGS | OF_DEPLOYMENT
         elif program == "bulk-upload":
             parse(words[1:])
+        elif (ROOT / words[0]).is_file():
+            assert os.access(ROOT / words[0], os.X_OK)
         else:
             assert program in OTHER_PROGRAMS, f"Say in this test what becomes of {program}."
 

@@ -58,6 +58,11 @@ class Databases:
         migrate(Settings(data=self._folder, database_url=url))
         return url.rpartition("/")[2]
 
+    def drop(self, url: str) -> None:
+        """Drop a PostgreSQL database, whoever is still connected. SQLite's file goes with its folder."""
+        if self._postgres is not None and url.startswith("postgresql"):
+            self._postgres.drop(url)
+
     def remove(self) -> None:
         if self._postgres is not None:
             self._postgres.remove()

@@ -8,7 +8,8 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +27,7 @@ from rq.worker_registration import get_keys
 
 from jobs import tables
 from jobs.database import Database
+from jobs.datasets import Position
 from jobs.settings import Settings
 from tests import ROOT
 from tests.support import commands, demo_data, workbooks
@@ -38,8 +40,11 @@ _VARIABLES = {
     "BULK_UPLOAD_CHUNK_BYTES": "131072",
     "BULK_UPLOAD_LEASE": "3600",
     "BULK_UPLOAD_EXTERNAL_TIMEOUT": "36000",
+    "BULK_UPLOAD_UNDO_DAYS": "365",
     "BULK_UPLOAD_NOTIFY_TOKEN": "secret-of-the-gallery",
 }
+#: Each of them is frozen in the middle of something.
+_WORKERS = 2
 _REAL = ROOT / "tests" / "corpus" / "real"
 
 _COUNTRIES = ["DE", "FR", "ES", "IT", "PL", "SE"]
@@ -99,6 +104,8 @@ class Gallery:
         #: Upload ids, by the name of their state.
         self.uploads: dict[str, int] = {}
         self._frozen: list[int] = []
+        #: The id of an upload that was deleted.
+        self.deleted = 0
 
     def build(self) -> None:
         """Import everything, and stop time in the middle of an import."""
@@ -115,9 +122,15 @@ class Gallery:
         self._import("held", "planes (1).csv", planes, duplicates="hold")
         self._import_what_is_reviewed()
         self._cancel_halfway("cancelled", "flights 2012.csv", flights)
+        self._import_open_rows()
+        self._add_rules()
+        self._undo_and_delete()
+        self._cancel_halfway("being-undone", "flights 2011.csv", flights)
         self._date_back()
         self._import("external", "legacy export.csv", b"id,total\n1,2\n", processor="external")
         self._report("external", progress=62, rows_processed=31_000, rows_success=30_950, rows_failed=50)
+        self._undo("undoing", "being-undone")
+        self._freeze_at("undoing", rows=20_000)
         self._send("processing", "flights.csv", flights)
         self._freeze_at("processing", rows=150_000)
         self._send("next", "june.csv", b"a,b\n1,2\n")
@@ -125,7 +138,8 @@ class Gallery:
 
     def views(self) -> list[View]:
         """What there is to see, simple things first."""
-        return [*self._histories(), *self._pages_of_uploads(), *self._datasets(), *self._shell(), *self._errors()]
+        of_uploads = (*self._pages_of_uploads(), *self._pages_about_uploads())
+        return [*self._histories(), *of_uploads, *self._datasets(), *self._rows(), *self._shell(), *self._errors()]
 
     def _histories(self) -> Iterator[View]:
         yield View("history-empty", f"{self.empty_url}/uploads")
@@ -143,9 +157,40 @@ class Gallery:
         failed_rows = f"{self.url}/uploads/{self.uploads['failed-rows']}"
         yield View("upload-failed-rows-reason", failed_rows, _choose_reason)
         yield View("upload-failed-rows-page", failed_rows, _turn_page)
+        yield View("upload-repair", f"{self.url}/uploads/{self.uploads['open-rows']}/repair", _open_details)
+        yield View("upload-repair-nothing-open", f"{failed_rows}/repair")
         yield View("upload-open-details", f"{self.url}/uploads/{self.uploads['failed-rows']}", _open_details)
         failed = f"{self.url}/uploads/{self.uploads['unread']}"
         yield View("upload-options", failed, _open_details)
+
+    def _pages_about_uploads(self) -> Iterator[View]:
+        """Before an upload is undone or deleted, and after; and the receipts of uploads."""
+        for name, of, query, status in (
+            ("undo", "failed-rows", "", 200),
+            ("undo-repairs", "failed-rows", "?repairs=1", 200),
+            ("undo-kept", "upsert", "", 200),
+            ("undo-undo", "undo", "", 200),
+            ("undo-refused", "undone", "", 409),
+        ):
+            yield View(name, f"{self.url}/uploads/{self.uploads[of]}/undo{query}", _open_details, status)
+        receipts = {"receipt": "upsert", "receipt-failed-rows": "failed-rows", "receipt-balance": "balanced"}
+        for name, of in receipts.items():
+            yield View(name, f"{self.url}/uploads/{self.uploads[of]}/receipt")
+        for name, of in (("delete", "failed-rows"), ("delete-failed", "failed")):
+            yield View(name, f"{self.url}/uploads/{self.uploads[of]}/delete")
+        yield View("deleted", f"{self.url}/uploads/{self.deleted}")
+
+    def _rows(self) -> Iterator[View]:
+        rows = f"{self.url}/datasets/customers/rows"
+        yield View("row", f"{rows}/{Position([1290])}")
+        yield View("row-versions", f"{rows}/{Position([950])}", _open_details)
+        yield View("row-corrected", f"{rows}/{self._position(upload=self.uploads['corrections'])}")
+        yield View("row-removed", f"{rows}/{Position([5003])}")
+
+    def _position(self, **wanted: int) -> str:
+        """Of one of the customers."""
+        found = self._client.get("/api/v1/datasets/customers/rows", params=wanted).json()["items"]
+        return str(found[0]["position"])
 
     def _datasets(self) -> Iterator[View]:
         yield View("datasets-empty", f"{self.empty_url}/datasets")
@@ -173,7 +218,7 @@ class Gallery:
         yield View("recent-empty", f"{self.empty_url}/uploads/recent")
         yield View("open-recent", f"{self.url}/datasets", _open_recent)
         for page, path in (("history", "/uploads"), ("dataset", "/datasets/customers")):
-            for number in range(3 if page == "history" else 2):
+            for number in range(4 if page == "history" else 2):
                 yield View(f"open-menu-{page}-{number + 1}", f"{self.url}{path}", partial(_open_menu, number=number))
         yield View("open-keys", f"{self.url}/datasets", _open_keys)
         yield View("open-toasts", f"{self.url}/uploads", _show_toasts)
@@ -199,6 +244,45 @@ class Gallery:
         corrected = failed.replace("Germny", "DE").replace("twelve", "12").replace("31/02/2024", "2024-02-29")
         self._import("corrections", "customers june corrected.csv", corrected.encode())
 
+    def _import_open_rows(self) -> None:
+        """Failed rows that nobody corrects, with what a worker suggests."""
+        april = _customers(random.Random(11), range(2200, 2500), mistakes=60)
+        self._import("open-rows", "customers april.csv", april, dataset="customers")
+        page = f"/uploads/{self.uploads['open-rows']}/repair"
+        until(lambda: 'name="do" value="apply"' in self._client.get(page).text, "suggestions")
+
+    def _add_rules(self) -> None:
+        for rule in (
+            {"column": "country", "kind": "replace", "from": "Germny", "to": "DE"},
+            {"column": "signup", "kind": "date", "from": "%d/%m/%Y"},
+            {"column": "amount", "kind": "missing", "enabled": False},
+        ):
+            assert self._client.post("/api/v1/datasets/customers/rules", json=rule).status_code == 201
+        messy = b"customer_id,email,name,country,amount,signup\n9001,a@b.example,Ana,Germny,12,31/12/2025\n"
+        self._import("ruled", "customers august.csv", messy, dataset="customers")
+
+    def _undo_and_delete(self) -> None:
+        """An upload that is undone, one that is in effect again, and one that is deleted."""
+        chance = random.Random(9)
+        planes = _customers(chance, [*range(5000, 5040), *range(100, 160)])
+        self._import("undone", "customers september.csv", planes, dataset="customers")
+        self._undo("undo", "undone")
+        self._import("redone", "customers october.csv", _customers(chance, range(930, 960)), dataset="customers")
+        self._undo("undone-undo", "redone")
+        self._undo("redo", "undone-undo")
+        self._import("balanced", "invoices.csv", b"id,total\n1,2\n2,4\n3,1\n", expect_rows="3", expect_sums="total = 7")
+        self._import("deleted", "contacts by mistake.csv", b"id,name\n1,Ana\n2,Zo\n")
+        self.deleted = self.uploads.pop("deleted")
+        parameters = {"confirm": str(self.deleted)}
+        self._client.delete(f"/api/v1/uploads/{self.deleted}", params=parameters).raise_for_status()
+
+    def _undo(self, state: str, of: str) -> None:
+        answer = self._client.post(f"/api/v1/uploads/{self.uploads[of]}/undo")
+        assert answer.status_code == 201, answer.text
+        self.uploads[state] = int(answer.json()["id"])
+        if state != "undoing":
+            self._until_ended(self.uploads[state])
+
     def _import_what_is_reviewed(self) -> None:
         chance = random.Random(5)
         july = _customers(chance, range(1800, 2100), mistakes=30).decode()
@@ -208,6 +292,9 @@ class Gallery:
         orders = (STATIC / "sample-orders.csv").read_bytes()
         self._import("review-new", "orders.csv", orders, review="always")
         self._import("review-sheets", "parts.xlsx", workbooks.of_sheets("Part 1", "Part 2", "Part 3"), review="auto")
+        archive = _archive({"2026/orders.csv": orders, "notes.pdf": b"%PDF-1.7", "book.xlsx": workbooks.of_sheets("A")})
+        self._import("review-archive", "everything.zip", archive, review="auto")
+        self._import("divided", "quarter.xlsx", workbooks.of_sheets("April", "May", "June"), parts='["April", "May"]')
 
     def _send(self, state: str, filename: str, content: bytes = b"", **fields: str) -> int:
         parameters = {"filename": filename, **fields}
@@ -219,7 +306,10 @@ class Gallery:
     def _import(self, state: str, filename: str, content: bytes = b"", **fields: str) -> None:
         upload_id = self._send(state, filename, content, **fields)
         if "external" not in fields.values():
-            until(lambda: self._status(upload_id) not in ("pending", "processing"), f"{filename} to end", 60)
+            self._until_ended(upload_id)
+
+    def _until_ended(self, upload_id: int) -> None:
+        until(lambda: self._status(upload_id) not in ("pending", "processing"), f"upload {upload_id} to end", 60)
 
     def _state(self, upload_id: int) -> dict[str, Any]:
         found: dict[str, Any] = self._client.get(f"/api/v1/uploads/{upload_id}").json()
@@ -243,24 +333,30 @@ class Gallery:
         ).raise_for_status()
 
     def _freeze_at(self, state: str, rows: int) -> None:
-        """Stop the worker and its work horse between two transactions, so that everything else goes on."""
+        """Stop the worker of an upload and its work horse between two transactions, so that everything else goes on."""
         self._until_rows(self.uploads[state], rows)
-        worker = self._serve.children["Worker 1"]
-        self._frozen = [worker, *children_of(worker)]
-        for pid in self._frozen:
+        worker, horse = self._working()
+        for pid in (worker, horse):
             os.kill(pid, signal.SIGSTOP)
-        until(self._may_write, "a moment between two transactions")
+        self._frozen += [worker, horse]
+        until(partial(self._may_write, worker, horse), "a moment between two transactions")
         with Redis(unix_socket_path=str(self._serve.socket)) as redis:  # so that it does not count as dead soon
             for key in get_keys(connection=redis):
                 redis.hset(key, "last_heartbeat", utcformat(datetime.now(UTC) + timedelta(hours=1)))
                 redis.persist(key)
 
-    def _may_write(self) -> bool:
-        """Whether no frozen process holds the turn to write; otherwise let them go on for a moment."""
+    def _working(self) -> tuple[int, int]:
+        """The worker that is not frozen and has a work horse, and that."""
+        workers = [self._serve.children[f"Worker {number}"] for number in range(1, _WORKERS + 1)]
+        horses = {each: children_of(each) for each in workers if each not in self._frozen}
+        return next((worker, found[0]) for worker, found in horses.items() if found)
+
+    def _may_write(self, *pids: int) -> bool:
+        """Whether no frozen process holds the turn to write; otherwise let these go on for a moment."""
         if _is_free(self._serve.data):
             return True
         for signal_ in (signal.SIGCONT, signal.SIGSTOP):
-            for pid in self._frozen:
+            for pid in pids:
                 os.kill(pid, signal_)
         return False
 
@@ -288,7 +384,11 @@ class Gallery:
 def gallery(folder: Path) -> Iterator[Gallery]:
     """A gallery in a folder of its own; inside the block its servers run."""
     with ExitStack() as stack:
-        serve, empty = [Serve(folder, name, port=0, **_VARIABLES) for name in ("data", "empty")]
+        workers = ["--workers", str(_WORKERS)]
+        serve, empty = (
+            Serve(folder, "data", *workers, port=0, **_VARIABLES),
+            Serve(folder, "empty", port=0, **_VARIABLES),
+        )
         stack.callback(serve.kill_everything)
         stack.callback(empty.kill_everything)
         found = Gallery(serve, empty, folder)
@@ -297,7 +397,15 @@ def gallery(folder: Path) -> Iterator[Gallery]:
         yield found
 
 
-def _customers(chance: random.Random, ids: range, mistakes: int = 0) -> bytes:
+def _archive(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, each in members.items():
+            archive.writestr(name, each)
+    return content.getvalue()
+
+
+def _customers(chance: random.Random, ids: Sequence[int], mistakes: int = 0) -> bytes:
     rows = [_customer(chance, id_) for id_ in ids]
     for row in chance.sample(rows[: len(rows) // 2], mistakes):  # most mistakes stand in one part of a file
         column, value = chance.choice(_MISTAKES)

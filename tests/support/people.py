@@ -33,7 +33,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 def client(url: str, secret: str) -> httpx.Client:
     """Of whoever has this token."""
-    return httpx.Client(base_url=url, headers=bearer(secret), timeout=12)
+    return httpx.Client(base_url=url, headers=bearer(secret), timeout=12, verify=False)
 
 
 def restrict(database: Database, dataset: str, grants: Mapping[str, Role] = {}) -> None:  # never changed

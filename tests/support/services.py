@@ -102,6 +102,8 @@ class PostgresServer:
             "fsync": "off",
             "full_page_writes": "off",
             "max_connections": "200",
+            # Little log, because the files may be in memory.
+            "max_wal_size": "128MB",
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = (self._folder / "log").open("wb")
@@ -126,6 +128,11 @@ class PostgresServer:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         return self._url(name)
+
+    def drop(self, url: str) -> None:
+        name = url.rpartition("/")[2]
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
     def remove(self) -> None:
         self._process.send_signal(signal.SIGQUIT)  # immediate shutdown: its data is not needed again

@@ -36,6 +36,7 @@ from jobs.warnings import UploadWarning
 from tests import ROOT
 from tests.support.databases import insert_rows
 from tests.support.files import store
+from tests.support.forking import ForkedProcess, fork
 from tests.support.waiting import until
 from webapp.app import create_app
 from webapp.server import connection
@@ -249,7 +250,8 @@ class Served:
         self.records = Records(settings)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+        # Without `verify=False`, each client reads all certificates of the system, though it will see none.
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT, verify=False)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings),
@@ -324,14 +326,17 @@ class _Command:
         self._log = settings.data.parent / f"{self.command}-{time.monotonic_ns()}.log"
         self.process = self._start()
 
-    def _start(self, **variables: str) -> "subprocess.Popen[bytes]":
+    def _start(self, **variables: str) -> "subprocess.Popen[bytes] | ForkedProcess":
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", self._code, self.command, *self._words],
-                env={**environ, **self._settings.environment(), "PYTHONPATH": str(ROOT), **variables},
+                env=self._environment(**variables),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
+
+    def _environment(self, **variables: str) -> dict[str, str]:
+        return {**environ, **self._settings.environment(), "PYTHONPATH": str(ROOT), **variables}
 
     @property
     def log(self) -> str:
@@ -366,7 +371,7 @@ class Web(_Command):
     def __init__(self, settings: Settings, tweak: str = "") -> None:
         super().__init__(settings, tweak)
         self.url = self._address()
-        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT, verify=False)
         until(self.is_healthy, "the web process to answer")
 
     def _address(self) -> str:
@@ -404,3 +409,6 @@ class Worker(_Command):
         until(lambda: self.process.poll() is not None or queue.status().workers.total, "the worker to report")
         queue.close()
         assert self.process.poll() is None, self.log
+
+    def _start(self, **variables: str) -> ForkedProcess:
+        return fork(self._code, [self.command, *self._words], self._environment(**variables), self._log)

@@ -73,7 +73,7 @@ class Team:
         return self._client(headers={"Authorization": f"Bearer {secret}"})
 
     def _client(self, **options: Any) -> httpx.Client:
-        self._clients.append(httpx.Client(base_url=self.served.url, timeout=TIMEOUT, **options))
+        self._clients.append(httpx.Client(base_url=self.served.url, timeout=TIMEOUT, verify=False, **options))
         return self._clients[-1]
 
     def get(self, name: str) -> Account:

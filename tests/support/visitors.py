@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import httptools
 
 from jobs.events import Event
-from jobs.uploads import TERMINAL, Status, Upload
+from jobs.uploads import TERMINAL, Upload
 from webapp.history import PAGE_SIZE
 
 #: Seconds until a client reconnects that has not received a `retry`.
@@ -362,9 +362,9 @@ class Detail(Page):
         return [uploads[self._upload_id]]
 
     def differs(self, uploads: Mapping[int, Upload]) -> str:
-        is_completed = uploads[self._upload_id].status is Status.COMPLETED
-        if self.is_finished != is_completed:
-            return f"{self.name} {'stays' if is_completed else 'does not stay'} connected"
+        is_settled = uploads[self._upload_id].is_settled
+        if self.is_finished != is_settled:
+            return f"{self.name} {'stays' if is_settled else 'does not stay'} connected"
         return super().differs(uploads)
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -24,7 +25,9 @@ from jobs.datasets import Mode
 from jobs.events import Ticker
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.uploads import Status, Upload
+from jobs.uploads import Claim, Status, Upload
+from tests import ROOT
+from tests.support.binary_workbooks import xls, xlsb
 from tests.support.corrections import corrections_file
 from tests.support.files import store
 from tests.support.spreadsheets import ods, table
@@ -76,13 +79,18 @@ def as_parquet(rows: Table) -> bytes:
     return file.getvalue()
 
 
-def as_ods(rows: Table) -> bytes:
-    """With numbers and dates, as a spreadsheet keeps them, below a title and beside an empty worksheet."""
+def as_cells(rows: Table) -> list[list[Any]]:
+    """With numbers and dates, as a spreadsheet keeps them, below a title."""
     found: list[list[Any]] = [
         [int(row[0]), row[1], float(row[2]), row[3] if row[3].endswith("2026") else date.fromisoformat(row[3])]
         for row in rows
     ]
-    return ods(table(name="Empty"), table(["People of 2026"], [], HEADER, *found, name="People"))
+    return [["People of 2026"], [], HEADER, *found]
+
+
+def as_ods(rows: Table) -> bytes:
+    """Beside an empty worksheet."""
+    return ods(table(name="Empty"), table(*as_cells(rows), name="People"))
 
 
 #: The ending of the name of a file, and what makes one of rows of text.
@@ -90,6 +98,8 @@ FORMATS: dict[str, Callable[[Table], bytes]] = {
     "parquet": lambda rows: as_parquet(rows),
     "parquet.zst": lambda rows: zstd.compress(as_parquet(rows)),
     "ods": lambda rows: as_ods(rows),
+    "xls": lambda rows: xls({"Empty": [], "People": as_cells(rows)}),
+    "xlsb": lambda rows: xlsb({"Empty": [], "People": as_cells(rows)}),
     "csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
     "csv.xz": lambda rows: lzma.compress(as_csv(rows)),
     "csv.zst": lambda rows: zstd.compress(as_csv(rows)),
@@ -127,6 +137,40 @@ def stored(database: Database, name: str) -> tuple[list[str], Table, list[int]]:
         rows = [row.cells for row in list(datasets.each_after(connection, dataset, None, limit=999))]
         numbers = connection.execute(sa.text(f'SELECT "_row_number" FROM data_{name} ORDER BY 1')).scalars()
         return [field.type for field in dataset.schema.fields], rows, [int(number) for number in numbers]
+
+
+#: A process that runs a job, and dies without a word once it has imported rows.
+KILLED = """
+import os, signal, sys
+import jobs.changes
+from jobs import bulk_upload
+from jobs.events import Ticker
+
+class Killing(Ticker):
+    def tick(self, value):
+        super().tick(value)
+        if value.rows_processed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+jobs.changes.Ticker = Killing
+bulk_upload.run(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("ending", ["parquet", "ods", "xls", "xlsb"])
+def test_a_file_whose_worker_is_killed_goes_on_with_each_row_once(
+    settings: Settings, database: Database, ending: str
+) -> None:
+    sent_ = sent(settings, database, ending, ROWS)
+    died = subprocess.run([sys.executable, "-c", KILLED, str(sent_.id)], cwd=ROOT, timeout=120)
+    with database.transaction() as connection:
+        killed = uploads.get(connection, sent_.id)
+        uploads.hand_back(connection, Claim(killed.id, killed.attempt), because="its worker was killed")
+    upload = run(database, killed)
+
+    assert (died.returncode, killed.status, 0 < killed.rows_processed < 200) == (-9, Status.PROCESSING, True)
+    assert (upload.status, upload.error, upload.rows_success, upload.attempt) == (Status.COMPLETED, None, 200, 2)
+    assert stored(database, "people") == (TYPES, ROWS, list(range(1, 201)))
 
 
 @EACH

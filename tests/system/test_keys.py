@@ -16,6 +16,11 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def loaded(page: Page) -> None:
+    """Wait until the page whose address is there listens to keys: its scripts run before it counts as loaded."""
+    page.wait_for_load_state("load")
+
+
 def test_a_walk_by_keyboard_from_the_history_to_a_dataset_and_back(served: Served, context: BrowserContext) -> None:
     served.records.dataset("sales", [(1, "Ana", True), (2, "Zoë", False)])
     uploads = [served.records.processing(f"{name}.csv") for name in ("june", "july", "august")]
@@ -38,15 +43,19 @@ def test_a_walk_by_keyboard_from_the_history_to_a_dataset_and_back(served: Serve
     expect(page).to_have_url(re.compile(rf"/uploads/{uploads[1].id}$"))
     expect(page.get_by_role("heading", name="july.csv")).to_be_visible()
 
+    loaded(page)
     press(page, "g", "d")
     expect(page).to_have_url(re.compile(r"/datasets$"))
+    loaded(page)
     press(page, "j")
     expect(page.get_by_role("link", name="sales", exact=True)).to_be_focused()
     press(page, "Enter")
     expect(page.get_by_role("heading", name="sales")).to_be_visible()
 
+    loaded(page)
     press(page, "g", "h")
     expect(page).to_have_url(re.compile(r"/uploads$"))
+    loaded(page)
     press(page, "/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("juju?g d")
@@ -86,6 +95,7 @@ def test_shortcuts_are_listed_and_can_be_turned_off(served: Served, context: Bro
     assert page.url.endswith("/uploads")
 
     page.reload()
+    loaded(page)
     opener.click()
     expect(choice).not_to_be_checked()
     choice.check()

@@ -164,7 +164,7 @@ def test_a_header_alone_is_completed_with_no_rows(sent: Desk, content: str) -> N
         (b"\xff\xd8\xff\xe0\0\x10JFIF", "june.txt", "This looks like a JPEG image, not a table."),
         (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj", "june.csv", "This looks like a PDF document, not a table."),
         (
-            b"<!DOCTYPE html>\n<html><body><table><tr><td>1</td></tr></table>",
+            b"<?xml version='1.0'?>\n<rows><row>1</row></rows>",
             "june.csv",
             "This looks like a web page or an XML document, not a table.",
         ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, FilePayload, Page, expect
 
 from tests.support import commands, workbooks
 from tests.support.supervised import Serve
@@ -91,6 +91,62 @@ def test_a_workbook_is_imported_by_its_third_sheet_without_typing(serve: Serve, 
     assert state(serve.url, upload_id)["rows_success"] == 10
 
 
+def test_parts_of_a_workbook_are_chosen_by_keyboard_and_the_others_later(serve: Serve, context: BrowserContext) -> None:
+    page = context.new_page()
+    upload_id = send(page, serve.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    expect(page.locator("#parts-import")).to_have_text("Import 3 parts")
+
+    page.get_by_role("checkbox", name="July").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#parts-import")).to_have_text("Import 2 parts")
+    page.get_by_label("Dataset for June").fill("summer")
+    page.get_by_label("Dataset for August").fill("summer")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/uploads")
+    expect(page.locator("#upload-rows .badge")).to_have_text(["Completed", "Completed", "In 2 parts"])
+    expect(page.locator("#upload-rows .cell-file .sub").nth(0)).to_have_text("August in summer")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    expect(page.locator("#review")).to_contain_text("10 rows imported")
+    page.get_by_role("checkbox", name="July").check()
+    page.click("#parts-import")
+    page.wait_for_url(f"**/uploads/{upload_id + 3}")
+    expect(page.locator("h1")).to_have_text("parts.xlsx July")
+    expect(page.locator("#upload .badge")).to_have_text("Completed")
+    assert [state(serve.url, upload_id + n)["dataset"] for n in (1, 2, 3)] == ["summer", "summer", "summer"]
+
+
+def test_of_twelve_files_the_one_with_a_wrong_header_waits_and_the_others_go_in(
+    serve: Serve, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{serve.url}/uploads")
+    page.evaluate("document.getElementById('upload-details').open = true")
+    # All different: a file with the same bytes as one that is already imported would wait too.
+    contents = {
+        f"file {file:02}.csv": "customer_id,email,remark\n"
+        + "".join(f"{n},a{n}@b.example,r{file}\n" for n in range(20))
+        for file in range(1, 13)
+    }
+    contents["file 07.csv"] = contents["file 07.csv"].replace("customer_id", "code", 1)
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "text/csv", "buffer": each.encode()} for name, each in contents.items()
+    ]
+    page.set_input_files("#upload-file", files)
+    page.fill("#upload-dataset", "customers")
+    page.get_by_role("button", name="Upload 12 files").click()
+
+    expect(page.locator("#upload-rows .badge", has_text="Completed")).to_have_count(11, timeout=60_000)
+    waiting = page.locator("#upload-rows tr", has_text="Needs review")
+    expect(waiting).to_have_count(1)
+    expect(waiting).to_contain_text("file 07.csv")
+    expect(waiting).to_contain_text("customer_id")
+    assert page.title().startswith("(1)")
+    found = httpx.get(f"{serve.url}/api/v1/uploads?status=completed", timeout=30).json()["items"]
+    assert [each["rows_success"] for each in found] == [20] * 11
+
+
 def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve, context: BrowserContext) -> None:
     page = context.new_page()
     content = b"code,amount\n" + b"".join(f"{n},{n if n % 4 else 'twelve'}\n".encode() for n in range(1, 21))
@@ -119,6 +175,25 @@ def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve,
     assert (state(serve.url, upload_id)["dataset"], state(serve.url, upload_id)["rows_success"]) == ("codes", 15)
     page.goto(f"{serve.url}/datasets/codes/columns")
     expect(page.locator("table.columns")).to_contain_text("required; key")
+
+
+def test_all_rows_are_replaced_as_the_review_said(serve: Serve, context: BrowserContext) -> None:
+    page, mapped = context.new_page(), b"customer_id,email,remark\n"
+    first = send_by_api(serve.url, mapped + b"".join(b"%d,a@b.example,\n" % n for n in range(30)), review="never")
+    until(lambda: state(serve.url, first)["status"] == "completed", "the first import")
+    upload_id = send_by_api(serve.url, mapped + b"".join(b"%d,c@d.example,new\n" % n for n in range(20, 40)))
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    expect(page.get_by_label("Rows that exist")).to_have_value("upsert")
+    expect(page.locator("#upload-import")).to_have_text("Import 20 rows")
+
+    page.get_by_label("Rows that exist").select_option("replace")
+    expect(page.locator("#upload-import")).to_have_text("Replace all rows by 20")
+    expect(page.locator(".outcomes")).to_contain_text("Removed30")
+    page.click("#upload-import")
+
+    expect(page.locator(".headline")).to_have_text("Replaced all rows of customers: 20 new, 30 removed.")
+    assert httpx.get(f"{serve.url}/api/v1/datasets/customers", timeout=30).json()["rows"] == 20
 
 
 def test_another_persons_choice_appears_on_an_open_page(serve: Serve, context: BrowserContext) -> None:
@@ -173,8 +248,8 @@ def test_a_review_works_without_scripts(serve: Serve, context: BrowserContext) -
     scriptless.close()
 
 
-def send_by_api(url: str, content: bytes, dataset: str = "customers") -> int:
-    query = {"filename": "june.csv", "dataset": dataset, "review": "always"}
+def send_by_api(url: str, content: bytes, dataset: str = "customers", review: str = "always") -> int:
+    query = {"filename": "june.csv", "dataset": dataset, "review": review}
     answer = httpx.post(f"{url}/api/v1/uploads", params=query, content=content, timeout=60)
     assert answer.status_code == 201, answer.text
     return int(answer.json()["id"])

@@ -48,9 +48,25 @@ def test_a_choice_keeps_the_other_filters_and_begins_at_the_first_page() -> None
     assert urls["Any time"] == "/uploads?q=june&status=failed&dataset=sales"
 
 
+def test_a_kind_is_chosen_beside_the_other_filters() -> None:
+    view = HistoryView("june", Status.FAILED, 9, kind="undo")
+    filters = HistoryFilters(view)
+
+    assert {choice.text: choice.url for choice in filters.kinds} == {
+        "Any": "/uploads?q=june&status=failed",
+        "Imports": "/uploads?q=june&status=failed&kind=import",
+        "Repairs": "/uploads?q=june&status=failed&kind=repair",
+        "Undos": "/uploads?q=june&status=failed&kind=undo",
+    }
+    assert [choice.text for choice in filters.kinds if choice.is_current] == ["Undos"]
+    assert (filters.chosen["kind"].text, filters.chosen["kind"].url) == ("Undos", "/uploads?q=june&status=failed")
+    assert filters.kept["search"] == [("status", "failed"), ("kind", "undo")]
+
+
 @pytest.mark.parametrize(
     ("view", "sentence"),
     [
+        (HistoryView(kind="repair"), "No upload among the repairs."),
         (HistoryView("june"), "No upload named like “june”."),
         (
             HistoryView("june", Status.FAILED, dataset="x", since="7d"),

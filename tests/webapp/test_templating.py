@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from webapp.templating import Templates, duration, number, size, when
+from webapp.templating import Templates, coded, duration, number, size, when
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, "0"), (999, "999"), (1000, "1,000"), (3367760, "3,367,760")])
@@ -65,3 +65,7 @@ def test_the_address_of_a_static_file_changes_with_its_content() -> None:
     html = templates.render("error.html", {"status": 404, "title": "Page not found", "detail": ""})
 
     assert html.count("/static/") == html.count("?v=")
+
+
+def test_values_in_a_sentence_are_code_and_never_markup() -> None:
+    assert coded("not: `<b>` (1), `n/a` (2) & `") == ("not: <code>&lt;b&gt;</code> (1), <code>n/a</code> (2) &amp; `")

@@ -78,6 +78,8 @@ class Attempts:
         #: By limit: when each sign-in that is being checked counts as over.
         self._running: dict[_Limit, list[float]] = {}
         self._change = asyncio.Event()
+        #: Sign-ins that failed since this process began, those that were not even tried included.
+        self.failures = 0
         #: By address: the moment until which a secret from it is refused.
         self._blocked: dict[str, float] = {}
 
@@ -111,6 +113,7 @@ class Attempts:
         await refusals.note(request, SIGN_IN, _object(name), detail=reason)
 
     async def count_failure(self, request: Request[Any], name: str | None) -> None:
+        self.failures += 1
         limits = _of_sign_in(request, name)
         for limit in limits:
             await self._hit(limit)
@@ -174,6 +177,7 @@ class Attempts:
 
     async def _refuse(self, request: Request[Any], name: str | None, limit: _Limit, wait: float) -> None:
         """Raises TooManyAttemptsError."""
+        self.failures += 1
         if await self._hit(_Limit(NOTED, f"{limit.item.namespace}:{limit.key}")):
             await refusals.note(request, SIGN_IN, _object(name), detail="Too many failed attempts.")
         what = "for this account" if limit.item is ACCOUNT else "from this address"

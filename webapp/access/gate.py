@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobs import log_context
 from jobs.people.audit import Actor, Via
 from jobs.people.policy import Policy
 from webapp.access.attempts import Attempts
@@ -20,7 +21,9 @@ from webapp.problem_details import MEDIA_TYPE, problem, wants_json
 ALWAYS_OPEN = ("/healthz", "/readyz", "/static")
 #: What people may ask for who cannot have signed in yet: before there is an account, and once there is one.
 SET_UP_PATHS = ("/sign-in", "/set-up")
-SIGN_IN_PATHS = (*SET_UP_PATHS, "/invitation")
+#: And what decides itself who may ask: programs on this machine need not sign in.
+METRICS = "/metrics"
+SIGN_IN_PATHS = (*SET_UP_PATHS, "/invitation", METRICS)
 SIGN_IN_API = {("POST", "/api/v1/session")}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -76,6 +79,7 @@ class Gate:
         name = policy.caller.name if policy is not None else None
         via = Via.API if scope["path"].startswith("/api/") else Via.WEB
         scope["state"]["policy"] = policy
+        log_context.user_id.set(policy.caller.account_id if policy is not None else None)
         client = scope.get("client")
         scope["state"]["actor"] = Actor(name, via, client[0] if client else "")
 
@@ -107,7 +111,7 @@ def _unknown(request: Request, detail: str) -> Response:
     """401 for programs, scripts and streams; people are led to the page to sign in."""
     is_stream = "text/event-stream" in request.headers.get("accept", "") or request.url.path.endswith("/events")
     is_script = request.headers.get("sec-fetch-dest", "document") != "document"
-    if not (wants_json(request) or is_stream or is_script):
+    if not (wants_json(request) or is_stream or is_script or request.url.path == METRICS):
         if request.method in _SAFE_METHODS:
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)

@@ -27,7 +27,7 @@ class State:
     """The fields of a state that this client uses; others are ignored.
 
     progress: percent. error: a sentence. warnings: what a person may not expect of the import, in sentences.
-    hold: why it waits for a person, in sentences.
+    hold: why it waits for a person, in sentences. balances: whether it came to what was expected, if anything was.
     """
 
     file_id: int
@@ -42,14 +42,17 @@ class State:
     timestamp: str
     warnings: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
+    balances: bool = True
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError if a field is missing."""
         warnings = tuple(_one_line(str(each.get("detail", ""))) for each in data.get("warnings", ()))
         hold = tuple(_one_line(str(each.get("detail", ""))) for each in data.get("hold", ()))
-        names = [field.name for field in fields(cls) if field.name not in ("warnings", "hold")]
-        return cls(**{name: _one_line(data[name]) for name in names}, warnings=warnings, hold=hold)
+        balances = all(each.get("code") != "totals" for each in data.get("warnings", ()))
+        names = [field.name for field in fields(cls) if field.name not in ("warnings", "hold", "balances")]
+        given = {name: _one_line(data[name]) for name in names}
+        return cls(**given, warnings=warnings, hold=hold, balances=balances)
 
     @property
     def is_over(self) -> bool:
@@ -69,7 +72,8 @@ def _one_line(value: Any) -> Any:
 
 
 def outcome(state: State, page: str) -> tuple[str, int]:
-    """How an import ended, and the exit status for it, which warnings do not change. page: address of its page."""
+    """How an import ended, and the exit status for it, which warnings do not change, but for the one that it does not
+    come to what was expected. page: address of its page."""
     if state.status == "failed":
         return f"failed: {state.error}", 1
     if state.status == "held":
@@ -78,6 +82,8 @@ def outcome(state: State, page: str) -> tuple[str, int]:
         return f"cancelled after {rows(state.rows_processed)}, see {page}", 1
     if state.rows_failed:
         return f"completed with errors: {state.rows_failed:,} of {rows(state.rows_processed)} failed, see {page}", 1
+    if not state.balances:
+        return f"completed, but does not balance, {rows(state.rows_processed)}, see {page}", 1
     if state.warnings:
         return f"completed with warnings, {rows(state.rows_processed)}, see {page}", 0
     return f"completed, {rows(state.rows_processed)}", 0

@@ -1,16 +1,18 @@
 """The command `bulk-upload load`: sends files to a running server and follows each import to its end."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 import httpx
 
+from webapp.client import resuming
 from webapp.client.follower import Follower, State, outcome, print_warnings
 from webapp.client.progress import ProgressBars, on_terminal
-from webapp.client.remote import Remote, RemoteError, ServerUnavailableError
+from webapp.client.remote import Remote, RemoteError, Server, ServerUnavailableError
+from webapp.client.resuming import NotResumableError, ResumableFile
 
 #: Bytes read from a file and sent at once.
 BATCH_BYTES = 1 << 18
@@ -27,6 +29,9 @@ class Display(Protocol):
     def sent(self, size: int) -> None:
         """Called after each part of the file is sent. size: bytes of the part."""
 
+    def resuming(self, sent: int, size: int) -> None:
+        """Called when sending goes on behind what the server has already. sent, size: bytes."""
+
     def show(self, state: State) -> None:
         """Called with each state of the import."""
 
@@ -42,23 +47,24 @@ class Lines:
 
     def sent(self, size: int) -> None: ...
 
+    def resuming(self, sent: int, size: int) -> None:
+        click.echo(f"  resuming at {100 * sent // size} %", err=True)
+
     def show(self, state: State) -> None: ...
 
     def end(self) -> None: ...
 
 
-def run(files: Sequence[Path], dataset: str, server: httpx.URL, *, review: str = "") -> int:
+def run(files: Sequence[Path], fields: Mapping[str, str], server: Server) -> int:
     """Load files one after the other, so that a dataset that the first creates exists for the next.
 
-    dataset: the requested name, review: never, auto or always; "" for the server's default. Returns the exit status: 0
-    if all rows of all files were imported, with or without warnings, which go to stderr; 1 if something failed or was
+    fields: of the request, such as the name of the dataset; an empty one is left out. Returns the exit status: 0 if all
+    rows of all files were imported, with or without warnings, which go to stderr; 1 if something failed or was
     cancelled; 2 if a file could not be sent; 3 if an upload waits for a person; 130 after Ctrl-C.
     """
     bars = on_terminal()
     with Remote(server) as remote, bars or nullcontext():
-        return _Loading(
-            remote, {"dataset": dataset, "review": review}, ProgressBars(bars) if bars else Lines()
-        ).load_all(files)
+        return _Loading(remote, fields, ProgressBars(bars) if bars else Lines()).load_all(files)
 
 
 class _Loading:
@@ -70,6 +76,7 @@ class _Loading:
         self._fields = {name: value for name, value in fields.items() if value}
         self._display = display
         self._upload_id: int | None = None
+        self._is_in_parts = False
 
     def load_all(self, files: Sequence[Path]) -> int:
         status = 0
@@ -91,20 +98,42 @@ class _Loading:
         return status
 
     def _load(self, path: Path) -> int:
-        self._upload_id = None
+        self._upload_id, self._is_in_parts = None, False
         self._upload_id = self._send(path)
         state = self._follow(self._upload_id)
-        sentence, status = outcome(state, self._remote.page(self._upload_id))
         self._display.end()
-        click.echo(f"{_name(path)}: {sentence}")
+        parts = self._parts(self._upload_id) if "parts" in self._fields and state.status == "completed" else ()
+        if not parts:
+            return self._tell(_name(path), state, self._upload_id)
+        click.echo(f"{_name(path)}: in {len(parts):,} part{'' if len(parts) == 1 else 's'}")
+        print_warnings(state)
+        return max(self._part(f"{_name(path)}, {part['name']}", int(part["upload"])) for part in parts)
+
+    def _part(self, name: str, upload_id: int) -> int:
+        """Follow the upload of a part of the file to its end."""
+        self._upload_id = upload_id
+        return self._tell(name, self._follow(upload_id, Lines()), upload_id)
+
+    def _tell(self, name: str, state: State, upload_id: int) -> int:
+        """Say how an upload ended. Returns the exit status."""
+        sentence, status = outcome(state, self._remote.page(upload_id))
+        click.echo(f"{name}: {sentence}")
         print_warnings(state)
         return status
+
+    def _parts(self, upload_id: int) -> Sequence[Mapping[str, Any]]:
+        """The parts of a file that other uploads import. Raises RemoteError."""
+        found: Sequence[Mapping[str, Any]] = self._remote.upload(upload_id).get("parts") or []
+        return found
 
     def _send(self, path: Path) -> int:
         """Send the file and return the id of its upload. Raises RemoteError."""
         try:
             size = path.stat().st_size
             self._display.begin(_name(path), size)
+            if size >= resuming.SMALLEST:
+                with suppress(NotResumableError):
+                    return self._send_in_parts(path)
             response = self._remote.client.post(
                 "/api/v1/uploads",
                 params={"filename": _name(path), **self._fields},
@@ -123,6 +152,17 @@ class _Loading:
             ) from error
         return int(self._remote.parse_upload(response, 201)["id"])
 
+    def _send_in_parts(self, path: Path) -> int:
+        """Raises RemoteError, NotResumableError, OSError."""
+        display, fields = self._display, {"filename": _name(path), **self._fields}
+        file = ResumableFile(self._remote, path, fields, arrived=display.sent, resuming=display.resuming)
+        self._is_in_parts = True
+        try:
+            return file.send()
+        except NotResumableError:
+            self._is_in_parts = False
+            raise
+
     def _content(self, path: Path, size: int) -> Iterator[bytes]:
         """The first `size` bytes of the file, which may have grown."""
         with path.open("rb") as file:
@@ -131,11 +171,11 @@ class _Loading:
                 size -= len(data)
                 self._display.sent(len(data))
 
-    def _follow(self, upload_id: int) -> State:
-        """The final state of the upload. Raises RemoteError if the server does not report it."""
+    def _follow(self, upload_id: int, display: Display | None = None) -> State:
+        """The final state of the upload. display: another one. Raises RemoteError if the server does not report it."""
         try:
             for state in Follower(self._remote, upload_id).states():
-                self._display.show(state)
+                (display or self._display).show(state)
         except ServerUnavailableError as error:
             page = self._remote.page(upload_id)
             raise ServerUnavailableError(
@@ -144,7 +184,9 @@ class _Loading:
         return state
 
     def _print_interrupted(self, path: Path) -> None:
-        if self._upload_id is None:
+        if self._upload_id is None and self._is_in_parts:
+            sentence = "interrupted. Start the command again to send the rest."
+        elif self._upload_id is None:
             history = f"{self._remote.name}/uploads"
             sentence = f"interrupted before the server confirmed the upload. Check {history} for the file."
         else:

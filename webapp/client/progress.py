@@ -38,6 +38,11 @@ class ProgressBars:
         assert self._task is not None
         self._progress.advance(self._task, size)
 
+    def resuming(self, sent: int, size: int) -> None:
+        """Sending goes on behind what the server has already."""
+        assert self._task is not None
+        self._progress.update(self._task, completed=sent, text=f"resuming at {100 * sent // size} %")
+
     def show(self, state: State) -> None:
         assert self._task is not None
         if not self._is_importing:

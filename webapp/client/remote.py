@@ -1,6 +1,7 @@
 """The server that a command talks to: its address, and the check that its responses are those of Bulk Upload."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
@@ -24,15 +25,32 @@ class ServerUnavailableError(RemoteError):
     """The server does not respond, so further requests would fail too."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """Where a server is, and the API token for it, if there is one."""
+
+    address: httpx.URL
+    token: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Raises SettingsError for a token that no header can have."""
+        if not self.token:
+            return {}
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise SettingsError(["TOKEN: this is no API token. Give it as it was shown when it was made."])
+        return {"Authorization": f"Bearer {self.token}"}
+
+
 class Remote:
     """One server. name: its address without credentials."""
 
-    def __init__(self, server: httpx.URL) -> None:
+    def __init__(self, server: Server) -> None:
         self.client = httpx.Client(
-            base_url=server,
+            base_url=server.address,
             timeout=TIMEOUT,
             mounts={f"all://{host}": None for host in LOOPBACK_HOSTS},
-            headers={"User-Agent": f"bulk-upload/{version('bulk-upload')}"},
+            headers={"User-Agent": f"bulk-upload/{version('bulk-upload')}", **server.headers},
         )
         self.name = str(self.client.base_url.copy_with(userinfo=b"")).rstrip("/")
 
@@ -61,6 +79,13 @@ class Remote:
             " Upload. Check the address."
         )
 
+    def upload(self, upload_id: int) -> dict[str, Any]:
+        """An upload as the API tells it. Raises RemoteError."""
+        try:
+            return self.parse_upload(self.client.get(f"/api/v1/uploads/{upload_id}"), 200)
+        except httpx.TransportError as error:
+            raise self.unavailable() from error
+
     def __enter__(self) -> Self:
         return self
 
@@ -70,8 +95,13 @@ class Remote:
         self.client.close()
 
 
+def server_at(url: str | None, token: str | None, settings: Callable[[], Settings]) -> Server:
+    """The server at `url` if given, else at the address in the settings. Raises SettingsError."""
+    return Server(server_url(url, settings), token)
+
+
 def server_url(url: str | None, settings: Callable[[], Settings]) -> httpx.URL:
-    """The address of the server: `url` if given, else from the settings. Raises SettingsError."""
+    """The address of the server. Raises SettingsError."""
     if url is None:
         return _from_settings(settings())
     try:

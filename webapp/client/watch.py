@@ -5,16 +5,15 @@ from contextlib import nullcontext
 from datetime import datetime
 
 import click
-import httpx
 
 from webapp.client.follower import Follower, State, outcome, print_warnings, rows
 from webapp.client.progress import ProgressBars, on_terminal
-from webapp.client.remote import Remote, RemoteError
+from webapp.client.remote import Remote, RemoteError, Server
 
 _COLOURS = {"processing": "blue", "failed": "red", "cancelled": "yellow", "held": "yellow"}
 
 
-def run(upload_id: int | None, server: httpx.URL) -> int:
+def run(upload_id: int | None, server: Server) -> int:
     """Watch one upload to its end, or all of them until Ctrl-C. Returns the exit status.
 
     0 if all rows were imported, with or without warnings, which go to stderr; 1 if the upload failed, was cancelled or

@@ -33,8 +33,12 @@ LONGEST_TITLE = 200
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+#: A mode that an upload may ask for.
+OneMode = Literal["insert", "upsert", "only_new", "replace"]
+
+
 class DatasetBody(BaseModel):
-    """A new dataset. table_schema: a Table Schema."""
+    """A new dataset. table_schema: a Table Schema. modes: that an upload may ask for; null: all that make sense."""
 
     model_config = _STRICT
 
@@ -42,17 +46,23 @@ class DatasetBody(BaseModel):
     title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
     table_schema: Annotated[dict[str, Any], Field(alias="schema")]
     mode: Literal["insert", "upsert"] = "insert"
+    modes: Annotated[list[OneMode] | None, Field(min_length=1)] = None
     review: Literal["never", "auto", "always"] | None = None
 
 
 class SettingsBody(BaseModel):
-    """What is to be changed of a dataset. title: null for none. review: null for as usual."""
+    """What is to be changed of a dataset. title: null for none. modes: null for all that make sense. review: null for
+    as usual. totals: null for as usual. primary_key: the columns that identify a row; none: no columns do."""
 
     model_config = _STRICT
 
     title: Annotated[str | None, Field(max_length=LONGEST_TITLE)] = None
     mode: Literal["insert", "upsert"] | None = None
+    modes: Annotated[list[OneMode] | None, Field(min_length=1)] = None
     review: Literal["never", "auto", "always"] | None = None
+    totals: Literal["warn", "hold", "undo"] | None = None
+    totals_required: bool | None = None
+    primary_key: Annotated[list[str] | None, Field(alias="primaryKey")] = None
 
 
 _DATASET, _SETTINGS = TypeAdapter(DatasetBody), TypeAdapter(SettingsBody)
@@ -72,7 +82,9 @@ async def create(request: AppRequest) -> Response:
     def declare(connection: sa.Connection) -> dict[str, Any]:
         try:
             schema = TableSchema.parse(given)
-            dataset = dataset_changes.declare(connection, actor, body.name, schema, Mode(body.mode), body.review)
+            dataset = dataset_changes.declare(
+                connection, actor, body.name, schema, Mode(body.mode), body.review, _modes(body.modes)
+            )
         except SchemaError as error:
             found = [(f"schema.{path}" if path else "schema", what) for path, what in dataset_changes.problems(error)]
             raise InvalidBodyError(found) from error
@@ -85,14 +97,31 @@ async def create(request: AppRequest) -> Response:
 
 
 async def configure(request: AppRequest) -> Response:
-    """Change the title, the mode or the review."""
+    """Change the title, the mode, the modes, the review or the primary key."""
     body = json_body.parse(_SETTINGS, await json_body.read(request))
     title = (body.title or "") if "title" in body.model_fields_set else None
     review = (body.review or "") if "review" in body.model_fields_set else None
-    wanted = Settings(title, body.mode and Mode(body.mode), review)
-    return await _changed(
-        request, lambda connection, name: dataset_changes.configure(connection, request.state["actor"], name, wanted)
-    )
+    modes = _modes(body.modes) if "modes" in body.model_fields_set else None
+    totals = (body.totals or "") if "totals" in body.model_fields_set else None
+    wanted = Settings(title, body.mode and Mode(body.mode), review, modes, totals, body.totals_required)
+    key, actor = body.primary_key or [], request.state["actor"]
+    changes_key = "primary_key" in body.model_fields_set
+    if _is_trial(request):
+        if not changes_key or len(body.model_fields_set) > 1:
+            raise InvalidBodyError([("", "Only a change of primaryKey can be tried, and nothing else with it.")])
+        return await _tried(request, lambda connection, name: dataset_changes.try_change_of_key(connection, name, key))
+
+    def change_it(connection: sa.Connection, name: str) -> Dataset:
+        if changes_key and key:  # before a mode that needs it
+            dataset_changes.change_key(connection, actor, name, key)
+        dataset = dataset_changes.configure(connection, actor, name, wanted)
+        return dataset if key or not changes_key else dataset_changes.change_key(connection, actor, name, key)
+
+    return await _changed(request, change_it)
+
+
+def _modes(names: list[OneMode] | None) -> list[Mode]:
+    return [Mode(name) for name in names or ()]
 
 
 async def delete(request: AppRequest) -> Response:
@@ -213,8 +242,9 @@ routes = [
         ADMIN,
         methods=["PATCH"],
         operation=Operation(
-            "Change the title or the mode of a dataset.",
-            answer(answers.Dataset),
+            "Change the title, the modes or the primary key of a dataset.",
+            answer(_CHANGED_OR_FIT),
+            query=[DRY_RUN],
             body={JSON: _SETTINGS},
             problems=(409,),
         ),

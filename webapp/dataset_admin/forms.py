@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import dataset_changes, datasets, review
+from jobs import dataset_changes, datasets, review, rules
 from jobs.dataset_changes import Settings
 from jobs.datasets import Dataset, Mode
 from jobs.errors import (
@@ -26,12 +26,15 @@ from jobs.errors import (
     TookTooLongError,
     ValuesDoNotFitError,
 )
+from jobs.expectations import OnMismatch
+from jobs.modes import OF_DATASETS, possible
 from jobs.retyping import Fit
 from jobs.schema import SchemaField, TableSchema, Type
 from jobs.time_limit import limited
 from jobs.uploads import Review
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.database_access import read
+from webapp.dataset_admin import rule_kinds
 from webapp.dataset_admin.api import LONGEST_TITLE, require
 from webapp.dataset_view import DatasetState
 from webapp.page import page
@@ -145,7 +148,7 @@ async def create(request: AppRequest) -> Response:
     if form["do"] == "add":
         wanted.add_row()
         return await _new(request, wanted)
-    mode = Mode(wanted.mode) if wanted.mode in list(Mode) else Mode.INSERT
+    mode = Mode(wanted.mode) if wanted.mode in OF_DATASETS else Mode.INSERT
     if len(wanted.title) > LONGEST_TITLE:
         wanted.errors["title"] = f"A title has at most {LONGEST_TITLE} characters."
         return await _new(request, wanted, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -171,17 +174,25 @@ async def _new(request: AppRequest, wanted: NewDataset, status: int = HTTPStatus
 
 
 async def settings(request: AppRequest) -> Response:
-    return await _settings(request, {}, {})
+    return await settings_page(request, {}, {})
 
 
 async def change_settings(request: AppRequest) -> Response:
-    """Change the title, the mode and the review."""
+    """Change the title, the mode, the modes, the review and the totals."""
     form = await Form.read(request)
-    values = {"title": form["title"], "mode": form["mode"], "review": form["review"]}
+    modes = [Mode(name) for name in form.all("modes") if name in list(Mode)]
+    values: dict[str, Any] = {"title": form["title"], "mode": form["mode"], "review": form["review"]}
+    values |= {"modes": modes} if form["has_modes"] else {}
     if len(form["title"]) > LONGEST_TITLE:
-        return await _settings(request, values, {"title": f"A title has at most {LONGEST_TITLE} characters."}, 422)
+        return await settings_page(request, values, {"title": f"A title has at most {LONGEST_TITLE} characters."}, 422)
     review = form["review"] if form.all("review") and form["review"] in ("", *Review) else None
-    wanted = Settings(form["title"], Mode(form["mode"]) if form["mode"] in list(Mode) else None, review)
+    if form["has_modes"] and not modes:
+        return await settings_page(request, values, {"modes": "Choose at least what is usual for the dataset."}, 422)
+    mode = Mode(form["mode"]) if form["mode"] in OF_DATASETS else None
+    values |= {"totals": form["totals"], "totals_required": bool(form["totals_required"])} if form["has_totals"] else {}
+    totals = form["totals"] if form["has_totals"] and form["totals"] in ("", *OnMismatch) else None
+    required = bool(form["totals_required"]) if form["has_totals"] else None
+    wanted = Settings(form["title"], mode, review, modes if form["has_modes"] else None, totals, required)
 
     def configure(connection: sa.Connection) -> str:
         name = require(request, connection)
@@ -191,8 +202,34 @@ async def change_settings(request: AppRequest) -> Response:
     try:
         name = await change.make(request, configure)
     except (DatasetInUseError, InvalidChangeError) as error:
-        return await _settings(request, values, _errors(error, "mode"), _status(error))
+        return await settings_page(request, values, _errors(error, "mode"), _status(error))
     return RedirectResponse(f"/datasets/{name}/settings?done=settings", HTTPStatus.SEE_OTHER)
+
+
+async def change_key(request: AppRequest) -> Response:
+    """Let other columns identify rows, or only check whether the rows that exist allow that."""
+    form = await Form.read(request)
+    key = form.all("key")
+
+    def try_it(connection: sa.Connection) -> Fit:
+        return dataset_changes.try_change_of_key(connection, require(request, connection), key)
+
+    def change_it(connection: sa.Connection) -> str:
+        name = require(request, connection)
+        dataset_changes.change_key(connection, request.state["actor"], name, key)
+        return name
+
+    try:
+        if form["do"] == "check":
+            fit = (await change.make(request, try_it)).as_json()
+            return await settings_page(request, {"key": key, "fit": fit}, {})
+        name = await change.make(request, change_it)
+    except ValuesDoNotFitError as error:
+        return await settings_page(request, {"key": key, "fit": error.fit}, {}, _status(error))
+    except REFUSALS as error:
+        told = {"key": " ".join(_errors(error, GENERAL).values())}
+        return await settings_page(request, {"key": key}, told, _status(error))
+    return RedirectResponse(f"/datasets/{name}/settings?done=settings#key", HTTPStatus.SEE_OTHER)
 
 
 async def delete(request: AppRequest) -> Response:
@@ -205,7 +242,7 @@ async def delete(request: AppRequest) -> Response:
     try:
         await change.make(request, remove)
     except (DatasetInUseError, InvalidChangeError) as error:
-        return await _settings(request, {"confirm": form["confirm"]}, _errors(error, "confirm"), _status(error))
+        return await settings_page(request, {"confirm": form["confirm"]}, _errors(error, "confirm"), _status(error))
     return RedirectResponse("/datasets", HTTPStatus.SEE_OTHER)
 
 
@@ -223,20 +260,29 @@ async def forget_mapping(request: AppRequest) -> Response:
     return RedirectResponse(f"/datasets/{name}/settings?done=forgotten#remembered", HTTPStatus.SEE_OTHER)
 
 
-async def _settings(
-    request: AppRequest, values: Mapping[str, str], errors: Mapping[str, str], status: int = HTTPStatus.OK
+async def settings_page(
+    request: AppRequest, values: Mapping[str, Any], errors: Mapping[str, str], status: int = HTTPStatus.OK
 ) -> Response:
     def find(connection: sa.Connection) -> dict[str, Any]:
         dataset = datasets.get(connection, require(request, connection))
+        totals = datasets.totals_of(connection, dataset.name)
         present = {
             "title": dataset.schema.title or "",
             "mode": str(dataset.mode),
+            "modes": dataset.modes,
+            "key": dataset.schema.primary_key,
+            "fit": None,
             "review": datasets.review_of(connection, dataset.name) or "",
+            "totals": totals.on_mismatch or "",
+            "totals_required": totals.are_required,
             "confirm": "",
+            **dict.fromkeys(("rule_column", "rule_kind", "rule_from", "rule_to"), ""),
         }
         state = DatasetState.read(connection, dataset.name)
         return context_of(request, dataset, state, "settings") | {
             "values": {**present, **values},
+            "possible_modes": possible(dataset.schema.primary_key),
+            "rules": rules.of_dataset(connection, dataset.name),
             "remembered": review.all_remembered(connection, dataset.name, limit=REMEMBERED_SHOWN),
             "rows": state.entry.rows,
             "running": state.running,
@@ -244,7 +290,9 @@ async def _settings(
 
     found = await read(request.state["database"], find)
     done = request.query_params.get("done", "") if not errors else ""
-    return await page(request, "dataset_settings.html", {**found, "errors": errors, "done": done}, status)
+    kinds = rule_kinds.offered(found["dataset"].schema.fields)
+    context = {**found, "errors": errors, "done": done, "rule_kinds": kinds}
+    return await page(request, "dataset_settings.html", context, status)
 
 
 async def new_column(request: AppRequest) -> Response:
@@ -458,6 +506,7 @@ routes = [
     GuardedRoute("/new-dataset", create, SERVER, methods=["POST"]),
     GuardedRoute("/datasets/{name}/settings", settings, ADMIN),
     GuardedRoute("/datasets/{name}/settings", change_settings, ADMIN, methods=["POST"]),
+    GuardedRoute("/datasets/{name}/key", change_key, ADMIN, methods=["POST"]),
     GuardedRoute("/datasets/{name}/forget-column", forget_mapping, ADMIN, methods=["POST"]),
     GuardedRoute("/datasets/{name}/delete", delete, ADMIN, methods=["POST"]),
     GuardedRoute("/datasets/{name}/add-column", new_column, ADMIN),

@@ -87,7 +87,9 @@ class Renderer:
             stored=page.stored,
         )
         view = self.view(found.upload, found.corrections)
-        review = found.review and ReviewView(found.upload, found.review, first_column=query.first_column)
+        review = found.review and ReviewView(
+            found.upload, found.review, first_column=query.first_column, made=found.parts
+        )
         return UploadPage(found.upload, view, RunView(found.upload, found.records), failed, review or None)
 
     def table_context(self, view: HistoryView, page: Page) -> dict[str, Any]:

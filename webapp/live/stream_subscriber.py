@@ -99,7 +99,8 @@ class StreamSubscriber(Subscriber):
     def _send(self, batch: Batch) -> None:
         broadcast = self.broadcast
         try:
-            data = self._stream.tell(batch) or broadcast
+            told = self._stream.tell(batch)
+            data = told or broadcast
         except NotReadyError as error:
             self._is_live, self._delayed = False, batch
             error.task.add_done_callback(self._made)
@@ -112,6 +113,8 @@ class StreamSubscriber(Subscriber):
         self.acknowledge(batch)
         if data:
             self._connection.write(data)
+        if told:
+            batch.was_sent()
         if self._stream.is_over:
             self.end()
 

@@ -49,9 +49,11 @@ class Event(TypedDict):
     rows_open: int
     created_at: str
     uploaded_by: str | None
-    phase: Literal["check", "import"]
+    phase: Literal["check", "import", "undo"]
     kind: str
     hold: list[dict[str, str]]
+    rows_unchanged: int
+    undone_by: int | None
 
 
 class UploadLinks(TypedDict):
@@ -64,9 +66,42 @@ class UploadLinks(TypedDict):
     parent: NotRequired[str]
 
 
+class MadePart(TypedDict):
+    """A part of a file, and the upload that was made of it."""
+
+    name: str
+    upload: int
+
+
+class RuledCells(TypedDict):
+    """How many cells a rule of the dataset changed."""
+
+    id: int
+    cells: int
+
+
+class Expected(TypedDict):
+    """What the sender expects of the import. sums: by column, as they were written."""
+
+    rows: NotRequired[int]
+    sums: NotRequired[dict[str, str]]
+    sha256: NotRequired[str]
+
+
+class Balance(TypedDict):
+    """what: rows, sum.<column> or sha256. found: in the dataset."""
+
+    what: str
+    expected: int | float | str
+    found: int | float | str
+
+
 class Upload(Event):
     id: int
     processor: Literal["worker", "external"]
+    mode: Literal["insert", "upsert", "only_new", "replace"] | None
+    rows_added: int | None
+    rows_removed: int | None
     lane: str | None
     position: int | None
     expected_start: str | None
@@ -75,11 +110,112 @@ class Upload(Event):
     started_at: str | None
     finished_at: str | None
     silent_since: str | None
+    deleted_at: str | None
     duplicate_of: int | None
     parent: int | None
     children: list[int]
+    part: str | None
+    part_of: int | None
+    parts: list[MadePart]
     notes: list[str]
+    rules: list[RuledCells]
+    undoes: list[int]
+    original_removed_at: str | None
+    failed_rows_removed_at: str | None
+    expected: Expected | None
+    balance: list[Balance]
     links: UploadLinks
+
+
+class ReceiptRows(TypedDict):
+    """written: those that the digest is made of."""
+
+    processed: int
+    success: int
+    failed: int
+    written: int
+    added: int
+    removed: int
+    unchanged: int
+
+
+class AppliedRule(TypedDict):
+    id: int
+    version: int
+    cells: int
+
+
+class Receipt(TypedDict):
+    """What was imported, how, and what came of it. mapping: column of the file → field. fields: those that the file
+    fills. digest: null if an earlier release began the import."""
+
+    upload: int
+    kind: str
+    filename: str
+    size: int
+    sha256: str | None
+    dataset: str | None
+    mode: str | None
+    uploaded_by: str | None
+    started_at: str | None
+    finished_at: str | None
+    options: dict[str, Any]
+    mapping: dict[str, str | None]
+    fields: list[str]
+    rules: list[AppliedRule]
+    schema_version: int | None
+    rows: ReceiptRows
+    sums: dict[str, int | float]
+    balance: list[Balance]
+    digest: str | None
+    version: str
+
+
+class Digests(TypedDict):
+    expected: str | None
+    found: str | None
+
+
+class WrittenRows(TypedDict):
+    expected: int | None
+    found: int | None
+
+
+class Verdict(TypedDict):
+    """Whether the rows of an upload are as they were imported."""
+
+    upload: int
+    result: Literal["equal", "changed", "unknown"]
+    detail: str
+    digest: Digests
+    rows: WrittenRows
+
+
+class KeptRows(TypedDict):
+    """Rows that stay as they are, because of an upload."""
+
+    upload: int
+    rows: int
+
+
+class UndoPreview(TypedDict):
+    """What an undo would do, in rows. gone: that are not there any more. repairs: uploads that can be undone too."""
+
+    remove: int
+    restore: int
+    keep: list[KeptRows]
+    gone: int
+    repairs: list[int]
+
+
+class RefusedPart(TypedDict):
+    name: str
+    detail: str
+
+
+class MadeParts(TypedDict):
+    uploads: list[Upload]
+    refused: list[RefusedPart]
 
 
 class ReadOptions(TypedDict):
@@ -92,6 +228,13 @@ class ReadOptions(TypedDict):
     sheets: NotRequired[list[str]]
 
 
+class ReadProblem(TypedDict):
+    """Why the file cannot be read so. option: the one that is to blame, if it is known."""
+
+    option: str | None
+    detail: str
+
+
 class ReviewedColumn(TypedDict):
     name: str
     samples: list[str]
@@ -99,6 +242,7 @@ class ReviewedColumn(TypedDict):
     field: str | None
     matched_by: Literal["remembered", "name", "alias", "similar", "values"] | None
     score: float | None
+    new_field: NotRequired[dict[str, Any]]
 
 
 class ReviewedField(TypedDict):
@@ -106,6 +250,7 @@ class ReviewedField(TypedDict):
     type: str
     required: bool
     column: str | None
+    is_new: NotRequired[bool]
 
 
 class CheckValue(TypedDict):
@@ -127,24 +272,48 @@ class CheckUpdate(TypedDict):
 
 
 class Check(TypedDict):
-    """What an import would do. The five figures add up to rows."""
+    """What an import would do. The five figures add up to rows. would_remove: rows of the dataset, of a replacement."""
 
+    mode: Literal["insert", "upsert", "only_new", "replace"]
     rows: int
     would_insert: int
     would_update: int
     unchanged: int
     superseded: int
     would_fail: int
+    would_remove: int
     reasons: list[CheckReason]
     updates: list[CheckUpdate]
 
 
+class ReviewedPart(TypedDict):
+    """A part of a file: a worksheet, or a file in an archive."""
+
+    name: str
+    kind: Literal["sheet", "member"]
+    rows: int | None
+    size: int | None
+    hidden: bool
+    columns: list[str]
+    problem: str | None
+    dataset: str
+    datasets: list[str]
+    duplicate_of: int | None
+    upload: int | None
+
+
 class Review(TypedDict):
+    """mode: what the rows do with those of the dataset. modes: that may be chosen."""
+
+    mode: Literal["insert", "upsert", "only_new", "replace"] | None
+    modes: list[str]
     options: ReadOptions
+    problem: ReadProblem | None
     columns: list[ReviewedColumn]
     fields: list[ReviewedField]
     primary_key: list[str]
     rows: list[list[str]]
+    parts: list[ReviewedPart]
     check: Check | None
 
 
@@ -224,6 +393,71 @@ class FailedRow(TypedDict):
     cells: dict[str, str]
     surplus: list[str]
     reasons: list[Reason]
+    version: int
+    edited: bool
+    original: dict[str, str]
+    edited_by: str | None
+    edited_at: str | None
+
+
+class RepairOfField(TypedDict):
+    """What a repair does, as a rule of the dataset would do it. Of a compound, from and to are lists."""
+
+    column: str
+    kind: str
+
+
+class Suggestion(TypedDict):
+    """A repair that was tried. rescues: rows that land with it alone. of: open rows of the group that it is for."""
+
+    id: str
+    column: str
+    kind: str
+    title: str
+    rule: str
+    rescues: int
+    of: int
+    samples: list[list[str]]
+    repair: RepairOfField
+
+
+class LastEdit(TypedDict):
+    """What would be undone."""
+
+    at: str
+    by: str | None
+    title: str
+    rows: int
+
+
+class Edits(TypedDict):
+    """How many failed rows are open, edited, and edited and right."""
+
+    open: int
+    edited: int
+    right: int
+    last: LastEdit | None
+
+
+class EditedRows(TypedDict):
+    """How many rows changed, and how many of them are right now."""
+
+    rows: int
+    right: int
+
+
+class EditPreview(EditedRows):
+    """samples: pairs of a value before and after."""
+
+    samples: list[list[str]]
+
+
+class Undone(TypedDict):
+    """rows: that are as before. kept: that somebody edited since, or that landed."""
+
+    title: str
+    rows: int
+    kept: int
 
 
 class Reported(TypedDict):
@@ -260,6 +494,7 @@ class Dataset(TypedDict):
     name: str
     title: str | None
     mode: str
+    modes: list[str]
     rows: int
     columns: int
     upload_id: int | None
@@ -268,6 +503,9 @@ class Dataset(TypedDict):
     last_upload: LastUpload | None
     links: DatasetLinks
     review: NotRequired[str | None]
+    totals: NotRequired[str | None]
+    totals_required: NotRequired[bool]
+    schema_version: NotRequired[int]
     schema: NotRequired[dict[str, Any]]
 
 
@@ -284,6 +522,23 @@ class Remembered(TypedDict):
     changed_at: str
 
 
+#: `from` and `to` of a rule: of a compound, an element for each step.
+RuleText = str | None | list[str | None]
+Rule = TypedDict(
+    "Rule",
+    {
+        "id": int,
+        "column": str,
+        "kind": str,
+        "from": RuleText,
+        "to": RuleText,
+        "enabled": bool,
+        "version": int,
+        "position": int,
+    },
+)
+
+
 class Fit(TypedDict):
     """What would not fit after a change of a column."""
 
@@ -295,7 +550,36 @@ class Fit(TypedDict):
 class Row(TypedDict):
     upload_id: int
     row_number: int
+    line: int | None
+    position: str
     cells: list[str]
+
+
+class FoundBy(TypedDict):
+    upload: int
+    line: int | None
+
+
+class RowVersion(TypedDict):
+    """What an upload did to a row. before, after: its cells in the order of the columns; null: it was not there, or
+    that is not kept (before_lost, after_lost)."""
+
+    upload: int
+    kind: str
+    filename: str | None
+    line: int | None
+    row_number: int | None
+    at: str
+    by: str | None
+    before: list[str] | None
+    after: list[str] | None
+    before_lost: bool
+    after_lost: bool
+    replaced_by: int | None
+    undone_by: int | None
+    found_by: list[FoundBy]
+    rules: list[RuledCells]
+    deleted: bool
 
 
 class Rows(Page[Row]):

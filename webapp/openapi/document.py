@@ -15,7 +15,7 @@ from webapp.access.needs import ANYBODY, GuardedRoute
 from webapp.openapi import answers
 from webapp.operation import Answer, Kind, Operation, answer
 from webapp.parameters import Parameter
-from webapp.problem_details import MEDIA_TYPE
+from webapp.problem_details import CHECKSUM_MISMATCH, MEDIA_TYPE
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -71,7 +71,7 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     definitions = schemas.make()
     paths: dict[str, dict[str, Any]] = {}
     for route in described:
-        for method in sorted((route.methods or set()) - {"HEAD"}):
+        for method in _methods(route):
             paths.setdefault(route.path_format, {})[method.lower()] = _operation(route, method, schemas)
     return {
         "openapi": "3.1.0",
@@ -95,6 +95,12 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _methods(route: GuardedRoute) -> list[str]:
+    """HEAD goes with GET, and is described where it is alone."""
+    methods = route.methods or set()
+    return sorted(methods - {"HEAD"}) or sorted(methods)
 
 
 class _Schemas:
@@ -193,8 +199,12 @@ def _responses(route: GuardedRoute, method: str, operation: Operation, schemas: 
     responses = {str(status): _response(each, schemas) for status, each in operation.answers.items()}
     problem = {MEDIA_TYPE: {"schema": schemas.of(answers.Problem)}}
     for status in sorted(_problems(route, method, operation)):
-        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": problem})
+        responses.setdefault(str(status), {"description": _phrase(status), "content": problem})
     return dict(sorted(responses.items()))
+
+
+def _phrase(status: int) -> str:
+    return "Checksum Mismatch" if status == CHECKSUM_MISMATCH else HTTPStatus(status).phrase
 
 
 def _response(given: Answer, schemas: _Schemas) -> dict[str, Any]:

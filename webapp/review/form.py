@@ -34,6 +34,13 @@ def mapping(form: Form) -> dict[str, str | None]:
     return {column: field or None for column, field, was in zip(columns, fields, before, strict=True) if field != was}
 
 
+def parts(form: Form) -> dict[str, str]:
+    """The parts of a file that were chosen → the dataset of each. Raises InvalidBodyError."""
+    names, datasets = _together(form, "name", "dataset")
+    chosen = set(form.get("part", ()))
+    return {name: dataset for name, dataset in zip(names, datasets, strict=True) if name in chosen}
+
+
 def schema(form: Form, review: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of a new dataset: that of its review, with what the form changes. Raises InvalidBodyError.
 
@@ -45,12 +52,23 @@ def schema(form: Form, review: Mapping[str, Any]) -> dict[str, Any]:
     for present in review["fields"]:
         column = present["column"]
         found = entered.get(column)
+        if found and not found.texts["type"]:
+            continue
         field = _changed(present, found) if found else _plain(present)
         if "all_text" in form:
             field = {"name": field["name"], "type": "string"} | _kept(field, "missingValues")
         fields.append(field | {"column": column})
         if found.is_key if found else present["name"] in key:
             names.append(field["name"])
+    known = {present["column"] for present in review["fields"]}
+    for column, found in entered.items():
+        if column not in known and found.texts["type"]:  # it was ignored before
+            name, rules = found.texts["name"].strip() or column, _flags(found)
+            field = {"name": name, "type": found.texts["type"], "column": column}
+            fields.append(field | ({"constraints": rules} if rules else {}))
+            names += [name] if found.is_key else []
+    order = {each["name"]: place for place, each in enumerate(review["columns"])}
+    fields.sort(key=lambda field: order.get(field["column"], 0))
     return {"fields": fields, "primaryKey": names}
 
 

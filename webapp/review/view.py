@@ -1,12 +1,19 @@
 """A review as the page of a held upload shows it."""
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from jobs.excerpt import excerpt
+from jobs.modes import Mode
+from jobs.siblings import Sibling
 from jobs.uploads import Upload
+from webapp.form_view import FormView
+from webapp.review.parts_view import PartsView
 
 #: Columns, and rows of the file, on a page.
 COLUMNS_SHOWN, ROWS_SHOWN = 50, 20
@@ -18,6 +25,8 @@ FIELDS_OFFERED = 100
 SAMPLES_SHOWN, SAMPLE_LENGTH = 3, 40
 #: Reasons and examples of updates that are shown.
 REASONS_SHOWN, UPDATES_SHOWN = 20, 5
+#: The choice to add a column to the dataset as a new field. No field has such a name: none begins with a space.
+NEW_FIELD = " new"
 #: Why a column has its field, in words.
 _WHY = {
     "remembered": "chosen by a person",
@@ -47,6 +56,15 @@ class Choice:
     value: str
     text: str
     is_chosen: bool
+
+
+#: What the rows of a file do with those of the dataset, as a choice, and what it means.
+MODES = {
+    Mode.INSERT: ("Add only", "A row whose key exists fails."),
+    Mode.UPSERT: ("Update", "A row whose key exists replaces the stored one."),
+    Mode.ONLY_NEW: ("Leave as they are", "A row whose key exists changes nothing."),
+    Mode.REPLACE: ("Replace all rows", "The rows of the file take the place of all others at once."),
+}
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,8 @@ class CheckView:
         self.unchanged = int(check["unchanged"])
         self.superseded = int(check["superseded"])
         self.would_fail = int(check["would_fail"])
+        self.would_remove = int(check.get("would_remove") or 0)
+        self.replaces_all = check.get("mode") == Mode.REPLACE
         reasons = [_reason(each) for each in check["reasons"]]
         self.reasons, self.more_reasons = reasons[:REASONS_SHOWN], max(0, len(reasons) - REASONS_SHOWN)
         self.updates = [_update(each) for each in check["updates"][:UPDATES_SHOWN]]
@@ -135,9 +155,17 @@ class ReviewView:
     that no column fills; required: those of them that need one. check: None until it was made.
     """
 
-    def __init__(self, upload: Upload, review: Mapping[str, Any], *, first_column: int = 1) -> None:
-        """review: as the API tells it."""
+    def __init__(
+        self,
+        upload: Upload,
+        review: Mapping[str, Any],
+        *,
+        first_column: int = 1,
+        made: Mapping[int, Sibling] | None = None,
+    ) -> None:
+        """review: as the API tells it. made: the uploads that were made of parts of the file."""
         self._upload, self._review = upload, review
+        self.parts = PartsView(upload, review.get("parts", ()), made or {})
         self.options: Mapping[str, Any] = review["options"]
         self.sheets: Sequence[str] = self.options.get("sheets") or []
         #: Whether a worksheet can be chosen.
@@ -154,6 +182,8 @@ class ReviewView:
         self.first_column = min(first_column, max(1, self.column_count))
         self.last_column = min(self.column_count, self.first_column - 1 + COLUMNS_SHOWN)
         taken = {column["field"] for column in review["columns"] if column["field"] is not None}
+        #: Fields that the import adds.
+        self.new_fields = [str(field["name"]) for field in review["fields"] if field.get("is_new")]
         self.left = [str(field["name"]) for field in review["fields"] if field["name"] not in taken]
         self.required = [
             str(field["name"]) for field in review["fields"] if field["required"] and field["name"] not in taken
@@ -163,7 +193,8 @@ class ReviewView:
         self.is_busy = upload.is_active
         self.check = CheckView(review["check"]) if review["check"] and not self.is_busy else None
         self.has_select = len(self.left) < FIELDS_OFFERED
-        self.columns = [self._column(place) for place in self._places]
+        #: None of a file that other uploads import, or of which nobody has chosen a part yet.
+        self.columns = [] if upload.is_divided else [self._column(place) for place in self._places]
         self.fields = [self._field(place) for place in self._places] if self.is_new else []
 
     @property
@@ -177,10 +208,53 @@ class ReviewView:
         return str(self._review.get("dataset") or self._upload.dataset_wanted or "")
 
     @property
+    def modes(self) -> list[Choice]:
+        """What the rows may do with those of the dataset; none if there is nothing to choose."""
+        allowed = self._review.get("modes") or []
+        if self.is_new or len(allowed) < 2:
+            return []
+        return [Choice(mode, MODES[Mode(mode)][0], is_chosen=mode == self._review["mode"]) for mode in allowed]
+
+    @property
+    def targets(self) -> list[Choice]:
+        """The datasets that its rows can go into: a new one first."""
+        names = list(self._review.get("datasets") or [])
+        if self.dataset is not None and self.dataset not in names:
+            names = [self.dataset, *names] if names else []
+        new = Choice("", "New dataset", is_chosen=self.dataset is None)
+        return [new, *(Choice(name, name, is_chosen=name == self.dataset) for name in names)] if names else []
+
+    @property
+    def problem(self) -> Mapping[str, Any] | None:
+        """Why the file cannot be read with the present options."""
+        found: Mapping[str, Any] | None = self._review.get("problem")
+        return None if self.is_busy else found
+
+    @property
+    def refused(self) -> FormView | None:
+        """The form of the import options, if one of them is to blame."""
+        if self.problem is None or self.problem["option"] is None:
+            return None
+        chosen = self._upload.options.as_json().items()
+        values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in chosen}
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return FormView(defaultdict(str, values), {self.problem["option"]: self.problem["detail"]}, status)
+
+    @property
+    def mode_meaning(self) -> str:
+        return MODES[Mode(self._review["mode"])][1] if self._review.get("mode") else ""
+
+    @property
     def import_label(self) -> str:
+        only = " of this worksheet" if self.parts.items else ""
         if self.check is None:
-            return "Import"
-        return "Import 1 row" if self.check.would_import == 1 else f"Import {self.check.would_import:,} rows"
+            if self._review.get("mode") == Mode.REPLACE and not self.is_new:
+                return "Replace all rows"
+            return f"Import only{only[3:]}" if only else "Import"
+        if self.check.replaces_all and not self.is_new:
+            return f"Replace all rows by {self.check.would_insert:,}"
+        rows = "1 row" if self.check.would_import == 1 else f"{self.check.would_import:,} rows"
+        return f"Import {rows}{only}"
 
     @property
     def previous_columns_url(self) -> str | None:
@@ -215,20 +289,27 @@ class ReviewView:
             filled=_percent(column["filled"]),
             field=field or "",
             why=_why(column),
-            choices=self._choices(field) if self.has_select else [],
+            choices=self._choices(field, column.get("new_field")) if self.has_select else [],
             is_open=field is None and bool(self.left),
         )
 
-    def _choices(self, field: str | None) -> list[Choice]:
-        """The column's own field first, then those that no column fills: a choice never takes a field from another."""
+    def _choices(self, field: str | None, new: Mapping[str, Any] | None) -> list[Choice]:
+        """The column's own field first, then those that no column fills: a choice never takes a field from another. At
+        last the new field that the column can become."""
         own = [Choice(field, excerpt(field, CELL_LENGTH), is_chosen=True)] if field else []
         left = [Choice(name, excerpt(name, CELL_LENGTH), is_chosen=False) for name in self.left]
-        return [Choice("", "Ignore", is_chosen=field is None), *own, *left]
+        added = []
+        if new is not None and field != new["name"]:
+            what = TYPES[new["type"]].lower()
+            added = [
+                Choice(NEW_FIELD, f"Add as new field {excerpt(new['name'], CELL_LENGTH)} ({what})", is_chosen=False)
+            ]
+        return [Choice("", "Ignore", is_chosen=field is None), *own, *left, *added]
 
     def _field(self, place: int) -> FieldView:
         column = self._review["columns"][place]
         found = next((each for each in self._review["fields"] if each["name"] == column["field"]), None)
-        field: Mapping[str, Any] = found or {"name": "", "type": "string"}
+        field: Mapping[str, Any] = found or {"name": "", "type": ""}
         rules: Mapping[str, Any] = field.get("constraints") or {}
         reasons = [_reason(each) for each in (self._review["check"] or {}).get("reasons", [])] if self.check else []
         reasons = [each for each in reasons if each.column in (field["name"], column["name"])]

@@ -1,40 +1,57 @@
 """Actions on uploads that pages and API share: create, cancel, retry."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from starlette.responses import JSONResponse
 
-from jobs import corrections, datasets, files, first_member, leftovers, lineage, review, uploads
+from jobs import corrections, datasets, files, first_member, leftovers, lineage, parts, review, undo_orders, uploads
 from jobs.corrections import CorrectionsHead
-from jobs.errors import InvalidDatasetNameError, InvalidImportOptionError, NoFileError, RefusedError, TooLargeError
+from jobs.errors import (
+    InvalidDatasetNameError,
+    InvalidImportOptionError,
+    NoFileError,
+    OriginalNeededError,
+    RefusedError,
+    TooLargeError,
+)
 from jobs.excerpt import excerpt
+from jobs.expectations import ROWS, Expectations
 from jobs.files import StoredFile
 from jobs.import_options import ImportOptions
+from jobs.modes import OF_NEW_DATASETS, Mode, listed
 from jobs.people import access, audit
 from jobs.people.policy import Policy
 from jobs.people.quotas import Quotas
 from jobs.people.roles import Scope
 from jobs.reports import Rows
+from jobs.store.chosen import store_of
+from jobs.store.store import Store
 from jobs.upload_log import By, Via
-from jobs.uploads import Processor, Review, Task, Upload
+from jobs.uploads import Processor, Review, Target, Task, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
-from webapp.routes.upload_body import receive
+from webapp.routes.upload_body import PART_FIELDS, receive
 from webapp.state import AppRequest, AppState
 from webapp.templating import STATIC
 
 #: A file to try: a shop's orders, with words for missing values and a few rows that fail.
 SAMPLE = STATIC / "sample-orders.csv"
+#: Columns of the sample file in which some values are of another type, so that these rows fail.
+SAMPLE_TYPES = {"ordered_on": "date", "quantity": "integer", "unit_price": "number"}
 
+#: Where files are sent in several requests.
+RESUMABLE_PATH = "/api/v1/uploads/tus"
 #: Whether a person looks first at a file that is sent with the form, if nothing else says so.
 DEFAULT_REVIEW = Review.AUTO
+#: What runs around the creation of an upload, in its transaction.
+Around = Callable[[sa.Connection, Callable[[sa.Connection], Upload]], Upload]
 #: How the requests of the bulk-upload command name their sender.
 COMMAND_AGENT = "bulk-upload/"
 
@@ -47,28 +64,70 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
 
     `duplicates=hold`: a file that was already imported, into any dataset, is held until a person decides.
     `review=auto|always`: a worker looks at it first, and it is held if there is something to ask, or always.
+    `mode`: what the rows do with those of the dataset, which it must allow.
     `processor=external`: an external script imports the file, not a worker.
+    `parts=all` or names: each part of the file becomes an upload of its own.
     """
-    state, policy = request.state, request.state["policy"]
     file, fields = await _received(request, raw_allowed=raw_allowed, entered=entered)
-    head: CorrectionsHead | None = None
     is_made = False  # whether the transaction reached its COMMIT
 
-    def record(connection: sa.Connection) -> Upload:
+    def noted(connection: sa.Connection, create: Callable[[sa.Connection], Upload]) -> Upload:
         nonlocal is_made
         upload = create(connection)
         is_made = True
         return upload
 
+    try:
+        return await create_from_stored(request, file, fields, noted)
+    except BaseException:
+        state = request.state
+        remove = partial(leftovers.remove_unrecorded, state["database"], store_of(state["settings"]), file.stored_as)
+        await threads.files.run(partial(remove, may_be_recorded=is_made))
+        raise
+
+
+async def create_from_stored(
+    request: AppRequest, file: StoredFile, fields: Mapping[str, str], around: Around
+) -> Upload:
+    """Record the upload of a stored file, and enqueue it. fields: as in `create_from_file`. around: runs in the
+    transaction, and calls the creation that it gets.
+
+    Raises RefusedError, InvalidDatasetNameError, InvalidImportOptionError, QuotaExceededError, NotAllowedError; the
+    file stays.
+    """
+    state = request.state
+    head = await threads.files.run(partial(_head, store_of(state["settings"]), file))
+    create = _creation(request, file, fields, head)
+
+    return await _change(state, lambda connection: around(connection, create))
+
+
+def rehearse(connection: sa.Connection, request: AppRequest, file: StoredFile, fields: Mapping[str, str]) -> None:
+    """Raise what `create_from_stored` would raise for a file that is still to come. Nothing is recorded."""
+    with connection.begin_nested() as savepoint:
+        _creation(request, file, fields, None)(connection)
+        savepoint.rollback()
+
+
+def _creation(
+    request: AppRequest, file: StoredFile, fields: Mapping[str, str], head: CorrectionsHead | None
+) -> Callable[[sa.Connection], Upload]:
+    """What creates the upload of a file in a transaction. head: of a file of corrections."""
+    policy = request.state["policy"]
+
     def create(connection: sa.Connection) -> Upload:
-        processor, options = _processor(fields), ImportOptions.from_fields(fields)
+        processor, wanted_parts = _processor(fields), parts.wanted_of(fields)
+        options = ImportOptions.from_fields(fields if wanted_parts is None else _whole(fields))
         chosen, name = _dataset(connection, policy, fields.get("dataset", ""), processor)
         parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
         into = parent.dataset if parent else chosen
         policy.require_upload_into(into, _scopes(processor))
         is_imported_here = processor is Processor.WORKER and parent is None
         wanted = _review(connection, request, fields, into) if is_imported_here else Review.NEVER
-        upload = _create(
+        expected = _expected(connection, file, fields, into, processor, is_whole=wanted_parts is None)
+        if is_imported_here and into is not None and not expected.has_totals:
+            _require_no_totals(connection, into)
+        upload = create_upload(
             connection,
             request,
             file,
@@ -78,6 +137,10 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
             processor=processor,
             parent=parent.id if parent else None,
             review=wanted,
+            part=parts.part_of(options),
+            parts_wanted=wanted_parts if is_imported_here else None,
+            mode=_mode(connection, fields, into, parent, processor),
+            expected=expected.as_json(),
         )
         if upload.duplicate_of is not None and (fields.get("duplicates") == "hold" or wanted is not Review.NEVER):
             earlier = uploads.get(connection, upload.duplicate_of).dataset
@@ -85,13 +148,7 @@ async def create_from_file(request: AppRequest, *, raw_allowed: bool, entered: d
             return uploads.hold_as_duplicate(connection, upload, names_it=names_it)
         return upload
 
-    try:
-        head = await threads.files.run(partial(_head, state["settings"].files, file))
-        return await _change(state, record)
-    except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
-        await threads.files.run(partial(remove, may_be_recorded=is_made))
-        raise
+    return create
 
 
 async def _received(
@@ -100,18 +157,20 @@ async def _received(
     """The stored file in a request, and the other fields, which `entered` receives as well. Raises RefusedError,
     QuotaExceededError."""
     state, account_id = request.state, request.state["policy"].owner.account_id
-    limit, quotas = state["settings"].max_upload_bytes, _quotas(state)
-    left = await read(state["database"], lambda connection: quotas.require(connection, account_id))
+    limit, limits = state["settings"].max_upload_bytes, quotas(state)
+    left = await read(state["database"], lambda connection: limits.require(connection, account_id))
     allowed = limit if left is None else min(limit, left)
     try:
-        return await receive(request, state["settings"].files, limit=allowed, raw_allowed=raw_allowed, entered=entered)
+        return await receive(
+            request, store_of(state["settings"]), limit=allowed, raw_allowed=raw_allowed, entered=entered
+        )
     except TooLargeError:
         if allowed < limit:  # the quotas know how to say so
-            await read(state["database"], lambda connection: quotas.require(connection, account_id, allowed + 1))
+            await read(state["database"], lambda connection: limits.require(connection, account_id, allowed + 1))
         raise
 
 
-def _quotas(state: AppState) -> Quotas:
+def quotas(state: AppState) -> Quotas:
     settings = state["settings"]
     return Quotas(
         bytes_per_day=settings.quota_bytes_per_day,
@@ -126,7 +185,7 @@ def _scopes(processor: Processor) -> tuple[Scope, ...]:
     return (Scope.UPLOAD, Scope.NOTIFY) if processor is Processor.EXTERNAL else (Scope.UPLOAD,)
 
 
-def _note(connection: sa.Connection, request: AppRequest, action: str, upload: Upload) -> None:
+def note(connection: sa.Connection, request: AppRequest, action: str, upload: Upload) -> None:
     """Write what somebody does to an upload into the audit log."""
     into = f"{upload.filename} into {upload.dataset or upload.dataset_wanted or 'a new dataset'}"
     audit.write(connection, request.state["actor"], action, f"upload {upload.id}", detail=into)
@@ -137,25 +196,33 @@ async def create_sample(request: AppRequest) -> Upload:
     state = request.state
 
     def store() -> StoredFile:
-        with files.Arrival(state["settings"].files, SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
+        with store_of(state["settings"]).receive(SAMPLE.name, limit=SAMPLE.stat().st_size) as arrival:
             arrival.write(SAMPLE.read_bytes())
             return arrival.keep()
 
     def record(connection: sa.Connection) -> Upload:
         state["policy"].require_upload_into(None)
-        return _create(connection, request, file)
+        return create_upload(connection, request, file, options=ImportOptions(types=SAMPLE_TYPES))
 
     file = await threads.files.run(store)
     return await _recorded(state, file, record)
 
 
-def _create(connection: sa.Connection, request: AppRequest, file: StoredFile, **values: Any) -> Upload:
-    """Record an upload of whoever asks, and that they sent it. values: more of `uploads.create`. Raises
-    QuotaExceededError."""
+def create_upload(
+    connection: sa.Connection,
+    request: AppRequest,
+    file: StoredFile,
+    *,
+    create: Callable[..., Upload] | None = None,
+    action: str = "upload.create",
+    **values: Any,
+) -> Upload:
+    """Record an upload of whoever asks, and that they sent it. create: does so, if not `uploads.create`. action: for
+    the audit log. values: more of `uploads.create`. Raises QuotaExceededError."""
     state = request.state
     policy = state["policy"]
-    _quotas(state).require(connection, policy.owner.account_id, file.size if file.stored_as else 0)
-    upload = uploads.create(
+    quotas(state).require(connection, policy.owner.account_id, file.size if file.stored_as else 0)
+    upload = (create or uploads.create)(
         connection,
         file,
         quick_bytes=state["settings"].quick_bytes,
@@ -165,7 +232,7 @@ def _create(connection: sa.Connection, request: AppRequest, file: StoredFile, **
         by=asked_by(request),
         **values,
     )
-    _note(connection, request, "upload.create", upload)
+    note(connection, request, action, upload)
     return upload
 
 
@@ -174,7 +241,7 @@ async def _recorded(state: AppState, file: StoredFile, create: Callable[[sa.Conn
     try:
         return await _change(state, create)
     except BaseException:
-        remove = partial(leftovers.remove_unrecorded, state["database"], state["settings"].files, file.stored_as)
+        remove = partial(leftovers.remove_unrecorded, state["database"], store_of(state["settings"]), file.stored_as)
         await threads.files.run(partial(remove, may_be_recorded=True))
         raise
 
@@ -191,10 +258,19 @@ def _sender(request: AppRequest) -> str:
 def asked_by(request: AppRequest) -> By:
     """Who asks for a change, for the log of the upload."""
     name = request.state["policy"].caller.name
-    if not request.url.path.startswith("/api/"):
+    if not request.url.path.startswith("/api/") or is_of_form(request):
         return By(Via.WEB, name)
     is_command = request.headers.get("user-agent", "").startswith(COMMAND_AGENT)
     return By(Via.COMMAND if is_command else Via.API, name)
+
+
+def is_of_form(request: AppRequest) -> bool:
+    """Whether the form of a page sends a large file, for which it uses a part of the API. Programs send neither of the
+    headers, and browsers not always; what is known of the file says so too."""
+    if request.scope["state"].get("is_of_form"):
+        return True
+    is_part = request.url.path.startswith(RESUMABLE_PATH)
+    return is_part and ("origin" in request.headers or "sec-fetch-site" in request.headers)
 
 
 def created(request: AppRequest, upload: Upload) -> JSONResponse:
@@ -207,12 +283,12 @@ def created(request: AppRequest, upload: Upload) -> JSONResponse:
 _HEAD_BYTES = 1 << 16
 
 
-def _head(folder: Path, file: StoredFile) -> CorrectionsHead | None:
+def _head(store: Store, file: StoredFile) -> CorrectionsHead | None:
     """What the beginning of a file, or of the first one in an archive, tells if it has corrected rows: an upload into a
     dataset that is hidden from some is hidden from them before a worker reads it. None also for a workbook: the worker
     sees its columns."""
-    with files.path_of(folder, file.stored_as).open("rb") as content:
-        return CorrectionsHead.read(first_member.beginning(content, _HEAD_BYTES))
+    content = io.BytesIO(store.beginning(file.stored_as, _HEAD_BYTES))
+    return CorrectionsHead.read(first_member.beginning(content, _HEAD_BYTES))
 
 
 def _parent(connection: sa.Connection, policy: Policy, head: CorrectionsHead | None, wanted: str) -> Upload | None:
@@ -262,7 +338,7 @@ async def create_external(request: AppRequest) -> Upload:
     def record(connection: sa.Connection) -> Upload:
         dataset, _ = _dataset(connection, policy, body.dataset or "", Processor.EXTERNAL)
         policy.require_upload_into(dataset, _scopes(Processor.EXTERNAL))
-        return _create(
+        return create_upload(
             connection, request, file, dataset=dataset, processor=Processor.EXTERNAL, rows_total=body.rows_total
         )
 
@@ -287,17 +363,24 @@ async def import_as_near_type(request: AppRequest) -> Upload:
         upload = uploads.get(connection, dataset.upload_id)
         if not upload.has_file:
             raise NoFileError(upload.id)
+        if upload.original_removed_at is not None:
+            raise OriginalNeededError(upload.id, upload.original_removed_at, "it cannot be imported again")
         types = {**upload.options.types_of_columns, column: near}
         file = StoredFile(upload.filename, upload.stored_as, upload.size, upload.sha256)
         return file, replace(upload.options, types=types)
 
     original, options = await read(state["database"], find)
     try:
-        file = await threads.files.run(partial(files.stored_again, state["settings"].files, original))
+        file = await threads.files.run(partial(store_of(state["settings"]).again, original))
     except FileNotFoundError as error:
         raise RefusedError("The uploaded file is no longer stored on the server. Upload it again.") from error
-    create = partial(_create, request=request, file=file, dataset_wanted=name, options=options)
+    create = partial(create_upload, request=request, file=file, dataset_wanted=name, options=options)
     return await _recorded(state, file, create)
+
+
+def _whole(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields without those that name one part of the file."""
+    return {name: value for name, value in fields.items() if name not in PART_FIELDS}
 
 
 def _processor(fields: Mapping[str, str]) -> Processor:
@@ -324,6 +407,88 @@ def _review(connection: sa.Connection, request: AppRequest, fields: Mapping[str,
     return DEFAULT_REVIEW if asked_by(request).via is Via.WEB else Review.NEVER
 
 
+def _mode(
+    connection: sa.Connection, fields: Mapping[str, str], into: str | None, parent: Upload | None, processor: Processor
+) -> Mode | None:
+    """What the rows do with those of the dataset; None: what is usual for it. Corrected rows do what those did that
+    failed, and are added where these replaced all. Raises InvalidImportOptionError, RefusedError."""
+    name = fields.get("mode", "")
+    if not name:
+        return parent.mode_wanted if parent and parent.mode_wanted is not Mode.REPLACE else None
+    if processor is Processor.EXTERNAL:
+        raise InvalidImportOptionError("mode is for uploads that a worker imports.", "mode")
+    wanted = mode_of(connection, name, into)
+    if parent and wanted is Mode.REPLACE:
+        raise InvalidImportOptionError(corrections.REPLACES_NOTHING, "mode")
+    return wanted
+
+
+def _expected(
+    connection: sa.Connection,
+    file: StoredFile,
+    fields: Mapping[str, str],
+    into: str | None,
+    processor: Processor,
+    *,
+    is_whole: bool,
+) -> Expectations:
+    """What is expected of the import. is_whole: the file is not divided. Raises InvalidImportOptionError, also for a
+    file that is not the expected one, and for columns that the dataset does not have."""
+    expected = Expectations.from_fields(fields)
+    if processor is Processor.EXTERNAL and expected.as_json():
+        raise InvalidImportOptionError(f"{ROWS} and the like are for uploads that a worker imports.", ROWS)
+    if expected.has_totals and not is_whole:
+        raise InvalidImportOptionError(
+            "Rows and sums are expected of one table. Leave them out, or import one part of the file.", ROWS
+        )
+    expected.require_file(file.sha256)
+    if into is not None:
+        expected.fields(datasets.get(connection, into).schema)
+    return expected
+
+
+def _require_no_totals(connection: sa.Connection, into: str) -> None:
+    """Raises InvalidImportOptionError if an upload must say what to expect of it."""
+    if datasets.totals_of(connection, into).are_required:
+        raise InvalidImportOptionError(
+            f"An upload into “{into}” must say how many rows or which sums to expect, with {ROWS} or expect_sum.", ROWS
+        )
+
+
+def mode_of(connection: sa.Connection, name: str, into: str | None) -> Mode:
+    """A mode that an upload may ask for. into: the dataset; None: a new one. Raises InvalidImportOptionError."""
+    if name not in list(Mode):
+        raise InvalidImportOptionError(f"mode must be {listed(list(Mode))}.", "mode")
+    wanted = Mode(name)
+    if into is None and wanted not in OF_NEW_DATASETS:
+        raise InvalidImportOptionError(
+            f"The mode of an upload into a new dataset must be {listed(OF_NEW_DATASETS)}, not {wanted}.", "mode"
+        )
+    if into is not None:
+        dataset = datasets.get(connection, into)
+        if wanted not in dataset.modes:
+            raise InvalidImportOptionError(datasets.not_allowed(dataset, wanted), "mode")
+    return wanted
+
+
+def target_of(
+    connection: sa.Connection, request: AppRequest, upload: Upload, given: Mapping[str, str]
+) -> Target | None:
+    """The dataset that somebody chose for a held upload; None: nobody chose another one. Its mode goes with it if that
+    is possible there. Raises InvalidDatasetNameError, RefusedError, NotAllowedError."""
+    if "dataset" not in given:
+        return None
+    policy = request.state["policy"]
+    chosen, name = _dataset(connection, policy, given["dataset"], Processor.WORKER)
+    if (chosen, name if chosen is None else chosen) == (upload.dataset, upload.dataset or upload.dataset_wanted):
+        return None
+    if upload.parent is not None:
+        raise RefusedError("Corrected rows go into the dataset in which they failed.")
+    policy.require_upload_into(chosen)
+    allowed = OF_NEW_DATASETS if chosen is None else datasets.get(connection, chosen).modes
+    return Target(chosen, name, upload.mode_wanted if upload.mode_wanted in allowed else None)
+
+
 def _dataset(connection: sa.Connection, policy: Policy, requested: str, processor: Processor) -> tuple[str | None, str]:
     """The requested dataset if it exists, and the name for a new one. An API token for one dataset requests that.
 
@@ -342,6 +507,11 @@ def _dataset(connection: sa.Connection, policy: Policy, requested: str, processo
     return None, name
 
 
+def target(connection: sa.Connection, policy: Policy, requested: str) -> tuple[str | None, str]:
+    """The requested dataset if it exists, and the name for a new one. Raises InvalidDatasetNameError."""
+    return _dataset(connection, policy, requested, Processor.WORKER)
+
+
 async def cancel(request: AppRequest) -> Upload:
     """Raises UploadNotFoundError, TransitionError, NotAllowedError."""
     upload_id = request.path_params["upload_id"]
@@ -353,7 +523,7 @@ def cancelled(connection: sa.Connection, request: AppRequest, upload_id: int) ->
     policy = request.state["policy"]
     policy.require_change_of(policy.upload(connection, upload_id))
     upload = uploads.cancel(connection, upload_id, by=asked_by(request))
-    _note(connection, request, "upload.cancel", upload)
+    note(connection, request, "upload.cancel", upload)
     return upload
 
 
@@ -375,12 +545,12 @@ async def approve(request: AppRequest, *, remember: bool = False) -> Upload:
 
 def _approved(connection: sa.Connection, request: AppRequest, upload: Upload) -> Upload:
     """Raises TransitionError, RefusedError if a field that needs a column has none."""
-    if upload.is_held:
+    if upload.is_held and not upload.holds_totals:
         review.require_complete(connection, upload)
     approved = uploads.approve(
         connection, upload.id, quick_bytes=request.state["settings"].quick_bytes, by=asked_by(request)
     )
-    _note(connection, request, "upload.import", approved)
+    note(connection, request, "upload.import", approved)
     return approved
 
 
@@ -399,7 +569,7 @@ async def check(request: AppRequest) -> Upload:
             quick_bytes=request.state["settings"].quick_bytes,
             by=asked_by(request),
         )
-        _note(connection, request, "upload.check", ordered)
+        note(connection, request, "upload.check", ordered)
         return ordered
 
     return await _change(request.state, change)
@@ -422,7 +592,9 @@ async def retry(request: AppRequest, entered: dict[str, str] | None = None) -> U
         options = present.changed(given)
         return retried(connection, request, upload_id, options if options != present else None)
 
-    return await threads.writes.run(lambda: request.state["changes"].make_several(change))
+    upload = await threads.writes.run(lambda: request.state["changes"].make_several(change))
+    request.state["changes"].retries += 1
+    return upload
 
 
 def retried(
@@ -436,9 +608,10 @@ def retried(
     if found_before.is_held and options is None:  # as earlier releases imported a duplicate
         approved = _approved(connection, request, found_before)
         return approved, [approved]
+    undo_orders.require_retry(connection, found_before)
     found = lineage.retry(connection, upload_id, options, by=asked_by(request))
     datasets.drop_unused(connection, upload_id)
-    _note(connection, request, "upload.retry", found[0])
+    note(connection, request, "upload.retry", found[0])
     return found
 
 

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from jobs import catalogue, datasets, deleted_names, disk, lineage, row_excerpts, row_filters, uploads
+from jobs import catalogue, datasets, deleted_names, disk, lineage, row_excerpts, row_filters, row_lines, uploads
 from jobs.catalogue import Entry
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
-from jobs.datasets import Dataset
+from jobs.datasets import Dataset, Row
 from jobs.dialect import header_of
 from jobs.events import Event, timestamp
 from jobs.time_limit import limited
@@ -34,6 +34,8 @@ from webapp.state import AppRequest
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000
+#: Bytes that tell where a row came from.
+ORIGIN_BYTES = 100
 CURSOR = parameters.found_by("cursor", "Where the page begins.", str, "", None)
 FROM_ROW = parameters.number(
     "from_row",
@@ -150,7 +152,14 @@ async def dataset(request: AppRequest) -> Response:
 
 def described(connection: sa.Connection, found: Dataset) -> dict[str, Any]:
     """A dataset with its schema."""
-    more = {"review": datasets.review_of(connection, found.name), "schema": found.schema.as_json()}
+    totals = datasets.totals_of(connection, found.name)
+    more = {
+        "review": datasets.review_of(connection, found.name),
+        "totals": totals.on_mismatch,
+        "totals_required": totals.are_required,
+        "schema_version": datasets.schema_version(connection, found.name),
+        "schema": found.schema.as_json(),
+    }
     return _dataset(catalogue.entry(connection, found.name)) | more
 
 
@@ -167,19 +176,24 @@ async def rows(request: AppRequest) -> Response:
         filters = row_filters.parse(request.query_params.multi_items(), found.schema, others=ROWS_PARAMETERS)
         after = row_position.locate(connection, found, request.query_params, "cursor")
         skipped = 0 if after else FROM_ROW.read(request.query_params) - 1
-        items: list[bytes] = []
-        size, last, has_more = 0, None, False
+        found_rows: list[tuple[Row, str, bytes]] = []
+        size, has_more = 0, False
         with limited(connection, ROWS_LIMIT):
             for row in datasets.each_after(
                 connection, found, after, limit=limit + 1, selection=filters.selection, skipped=skipped
             ):
-                item = _json({"upload_id": row.upload_id, "row_number": row.row_number, "cells": row.cells})
-                size += len(item)
-                if items and (has_more := len(items) == limit or size > ROWS_BYTES):
+                cells = _json(row.cells)
+                position = row_excerpts.address(row)
+                size += len(cells) + len(position) + ORIGIN_BYTES
+                if found_rows and (has_more := len(found_rows) == limit or size > ROWS_BYTES):
                     break
-                items.append(item)
-                last = row
-        cursor = row_excerpts.address(last) if last and has_more else None
+                found_rows.append((row, position, cells))
+        lines = row_lines.lines_of(connection, [(row.upload_id, row.row_number) for row, _, _ in found_rows])
+        items = [
+            _item(row, lines.get((row.upload_id, row.row_number)), position, cells)
+            for row, position, cells in found_rows
+        ]
+        cursor = found_rows[-1][1] if has_more else None
         query = urlencode([("cursor", cursor or ""), ("limit", limit), *filters.query])
         following = f"/api/v1/datasets/{name}/rows?{query}" if cursor else None
         parts = [b'{"columns":', _json(found.schema.names), b',"items":[']
@@ -189,6 +203,12 @@ async def rows(request: AppRequest) -> Response:
 
     with row_position.reported_as("cursor"):
         return await read(request.state["database"], page)
+
+
+def _item(row: Row, line: int | None, position: str, cells: bytes) -> bytes:
+    """A row as JSON. position: its address. cells: as JSON."""
+    origin = _json({"upload_id": row.upload_id, "row_number": row.row_number, "line": line, "position": position})
+    return b"".join([origin[:-1], b',"cells":', cells, b"}"])
 
 
 def _in_pieces(parts: list[bytes]) -> Response:
@@ -254,6 +274,7 @@ def _dataset(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "title": entry.title,
         "mode": entry.mode,
+        "modes": entry.modes,
         "rows": entry.rows,
         "columns": entry.columns,
         "upload_id": entry.upload_id,

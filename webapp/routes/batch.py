@@ -91,7 +91,9 @@ def _retry(request: AppRequest, upload_id: int) -> Upload:
             raise HeldError(upload_id)
         return actions.retried(connection, request, upload_id)
 
-    return request.state["changes"].make_several(change)
+    upload = request.state["changes"].make_several(change)
+    request.state["changes"].retries += 1
+    return upload
 
 
 class _Kind(StrEnum):

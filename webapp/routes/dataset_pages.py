@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from markupsafe import escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs import catalogue, datasets, row_excerpts, row_filters, uploads
+from jobs import catalogue, datasets, key_failures, row_filters, row_lines, rules, uploads
 from jobs.catalogue import Entry
 from jobs.datasets import Dataset, Row
-from jobs.errors import InvalidPositionError, RowNotFoundError
 from jobs.excerpt import excerpt
 from jobs.history_query import HistoryQuery
 from jobs.schema import SchemaField
 from jobs.uploads import Page
+from webapp import row_history_view
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
@@ -25,7 +25,8 @@ from webapp.errors import InvalidQueryError
 from webapp.filter_view import ColumnForm, FilterView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.page import Visitor
-from webapp.routes import actions, row_position, visible
+from webapp.routes import actions, row_history, row_position, visible
+from webapp.row_history_view import VERSIONS_SHOWN
 from webapp.rows_view import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 from webapp.state import AppRequest
 from webapp.threads import in_thread
@@ -36,6 +37,8 @@ DATASETS_SHOWN = 100
 UPLOADS_SHOWN = 50
 #: Characters of a value on the page of a row, and bytes of HTML for all of them.
 VALUE_LENGTH, VALUES_BYTES = 2_000, 400_000
+#: Failed rows with its key that the page of a row lists.
+FAILURES_SHOWN = 20
 
 
 async def index(request: AppRequest) -> Response:
@@ -215,29 +218,39 @@ async def filter_column(request: AppRequest) -> Response:
 
 
 async def row(request: AppRequest) -> Response:
-    """One row: where it came from, and its values."""
-    name, address = request.path_params["name"], request.path_params["position"]
-    if "column" in request.query_params:  # as addresses of cells were
+    """One row: where it came from, its values, and its versions. A row that was removed has the latter only."""
+    name, address, query = request.path_params["name"], request.path_params["position"], request.query_params
+    if "column" in query:  # as addresses of cells were
         return RedirectResponse(f"{request.url.path}.txt?{request.url.query}", 301)
+    first = row_history.VERSION.read(query)
 
     def page(connection: sa.Connection) -> dict[str, Any]:
         dataset = request.state["policy"].dataset(connection, name)
-        try:
-            found = datasets.find(connection, dataset, row_excerpts.locate(connection, dataset, address))
-        except InvalidPositionError as error:
-            raise RowNotFoundError from error
-        if found is None:
-            raise RowNotFoundError
-        filename = uploads.filenames(connection, {found.upload_id}).get(found.upload_id)
+        history = row_history.find(connection, dataset, address)
+        changes = history.page(first, VERSIONS_SHOWN) or history.page(None, VERSIONS_SHOWN)
+        cards = row_history_view.cards(
+            dataset, history.versions(changes[:VERSIONS_SHOWN]), rules.of_dataset(connection, name)
+        )
+        found = datasets.find(connection, dataset, history.position) if history.is_there else None
+        filename = found and uploads.filenames(connection, {found.upload_id}).get(found.upload_id)
         return {
             "dataset": dataset,
             "row": found,
             "filename": filename and excerpt(filename),
-            "values": _values(dataset, found, f"/datasets/{name}/rows/{address}.txt"),
-            "text_url": f"/datasets/{name}/rows/{address}.txt",
+            "line": found and row_lines.line_of(connection, found.upload_id, found.row_number),
+            "values": _values(dataset, found, f"/datasets/{name}/rows/{address}.txt") if found else [],
+            "url": f"/datasets/{name}/rows/{address}",
+            "cards": cards,
+            "count": len(history.changes),
+            "is_cut": history.is_cut,
+            "is_newest": changes[0] is history.changes[0],
+            "is_missing": first is not None and changes[0].upload_id != first,
+            "older": changes[VERSIONS_SHOWN].upload_id if len(changes) > VERSIONS_SHOWN else None,
+            "failures": key_failures.find(connection, dataset, history.key_cells, limit=FAILURES_SHOWN),
         }
 
     context = await read(request.state["database"], page)
+    context["visitor"] = Visitor.of(request.state["policy"])
     return HTMLResponse(await _rendered(request, "dataset_row.html", context))
 
 

@@ -1,14 +1,16 @@
 """Streamed downloads: an upload's original file and failed rows, the template of a dataset."""
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
-from jobs import files
 from jobs.corrections import escape_formula
-from jobs.errors import NoFileError, UploadNotFoundError
+from jobs.errors import NoFileError, RemovedError, UploadNotFoundError
 from jobs.export import csv_text, failed_rows
+from jobs.store.chosen import store_of
+from webapp import threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.routes import downloaded, visible
 from webapp.routes.block_stream import BlockStream
+from webapp.routes.stored_file_response import stored_file_response
 from webapp.state import AppRequest
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
@@ -20,17 +22,21 @@ async def original(request: AppRequest) -> Response:
     upload = await visible.upload(request, upload_id)
     if not upload.has_file:
         raise NoFileError(upload_id)
-    path = files.path_of(state["settings"].files, upload.stored_as)
-    if not path.is_file():
+    if upload.original_removed_at is not None:
+        raise RemovedError("The file", upload_id, upload.original_removed_at)
+    store = store_of(state["settings"])
+    found = await threads.downloads.run(lambda: store.state(upload.stored_as))
+    if found is None:
         raise UploadNotFoundError(upload_id)
     downloaded.note(request, f"upload {upload_id}")
-    return FileResponse(path, media_type="application/octet-stream", filename=upload.filename)
+    return stored_file_response(request, store, upload, found)
 
 
 async def failed_rows_csv(request: AppRequest) -> Response:
     """The failed rows with original values and reasons. Users correct the file and upload it. `?raw=1`: no escapes."""
     upload_id, is_raw = request.path_params["upload_id"], _is_raw(request)
     upload = await visible.upload(request, upload_id)
+    visible.require_failed_rows(upload)
     downloaded.note(request, f"upload {upload_id}")
     blocks = failed_rows.csv_blocks(request.state["database"], upload, is_raw=is_raw)
     return BlockStream(blocks, MEDIA_TYPE, _attachment(f"upload-{upload_id}-failed-rows"))

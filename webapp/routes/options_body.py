@@ -26,10 +26,18 @@ class Options(BaseModel):
     types: str | dict[str, str] | None = None
 
 
-OPTIONS = TypeAdapter(Options)
+class HeldOptions(Options):
+    """Of a held upload also: what its rows do with those of the dataset, and into which they go; "": a new one."""
+
+    mode: str | None = None
+    dataset: str | None = None
 
 
-async def read(request: Request[Any]) -> dict[str, str]:
+OPTIONS: TypeAdapter[Options] = TypeAdapter(Options)
+HELD_OPTIONS: TypeAdapter[HeldOptions] = TypeAdapter(HeldOptions)
+
+
+async def read(request: Request[Any], expected: TypeAdapter[Any] = OPTIONS) -> dict[str, str]:
     """The fields of a form or of a JSON object; an empty one is to be detected. Without a body there are none.
 
     Of a field that a form has twice, the last counts. Raises BodyTooLargeError, InvalidBodyError.
@@ -40,7 +48,7 @@ async def read(request: Request[Any]) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return _of_form(body)
-    options = json_body.parse(OPTIONS, json_body.decode(body))
+    options = json_body.parse(expected, json_body.decode(body))
     return {name: _field(getattr(options, name)) for name in options.model_fields_set}
 
 

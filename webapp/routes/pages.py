@@ -19,7 +19,7 @@ from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.page import Visitor
 from webapp.problem_details import wants_json
-from webapp.routes import actions
+from webapp.routes import actions, deletion
 from webapp.routes import batch as batches
 from webapp.state import AppRequest
 from webapp.threads import in_thread
@@ -109,6 +109,8 @@ async def _detail(request: AppRequest, form: FormView | None = None) -> Response
     query = FailedRowsQuery.parse(request.query_params)
     page = await state["snapshots"].detail(upload_id, state["policy"].view, query)
     upload = page.upload
+    if upload.is_deleted:
+        return await deletion.deleted_page(request, upload)
     context = page.context | {
         "form": form,
         "visitor": Visitor.of(state["policy"]),

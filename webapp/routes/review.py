@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from jobs import review, uploads
+from jobs.excerpt import excerpt
 from jobs.people import audit
+from jobs.people.roles import Role, Scope
 from jobs.uploads import Status, Task, Upload
 from webapp import threads
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
@@ -25,13 +28,35 @@ from webapp.state import AppRequest
 PATIENCE, PAUSE = 2.0, 0.05
 
 
-class ChosenFields(BaseModel):
-    """Which fields some columns fill; null: none. remember: also for the next files of the dataset."""
+class NewField(BaseModel):
+    """A field that the import adds to the dataset, as in a Table Schema."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    columns: dict[str, str | None]
+    field: dict[str, Any]
+
+
+class ChosenFields(BaseModel):
+    """Which fields some columns fill, by name, or described if they are to be added; null: none. remember: also for
+    the next files of the dataset."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    columns: dict[str, str | NewField | None]
     remember: bool = False
+
+    @property
+    def new_fields(self) -> list[dict[str, Any]]:
+        """By default they are called like their columns."""
+        return [{"name": name} | each.field for name, each in self.columns.items() if isinstance(each, NewField)]
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Column → the name of its field."""
+        return {
+            column: str(each.field.get("name", column)) if isinstance(each, NewField) else each
+            for column, each in self.columns.items()
+        }
 
 
 class Plan(BaseModel):
@@ -56,7 +81,8 @@ async def show(request: AppRequest) -> Response:
     upload_id = request.path_params["upload_id"]
 
     def look(connection: sa.Connection) -> dict[str, Any]:
-        return review.as_json(connection, request.state["policy"].upload(connection, upload_id))
+        policy = request.state["policy"]
+        return review.as_json(connection, policy.upload(connection, upload_id), policy.view)
 
     return JSONResponse(await read(request.state["database"], look))
 
@@ -72,28 +98,43 @@ async def check(request: AppRequest) -> Response:
 async def map_columns(request: AppRequest) -> Response:
     """Raises InvalidBodyError, UploadNotFoundError, TransitionError, InvalidMappingError, NotAllowedError."""
     await visible.upload(request, request.path_params["upload_id"])
-    await change_mapping(request, json_body.parse(MAPPING, await json_body.read(request)))
-    return await show(request)
+    return await _answer(
+        request, await change_mapping(request, json_body.parse(MAPPING, await json_body.read(request)))
+    )
 
 
-async def change_mapping(request: AppRequest, wanted: ChosenFields) -> Upload:
-    """Choose the fields of some columns of a held upload. Raises what `map_columns` raises."""
+async def change_mapping(request: AppRequest, wanted: ChosenFields) -> bool:
+    """Choose the fields of some columns of a held upload. Returns whether what that needs of a worker is done. Raises
+    what `map_columns` raises."""
     state, upload_id = request.state, request.path_params["upload_id"]
 
     def change(connection: sa.Connection) -> Upload:
         upload = state["policy"].upload(connection, upload_id)
         state["policy"].require_change_of(upload)
-        changed = review.map_columns(connection, upload, wanted.columns, remember=wanted.remember)
+        if wanted.new_fields and upload.dataset is not None:
+            state["policy"].require(Role.ADMIN, (Scope.ADMIN,))
+        changed = review.map_columns(
+            connection,
+            upload,
+            wanted.names,
+            remember=wanted.remember,
+            new_fields=wanted.new_fields,
+            how=review.Choice(state["settings"].quick_bytes, actions.asked_by(request)),
+        )
         detail = f"{len(wanted.columns):,} columns of {upload.filename}{', remembered' if wanted.remember else ''}"
+        if wanted.new_fields:
+            detail += f"; new: {', '.join(excerpt(str(each.get('name')), 80) for each in wanted.new_fields[:10])}"
         audit.write(connection, state["actor"], "upload.map", f"upload {upload_id}", detail=detail)
         return changed
 
-    return await threads.writes.run(lambda: state["changes"].make(change))
+    return await _wait_for_worker(request, await threads.writes.run(lambda: state["changes"].make(change)))
 
 
 async def read_otherwise(request: AppRequest) -> Response:
     """The review of the file as it is read with other options; 202 if a worker needs longer for that."""
-    return await _answer(request, await look_again(request, await options_body.read(request)))
+    return await _answer(
+        request, await look_again(request, await options_body.read(request, options_body.HELD_OPTIONS))
+    )
 
 
 async def _answer(request: AppRequest, is_done: bool) -> Response:  # what it waited for
@@ -105,17 +146,28 @@ async def _answer(request: AppRequest, is_done: bool) -> Response:  # what it wa
 
 
 async def look_again(request: AppRequest, given: Mapping[str, str]) -> bool:
-    """Let a worker look at a held upload with other import options. Returns whether it already did.
+    """Let a worker look at a held upload with other import options. Returns whether it already did. given: also a mode;
+    where nothing else is given, the file is not read again. And the name of a dataset, which may be a new one.
 
-    Raises InvalidImportOptionError, UploadNotFoundError, TransitionError, NotAllowedError.
+    Raises InvalidImportOptionError, UploadNotFoundError, TransitionError, NotAllowedError, InvalidDatasetNameError,
+    RefusedError.
     """
     state, upload_id = request.state, request.path_params["upload_id"]
 
     def change(connection: sa.Connection) -> Upload:
         upload = state["policy"].upload(connection, upload_id)
         state["policy"].require_change_of(upload)
-        options = upload.options.changed(given)
-        ordered = uploads.order(connection, upload_id, Task.LOOK, options=options, by=actions.asked_by(request))
+        options, by = upload.options.changed(given), actions.asked_by(request)
+        name, target = given.get("mode"), actions.target_of(connection, request, upload, given)
+        mode = actions.mode_of(connection, name, target.dataset if target else upload.dataset) if name else None
+        if target is not None:
+            target = replace(target, mode=mode or target.mode)
+            ordered = uploads.order(connection, upload_id, Task.LOOK, options=options, target=target, by=by)
+        elif mode is not None and options == upload.options:
+            quick_bytes = state["settings"].quick_bytes
+            ordered = review.choose_mode(connection, upload, mode, quick_bytes=quick_bytes, by=by)
+        else:
+            ordered = uploads.order(connection, upload_id, Task.LOOK, options=options, mode=mode, by=by)
         audit.write(connection, state["actor"], "upload.options", f"upload {upload_id}", detail=upload.filename)
         return ordered
 
@@ -160,6 +212,8 @@ async def plan(request: AppRequest, name: str, schema: Mapping[str, Any]) -> boo
 async def _wait_for_worker(request: AppRequest, ordered: Upload) -> bool:
     """Whether a worker did soon what was ordered."""
     state = request.state
+    if ordered.is_held:
+        return True
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         await asyncio.sleep(PAUSE)
@@ -200,7 +254,7 @@ routes = [
         methods=["PUT"],
         operation=Operation(
             "Choose which fields the columns of a held upload fill.",
-            answer(answers.Review),
+            answer(answers.Review) | _LATER,
             body={JSON: MAPPING},
             problems=(409,),
         ),
@@ -213,7 +267,7 @@ routes = [
         operation=Operation(
             "Read the file of a held upload with other import options.",
             answer(answers.Review) | _LATER,
-            body={JSON: options_body.OPTIONS},
+            body={JSON: options_body.HELD_OPTIONS},
             body_needed=False,
             problems=(409,),
         ),

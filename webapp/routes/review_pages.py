@@ -13,6 +13,7 @@ from jobs.errors import (
     InvalidDatasetNameError,
     InvalidImportOptionError,
     InvalidMappingError,
+    NotAllowedError,
     RefusedError,
     SchemaError,
 )
@@ -22,8 +23,10 @@ from webapp.failed_rows_query import FailedRowsQuery
 from webapp.form_view import FormView
 from webapp.page import Visitor
 from webapp.review import form
-from webapp.routes import actions, json_body, options_body, review, visible
-from webapp.routes.review import ChosenFields
+from webapp.review.view import NEW_FIELD
+from webapp.routes import actions, json_body, options_body, part_uploads, review, visible
+from webapp.routes.part_uploads import ChosenPart
+from webapp.routes.review import ChosenFields, NewField
 from webapp.state import AppRequest
 from webapp.threads import in_thread
 
@@ -38,13 +41,47 @@ async def read_again(request: AppRequest) -> Response:
     return await _answer(request)
 
 
+async def choose_dataset(request: AppRequest) -> Response:
+    """Into which dataset the rows go."""
+    await visible.upload(request, request.path_params["upload_id"])
+    chosen = form.parse(await json_body.read_bytes(request)).get("dataset", [""])[-1]
+    try:
+        await review.look_again(request, {"dataset": chosen})
+    except (InvalidDatasetNameError, NotAllowedError, RefusedError) as error:
+        return await _part(request, None, str(error))
+    return await _answer(request)
+
+
+async def choose_mode(request: AppRequest) -> Response:
+    """What the rows do with those of the dataset."""
+    await visible.upload(request, request.path_params["upload_id"])
+    chosen = form.parse(await json_body.read_bytes(request)).get("mode", [""])[-1]
+    try:
+        await review.look_again(request, {"mode": chosen})
+    except InvalidImportOptionError as error:
+        return await _part(request, None, str(error))
+    return await _answer(request)
+
+
 async def map_columns(request: AppRequest) -> Response:
     await visible.upload(request, request.path_params["upload_id"])
+    upload_id = request.path_params["upload_id"]
     chosen = form.mapping(form.parse(await json_body.read_bytes(request)))
+
+    def present(connection: sa.Connection) -> dict[str, Any]:
+        return reviews.as_json(connection, request.state["policy"].upload(connection, upload_id))
+
     try:
         if chosen:
-            await review.change_mapping(request, ChosenFields(columns=chosen))
-    except InvalidMappingError as error:
+            new = {}
+            if NEW_FIELD in chosen.values():
+                columns = (await read(request.state["database"], present))["columns"]
+                new = {each["name"]: NewField(field=each.get("new_field") or {}) for each in columns}
+            wanted = {
+                name: new[name] if field == NEW_FIELD and name in new else field for name, field in chosen.items()
+            }
+            await review.change_mapping(request, ChosenFields(columns=wanted))
+    except (InvalidMappingError, NotAllowedError) as error:
         return await _refused(request, error, {})
     return await _answer(request)
 
@@ -64,6 +101,22 @@ async def choose_fields(request: AppRequest) -> Response:
     except (InvalidDatasetNameError, InvalidMappingError, SchemaError) as error:
         return await _refused(request, error, {"dataset": name})
     return await _answer(request)
+
+
+async def import_parts(request: AppRequest) -> Response:
+    """Import parts of the file, each as an upload of its own."""
+    await visible.upload(request, request.path_params["upload_id"])
+    wanted = form.parts(form.parse(await json_body.read_bytes(request)))
+    chosen = [ChosenPart(name=name, dataset=dataset or None) for name, dataset in wanted.items()]
+    if not chosen:
+        return await _part(request, None, "Choose at least one part of the file.")
+    try:
+        found = await part_uploads.divide(request, chosen)
+    except (RefusedError, NotAllowedError, InvalidDatasetNameError) as error:
+        return await _part(request, None, str(error))
+    if found.refused:
+        return await _part(request, None, part_uploads.refusals(found.refused))
+    return RedirectResponse(f"/uploads/{found.uploads[0].id}" if len(found.uploads) == 1 else "/uploads", 303)
 
 
 async def check(request: AppRequest) -> Response:
@@ -110,8 +163,11 @@ async def _part(request: AppRequest, refused: FormView | None, problem: str) -> 
 
 routes = [
     GuardedRoute("/uploads/{upload_id:id}/review/options", read_again, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/review/target", choose_dataset, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/review/mode", choose_mode, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/review/mapping", map_columns, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/review/schema", choose_fields, UPLOAD, methods=["POST"]),
+    GuardedRoute("/uploads/{upload_id:id}/parts", import_parts, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/check", check, UPLOAD, methods=["POST"]),
     GuardedRoute("/uploads/{upload_id:id}/import", approve, UPLOAD, methods=["POST"]),
 ]

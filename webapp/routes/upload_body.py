@@ -1,8 +1,9 @@
 """The body of an upload request → a stored file, written while it arrives, in a thread, in batches of one megabyte."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -10,25 +11,38 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from jobs.errors import RefusedError, TooLargeError
-from jobs.files import Arrival, StoredFile, too_large
+from jobs.files import Receiving, StoredFile, too_large
+from jobs.store.store import Store
 from webapp import threads
 
 #: Bytes passed to the parser, the hash and the disk at once.
 BATCH_BYTES = 1 << 20
+#: Seconds after which those that arrived are passed on although they are fewer.
+BATCH_SECONDS = 1.0
 #: Bytes of a form besides the file: fields, headers and boundaries, and whatever stands before or behind them.
 FORM_BYTES = 1 << 16
 #: Parts of a form; there are about half as many fields.
-MAX_PARTS = 20
+MAX_PARTS = 40
+#: Fields that name a part of the file.
+PART_FIELDS = ("sheet", "member")
 #: Headers of a part, and bytes of each. A browser sends two, with the name of the file in one of them.
 MAX_PART_HEADERS, MAX_PART_HEADER_BYTES = 8, 4096
 #: Characters of a boundary (RFC 2046, section 5.1.1), and of the header with it.
 MAX_BOUNDARY, MAX_CONTENT_TYPE = 70, 1000
 
 
+def add(fields: dict[str, str], name: str, value: str) -> None:
+    """Add a field. One that names a part of the file may be repeated, which is the field `parts` with all names."""
+    if name in PART_FIELDS and value and fields.get(name):
+        names = json.loads(fields["parts"]) if fields.get("parts", "").startswith("[") else [fields[name]]
+        fields["parts"] = json.dumps([*names, value])
+    fields[name] = value
+
+
 class FormBody:
     """The body of a multipart form with one file. Blocking: pass data to `feed`, then call `finish`."""
 
-    def __init__(self, content_type: str, folder: Path, limit: int, fields: dict[str, str] | None = None) -> None:
+    def __init__(self, content_type: str, store: Store, limit: int, fields: dict[str, str] | None = None) -> None:
         """fields: receives them while they arrive."""
         boundary = _boundary(content_type)
         self.fields = {} if fields is None else fields
@@ -37,12 +51,12 @@ class FormBody:
         self._file_bytes = 0
         self._received = 0
         self._ended = False
-        self._folder = folder
+        self._store = store
         self._limit = limit
-        self._arrival: Arrival | None = None
+        self._arrival: Receiving | None = None
         self._header: dict[str, bytearray] = {"name": bytearray(), "value": bytearray()}
         self._disposition: dict[bytes, bytes] = {}
-        self._into: Arrival | bytearray = bytearray()
+        self._into: Receiving | bytearray = bytearray()
         self._parser = MultipartParser(
             boundary,
             {
@@ -99,12 +113,12 @@ class FormBody:
             return
         if self._arrival is not None:
             raise RefusedError("Send one file at a time.")
-        self._arrival = Arrival(self._folder, filename.decode("utf-8", "replace"), limit=self._limit)
+        self._arrival = self._store.receive(filename.decode("utf-8", "replace"), limit=self._limit)
         self._into = self._arrival
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         part = memoryview(data)[start:end]
-        if isinstance(self._into, Arrival):
+        if isinstance(self._into, Receiving):
             self._into.write(part)
             self._file_bytes += len(part)
         else:
@@ -115,7 +129,7 @@ class FormBody:
         if isinstance(self._into, bytearray):
             name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
             self._count(len(name))
-            self.fields[name] = self._into.decode("utf-8", "replace")
+            add(self.fields, name, self._into.decode("utf-8", "replace"))
         self._disposition = {}
 
     def _on_end(self) -> None:
@@ -143,9 +157,9 @@ def _boundary(content_type: str) -> bytes:
 class RawBody:
     """A body that is the file itself. The query has its name and the fields."""
 
-    def __init__(self, query: dict[str, str], folder: Path, limit: int) -> None:
+    def __init__(self, query: dict[str, str], store: Store, limit: int) -> None:
         self.fields = query
-        self._arrival = Arrival(folder, query.get("filename", ""), limit=limit)
+        self._arrival = store.receive(query.get("filename", ""), limit=limit)
 
     def feed(self, data: bytes) -> None:
         self._arrival.write(data)
@@ -158,7 +172,7 @@ class RawBody:
 
 
 async def receive(
-    request: Request[Any], folder: Path, *, limit: int, raw_allowed: bool, entered: dict[str, str] | None = None
+    request: Request[Any], store: Store, *, limit: int, raw_allowed: bool, entered: dict[str, str] | None = None
 ) -> tuple[StoredFile, dict[str, str]]:
     """Store the file in a request. Returns it and the other fields. Raises RefusedError.
 
@@ -166,13 +180,13 @@ async def receive(
     fields of a form.
     """
     try:
-        return await _store(request, folder, limit, raw_allowed, entered)
+        return await _store(request, store, limit, raw_allowed, entered)
     except ClientDisconnect as error:
         raise RefusedError("The connection broke before the whole file was sent.") from error
 
 
 async def _store(
-    request: Request[Any], folder: Path, limit: int, raw_allowed: bool, entered: dict[str, str] | None
+    request: Request[Any], store: Store, limit: int, raw_allowed: bool, entered: dict[str, str] | None
 ) -> tuple[StoredFile, dict[str, str]]:
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/") or not raw_allowed
@@ -181,12 +195,15 @@ async def _store(
 
     def begin() -> FormBody | RawBody:
         if is_form:
-            return FormBody(content_type, folder, limit, entered)
-        return RawBody(dict(request.query_params), folder, limit)
+            return FormBody(content_type, store, limit, entered)
+        fields: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            add(fields, name, value)
+        return RawBody(fields, store, limit)
 
     body = await threads.files.run(begin)
     try:
-        async for batch in _batches(request.stream()):
+        async for batch in batches(request.stream()):
             await threads.files.run(partial(body.feed, batch))
         file = await threads.files.run(body.finish)
         return file, body.fields
@@ -194,12 +211,22 @@ async def _store(
         body.discard()
 
 
-async def _batches(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def batches(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a body, in pieces of about BATCH_BYTES, or of what arrived in BATCH_SECONDS. Also the last ones
+    before a connection breaks: ClientDisconnect is raised after them."""
     held = bytearray()  # a list would hold an object for each byte of a client that sends them one by one
-    async for data in stream:
-        held += data
-        if len(held) >= BATCH_BYTES:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    try:
+        async for data in stream:
+            held += data
+            if len(held) >= BATCH_BYTES or (held and clock() - began >= BATCH_SECONDS):
+                yield bytes(held)
+                held.clear()
+                began = clock()
+    except ClientDisconnect:
+        if held:
             yield bytes(held)
-            held.clear()
+        raise
     if held:
         yield bytes(held)

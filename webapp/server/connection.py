@@ -10,14 +10,16 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from webapp import request_id
 from webapp.guard import HEADERS, headers_of
 from webapp.problem_details import MEDIA_TYPE, problem, wants_json
+from webapp.request_id import RequestId
 from webapp.server.connections import Connections
 
 log = logging.getLogger(__name__)
@@ -218,7 +220,7 @@ class Connection(HttpToolsProtocol):
             self._refusal = _TOO_LARGE if size > HEAD_BYTES else _TOO_MANY
             raise ValueError(self._refusal[1])
         is_first = not self._is_busy
-        self.app = self._reject if is_first and self._connections.is_full else self._application
+        self.app = RequestId(self._reject) if is_first and self._connections.is_full else self._application
         super().on_headers_complete()
         self.headers = []  # what follows the body does not become a part of the request, whose list the old one is
         self._pending = self._discarded = 0
@@ -259,7 +261,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answered = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, _with_all_that_arrived(cycle, app))
 
     def _drop_response(self) -> None:
         """Let the request that is being answered write nothing more. uvicorn tells only the request that arrived last,
@@ -293,6 +295,7 @@ class Connection(HttpToolsProtocol):
         headers = [
             *self.server_state.default_headers,
             *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+            (request_id.HEADER, self._request_id().encode()),
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
@@ -300,6 +303,12 @@ class Connection(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self.transport.close()
+
+    def _request_id(self) -> str:
+        """Of the request whose body arrives, or of what did not become one."""
+        if self._is_busy:
+            return self.cycle.scope["state"].get("request_id") or request_id.of(self.cycle.scope["headers"])
+        return request_id.of(self.headers if isinstance(self.headers, list) else ())
 
     @property
     def _can_answer(self) -> bool:
@@ -322,6 +331,22 @@ class Connection(HttpToolsProtocol):
         connected = self.transport.get_extra_info("socket")
         if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
             connected.setsockopt(level, name, value)
+
+
+def _with_all_that_arrived(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
+    """An application that receives the part of a body that arrived before its client left. uvicorn would forget it."""
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_rest() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and cycle.body and not cycle.response_complete:
+                body, cycle.body = bytes(cycle.body), bytearray()
+                return {"type": "http.request", "body": body, "more_body": cycle.more_body}
+            return message
+
+        await app(scope, receive_rest, send)  # type: ignore[arg-type]  # uvicorn has types of its own for the same
+
+    return reading  # type: ignore[return-value]  # as above
 
 
 _TOO_LARGE = (

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from jobs.settings import Settings
+from webapp import logs
 from webapp.app import create_app
 from webapp.server import connection
 from webapp.server.connections import MOST_CONNECTIONS, Connections
@@ -51,7 +52,8 @@ def _print_set_up_link(settings: Settings, url: str) -> None:
     """Not into the log, which others may read. A supervisor shows one in its banner."""
     secret = set_up_link.make(settings)
     if secret is not None:
-        print(f"Nobody has an account yet. Make the first one: {set_up_link.url(url, secret)}", flush=True)
+        sentence = f"Nobody has an account yet. Make the first one: {set_up_link.url(url, secret)}"
+        print(logs.as_line(sentence, "web") if logs.is_json(settings.log_format) else sentence, flush=True)
 
 
 def _server(settings: Settings, connections: Connections) -> uvicorn.Server:

@@ -4,10 +4,16 @@ import sys
 from urllib.parse import urlsplit
 
 from jobs.settings import Settings
+from webapp import logs
 
 
 def show(settings: Settings, url: str, redis: str, set_up_url: str | None = None) -> None:
     """Print the banner on stdout, with the address in bold in a terminal. set_up_url: where somebody has to begin."""
+    if logs.is_json(settings.log_format):
+        begin = f" Nobody has an account yet. Make the first one: {set_up_url}" if set_up_url else ""
+        parts = f"{database(settings)}, Redis {redis}, workers: {workers(settings)}"
+        print(logs.as_line(f"Bulk Upload is running at {url} ({parts}).{begin}", "serve"), flush=True)
+        return
     facts = {
         "Address": f"\N{ESCAPE}[1m{url}\N{ESCAPE}[0m" if sys.stdout.isatty() else url,
         "Data": str(settings.data),

@@ -9,12 +9,15 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 from jobs.settings import Settings
+from webapp import logs
 from webapp.errors import CannotStartError
 from webapp.supervisor import data_folder
 
@@ -90,13 +93,25 @@ def spawn(program: Path, settings: Settings) -> subprocess.Popen[bytes]:
         "--appendfsync": "everysec",
         "--save": "",
     }
-    return subprocess.Popen(
+    is_json = logs.is_json(settings.log_format)
+    process = subprocess.Popen(
         [str(program), *(word for option in options.items() for word in option)],
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
+        stdout=subprocess.PIPE if is_json else sys.stderr,
+        stderr=subprocess.STDOUT if is_json else None,
         start_new_session=True,
         preexec_fn=_end_with_parent(),
     )
+    if process.stdout is not None:
+        threading.Thread(target=_log_output, args=(process.stdout,), name="output of Redis", daemon=True).start()
+    return process
+
+
+def _log_output(output: IO[bytes]) -> None:
+    """Log what Redis prints before it opens its own log, usually nothing."""
+    for line in output:
+        if text := line.decode("utf-8", "replace").strip():
+            log.warning("Redis: %s", text)
 
 
 def answers(path: Path) -> bool:

@@ -39,6 +39,7 @@ class OdsWorkbook(Workbook):
                 choice = chosen_of(tables.samples(archive, header_row, fits)[:SAMPLED_SHEETS])
                 self.sheet = choice.sheet
                 self.warnings += [sheets_ignored(choice.ignored, self.sheet.name)] if choice.ignored else []
+                self.parts = choice.parts
             else:
                 self.sheet = named(tables.sheets, sheet)
             #: The names of all worksheets that can be chosen.

@@ -38,12 +38,8 @@ class Sheet:
     hidden: bool
 
 
-class Package:
-    """The parts of a workbook. Raises UnreadableFileError.
-
-    sheets: the worksheets, including hidden ones, in the workbook's order; not the chart sheets, which have no cells.
-    from_1904: whether dates count from 1904. strings, styles: the names of the parts; None: the workbook has none.
-    """
+class Parts:
+    """The members of a workbook's archive, by their names. Raises UnreadableFileError."""
 
     def __init__(self, archive: ZipArchive, tick: Tick) -> None:
         self._archive = archive
@@ -53,18 +49,9 @@ class Package:
         for member in archive.members:
             if self._members.setdefault(_key(member.filename), member) is not member:
                 self._ambiguous.add(_key(member.filename))
-        relations, main = _Relations(), _Main()
-        for part, handler in ((_RELATIONS, relations), (MAIN_PART, main)):
-            for _ in parse(self.pieces(part, MAX_LIST_BYTES), handler):
-                pass
-        self.from_1904 = main.from_1904
-        self.strings = self._found(relations.strings or _STRINGS)
-        self.styles = self._found(relations.styles or _STYLES)
-        self.sheets = [
-            Sheet(name, relations.worksheets[identifier], hidden)
-            for name, identifier, hidden in main.sheets
-            if identifier in relations.worksheets
-        ]
+
+    def __contains__(self, part: str) -> bool:
+        return _key(part) in self._members
 
     def size(self, part: str) -> int:
         """Bytes of a part."""
@@ -93,9 +80,6 @@ class Package:
             self._tick()
             yield piece
 
-    def _found(self, part: str) -> str | None:
-        return part if _key(part) in self._members else None
-
     def _member(self, part: str) -> zipfile.ZipInfo:
         if _key(part) in self._ambiguous:
             raise damaged(ValueError(f"two parts have the name {part}"))
@@ -105,12 +89,38 @@ class Package:
             raise damaged(KeyError(f"there is no part {part}")) from None
 
 
+class Package(Parts):
+    """The parts of a workbook. Raises UnreadableFileError.
+
+    sheets: the worksheets, including hidden ones, in the workbook's order; not the chart sheets, which have no cells.
+    from_1904: whether dates count from 1904. strings, styles: the names of the parts; None: the workbook has none.
+    """
+
+    def __init__(self, archive: ZipArchive, tick: Tick) -> None:
+        super().__init__(archive, tick)
+        relations, main = Relations(), _Main()
+        for part, handler in ((_RELATIONS, relations), (MAIN_PART, main)):
+            for _ in parse(self.pieces(part, MAX_LIST_BYTES), handler):
+                pass
+        self.from_1904 = main.from_1904
+        self.strings = self._found(relations.strings or _STRINGS)
+        self.styles = self._found(relations.styles or _STYLES)
+        self.sheets = [
+            Sheet(name, relations.worksheets[identifier], hidden)
+            for name, identifier, hidden in main.sheets
+            if identifier in relations.worksheets
+        ]
+
+    def _found(self, part: str) -> str | None:
+        return part if part in self else None
+
+
 def _key(part: str) -> str:
     """Excel ignores the case of names; some programs write them with backslashes."""
     return part.replace("\\", "/").lower()
 
 
-class _Relations(Handler):
+class Relations(Handler):
     """Where the parts of a workbook are. worksheets: identifier → part."""
 
     def __init__(self) -> None:

@@ -41,8 +41,8 @@ class Sample:
     """A worksheet by its first rows.
 
     fields: how many fields of the wanted dataset its header fills. rows: below the header. filled: cells with a value
-    of such a row, on average. has_names: whether several columns have distinct names. is_readable: if it is not, the
-    rest says nothing.
+    of such a row, on average. has_names: whether several columns have distinct names. names: of the columns.
+    is_readable: if it is not, the rest says nothing.
     """
 
     sheet: Sheet
@@ -51,6 +51,7 @@ class Sample:
     rows: int = 0
     filled: float = 0.0
     has_names: bool = False
+    names: Sequence[str] = ()
     is_readable: bool = True
 
     @property
@@ -61,11 +62,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class SheetPart:
+    """A worksheet with data. rows: below its header. columns: their names."""
+
+    sheet: Sheet
+    rows: int
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Choice:
-    """ignored: the names of the other worksheets with data → rows below their headers."""
+    """ignored: the names of the other worksheets with data → rows below their headers. parts: all worksheets with
+    data, in the workbook's order."""
 
     sheet: Sheet
     ignored: dict[str, int]
+    parts: Sequence[SheetPart]
 
 
 def choose(package: Package, *, header_row: int | None, fits: Fits) -> Choice:
@@ -85,7 +97,8 @@ def chosen_of(samples: Sequence[Sample]) -> Choice:
         for sample in samples
         if sample is not best and (sample.rows or not sample.is_readable)
     }
-    return Choice(best.sheet, ignored)
+    parts = [SheetPart(each.sheet, each.rows, each.names) for each in samples if each.rows and each.is_readable]
+    return Choice(best.sheet, ignored, parts)
 
 
 class _Sampler:
@@ -154,6 +167,7 @@ def measured(sheet: Sheet, rows: list[SheetRow], count: int, header_row: int | N
         rows=count - header - 1,
         filled=sum(below) / len(below) if below else 0.0,
         has_names=_are_names(names),
+        names=texts,
     )
 
 

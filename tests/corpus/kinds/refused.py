@@ -15,6 +15,7 @@ from tests.corpus.kinds.archives import _zip
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 _ODT = {"mimetype": b"application/vnd.oasis.opendocument.text", "META-INF/manifest.xml": b"<m/>"}
+_XLSB = {"[Content_Types].xml": b"<t/>", "xl/workbook.bin": b"\x83\x01"}
 _DOCX = {"[Content_Types].xml": b"<t/>", "word/document.xml": b"<w/>"}
 
 
@@ -32,12 +33,12 @@ def cases() -> Iterator[Case]:
         ("JSON that is cut", "jsonl", b'{"id": 1, "name": "Ann"}\n{"id": 2, "na', "incomplete"),
         ("malformed JSON", "json", b"[{\"id\": 1, 'name': 2}]", "malformed"),
         ("JSON of lists", "json", b"[[1, 2], [3, 4]]", "no list of JSON objects"),
-        ("XLS", "xls", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), ".xls"),
-        ("XLS called XLSX", "xlsx", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), ".xls"),
+        ("XLS that is damaged", "xls", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), "damaged"),
+        ("damaged XLS called XLSX", "xlsx", _OLE + "Workbook".encode("utf-16-le") + bytes(2000), "damaged"),
         ("workbook with a password", "xlsx", _OLE + "EncryptedPackage".encode("utf-16-le") + bytes(900), "password"),
         ("old Word document", "doc", _OLE + "WordDocument".encode("utf-16-le") + bytes(900), "Office document"),
         ("ODT", "odt", _zip(_ODT), "OpenDocument"),
-        ("XLSB", "xlsb", _zip({"[Content_Types].xml": b"<t/>", "xl/workbook.bin": b"\x83\x01"}), ".xlsb"),
+        ("XLSB that is damaged", "xlsb", _zip(_XLSB), "damaged"),
         ("Word document", "docx", _zip(_DOCX), "Word"),
         ("Word document called CSV", "csv", _zip(_DOCX), "Word"),
         ("presentation", "pptx", _zip({"[Content_Types].xml": b"<t/>", "ppt/presentation.xml": b"<p/>"}), "PowerPoint"),

@@ -70,6 +70,21 @@ def test_migrating_again_changes_nothing(settings: Settings, database: Database)
     assert upload == found
 
 
+def test_the_schema_of_a_newer_release_stays_as_it_is(
+    settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database.transaction() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("ALTER TABLE uploads ADD COLUMN of_a_newer_release TEXT"))
+    migrate(settings)
+    with database.transaction() as connection:
+        upload = uploads.create(connection, StoredFile("june.csv", "00ff", 8, "beef"))
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+
+    assert upload.status is Status.PENDING
+    assert "The database has the schema 9999 of a newer release, with which this one works too." in caplog.messages
+
+
 #: An upload as the first release recorded it.
 OLD_UPLOAD = """
 INSERT INTO uploads (

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from threading import Thread
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.pipeline import line_numbers
-from jobs.pipeline.line_numbers import LineCounter, SheetRows
+from jobs.pipeline.line_numbers import LineCounter, SheetRows, TextLines
+from jobs.row_lines import LineRun
 from tests.support.files import written
 
 
@@ -54,3 +56,25 @@ def test_rows_of_a_worksheet_go_on_behind_each_gap() -> None:
     rows = SheetRows([(1, 4), (3, 9), (4, 11)])
 
     assert rows.of([1, 2, 3, 4, 5]) == [4, 5, 9, 11, 12]
+
+
+def test_a_run_of_rows_of_a_worksheet_has_steps_only_across_a_gap() -> None:
+    rows = SheetRows([(1, 4), (3, 9), (4, 11)])
+
+    assert rows.run(4, 100) == LineRun(4, 11)
+    assert rows.run(1, 2) == LineRun(1, 4)
+    across = rows.run(2, 3)
+    assert [across.line_of(number) for number in (2, 3, 4)] == [5, 9, 11]
+
+
+def test_a_run_of_lines_is_told_without_reading_the_rows(tmp_path: Path) -> None:
+    counter = LineCounter(written(tmp_path, "id\n" + "1\n" * 9))
+    counter.passed(3, 21, 9)
+
+    def unread() -> NoReturn:
+        pytest.fail("the offsets of the rows were looked for")
+
+    lines = TextLines(counter, 3, True, 1, unread, np.empty(0, dtype=np.int64))
+
+    assert lines.run(1, 9) == LineRun(1, 2)
+    assert counter.at(np.array([21])) == [11]

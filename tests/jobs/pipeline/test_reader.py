@@ -54,7 +54,10 @@ class Read:
             read.rows.update(zip(chunk.rows.index.tolist(), chunk.rows.to_numpy().tolist(), strict=True))
             read.failed.update({row.row_number: (row.cells, row.sentence) for row in chunk.failed})
             numbers = range(row + read.count, row + read.count + chunk.count)
-            read.lines.update(zip(numbers, chunk.lines.of(numbers), strict=True))
+            lines = chunk.lines.of(numbers)
+            run = chunk.line_run()
+            assert lines == ([run.line_of(number) for number in numbers] if run else [])
+            read.lines.update(zip(numbers, lines, strict=True))
             read.blank += chunk.blank
             read.warnings = merged(read.warnings, chunk.warnings)
             read.count += chunk.count
@@ -495,7 +498,7 @@ def test_a_file_may_have_at_most_1500_columns(inspected: Inspecting) -> None:
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This looks like a PNG image, not a table."),
         (zipped(**{"june.csv": b"a,b\n1,2\n"}), "This looks like a ZIP archive or a workbook, not a table."),
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "This looks like a gzip archive, not a table."),
-        (b"\n <!DOCTYPE html><html>", "This looks like a web page or an XML document, not a table."),
+        (b"\n <!DOCTYPE letter>\n<letter>", "This looks like a web page or an XML document, not a table."),
         (b'<?xml version="1.0"?>', "This looks like a web page or an XML document, not a table."),
         (
             b"na\xefve,b\n1,2\n",

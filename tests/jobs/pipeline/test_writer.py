@@ -296,12 +296,12 @@ def test_an_upsert_compares_the_whole_key(database: Database) -> None:
     ]
 
 
-def test_an_upsert_of_a_key_alone_changes_upload_and_number(database: Database) -> None:
+def test_an_upsert_of_a_key_alone_finds_a_stored_row_unchanged(database: Database) -> None:
     dataset = declared(database, FIELDS[1], primaryKey="whole", mode=Mode.UPSERT)
     write(database, dataset, (1,))
     write(database, dataset, (1,), (2,), upload_id=8)
 
-    assert stored(database, dataset) == [(8, 1, "1"), (8, 2, "2")]
+    assert stored(database, dataset) == [(7, 1, "1"), (8, 2, "2")]
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -364,7 +364,7 @@ def test_an_upsert_cannot_take_a_unique_value_of_another_row(database: Database)
         2: ["text: is already in the dataset (upload #7, row 1)"],
         3: ["text: is already in the dataset (upload #7, row 2)"],
     }
-    assert stored(database, dataset) == [(8, 1, "a", "1"), (7, 2, "b", "2"), (8, 4, "c", "4")]
+    assert stored(database, dataset) == [(7, 1, "a", "1"), (7, 2, "b", "2"), (8, 4, "c", "4")]
 
 
 def test_an_upsert_may_release_a_unique_value_for_a_later_chunk(database: Database) -> None:

@@ -50,7 +50,7 @@ def requests(settings: Settings) -> list[tuple[str, str]]:
         (method, each.path_format)
         for each in routes
         if isinstance(each, GuardedRoute)
-        for method in (each.methods or set()) - {"HEAD"}
+        for method in ((each.methods or set()) - {"HEAD"} or {"HEAD"})
     }
     return sorted(found, key=lambda each: (each[1], each[0]))
 
@@ -60,7 +60,7 @@ def filled(path: str, upload_id: int) -> str:
     about_people = path.startswith(("/people", "/api/v1/users"))
     values = {"upload_id": str(upload_id), "name": "somebody" if about_people else "prices", "row_number": "1"}
     values |= {"position": "1.1", "group": "none", "user": "none", "token_id": "0", "session_id": "0", "secret": "x"}
-    values |= {"field": "none", "column": "none"}
+    values |= {"field": "none", "column": "none", "file_id": "none", "rule_id": "0"}
     query = "?none=1" if path.endswith((".parquet", ".xlsx")) else ""  # a file takes a second, a refusal does not
     return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], path) + query
 

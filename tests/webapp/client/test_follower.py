@@ -11,7 +11,7 @@ import pytest
 from tests.support.answering import answering, stream, upload
 from webapp.client import follower
 from webapp.client.follower import Follower, State, outcome
-from webapp.client.remote import Remote, RemoteError, ServerUnavailableError
+from webapp.client.remote import Remote, RemoteError, Server, ServerUnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_repeated_or_older_state_is_not_reported() -> None:
         stream(upload(seq=2), upload(seq=3), upload(seq=3), upload(seq=1), ping="now"),
         stream(upload(seq=3), upload(seq=4), upload("completed", seq=5), upload(seq=6)),
     ]
-    with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
+    with answering(*answers) as (url, _), Remote(Server(httpx.URL(url))) as remote:
         states = list(Follower(remote, 7).states())
 
     assert [state.seq for state in states] == [2, 3, 4, 5]
@@ -79,7 +79,7 @@ def test_following_all_uploads_resumes_after_the_newest_state() -> None:
         UNAVAILABLE,
         stream(upload(seq=10), upload(seq=4, file_id=8)),
     ]
-    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+    with answering(*answers) as (url, requests), Remote(Server(httpx.URL(url))) as remote:
         states = list(islice(Follower(remote).states(), 4))
 
     newest = "2026-01-31T09:00:09.000000Z"
@@ -89,7 +89,7 @@ def test_following_all_uploads_resumes_after_the_newest_state() -> None:
 
 def test_a_follower_without_a_state_resumes_from_the_servers_clock() -> None:
     answers = [stream(ping="2026-01-31T08:00:00.000000Z"), stream(upload(seq=1))]
-    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+    with answering(*answers) as (url, requests), Remote(Server(httpx.URL(url))) as remote:
         next(Follower(remote).states())
 
     assert [last_id for _, last_id in requests] == [None, "2026-01-31T08:00:00.000000Z"]
@@ -98,7 +98,7 @@ def test_a_follower_without_a_state_resumes_from_the_servers_clock() -> None:
 def test_disconnecting_and_reconnecting_are_reported_once_each() -> None:
     told: list[str] = []
     answers = [stream(upload(seq=1)), UNAVAILABLE, UNAVAILABLE, stream(upload(seq=1)), stream(upload("failed", seq=2))]
-    with answering(*answers) as (url, _), Remote(httpx.URL(url)) as remote:
+    with answering(*answers) as (url, _), Remote(Server(httpx.URL(url))) as remote:
         follow = Follower(remote, 7, on_open=lambda: told.append("open"), on_disconnect=lambda: told.append("lost"))
         list(follow.states())
 
@@ -109,7 +109,7 @@ def test_disconnecting_and_reconnecting_are_reported_once_each() -> None:
 def test_only_a_patient_follower_retries_without_limit(patient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "MAX_ATTEMPTS", 3)
     answers = [UNAVAILABLE] * 4 + [stream(upload("completed", seq=1))]
-    with answering(*answers) as (url, requests), Remote(httpx.URL(url)) as remote:
+    with answering(*answers) as (url, requests), Remote(Server(httpx.URL(url))) as remote:
         follow = Follower(remote, 7, patient=patient)
         if patient:
             assert [state.seq for state in follow.states()] == [1]
@@ -135,7 +135,7 @@ def test_only_a_patient_follower_retries_without_limit(patient: bool, monkeypatc
 def test_a_server_without_the_stream_is_not_asked_again(answer: tuple[int, str, str], sentence: str) -> None:
     with (
         answering(answer) as (url, requests),
-        Remote(httpx.URL(url)) as remote,
+        Remote(Server(httpx.URL(url))) as remote,
         pytest.raises(RemoteError, match=re.escape(sentence)),
     ):
         list(Follower(remote, 7, patient=True).states())

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import workbooks
 from tests.support.answering import answering, stream, upload
 from tests.support.commands import Terminal, begin, run
 from tests.support.files import written
@@ -40,6 +41,21 @@ def test_warnings_follow_the_outcome_on_stderr(start: Callable[..., Serve], tmp_
     )
     assert "  warning: Column “Full name” of the file is not in the dataset and was not imported.\n" in err
     assert httpx.get(f"{url}/api/v1/uploads/2").json()["dataset"] == "sales_2024_q1"
+
+
+def test_every_part_of_a_file_is_followed_to_its_end(start: Callable[..., Serve], tmp_path: Path) -> None:
+    url = start().url
+    book = tmp_path / "book.xlsx"
+    book.write_bytes(workbooks.of_sheets("June", "July"))
+
+    assert run("load", book, "--all-parts", "--url", url)[:2] == (
+        0,
+        "book.xlsx: in 2 parts\nbook.xlsx, June: completed, 10 rows\nbook.xlsx, July: completed, 10 rows\n",
+    )
+    assert run("load", book, "--part", "July", "--url", url)[1] == (
+        "book.xlsx: in 1 part\nbook.xlsx, July: completed, 10 rows\n"
+    )
+    assert run("load", book, "--part", "July", "--all-parts", "--url", url)[0] == 2
 
 
 def test_without_a_url_the_address_comes_from_the_settings(start: Callable[..., Serve], tmp_path: Path) -> None:
@@ -110,8 +126,11 @@ def test_a_held_upload_ends_with_status_3_and_its_page(start: Callable[..., Serv
     june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
     status, out, _ = run("load", june, "--review", "always", "--url", url)
     watched = run("watch", "1", "--url", url)
+    refused = run("load", june, "--mode", "upsert", "--url", url)
 
     assert (status, watched[0]) == (3, 3)
+    assert refused[0] == 2
+    assert "must be insert or replace, not upsert" in refused[2]
     told = f"held: Look at how the file was read before it is imported. Review it at {url}/uploads/1\n"
     assert out == f"june.csv: {told}"
     assert watched[1].endswith(told)

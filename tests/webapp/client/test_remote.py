@@ -5,7 +5,7 @@ import pytest
 
 from jobs.errors import SettingsError
 from jobs.settings import Settings
-from webapp.client.remote import Remote, RemoteError, server_url
+from webapp.client.remote import Remote, RemoteError, Server, server_url
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", "http://host:port", ""])
@@ -38,7 +38,7 @@ def test_an_unknown_port_requires_a_url() -> None:
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:
-    with Remote(httpx.URL("http://someone:secret@imports.example:8000/behind/")) as remote:
+    with Remote(Server(httpx.URL("http://someone:secret@imports.example:8000/behind/"))) as remote:
         assert remote.name == "http://imports.example:8000/behind"
         assert remote.page(7) == "http://imports.example:8000/behind/uploads/7"
         assert "secret" not in str(remote.unavailable())
@@ -57,12 +57,12 @@ INVALID = [
 
 @pytest.mark.parametrize(("response", "sentence"), INVALID)
 def test_a_response_without_an_upload_is_an_error(response: httpx.Response, sentence: str) -> None:
-    with Remote(httpx.URL("http://host")) as remote, pytest.raises(RemoteError) as refused:
+    with Remote(Server(httpx.URL("http://host"))) as remote, pytest.raises(RemoteError) as refused:
         remote.parse_upload(response, 200)
 
     assert str(refused.value).startswith(sentence)
 
 
 def test_an_upload_is_parsed() -> None:
-    with Remote(httpx.URL("http://host")) as remote:
+    with Remote(Server(httpx.URL("http://host"))) as remote:
         assert remote.parse_upload(httpx.Response(200, json={"id": 7}), 200) == {"id": 7}

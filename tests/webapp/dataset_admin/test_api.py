@@ -125,10 +125,39 @@ def test_title_and_mode_change(served: Served) -> None:
     assert client.patch(url, json={"title": None}).json()["title"] is None
     assert client.get(url).json()["mode"] == "upsert"
     assert problem(client.patch(url, json={"title": 1}), 422) == ["title"]
+    assert problem(client.patch(url, json={"primaryKey": []}), 422) == ["primaryKey"]
+    tried = client.patch(url, params={"dry_run": "1"}, json={"primaryKey": ["id", "price"]})
+    assert tried.json() == {"rows": 0, "would_fail": 0, "values": []}
+    assert client.patch(url, params={"dry_run": "1"}, json={"title": "x"}).status_code == 422
     assert problem(client.patch(f"{url}_2", json={"title": "x"}), 404) == []
     served.records.declare("stock", {"name": "a"})
     assert problem(client.patch("/api/v1/datasets/stock", json={"mode": "upsert"}), 422) == ["mode"]
     assert noted(served) == [("dataset.add", "dataset sales"), *[("dataset.change", "dataset sales")] * 2]
+
+
+def test_another_key_is_chosen_if_the_rows_allow_it(served: Served) -> None:
+    client, url, tried = served.client, "/api/v1/datasets/stock", {"dry_run": "1"}
+    served.records.declare("stock", {"name": "id", "type": "integer"}, {"name": "price", "type": "number"})
+    imported(served, "id,price\n1,2.5\n2,2.5\n3,\n4,1.5\n", "stock")
+
+    unfit = client.patch(url, params=tried, json={"primaryKey": ["price"]}).json()
+    assert unfit == {
+        "rows": 4, "would_fail": 3, "values": [{"value": "", "rows": 1}, {"value": "2.5", "rows": 2}]
+    }  # fmt: skip
+    refused = client.patch(url, json={"primaryKey": ["price"]})
+    assert (refused.status_code, refused.json()["would_fail"]) == (422, 3)
+    assert client.patch(url, json={"primaryKey": ["weight"]}).status_code == 422
+    assert client.patch(url, params=tried, json={"primaryKey": ["id"]}).json()["would_fail"] == 0
+    found = client.patch(url, json={"primaryKey": ["id"], "mode": "upsert", "modes": ["insert", "upsert"]}).json()
+    assert (found["schema"]["primaryKey"], found["mode"], found["modes"]) == (["id"], "upsert", ["insert", "upsert"])
+    imported(served, "id,price\n4,9\n5,3\n", "stock")
+    present = [["id", "price"], ["1", "2.5"], ["2", "2.5"], ["3", ""], ["4", "9"], ["5", "3"]]
+    assert rows(served, "stock") == present
+    assert problem(client.patch(url, json={"primaryKey": []}), 422) == ["primaryKey"]
+    without = client.patch(url, json={"primaryKey": [], "mode": "insert"}).json()
+    assert (without["modes"], "primaryKey" in without["schema"]) == (["insert"], False)
+    assert client.patch(url, json={"title": "Our stock"}).status_code == 200
+    assert sorted(rows(served, "stock")) == sorted(present)
 
 
 def test_nothing_is_changed_while_uploads_wait_or_run(served: Served) -> None:

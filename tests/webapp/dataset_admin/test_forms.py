@@ -156,6 +156,18 @@ def test_settings_change_and_a_dataset_is_deleted_by_its_name(team: Team, root: 
     assert 'role="status">Saved.' in root.get(saved.headers["location"]).text
     assert (described(team, "sales")["title"], described(team, "sales")["mode"]) == ("Our sales", "upsert")
 
+    limited = {"title": "", "mode": "upsert", "has_modes": "1", "modes": ["upsert", "only_new"]}
+    assert root.post("/datasets/sales/settings", data=limited).status_code == 303
+    assert described(team, "sales")["modes"] == ["upsert", "only_new"]
+    for wrong in (["only_new"], []):
+        refused = root.post("/datasets/sales/settings", data={**limited, "modes": wrong})
+        assert (refused.status_code, 'id="modes-error"' in refused.text) == (422, True)
+
+    checked = root.post("/datasets/sales/key", data={"key": "id", "do": "check"})
+    assert (checked.status_code, "All 0 rows fit." in checked.text) == (200, True)
+    refused = root.post("/datasets/sales/key", data={"do": "change"})
+    assert (refused.status_code, 'id="key-error"' in refused.text) == (422, True)
+
     refused = root.post("/datasets/sales/delete", data={"confirm": "sale"})
     assert (refused.status_code, 'id="confirm-error"' in refused.text) == (422, True)
     assert 'value="sale"' in refused.text

@@ -23,7 +23,7 @@ from tests.support.team import PASSWORD
 
 @pytest.fixture
 def browser(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, verify=False) as client:
         yield client
 
 

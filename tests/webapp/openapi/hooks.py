@@ -10,6 +10,9 @@ import schemathesis
 KEPT = {"token_id": os.environ.get("KEPT_TOKEN", ""), "name": os.environ.get("KEPT_ACCOUNT", "")}
 
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
+
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _options: Any) -> None:
     if dataset := os.environ.get("DATASET"):

@@ -29,6 +29,7 @@ def test_only_columns_that_were_changed_are_named() -> None:
 
 #: Of a new dataset, as a worker inferred it.
 INFERRED = {
+    "columns": [{"name": "Id"}, {"name": "Notes"}, {"name": "Day"}, {"name": "Price"}],
     "fields": [
         {"name": "id", "type": "integer", "column": "Id", "required": False, "missingValues": ["n/a"]},
         {"name": "day", "type": "date", "column": "Day", "required": False, "format": "%d.%m.%Y"},
@@ -95,3 +96,11 @@ def test_everything_as_text_forgets_types_and_rules() -> None:
 def test_a_form_that_no_page_of_ours_sends_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidBodyError):
         form.mapping(form.parse(body))
+
+
+def test_a_column_is_ignored_and_another_one_is_taken_again_at_its_place() -> None:
+    found = sent(*a_field("Day", type=""), *a_field("Notes", name="", type="string"), ("required", "Notes"))
+
+    assert [(each["name"], each.get("constraints")) for each in form.schema(found, INFERRED)["fields"]] == [
+        ("id", None), ("Notes", {"required": True}), ("price", None)
+    ]  # fmt: skip

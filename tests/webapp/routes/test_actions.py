@@ -11,7 +11,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-import jobs.database
 from jobs import datasets
 from jobs.changes import Changes
 from jobs.database import Database, migrate
@@ -23,6 +22,7 @@ from tests.support.queueing import rung_for
 from tests.support.sending import CONTENT, by_body, by_form
 from tests.support.serving import Served, Web, Worker
 from tests.support.waiting import until
+from webapp import app
 
 #: What the file of an upload has that Records makes.
 
@@ -443,7 +443,7 @@ def test_a_file_is_removed_if_the_database_does_not_respond(
     settings: Settings, send: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = Database(settings.database)
-    monkeypatch.setattr(jobs.database, "WRITE_TURN_SECONDS", 0.2)
+    monkeypatch.setattr(app, "LOCK_TIMEOUT", 0.2)
     with Served(settings) as served:
         if database.is_sqlite:  # another process keeps it locked
             with database.transaction():
@@ -560,7 +560,7 @@ def test_a_column_that_is_nearly_a_number_is_imported_as_one_on_request(served: 
         answer = served.client.post("/datasets/sales/change-type?column=price", follow_redirects=False)
         second = served.finished()
 
-    assert "text: 2 of 4 are numbers; not: `n/a` (1), `twelve` (1)" in page
+    assert "text: 2 of 4 are numbers; not: <code>n/a</code> (1), <code>twelve</code> (1)" in page
     assert "Import again with price as number" in page
     assert (answer.status_code, answer.headers["location"]) == (303, f"/uploads/{second.id}")
     assert (second.dataset, second.rows_success, second.rows_failed) == ("sales_2", 3, 1)

@@ -13,11 +13,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import catalogue, datasets, sweeper
+from jobs import catalogue, datasets, row_lines, sweeper
 from jobs.catalogue import Entry
+from jobs.datasets import Position
 from jobs.errors import TookTooLongError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
+from jobs.row_lines import LineRun
 from jobs.settings import Settings
 from jobs.tables import uploads
 from jobs.uploads import Status
@@ -38,7 +40,7 @@ def check_problem(answer: httpx.Response, status: int, *words: str) -> None:
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert problem.keys() - {"errors"} == {"type", "status", "title", "detail"}
+    assert problem.keys() - {"errors", "request_id"} == {"type", "status", "title", "detail"}
     assert problem["status"] == status
     for word in words:
         assert word in problem["detail"]
@@ -81,7 +83,15 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "phase": "import",
         "kind": "import",
         "hold": [],
+        "rows_unchanged": 0,
+        "undone_by": None,
         "processor": "worker",
+        "part": None,
+        "part_of": None,
+        "parts": [],
+        "mode": "insert",
+        "rows_added": None,
+        "rows_removed": None,
         "lane": "quick",
         "position": 0,
         "expected_start": None,
@@ -90,10 +100,17 @@ def test_an_upload_is_stored_recorded_and_answered(served: Served, send: Any) ->
         "started_at": None,
         "finished_at": None,
         "silent_since": None,
+        "deleted_at": None,
         "duplicate_of": None,
         "parent": None,
         "children": [],
         "notes": [],
+        "rules": [],
+        "undoes": [],
+        "original_removed_at": None,
+        "failed_rows_removed_at": None,
+        "expected": None,
+        "balance": [],
         "links": {
             "self": f"/api/v1/uploads/{upload.id}",
             "events": f"/api/v1/uploads/{upload.id}/events",
@@ -455,6 +472,7 @@ def test_datasets_are_listed_with_their_rows(served: Served) -> None:
         "name": "sales",
         "title": None,
         "mode": "insert",
+        "modes": ["insert", "replace"],
         "rows": 3,
         "columns": 3,
         "upload_id": upload_id,
@@ -524,6 +542,8 @@ def test_rows_that_take_too_long_are_a_problem(served: Served, monkeypatch: pyte
 
 def test_rows_are_read_in_pages(served: Served) -> None:
     dataset = served.records.dataset("sales", ROWS)
+    with served.records.database.transaction() as connection:
+        row_lines.record(connection, dataset.upload_id or 0, LineRun(1, 2))
     pages, address = [], "/api/v1/datasets/sales/rows?limit=2"
     while address:
         page = served.client.get(address).json()
@@ -533,7 +553,14 @@ def test_rows_are_read_in_pages(served: Served) -> None:
         assert page["columns"] == ["id", "name", "paid"]
 
     assert [len(page) for page in pages] == [2, 2, 1]
-    assert pages[0][0] == {"upload_id": dataset.upload_id, "row_number": 1, "cells": ["10", "<1>", "no"]}
+    assert pages[0][0] == {
+        "upload_id": dataset.upload_id,
+        "row_number": 1,
+        "line": 2,
+        "position": str(Position([dataset.upload_id, 1])),
+        "cells": ["10", "<1>", "no"],
+    }
+    assert [item["line"] for page in pages for item in page] == [2, 3, 4, 5, 6]
     assert [item["row_number"] for page in pages for item in page] == [1, 2, 3, 4, 5]
 
 

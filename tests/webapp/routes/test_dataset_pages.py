@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets
+from jobs import datasets, row_lines
 from jobs.datasets import Dataset, Mode, Position
 from jobs.errors import TookTooLongError
+from jobs.row_lines import LineRun
 from jobs.time_limit import limited
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
@@ -90,6 +91,18 @@ def test_a_dataset_shows_its_rows(served: Served) -> None:
     row = served.page(next(link for link in links(html) if "/rows/" in link))
     assert "Row 1 of sales.csv" in row
     assert {f"/uploads/{dataset.upload_id}", f"/datasets/sales?upload={dataset.upload_id}"} <= set(links(row))
+
+
+def test_a_row_names_the_line_of_its_file(served: Served) -> None:
+    dataset = served.records.dataset("sales", [(1, "one", True), (None, "", False)])
+    with served.records.database.transaction() as connection:
+        row_lines.record(connection, dataset.upload_id or 0, LineRun.of(1, [3, 7]))
+    html = served.page("/datasets/sales")
+
+    assert [html.count(f'title="Line {line} of sales.csv"') for line in (3, 7)] == [1, 1]
+    row = served.page([link for link in links(html) if "/rows/" in link][1])
+    assert "Line 7 of sales.csv" in row
+    assert "Row 2 of the file" in row
 
 
 @ONE_DATABASE

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobs.export.blocks import Blocks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
+from jobs.retention import Retention
 from jobs.uploads import Status, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Worker, links
@@ -281,3 +283,41 @@ def test_failed_rows_of_a_megabyte_come_in_bounded_pieces(served: Served, monkey
 
     assert [(len(row[0]), row[2]) for row in rows] == [(1_000_000, str(n)) for n in range(1, 13)]
     assert max(sizes) <= blocks.TOLERANCE * blocks.BLOCK_BYTES
+
+
+# Retention
+
+
+def test_what_retention_removed_is_gone_and_everything_says_so(served: Served) -> None:
+    failed_row = FailedRow(2, ["x", ""], [Reason("a", "is not a number", "x")])
+    upload = with_failed(served, ["a", "b"], [failed_row])
+    unread = served.records.fail(served.records.processing("july.csv"))
+    kept = served.records.settings.model_copy(update={"keep_originals_days": 1e-9, "keep_failed_rows_days": 1e-9})
+    Retention(served.records.database, kept).step()
+    client, api = served.client, f"/api/v1/uploads/{upload.id}"
+    found = client.get(api).json()
+    page = client.get(f"/uploads/{upload.id}").text
+
+    assert found["original_removed_at"] is not None
+    assert found["failed_rows_removed_at"] is not None
+    assert not {"original", "failed_rows"} & found["links"].keys()
+    assert (found["rows_failed"], found["rows_open"]) == (1, 0)
+    for path in (f"/uploads/{upload.id}/original", f"/uploads/{upload.id}/failed-rows.csv", f"{api}/failed-rows"):
+        answer = client.get(path, headers={"Accept": "application/json"})
+        assert answer.status_code == 410
+        assert re.search(
+            r"of upload #\d+ (was|were) removed on \d{4}-\d\d-\d\d by retention\.", answer.json()["detail"]
+        )
+    assert client.post(f"{api}/repairs", json={"replace": []}).status_code in (410, 422)
+    assert 'id="upload-original-removed"' in page
+    assert 'id="upload-failed-rows-removed"' in page
+    assert 'id="failed-rows-removed"' in page
+    assert "repair.js" not in page
+    assert f"/uploads/{upload.id}/failed-rows.csv" not in page
+    assert f"/uploads/{upload.id}/original" not in page
+
+    refused = client.post(f"/api/v1/uploads/{unread.id}/retry")
+    assert refused.status_code == 409
+    assert "by retention, so it cannot be retried. Upload it again." in refused.json()["detail"]
+    assert f'action="/uploads/{unread.id}/retry"' not in client.get(f"/uploads/{unread.id}").text
+    assert client.get(f"/uploads/{upload.id}/repair").status_code == 410

@@ -375,7 +375,7 @@ def test_the_history_can_be_searched_and_filtered(served: Served) -> None:
     [
         ("status=done", "`status` must be one of pending, processing, held, completed, failed, cancelled."),
         ("status=", "`status` must be one of pending, processing, held, completed, failed, cancelled."),
-        ("outcome=good", "`outcome` must be one of clean, failed_rows, warnings, held."),
+        ("outcome=good", "`outcome` must be one of clean, failed_rows, warnings, held, undone."),
         (
             "since=soon",
             "`since` must be a day like 2026-01-31, a time like 2026-01-31T09:00:00Z, or an age like 7d or 24h.",
@@ -421,7 +421,7 @@ def test_search_and_filter_can_be_combined(served: Served) -> None:
             assert httpx.URL(link).params["q"] == "50% & more"
     assert re.findall(r'aria-label="Remove the filter: (.+?)"', html) == ["“50% &amp; more”", "Failed"]
     assert {"/uploads?status=failed", "/uploads?q=50%25+%26+more", "/uploads"} <= set(links(html))
-    assert re.findall(r'aria-current="true">(.+?)<', html) == ["Failed", "Any time"]
+    assert re.findall(r'aria-current="true">(.+?)<', html) == ["Failed", "Any", "Any time"]
 
 
 def test_the_history_can_be_paged_in_both_directions(served: Served) -> None:
@@ -759,7 +759,7 @@ def test_each_end_has_one_primary_button_that_can_help(served: Served) -> None:
     for upload, button in (
         (records.processing(), ""),
         (records.completed(), "Open dataset june"),
-        (records.complete(records.advance(records.processing(), 1, bad)), "Download 1 failed row"),
+        (records.complete(records.advance(records.processing(), 1, bad)), "Fix 1 row"),
         (records.fail(records.processing()), "Try again"),
         (records.fail(records.processing(), "This is a picture.", Remedy.FILE), "Upload another file"),
         (options, "Retry with these options"),

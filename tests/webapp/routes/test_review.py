@@ -112,3 +112,97 @@ def test_the_stream_of_one_upload_ends_when_it_is_held(served: Served, held: Upl
         *_, last = stream.rest()
 
     assert (last.json()["status"], last.json()["hold"]) == ("held", held.hold)
+
+
+def test_what_rows_do_with_those_that_exist_is_chosen_for_each_upload(served: Served) -> None:
+    api_of = served.client.request
+    declared = {"name": "stock", "schema": {**PEOPLE, "fields": PEOPLE["fields"]}}
+    made = api_of("POST", "/api/v1/datasets", json=declared).json()
+    refused = [
+        served.post("id,email\n1,a\n", "stock.csv", dataset="stock", mode="merge"),
+        served.post("id,email\n1,a\n", "stock.csv", dataset="nothing", mode="upsert"),
+    ]
+    with Worker(served.settings):
+        first = served.post("id,email\n1,a\n2,b\n", "stock.csv", dataset="stock").json()
+        ended(served, Status.COMPLETED)
+        served.post("id,email\n2,x\n3,c\n", "new.csv", dataset="stock", mode="only_new", review="always")
+        held = ended(served, Status.HELD)
+        seen = api(served, held, "/review").json()
+        with_other = api(served, held, "/options", "PUT", json={"mode": "replace"})
+        until(lambda: (api(served, held, "/review").json()["check"] or {}).get("mode") == "replace", "another check")
+        checked = api(served, held, "/review").json()
+        part = served.client.get(f"/uploads/{held.id}").text
+        wrong = api(served, held, "/options", "PUT", json={"mode": "merge"})
+        api(served, held, "/import", "POST")
+        done = ended(served, Status.COMPLETED)
+    page = served.client.get(f"/uploads/{held.id}").text
+    api_of("PATCH", "/api/v1/datasets/stock", json={"modes": ["insert", "only_new"]})
+    limited = api_of("GET", "/api/v1/datasets/stock").json()["modes"]
+    not_allowed = served.post("id,email\n9,a\n", "stock.csv", dataset="stock", mode="replace")
+    impossible = [
+        api_of("PATCH", "/api/v1/datasets/stock", json={"modes": modes}).status_code
+        for modes in (["replace"], [], ["x"])
+    ]
+
+    assert made["modes"] == ["insert", "upsert", "only_new", "replace"]
+    assert [each.status_code for each in refused] == [422, 422]
+    assert "insert, upsert, only_new or replace" in refused[0].json()["detail"]
+    assert first["mode"] == "insert"
+    assert (seen["mode"], seen["modes"]) == ("only_new", made["modes"])
+    assert (seen["check"]["would_insert"], seen["check"]["unchanged"]) == (1, 1)
+    assert with_other.status_code in (200, 202)
+    assert (checked["check"]["would_insert"], checked["check"]["would_remove"]) == (2, 2)
+    assert 'value="replace" selected' in part
+    assert "Replace all rows by 2" in part
+    assert wrong.status_code == 422
+    shown = api(served, done).json()
+    assert (shown["mode"], shown["rows_added"], shown["rows_removed"]) == ("replace", 2, 2)
+    assert "Replaced all rows of stock: 2 new, 2 removed." in page
+    assert limited == ["insert", "only_new"]
+    assert not_allowed.status_code == 422
+    assert "must be insert or only_new, not replace" in not_allowed.json()["detail"]
+    assert impossible == [422, 422, 422]
+
+
+def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and_its_fields(served: Served) -> None:
+    declared = {"name": "people", "schema": PEOPLE, "mode": "upsert"}
+    assert served.client.request("POST", "/api/v1/datasets", json=declared).status_code == 201
+    with Worker(served.settings):
+        served.post("id,email,Weight\n1,a@example.org,1.5\n", "people.csv")
+        ended(served, Status.COMPLETED)
+        again = served.post("id,email,Weight\n1,a@example.org,1.5\n", "people.csv", duplicates="hold").json()
+        held = served.records.all()[0]
+        before = served.page(f"/uploads/{held.id}")
+        served.client.post(f"/uploads/{held.id}/review/options")
+        until(lambda: api(served, held, "/review").json()["columns"], "a look at the file")
+        looked = ended(served, Status.HELD)
+        page = served.page(f"/uploads/{held.id}")
+        served.client.post(f"/uploads/{held.id}/review/target", data={"dataset": "people"})
+        until(lambda: (ended(served, Status.HELD)).dataset == "people", "the other dataset")
+        moved = api(served, held, "/review").json()
+        api(served, held, "/options", "PUT", json={"header_row": 50})
+        until(lambda: api(served, held, "/review").json()["problem"], "that it cannot be read so")
+        unread = served.page(f"/uploads/{held.id}")
+        api(served, held, "/options", "PUT", json={"header_row": None})
+        until(lambda: api(served, held, "/review").json()["columns"], "the file to be read again")
+        field = {"name": "weight", "type": "number"}
+        added = api(served, held, "/mapping", "PUT", json={"columns": {"Weight": {"field": field}}})
+        api(served, held, "/import", "POST")
+        ended(served, Status.COMPLETED)
+    dataset = served.client.get("/api/v1/datasets/people").json()
+
+    assert (again["status"], [each["code"] for each in again["hold"]]) == ("held", ["duplicate"])
+    assert 'id="upload-look"' in before
+    assert [each["code"] for each in looked.hold] == ["duplicate"]
+    assert 'id="review-read"' in page
+    assert '<option value="people">' in page
+    assert [each["field"] for each in moved["columns"]] == ["id", "email", None]
+    assert moved["columns"][2]["new_field"]["type"] == "number"
+    assert 'id="review-header-error"' in unread
+    assert 'id="review-columns"' not in unread
+    assert added.status_code == 200
+    assert added.json()["fields"][2] == {
+        "name": "weight", "type": "number", "required": False, "column": "Weight", "is_new": True
+    }  # fmt: skip
+    assert [each["name"] for each in dataset["schema"]["fields"]] == ["id", "email", "weight"]
+    assert dataset["rows"] == 1

@@ -1,22 +1,27 @@
 """An upload's request → a stored file."""
 
+import asyncio
 import hashlib
 import random
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import ClientDisconnect
 
 from jobs.errors import RefusedError, TooLargeError
 from jobs.files import StoredFile
 from jobs.settings import Settings
+from jobs.store.folder import FolderStore
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Web
 from tests.support.sockets import head, response_of
 from tests.support.waiting import until
-from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, MAX_BOUNDARY, MAX_PARTS, FormBody, RawBody
+from webapp.routes.upload_body import BATCH_BYTES, FORM_BYTES, MAX_BOUNDARY, MAX_PARTS, FormBody, RawBody, batches
 
 BOUNDARY = "----a-boundary"
 LIMIT = 1 << 22
@@ -36,7 +41,7 @@ def form(*parts: bytes) -> bytes:
 
 
 def received(folder: Path, *batches: bytes, limit: int = LIMIT) -> tuple[StoredFile, dict[str, str]]:
-    body = FormBody(f"multipart/form-data; boundary={BOUNDARY}", folder, limit)
+    body = FormBody(f"multipart/form-data; boundary={BOUNDARY}", FolderStore(folder), limit)
     try:
         for batch in batches:
             body.feed(batch)
@@ -138,13 +143,13 @@ REFUSED = {
     ),
     "many fields": (
         form(*(part(b"", f'name="{n}"') for n in range(MAX_PARTS + 1))),
-        "The form has more than 20 fields",
+        "The form has more than 40 fields",
     ),
     "a file, then many fields": (
         form(a_file(b"a\n1\n"), *(part(b"", f'name="{n}"') for n in range(MAX_PARTS))),
-        "The form has more than 20 fields.",
+        "The form has more than 40 fields.",
     ),
-    "a million empty parts": (f"--{BOUNDARY}\r\n\r\n\r\n".encode() * 1_000_000, "The form has more than 20 fields."),
+    "a million empty parts": (f"--{BOUNDARY}\r\n\r\n\r\n".encode() * 1_000_000, "The form has more than 40 fields."),
     "a preamble": (b"\r\n" * FORM_BYTES + form(a_file(b"a\n1\n")), "The form has more than 65,536 bytes besides"),
     "an epilogue": (form(a_file(b"a\n1\n")) + b"x" * FORM_BYTES, "The form has more than 65,536 bytes besides"),
     "padding behind a boundary": (
@@ -183,12 +188,12 @@ def test_a_rejected_form_stores_nothing(tmp_path: Path, body: bytes, sentence: s
 )
 def test_a_form_needs_its_content_type(tmp_path: Path, content_type: str) -> None:
     with pytest.raises(RefusedError, match="Send the file as multipart/form-data"):
-        FormBody(content_type, tmp_path, LIMIT)
+        FormBody(content_type, FolderStore(tmp_path), LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=", 'Multipart/Form-Data; charset=utf-8; boundary="'])
 def test_a_content_type_may_be_written_in_several_ways(tmp_path: Path, kind: str) -> None:
-    body = FormBody(kind + BOUNDARY + '"' * kind.endswith('"'), tmp_path, LIMIT)
+    body = FormBody(kind + BOUNDARY + '"' * kind.endswith('"'), FolderStore(tmp_path), LIMIT)
     body.feed(form(a_file(b"a\n1\n")) + b"whatever comes behind")
     body.finish()
     body.discard()
@@ -204,7 +209,7 @@ def test_the_last_line_of_a_form_need_not_end(tmp_path: Path) -> None:
 
 def test_a_boundary_may_have_as_many_characters_as_the_standard_allows(tmp_path: Path) -> None:
     boundary = "x" * MAX_BOUNDARY
-    body = FormBody(f"multipart/form-data; boundary={boundary}", tmp_path, LIMIT)
+    body = FormBody(f"multipart/form-data; boundary={boundary}", FolderStore(tmp_path), LIMIT)
     body.feed(form(a_file(b"a\n1\n")).replace(BOUNDARY.encode(), boundary.encode()))
     body.finish()
     body.discard()
@@ -221,7 +226,7 @@ def test_a_file_of_the_largest_size_may_have_fields(tmp_path: Path) -> None:
 
 
 def test_a_raw_body_is_the_file(tmp_path: Path) -> None:
-    body = RawBody({"filename": "june.tsv", "dataset": "sales"}, tmp_path, LIMIT)
+    body = RawBody({"filename": "june.tsv", "dataset": "sales"}, FolderStore(tmp_path), LIMIT)
     for _ in range(3):
         body.feed(b"1\t2\n")
     file = body.finish()
@@ -232,7 +237,7 @@ def test_a_raw_body_is_the_file(tmp_path: Path) -> None:
 
 
 def test_a_raw_body_may_be_too_large(tmp_path: Path) -> None:
-    body = RawBody({"filename": "june.csv"}, tmp_path, 10)
+    body = RawBody({"filename": "june.csv"}, FolderStore(tmp_path), 10)
     body.feed(b"x" * 10)
     with pytest.raises(TooLargeError):
         body.feed(b"x")
@@ -329,3 +334,21 @@ def test_expect_100_continue_is_answered(served: Served) -> None:
 
     assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert re.match(rb"HTTP/1.1 201 ", answer)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_last_bytes_before_a_cut_are_passed_on(is_cut: bool) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * BATCH_BYTES
+        yield b"the rest"
+        if is_cut:
+            raise ClientDisconnect
+
+    async def read() -> list[bytes]:
+        found = []
+        with suppress(ClientDisconnect):
+            async for batch in batches(body()):
+                found.append(batch)
+        return found
+
+    assert asyncio.run(read()) == [b"x" * BATCH_BYTES, b"the rest"]

@@ -7,7 +7,7 @@ from jobs.uploads import Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from webapp.parameters import MAX_LIMIT
-from webapp.routes import upload_details
+from webapp.routes import repairs
 from webapp.routes.actions import COMMAND_AGENT
 
 
@@ -85,6 +85,11 @@ def test_a_failed_row_has_its_cells_by_column_and_its_reasons(served: Served) ->
                     {"column": "a", "rule": "is wrong", "value": "x", "detail": "in truth"},
                     {"column": None, "rule": "is odd", "value": None, "detail": None},
                 ],
+                "version": 1,
+                "edited": False,
+                "original": {},
+                "edited_by": None,
+                "edited_at": None,
             }
         ],
         "cursor": None,
@@ -114,7 +119,7 @@ def test_every_failed_row_is_reached_by_the_cursor(served: Served) -> None:
 
 
 def test_a_page_of_large_failed_rows_ends_early(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload_details, "CELLS_LENGTH", 2_500)
+    monkeypatch.setattr(repairs, "CELLS_LENGTH", 2_500)
     upload = with_failed(served, *failed(1, 2, 3, 4, 5, value="x" * 1_000))
 
     assert followed(served, f"/api/v1/uploads/{upload.id}/failed-rows") == [[1, 2, 3], [4, 5]]

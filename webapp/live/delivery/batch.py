@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from jobs.events import Event
 from jobs.view import View
+from webapp.live.delivery.deliveries import Deliveries, moment
 
 T = TypeVar("T")
 
@@ -26,7 +27,14 @@ class Batch:
     the first event of the batch, "" if it has none.
     """
 
-    def __init__(self, revision: int, events: list[Event], invalidated: set[int], newest: str) -> None:
+    def __init__(
+        self,
+        revision: int,
+        events: list[Event],
+        invalidated: set[int],
+        newest: str,
+        deliveries: Deliveries | None = None,
+    ) -> None:
         self.revision = revision
         self.events = sorted(events, key=lambda event: (event.timestamp, event.file_id, event.seq))
         self.invalidated = invalidated
@@ -35,6 +43,16 @@ class Batch:
         self._encoded: dict[Hashable, bytes] = {}
         self._shared: dict[Hashable, asyncio.Task[Any]] = {}
         self._seen_by: dict[View, Batch] = {}
+        self._deliveries = deliveries
+        self._committed: float | None = None
+
+    def was_sent(self) -> None:
+        """Note that a client was sent what changed."""
+        if self._deliveries is None or not self.oldest:
+            return
+        if self._committed is None:
+            self._committed = moment(self.oldest)
+        self._deliveries.note(self._committed)
 
     def seen_by(self, view: View) -> "Batch":
         """What of it whoever has this view may learn. All who have an equal view share it, and what is made of it;
@@ -45,7 +63,7 @@ class Batch:
         if found is None:
             events = [event for event in self.events if view.shows(event.dataset)]
             newest = max((event.timestamp for event in events), default="")
-            found = self._seen_by[view] = Batch(self.revision, events, self.invalidated, newest)
+            found = self._seen_by[view] = Batch(self.revision, events, self.invalidated, newest, self._deliveries)
         return found
 
     def encoded(self, key: Hashable, encode: Callable[[list[Event]], bytes]) -> bytes:

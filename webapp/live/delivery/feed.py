@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from jobs.events import Event
 from jobs.people.policy import Policy
 from webapp.live.delivery.batch import Batch
+from webapp.live.delivery.deliveries import Deliveries
 
 #: Uploads whose newest state a feed keeps for late subscribers: it takes about 3 KB. The stream of a subscriber that is
 #: later than that ends; its client reconnects and gets a snapshot.
@@ -60,9 +61,10 @@ class _UploadState:
 class Feed:
     """One channel. Revisions are one batch interval apart on average, at least."""
 
-    def __init__(self, batch_interval: float) -> None:
-        """batch_interval: seconds."""
+    def __init__(self, batch_interval: float, deliveries: Deliveries | None = None) -> None:
+        """batch_interval: seconds. deliveries: counts what was delivered."""
         self._batch_interval = batch_interval
+        self._deliveries = deliveries
         self._subscribers: set[Subscriber] = set()
         self._states: OrderedDict[int, _UploadState] = OrderedDict()  # by upload id, least recently changed first
         self._last_dropped = -1
@@ -157,7 +159,7 @@ class Feed:
                 events += state.events(after, self.revision)
                 if after < state.invalidated_in <= self.revision:
                     invalidated.add(upload_id)
-            found = self._batches[after] = Batch(self.revision, events, invalidated, self._newest)
+            found = self._batches[after] = Batch(self.revision, events, invalidated, self._newest, self._deliveries)
         return found
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.events import GENERAL_CHANNEL, Event
+from webapp.live.delivery.deliveries import Deliveries
 from webapp.live.delivery.feed import Feed, Subscriber
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ class Feeds:
     def __init__(self, batch_interval: float) -> None:
         """batch_interval: seconds."""
         self._batch_interval = batch_interval
-        self._general = Feed(batch_interval)
+        self.deliveries = Deliveries()
+        self._general = Feed(batch_interval, self.deliveries)
         self._by_upload: dict[int, Feed] = {}
         #: Set by each event that may change positions in the queue.
         self.queue_may_have_changed = asyncio.Event()
@@ -33,7 +35,7 @@ class Feeds:
             with self._general.subscribe(subscriber):
                 yield
             return
-        feed = self._by_upload.setdefault(upload_id, Feed(self._batch_interval))
+        feed = self._by_upload.setdefault(upload_id, Feed(self._batch_interval, self.deliveries))
         try:
             with feed.subscribe(subscriber):
                 yield

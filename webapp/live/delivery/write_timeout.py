@@ -24,3 +24,5 @@ async def enforce(feeds: Feeds, write_timeout: float) -> None:
             if subscriber.blocked_since is not None and subscriber.blocked_since < oldest:
                 log.info("A client read nothing for %g s; its connection was closed.", write_timeout)
                 subscriber.disconnect()
+                subscriber.blocked_since = None  # until its task ends, it is not cut again
+                feeds.deliveries.cut += 1

@@ -17,7 +17,8 @@ REMOVE_CONNECTION = '<hx-partial hx-target="#live" hx-swap="delete"></hx-partial
 
 class UploadPageStream(Stream):
     """The part of the page that changes, again after each change, until nothing can change any more. A failed or
-    cancelled upload can be started again, and failed rows can be corrected, so their streams go on."""
+    cancelled upload can be started again, failed rows can be corrected, and rows in a dataset can be taken out by an
+    undo and come back, so the streams of these go on."""
 
     upload_id: int
 

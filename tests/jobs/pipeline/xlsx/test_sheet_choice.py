@@ -70,9 +70,14 @@ def test_a_title_alone_and_empty_worksheets_are_not_named(tmp_path: Path) -> Non
 def test_the_larger_table_is_chosen_and_the_first_of_equal_ones(tmp_path: Path) -> None:
     small: list[list[Any]] = [["id", "name"], [1, "x"]]
 
-    assert choice(tmp_path, {"A": small, "B": TABLE, "C": TABLE}) == Choice(
-        choice(tmp_path, {"A": small, "B": TABLE}).sheet, {"A": 1, "C": 300}
-    )
+    found = choice(tmp_path, {"A": small, "B": TABLE, "C": TABLE})
+
+    assert (found.sheet.name, found.ignored) == ("B", {"A": 1, "C": 300})
+    assert [(part.sheet.name, part.rows, list(part.columns)) for part in found.parts] == [
+        ("A", 1, ["id", "name"]),
+        ("B", 300, TABLE[0]),
+        ("C", 300, TABLE[0]),
+    ]
     assert choice(tmp_path, {"June": small, "July": small}).sheet.name == "June"
 
 
@@ -167,4 +172,4 @@ def test_a_damaged_worksheet_is_named_with_the_others(tmp_path: Path) -> None:
         package.sheets.append(empty)
         found = choose(package, header_row=None, fits=len)
 
-    assert found == Choice(damaged, {"Empty": 0})
+    assert (found.sheet, found.ignored, found.parts) == (damaged, {"Empty": 0}, [])

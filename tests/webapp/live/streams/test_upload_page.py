@@ -22,9 +22,7 @@ def test_it_begins_with_the_progress(served: Served) -> None:
             assert progress.event == "message"
 
 
-def test_it_follows_the_upload_until_its_failed_rows_are_corrected_and_then_removes_the_connection(
-    served: Served,
-) -> None:
+def test_it_follows_the_upload_and_the_corrections_of_its_failed_rows_and_whether_it_is_undone(served: Served) -> None:
     upload = served.records.processing()
     with served.stream(page_of(upload)) as listener:
         listener.next()
@@ -41,11 +39,24 @@ def test_it_follows_the_upload_until_its_failed_rows_are_corrected_and_then_remo
         assert REMOVE_CONNECTION not in text
 
         upload = corrected(served, upload)
-        rest = "".join(event.data for event in listener.rest())
+        text = listener.until_text(shows(upload))
 
-        assert toast_of(upload) not in rest
-        assert rest.endswith('<hx-partial hx-target="#live" hx-swap="delete"></hx-partial>')
-        assert rest.count(shows(upload)) == 1
+        assert toast_of(upload) not in text
+        assert f'href="/uploads/{upload.id}/undo"' in text
+
+        upload = served.records.tell(lambda c: uploads.mark_undone(c, upload.id, 41))
+        text = listener.until_text(shows(upload))
+
+        assert 'Undone by <a href="/uploads/41">#41</a>' in text
+        assert f'href="/uploads/{upload.id}/undo"' not in text
+        assert toast_of(upload) not in text
+
+        upload = served.records.tell(lambda c: uploads.mark_undone(c, upload.id, None))
+        text = listener.until_text(shows(upload))
+
+        assert "Undone by <a" not in text
+        assert f'href="/uploads/{upload.id}/undo"' in text
+        assert REMOVE_CONNECTION not in text
 
 
 def corrected(served: Served, upload: Upload) -> Upload:

@@ -1,0 +1,165 @@
+"""Replaces stored rows by staged ones with the same key: only what changes, and keeps what it replaces.
+
+A staged row that is like the stored one of another upload is left out: the stored row is *unchanged*, and keeps the
+upload and row number that it came from. Any other stored row of another upload has an image kept in the transaction
+that replaces it. Rows of the upload itself, from an earlier chunk, are replaced without; and one that goes back to what
+it was before the upload is put back, because a file ends the same whatever the size of the chunks.
+"""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import sqlalchemy as sa
+
+from jobs.pipeline import columns
+from jobs.pipeline.found_unchanged import FoundUnchanged, Numbers, blocks_of
+from jobs.pipeline.upsert_sql import COLUMNS, UpsertSql
+from jobs.sql_table import SqlTable, run
+from jobs.unchanged_rows import Block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobs.pipeline.parsing import Mask
+
+
+#: Staged rows below which each is compared, and the size of a sample of more.
+FEW, SAMPLE = 2_000, 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of staged rows. changed: how many were written. unchanged: by how many more rows of the upload are
+    unchanged. blocks: those that are, to be recorded. replaced: how many stored rows of others were replaced. images:
+    the lowest and the highest number of what was kept of them; None: nothing."""
+
+    changed: int
+    unchanged: int = 0
+    blocks: Sequence[Block] = ()
+    replaced: int = 0
+    images: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Staged rows whose key is stored. numbers: of the staged rows. owners, owner_numbers: where the stored ones come
+    from. same: which of them are unchanged. own: which replace a row of the same upload."""
+
+    numbers: Numbers
+    owners: Numbers
+    owner_numbers: Numbers
+    same: "Mask"
+    own: "Mask"
+
+    @classmethod
+    def none(cls) -> Self:
+        no, never = np.zeros(0, np.int64), np.zeros(0, dtype=bool)
+        return cls(no, no, no, never, never)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """Staged rows that make a stored row what it was before the upload, and where this one comes from."""
+
+    numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    owners: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    owner_numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class Upserting:
+    """The upserts of one upload."""
+
+    def __init__(self, sql: UpsertSql, upload_id: int, *, keeps_images: bool, found: FoundUnchanged) -> None:
+        self.sql = sql
+        self.keeps_images = keeps_images
+        self._upload_id = upload_id
+        self._found = found
+
+    @property
+    def may_change_all(self) -> bool:
+        """Whether no row of the upload was found unchanged so far."""
+        return not self._found.is_any
+
+    def changes_all(self, connection: sa.Connection, staged: int) -> bool:
+        """Whether each of so many staged rows seems to change what is stored. False for few rows."""
+        if staged < FEW or self._found.is_any:
+            return False
+        with planned_for_few(connection):
+            matched, alike = map(int, run(connection, self.sql.sampling(staged // SAMPLE)).one())
+        return matched > 0 and not alike
+
+    def replace(self, connection: sa.Connection) -> Sequence[int | None]:
+        """Delete the stored rows that staged ones replace. Returns how many these were, how many of them should have
+        been compared first, how many were kept, and the lowest and the highest number of what was."""
+        with planned_for_few(connection):
+            return tuple(run(connection, self.sql.replacing()).one())
+
+    def matching(self, connection: sa.Connection, staged: SqlTable) -> tuple[int, int]:
+        """How many of some staged rows have their key in the table, and how many of these are the upload's own."""
+        matched, own = map(int, run(connection, self.sql.matching(staged)).one())
+        return matched, own
+
+    def others(self, connection: sa.Connection, staged: SqlTable) -> Compared:
+        """The staged rows that were left out when all were written, because they are unchanged."""
+        return self._compared(*columns.whole_numbers(connection, self.sql.others(staged), COLUMNS))
+
+    def compare(self, connection: sa.Connection, *, locks: bool = False) -> Compared:
+        with planned_for_few(connection):
+            return self._compared(*columns.whole_numbers(connection, self.sql.comparing(locks=locks), COLUMNS))
+
+    def _compared(self, numbers: Numbers, owners: Numbers, owner_numbers: Numbers, alike: Numbers) -> Compared:
+        own = owners == self._upload_id
+        return Compared(numbers, owners, owner_numbers, alike.astype(bool) & ~own, own)
+
+    def put_back(self, connection: sa.Connection, compared: Compared) -> PutBack:
+        """Put rows back that are staged as they were before this upload changed them, and unstage these."""
+        if not self.keeps_images or not compared.own.any():
+            return PutBack()
+        with planned_for_few(connection):
+            numbers, owners, owner_numbers, images = columns.whole_numbers(connection, self.sql.returning(), COLUMNS)
+            if not len(numbers):
+                return PutBack()
+            run(connection, self.sql.putting_back())
+            run(connection, self.sql.unstaging_back())
+        for image in images.tolist():
+            run(connection, self.sql.forgetting(), image)
+        return PutBack(numbers, owners, owner_numbers)
+
+    def outcome(
+        self, changed: int, compared: Compared, back: PutBack, replaced: int, images: tuple[int, int] | None
+    ) -> Outcome:
+        """Once everything is written."""
+        same, gone = compared.same, ~compared.same & ~compared.own
+        owners, numbers = compared.owners, compared.owner_numbers
+        before = self._found.has(owners, numbers)
+        fresh, undone = same & ~before, gone & before
+        self._found.mark(owners[fresh], numbers[fresh])
+        self._found.mark(owners[undone], numbers[undone], value=False)
+        self._found.mark(back.owners, back.owner_numbers)
+        blocks = [
+            *blocks_of(compared.numbers[fresh], owners[fresh], numbers[fresh]),
+            *blocks_of(back.numbers, back.owners, back.owner_numbers),
+        ]
+        unchanged = int(fresh.sum()) - int(undone.sum()) + len(back)
+        return Outcome(changed, unchanged, blocks, replaced - len(back), images)
+
+
+@contextmanager
+def planned_for_few(connection: sa.Connection) -> "Iterator[None]":
+    """Inside the block, PostgreSQL looks each staged row up by an index. It does not know how few rows are staged, and
+    would compare all of them with each row of the table."""
+    methods = ("seqscan", "hashjoin", "mergejoin") if connection.dialect.name == "postgresql" else ()
+    for method in methods:
+        run(connection, f"SET LOCAL enable_{method} = off")
+    yield
+    for method in methods:
+        run(connection, f"SET LOCAL enable_{method} = on")

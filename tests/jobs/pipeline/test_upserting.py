@@ -1,0 +1,117 @@
+"""An upsert that keeps what it replaces, on both databases, whose work horse is killed."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import before_images, bulk_upload, datasets, receipts, unchanged_rows, undo_orders, uploads, verification
+from jobs.database import Database
+from jobs.modes import Mode
+from jobs.schema import TableSchema
+from jobs.settings import Settings
+from jobs.sql_table import run
+from jobs.uploads import Status, Upload
+from tests.support.dying import Death, killed
+from tests.support.files import store
+
+STOCK: dict[str, Any] = {
+    "fields": [{"name": "sku", "type": "integer"}, {"name": "price", "type": "number"}],
+    "primaryKey": "sku",
+}
+#: When the work horses are killed, one after the other.
+DEATHS = [
+    Death("from jobs.pipeline.upserting import Upserting as Doomed", "outcome", 1),  # the rows are written
+    Death("from jobs import before_images as Doomed", "record", 2),
+    Death("from jobs.attempt import Attempt as Doomed", "_commit", 3),  # between two chunks
+    Death("from jobs import unchanged_rows as Doomed", "record", 2),
+    Death("from jobs import datasets as Doomed", "count_rows", 2),  # the last statement before the commit
+    Death("from jobs import uploads as Doomed", "complete", 1),
+]
+FIRST = "".join(f"{sku},1.5\n" for sku in range(200))
+#: A chunk in which every row changes, others, new keys, and keys that come again in another chunk: a row that goes back
+#: to what it was, one that changes after all, one that changes twice, and a new one that comes again.
+SECOND = "".join(
+    [
+        *(f"{sku},2.5\n" for sku in range(60)),
+        *(f"{sku},{sku % 3}.5\n" for sku in range(60, 150)),
+        *(f"{sku},2.5\n" for sku in range(300, 350)),
+        *(f"{sku},1.5\n" for sku in range(20)),
+        *(f"{sku},4.5\n" for sku in range(61, 120, 3)),
+        *(f"{sku},3.5\n" for sku in range(30, 40)),
+        *(f"{sku},6.5\n" for sku in range(320, 330)),
+    ]
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = settings.model_copy(update={"chunk_bytes": 256, "lease": 60})
+    for name, value in changed.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_an_upsert_that_is_killed_again_and_again_ends_as_one_that_is_not(
+    settings: Settings, database: Database
+) -> None:
+    undisturbed, disturbed = "calm", "killed"
+    for name in (undisturbed, disturbed):
+        with database.transaction() as connection:
+            datasets.declare(connection, name, TableSchema.parse(STOCK), Mode.UPSERT)
+        ended(database, sent(settings, database, name, FIRST))
+
+    calm = ended(database, sent(settings, database, undisturbed, SECOND))
+    doomed = sent(settings, database, disturbed, SECOND)
+    reached = [killed(database, doomed, death).rows_processed for death in DEATHS]
+    survivor = ended(database, doomed)
+
+    assert reached == sorted(reached)
+    assert len(set(reached)) == len(DEATHS)
+    assert survivor.attempt == len(DEATHS) + 1
+    assert outcome(database, survivor) == outcome(database, calm)
+    assert (calm.rows_success, calm.rows_added, calm.rows_unchanged) == (260, 50, 30)
+    with database.reading() as connection:
+        assert verification.verify(connection, survivor.id)["result"] == receipts.EQUAL
+    with database.transaction() as connection:
+        undo = undo_orders.order(connection, survivor)
+    assert ended(database, undo).rows_removed == 50
+    with database.reading() as connection:
+        prices = run(connection, "SELECT sku, price FROM data_killed")
+        assert dict(map(tuple, prices)) == dict.fromkeys(range(200), 1.5)
+
+
+def sent(settings: Settings, database: Database, dataset: str, rows: str) -> Upload:
+    with database.transaction() as connection:
+        return uploads.create(connection, store(settings, f"sku,price\n{rows}", "stock.csv"), dataset=dataset)
+
+
+def ended(database: Database, upload: Upload) -> Upload:
+    bulk_upload.run(upload.id)
+    with database.reading() as connection:
+        found = uploads.get(connection, upload.id)
+    assert found.status is Status.COMPLETED, found.error
+    return found
+
+
+def outcome(database: Database, upload: Upload) -> dict[str, Any]:
+    """Everything that an upload left. Origins say whether this upload wrote a row, and in which line."""
+    counts = ("rows_processed", "rows_success", "rows_failed", "rows_added", "rows_unchanged", "rows_total")
+    with database.reading() as connection:
+        kept = before_images.of(connection, upload.id)
+        assert kept is not None
+        own = f"_upload_id = {upload.id}, _row_number, sku, price"
+        return {
+            "counts": {name: getattr(upload, name) for name in counts},
+            "rows": rows_of(connection, f"SELECT {own} FROM data_{upload.dataset}"),
+            "rows of the dataset": datasets.row_count(connection, datasets.get(connection, str(upload.dataset))),
+            "images": rows_of(connection, f'SELECT {own}, " by" = {upload.id} FROM before_{upload.dataset}'),
+            "replaced": (kept.replaced, kept.lost),
+            "unchanged": sorted(
+                pair for block in unchanged_rows.of_upload(connection, upload.id) for pair in block.pairs()
+            ),
+            "digest": receipts.get(connection, upload)["digest"],
+        }
+
+
+def rows_of(connection: sa.Connection, statement: str) -> list[tuple[Any, ...]]:
+    return sorted(map(tuple, run(connection, statement)))
