@@ -3,6 +3,7 @@
 import errno
 import logging
 import random
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -561,7 +562,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def full(*_: object, **__: object) -> None:
-    raise sa.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+    raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 
 
 @pytest.mark.usefixtures("_no_pauses")
