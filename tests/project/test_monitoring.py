@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests import ROOT
+from tests.support.parts import require
 from tests.webapp.metrics.test_endpoint import KINDS
 
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "grafana.json"
@@ -74,8 +75,9 @@ def test_every_alert_says_what_is_wrong_and_what_helps() -> None:
         assert all(text.endswith(".") for text in rule["annotations"].values())
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool: apt install prometheus")
 def test_prometheus_takes_the_alerts() -> None:
+    require(shutil.which("promtool") is not None, "needs promtool: apt install prometheus")
+
     checked = subprocess.run(["promtool", "check", "rules", ALERTS], capture_output=True, text=True, check=False)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from jobs.settings import Settings
 from tests import ROOT
+from tests.support.parts import require
 from webapp.cli import main
 
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -69,8 +70,8 @@ def test_the_example_of_settings_is_accepted(tmp_path: Path, monkeypatch: pytest
     assert settings.database_url == "postgresql://upload:secret@127.0.0.1/upload"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    require(shutil.which("systemd-analyze") is not None, "needs systemd: apt install systemd")
     names = []
     for unit in UNITS:
         text = unit.read_text("utf-8").replace("/opt/bulk-upload/bin/bulk-upload", "/bin/true")
