@@ -56,6 +56,21 @@ def test_the_head_and_the_numbers_of_the_rows_stay_in_view(
         assert place(page, ".toolbar") == tools
 
 
+def test_the_name_of_a_dataset_ends_within_the_line_that_takes_files(
+    start: Callable[..., Serve], context: BrowserContext
+) -> None:
+    url, name = start().url, "all_the_customers_of_the_northern_branch"
+    send(url, table(0, 2), dataset=name)
+    page = open_live(context, f"{url}/datasets/{name}")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.get_by_text("Upload into this dataset").click()
+    line, text = (page.locator(each).bounding_box() for each in ("#drop", "#drop-text"))
+
+    assert line is not None
+    assert text is not None
+    assert line["x"] < text["x"] < text["x"] + text["width"] < line["x"] + line["width"]
+
+
 def test_rows_are_filtered_at_the_head_of_their_column(start: Callable[..., Serve], context: BrowserContext) -> None:
     url = start().url
     send(url, table(0, 200))
