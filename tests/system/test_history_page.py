@@ -204,6 +204,12 @@ def test_compact_rows_are_remembered(start: Callable[..., Serve], context: Brows
 
     assert height(row) == 32
 
+    page.set_viewport_size({"width": 390, "height": 844})
+    name, status = (row.locator(each).bounding_box() for each in (".file", ".badge"))
+    assert name is not None
+    assert status is not None
+    assert name["x"] + name["width"] <= status["x"]
+
 
 def test_filters_and_actions_work_without_scripts(start: Callable[..., Serve], browser: Browser) -> None:
     url = start("--workers", "0").url

@@ -194,7 +194,7 @@ def test_an_invalid_position_is_rejected(served: Served, direction: str, text: s
 
     assert answer.status_code == 422
     assert "<h1>Invalid query parameter</h1>" in answer.text
-    assert f"`{direction}` is not a position in this dataset. Start again from its first page." in answer.text
+    assert f"<code>{direction}</code> is not a position in this dataset." in answer.text
 
 
 ELSEWHERE = [
@@ -209,15 +209,15 @@ ELSEWHERE = [
 @pytest.mark.parametrize("position", ELSEWHERE, ids=repr)
 def test_a_position_of_another_dataset_is_rejected_with_advice(served: Served, position: Position) -> None:
     served.records.dataset("sales", [(1, "one", True)])
-    for path, parameter in (
-        ("/datasets/sales", "after"),
-        ("/datasets/sales", "before"),
-        ("/api/v1/datasets/sales/rows", "cursor"),
+    for path, parameter, quoted in (
+        ("/datasets/sales", "after", "<code>after</code>"),
+        ("/datasets/sales", "before", "<code>before</code>"),
+        ("/api/v1/datasets/sales/rows", "cursor", "`cursor`"),
     ):
         answer = served.client.get(path, params={parameter: str(position)})
 
         assert answer.status_code == 422
-        assert f"`{parameter}` is not a position in this dataset. Start again from its first page." in answer.text
+        assert f"{quoted} is not a position in this dataset. Start again from its first page." in answer.text
 
 
 #: Bytes of a page at most.
@@ -317,7 +317,7 @@ def test_an_invalid_first_column_is_rejected(served: Served, text: str) -> None:
     answer = served.client.get("/datasets/sales", params={"columns": text})
 
     assert answer.status_code == 422
-    assert "`columns` must be the number of a column, from 1 to 3." in answer.text
+    assert "<code>columns</code> must be the number of a column, from 1 to 3." in answer.text
 
 
 @ONE_DATABASE
@@ -414,7 +414,7 @@ def test_a_wrong_value_stands_in_the_form_beside_what_is_wrong_with_it(served: S
         204, "/datasets/sales?name=one&id__gte=2&id__lte=9"
     )  # fmt: skip
     unknown = served.client.get("/datasets/sales/filter", params={"_column": "no", "_eq": "x"})
-    assert (unknown.status_code, "`_column` must be the name of a column." in unknown.text) == (422, True)
+    assert (unknown.status_code, "<code>_column</code> must be the name of a column." in unknown.text) == (422, True)
 
 
 @ONE_DATABASE
@@ -586,4 +586,4 @@ def test_a_page_with_long_filters_stays_small_or_is_refused(served: Served) -> N
     assert fitting.status_code == 200
     assert len(fitting.content) < PAGE_BYTES
     assert refused.status_code == 422
-    assert "`filters` are longer than the 4,000 characters that a page has room for." in refused.text
+    assert "<code>filters</code> are longer than the 4,000 characters that a page has room for." in refused.text
