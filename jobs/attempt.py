@@ -385,11 +385,9 @@ class Attempt:
         """The tally of all rows, with those of a chunk that was just written."""
         if self._proof is None:
             return None
-        missing, batch = {*written.collisions, *written.left_out}, chunk.to_write.packed.batch
-        if 2 * len(missing) > batch.num_rows:  # the others are fewer
-            total = self._proof + self._tallier.of(writer.without(batch, missing))
-        else:
-            total = self._proof + chunk.tally - self._tallier.of(writer.only(batch, missing))
+        batch = chunk.to_write.packed.batch
+        is_missing = writer.among(batch, written.collisions) | writer.among(batch, written.left_out)
+        total = self._proof + self._tallier.of_some(batch, ~is_missing, whole=chunk.tally)
         if written.superseded:
             total -= self._tallier.of(read_back.arrays(self._tallier.fields, written.superseded))
         return total

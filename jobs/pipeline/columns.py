@@ -108,6 +108,21 @@ def whole_numbers(connection: sa.Connection, statement: str, names: Sequence[str
     return list(numbers.T)
 
 
+def whole_numbers_of_each(
+    connection: sa.Connection, statement: str, batch: pa.RecordBatch, names: Sequence[str]
+) -> list[npt.NDArray[np.int64]]:
+    """On SQLite, what `whole_numbers` returns for all rows together, whose columns are the parameters, in order."""
+    driver: Any = connection.connection.driver_connection
+    if not batch.num_rows:  # the ADBC driver ends the process if a SELECT has parameters for no row
+        return [np.zeros(0, np.int64) for _ in names]
+    if connection.dialect.driver == "adbc":
+        found = driver.query(statement, batch)
+        return [each.to_numpy().astype(np.int64, copy=False) for each in found.columns]
+    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    numbers = [each for row in rows for each in driver.execute(statement, row).fetchall()]
+    return list(np.array(numbers, dtype=np.int64).reshape(-1, len(names)).T)
+
+
 def _without_booleans(batch: pa.RecordBatch) -> pa.RecordBatch:
     """SQLite has no booleans: store 1 and 0."""
     columns = [pc.cast(column, pa.int64()) if pa.types.is_boolean(column.type) else column for column in batch.columns]

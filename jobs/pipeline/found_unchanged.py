@@ -13,6 +13,7 @@ from jobs.pipeline.parsing import Mask
 from jobs.unchanged_rows import Block
 
 Numbers = npt.NDArray[np.int64]
+NO_NUMBERS: Numbers = np.zeros(0, np.int64)
 
 #: Runs of a chunk and an owner beyond which all stand packed in one block.
 MOST_EVEN = 8

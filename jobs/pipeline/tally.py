@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.pipeline.parsing import Mask
 from jobs.schema import SchemaField
 
 Words = npt.NDArray[np.uint64]
@@ -96,10 +97,16 @@ class Tallier:
         or as what they are."""
         total = Tally()
         for start in range(0, rows.num_rows, _SLICE):
-            total += self._of_some(rows.slice(start, _SLICE))
+            total += self._of_slice(rows.slice(start, _SLICE))
         return total
 
-    def _of_some(self, rows: pa.RecordBatch) -> Tally:
+    def of_some(self, rows: pa.RecordBatch, chosen: Mask, *, whole: Tally) -> Tally:
+        """Of the chosen rows. whole: of all of them. The fewer are read: those, or the others."""
+        if 2 * int(chosen.sum()) < len(chosen):
+            return self.of(rows.filter(pa.array(chosen)))
+        return whole - self.of(rows.filter(pa.array(~chosen)))
+
+    def _of_slice(self, rows: pa.RecordBatch) -> Tally:
         count = rows.num_rows
         total = np.zeros(count, dtype=np.uint64)
         sums: dict[str, int] = {}

@@ -29,19 +29,30 @@ class UpsertSql:
     ) -> None:
         """images: None if none are kept. filled: the fields that the file has values for; a row keeps all others."""
         self._table, self._staged, self._images = table, staged, images
+        values = [name for name in filled if name not in key]
+        #: The columns of a row that `comparing_one` needs, in the order of its parameters.
+        self.compared = [OWN_COLUMNS[1], *key, *values]
         self._key = [table.identifier(name) for name in key]
-        self._filled = [table.identifier(name) for name in filled if name not in key]
+        self._filled = [table.identifier(name) for name in values]
         self._upload_id = upload_id
         self.is_sqlite = table.is_sqlite
 
     def comparing(self, *, locks: bool) -> str:
         """The staged rows whose key is stored: number, upload and number of the stored row, and 1 if that one has the
-        same values, else 0. locks: nobody changes these until the transaction ends, on PostgreSQL."""
+        same values, else 0. locks: nobody changes these until the transaction ends. PostgreSQL only."""
         alike = f"CASE WHEN {self._alike('stored')} THEN 1 ELSE 0 END::bigint"
-        if self.is_sqlite:
-            alike = f"({self._alike('stored')})"
-        lock = " FOR SHARE OF stored" if locks and not self.is_sqlite else ""
+        lock = " FOR SHARE OF stored" if locks else ""
         return f"SELECT {_ORIGIN}, {alike} AS more{self._joined(self._table)}{lock}"
+
+    def comparing_one(self) -> str:
+        """As `comparing`, for one row that is not staged. Parameters: its columns `compared`. SQLite only."""
+        value = {self._table.identifier(name): f"?{place}" for place, name in enumerate(self.compared, start=1)}
+        same_key = " AND ".join(f"stored.{name} = {value[name]}" for name in self._key)
+        alike = every([f"stored.{name} IS {value[name]}" for name in self._filled]) if self._filled else "true"
+        return (
+            f"SELECT {value[NUMBER]} AS number, stored.{UPLOAD} AS owner, stored.{NUMBER} AS owner_number,"
+            f" ({alike}) AS more FROM {self._name(self._table)} AS stored WHERE {same_key}"
+        )
 
     def matching(self, staged: SqlTable) -> str:
         """How many of some staged rows have their key in the table, and how many of these are this upload's own."""
@@ -84,10 +95,6 @@ class UpsertSql:
         assert self._images is not None
         parameter = "?" if self.is_sqlite else "%s"
         return f"DELETE FROM {self._name(self._images)} WHERE {self._number} = {parameter}"
-
-    def unstaging_unchanged(self) -> str:
-        """Deletes the staged rows that are like the stored one of another upload, on SQLite."""
-        return self._unstaging(self._table, f"stored.{UPLOAD} <> {self._upload_id:d}")
 
     def imaging_changed(self) -> str:
         """Keeps the stored rows that staged ones with other values replace, on SQLite."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pyarrow as pa
 import sqlalchemy as sa
 
 from jobs.pipeline import columns
-from jobs.pipeline.found_unchanged import FoundUnchanged, Numbers, blocks_of
+from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers, blocks_of
 from jobs.pipeline.upsert_sql import COLUMNS, UpsertSql
 from jobs.sql_table import SqlTable, run
 from jobs.unchanged_rows import Block
@@ -56,7 +57,7 @@ class Compared:
 
     @classmethod
     def none(cls) -> Self:
-        no, never = np.zeros(0, np.int64), np.zeros(0, dtype=bool)
+        no, never = NO_NUMBERS, np.zeros(0, dtype=bool)
         return cls(no, no, no, never, never)
 
     def __len__(self) -> int:
@@ -67,9 +68,9 @@ class Compared:
 class PutBack:
     """Staged rows that make a stored row what it was before the upload, and where this one comes from."""
 
-    numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
-    owners: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
-    owner_numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    numbers: Numbers = field(default_factory=lambda: NO_NUMBERS)
+    owners: Numbers = field(default_factory=lambda: NO_NUMBERS)
+    owner_numbers: Numbers = field(default_factory=lambda: NO_NUMBERS)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -112,9 +113,15 @@ class Upserting:
         """The staged rows that were left out when all were written, because they are unchanged."""
         return self._compared(*columns.whole_numbers(connection, self.sql.others(staged), COLUMNS))
 
-    def compare(self, connection: sa.Connection, *, locks: bool = False) -> Compared:
+    def compare(self, connection: sa.Connection, *, locks: bool) -> Compared:
+        """The staged rows. PostgreSQL only."""
         with planned_for_few(connection):
             return self._compared(*columns.whole_numbers(connection, self.sql.comparing(locks=locks), COLUMNS))
+
+    def compare_unstaged(self, connection: sa.Connection, batch: pa.RecordBatch) -> Compared:
+        """Rows that are not staged, which takes longer than to look each of them up. SQLite only."""
+        values = batch.select(self.sql.compared)
+        return self._compared(*columns.whole_numbers_of_each(connection, self.sql.comparing_one(), values, COLUMNS))
 
     def _compared(self, numbers: Numbers, owners: Numbers, owner_numbers: Numbers, alike: Numbers) -> Compared:
         own = owners == self._upload_id

@@ -6,9 +6,10 @@ of another row, with their reasons, and writes the others.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +21,7 @@ from jobs.errors import DatabaseBusyError, UnreadableFileError
 from jobs.pipeline import columns, conflicts
 from jobs.pipeline.columns import Packed
 from jobs.pipeline.conflicts import Collisions, Competition, StoredRow, Upserted
-from jobs.pipeline.found_unchanged import FoundUnchanged
+from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers
 from jobs.pipeline.parsing import Mask
 from jobs.pipeline.upsert_sql import UpsertSql
 from jobs.pipeline.upserting import Compared, Outcome, PutBack, Upserting, planned_for_few
@@ -70,7 +71,7 @@ class Written:
     blocks: Sequence[Block] = ()
     replaced: int = 0
     images: tuple[int, int] | None = None
-    left_out: Collection[int] = ()
+    left_out: Numbers = field(default_factory=lambda: NO_NUMBERS)
     superseded: Sequence[Sequence[Any]] = ()
 
     @classmethod
@@ -80,7 +81,7 @@ class Written:
         added: int,
         *,
         unchanged: int = 0,
-        left_out: Collection[int] = (),
+        left_out: Numbers = NO_NUMBERS,
         superseded: Sequence[Sequence[Any]] = (),
     ) -> "Written":
         return cls(collisions, added, added, unchanged, left_out=left_out, superseded=superseded)
@@ -92,7 +93,7 @@ class Written:
         added: int,
         outcome: Outcome,
         *,
-        left_out: Collection[int] = (),
+        left_out: Numbers = NO_NUMBERS,
         superseded: Sequence[Sequence[Any]] = (),
     ) -> "Written":
         return cls(collisions, added, **vars(outcome), left_out=left_out, superseded=superseded)
@@ -206,10 +207,10 @@ class _Keys:
 
     def left_out(
         self, connection: sa.Connection, table: SqlTable, staged: SqlTable, upload_id: int, rows: pd.DataFrame
-    ) -> set[int]:
-        """The rows whose key exists, so that they were not inserted, by number. staged: all others at least."""
+    ) -> Numbers:
+        """The numbers of the rows whose key exists, so that they were not inserted. staged: all others at least."""
         there = run(connection, table.landed(staged, self.kept, upload_id=upload_id)).scalars()
-        return set(rows.index.tolist()).difference(map(int, there))
+        return np.setdiff1d(rows.index.to_numpy(), np.fromiter(there, np.int64))
 
     def upsert(self, connection: sa.Connection, table: SqlTable, staged: SqlTable, rows: pd.DataFrame) -> Upserted:
         """What becomes of staged rows that replace others."""
@@ -270,7 +271,6 @@ class SqliteWriter:
             end = self._keys.upsert(connection, self._table, self._staged, rows.rows)
             batch = batch.filter(pa.array(end.written))
             if self._upserting is not None:
-                self._stage(connection, batch)
                 return self._replace_changed(connection, self._upserting, rows, batch, end)
             added, own = self._upsert(connection, batch, only(batch, end.releasing))
             left_out = _numbers(rows.rows, ~end.written)
@@ -294,7 +294,6 @@ class SqliteWriter:
         as it writes it; from the first one on that does not, all are compared before."""
         batch = rows.packed.batch
         if not upserting.may_change_all:
-            self._stage(connection, batch)
             return self._replace_changed(connection, upserting, rows, batch, None)
         staged = self._staged if self._replaces and upserting.keeps_images else self._keys_alone
         self._stage(connection, batch, staged)
@@ -302,11 +301,11 @@ class SqliteWriter:
         self._replaces = matched > 0
         if not matched:
             return Written.inserted({}, self._execute(connection, batch, self._table.insertion()))
-        if staged is not self._staged and (own or upserting.keeps_images):
-            self._stage(connection, batch)
-            staged = self._staged
         if own:
             return self._replace_changed(connection, upserting, rows, batch, None)
+        if staged is not self._staged and upserting.keeps_images:
+            self._stage(connection, batch)
+            staged = self._staged
         images = self._keep_images(connection, upserting, upserting.sql.imaging_changed)
         changing = upserting.sql.changing(self._keys.on_conflict(self._table))
         if staged is self._staged:
@@ -327,16 +326,17 @@ class SqliteWriter:
         batch: pa.RecordBatch,
         end: Upserted | None,
     ) -> Written:
-        """Insert staged rows, or replace others by them. rows: those of the chunk. end: if they compete for unique
-        values."""
-        compared = upserting.compare(connection)
+        """Insert rows, or replace others by them: those that change something. rows: those of the chunk. end: if they
+        compete for unique values."""
+        compared = upserting.compare_unstaged(connection, batch)
+        different = without(batch, compared.numbers[compared.same])
+        if different.num_rows:
+            self._stage(connection, different)
         own = self._superseded(connection) if compared.own.any() else []
         back = upserting.put_back(connection, compared)
         left_out = int(compared.same.sum()) + len(back)
         changed, images = batch.num_rows - left_out, None
         if changed:
-            if left_out > len(back):
-                run(connection, upserting.sql.unstaging_unchanged())
             if left_out < len(compared):
                 images = self._keep_images(connection, upserting, upserting.sql.imaging)
             if end is not None:
@@ -611,7 +611,7 @@ class PostgresWriter:
 
     def _keep(self, connection: sa.Connection, rows: pd.DataFrame, written: Mask) -> None:
         """Keep only some of the staged rows."""
-        self._delete(connection, rows.index.to_numpy()[~written].tolist())
+        self._delete(connection, _numbers(rows, ~written).tolist())
 
     def _delete(self, connection: sa.Connection, numbers: list[int]) -> None:
         if numbers:
@@ -656,15 +656,15 @@ def _staged_name(upload_id: int) -> str:
     return f"_incoming_{upload_id}"
 
 
-def _left_out(rows: PackedRows, compared: Compared, back: PutBack, end: Upserted | None) -> set[int]:
+def _left_out(rows: PackedRows, compared: Compared, back: PutBack, end: Upserted | None) -> Numbers:
     """The numbers of packed rows that an upsert did not write: those that change nothing, or lost against others."""
-    found = {*compared.numbers[compared.same].tolist(), *back.numbers.tolist()}
-    return found if end is None else found.union(_numbers(rows.rows, ~end.written))
+    lost = [] if end is None else [_numbers(rows.rows, ~end.written)]
+    return np.concatenate([compared.numbers[compared.same], back.numbers, *lost])
 
 
-def _numbers(rows: pd.DataFrame, which: Mask) -> list[int]:
+def _numbers(rows: pd.DataFrame, which: Mask) -> Numbers:
     """The numbers of some rows."""
-    numbers: list[int] = rows.index.to_numpy()[which].tolist()
+    numbers: Numbers = rows.index.to_numpy()[which]
     return numbers
 
 
@@ -692,15 +692,17 @@ def _range(numbers: Sequence[int | None] | None) -> tuple[int, int] | None:
     return None
 
 
-def only(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.RecordBatch:
+def only(batch: pa.RecordBatch, numbers: Collection[int] | Numbers) -> pa.RecordBatch:
     """Some rows of an upload, by their numbers."""
-    return batch.filter(_among(batch, numbers)) if numbers else batch.slice(0, 0)
+    return batch.filter(pa.array(among(batch, numbers))) if len(numbers) else batch.slice(0, 0)
 
 
-def without(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.RecordBatch:
+def without(batch: pa.RecordBatch, numbers: Collection[int] | Numbers) -> pa.RecordBatch:
     """All rows but some, by their numbers."""
-    return batch.filter(pc.invert(_among(batch, numbers))) if numbers else batch
+    return batch.filter(pa.array(~among(batch, numbers))) if len(numbers) else batch
 
 
-def _among(batch: pa.RecordBatch, numbers: Collection[int]) -> pa.Array:
-    return pc.is_in(batch.column(ROW_NUMBER), value_set=pa.array(list(numbers), pa.int64()))
+def among(batch: pa.RecordBatch, numbers: Collection[int] | Numbers) -> Mask:
+    """Which rows of an upload have these numbers."""
+    wanted = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64, len(numbers))
+    return np.isin(batch.column(ROW_NUMBER).to_numpy(), wanted)

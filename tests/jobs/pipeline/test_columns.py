@@ -104,3 +104,19 @@ def test_a_row_that_violates_a_constraint_raises_an_error(database: Database) ->
         add_twice()
 
     assert stored(database) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite3", "adbc"], indirect=True)
+def test_numbers_are_found_for_each_of_many_rows_and_of_none(database: Database) -> None:
+    sizes = range(0, 100_000, 2)
+    rows = pa.RecordBatch.from_pydict({"number": list(range(100_000)), "weight": [0.5 * n for n in range(100_000)]})
+    statement = "SELECT ?1 AS number, weight IS ?2 AS same FROM things WHERE size = ?1"
+    with database.transaction() as connection:
+        connection.execute(things.insert(), [{"size": n, "weight": 0.5 * n if n % 3 else None} for n in sizes])
+        numbers, same = columns.whole_numbers_of_each(connection, statement, rows, ["number", "same"])
+        none = columns.whole_numbers_of_each(connection, statement, rows.slice(0, 0), ["number", "same"])
+        missing = columns.whole_numbers_of_each(connection, statement, rows.slice(1, 1), ["number", "same"])
+
+    assert numbers.tolist() == list(sizes)
+    assert same.tolist() == [int(n % 3 > 0) for n in sizes]
+    assert [len(each) for each in (*none, *missing)] == [0, 0, 0, 0]
