@@ -76,12 +76,13 @@ class AdbcConnection:
         with self._connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
-    def query(self, statement: str, rows: pa.RecordBatch | None = None) -> pa.Table:
-        """The result of a SELECT as Arrow columns. The first rows decide their types. rows: for each of which it is
-        run, with parameters bound from the columns in order; the results follow each other."""
+    def query(self, statement: str, parameters: Sequence[Any] | pa.RecordBatch = ()) -> pa.Table:
+        """The result of a SELECT as Arrow columns. The first rows decide their types. parameters: or rows, for each of
+        which it is run, with its cells in order; the results follow each other."""
         with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": ROWS_AT_ONCE})
-            cursor.execute(statement, rows)
+            bound = parameters if isinstance(parameters, pa.RecordBatch) else list(parameters) or None
+            cursor.execute(statement, bound)
             return cursor.fetch_arrow_table()
 
     def commit(self) -> None:

@@ -153,9 +153,10 @@ class Versions:
         self, database: Database, undone: Sequence[Upload], repairs: Sequence[int], tick: Callable[[], None]
     ) -> Preview:
         """What would change. undone: the uploads that are not in effect then. repairs: see Preview."""
-        counts = dict.fromkeys(Outcome, 0)
+        certain, removed = self._certainly_removed(database)
+        counts = dict.fromkeys(Outcome, 0) | {Outcome.REMOVE: removed}
         keep: Counter[int] = Counter()
-        present = there = 0
+        present = there = removed
 
         def count(decided: Iterable[Decision]) -> None:
             nonlocal there
@@ -166,7 +167,8 @@ class Versions:
                     keep[each.upload_id] += each.outcome is Outcome.KEEP
             tick()
 
-        for decided in self._of_present(database, is_preview=True):
+        tick()
+        for decided in self._of_present(database, is_preview=True, but=certain):
             count(decided)
             present += sum(each.present is not None and each.present.upload_id in self._written for each in decided)
         written = sum(each.rows_success - (each.rows_unchanged or 0) for each in undone if not each.is_undo)
@@ -182,6 +184,22 @@ class Versions:
             if missing > gone:
                 gone = max(gone, missing - self._rows_rewritten(database, undone))
         return Preview(counts[Outcome.REMOVE], counts[Outcome.RESTORE], +keep, gone, tuple(repairs))
+
+    def _certainly_removed(self, database: Database) -> tuple[str, int]:
+        """A condition of rows of which it is known without a look at each that they go: they have one version, by an
+        upload that will be undone, which nobody else found. And how many there are."""
+        with database.reading() as connection:
+            alone = [each for each in sorted(self._effect.newly_dead) if not self._is_found(connection, each)]
+            if self._unique or not alone:  # a row that goes makes room for a unique value
+                return "1 = 0", 0
+            identifier = self._table.identifier
+            name, ids = identifier(self._table.name), ", ".join(f"{each:d}" for each in alone)
+            conditions = [f"{name}.{identifier(_UPLOAD_ID)} IN ({ids})"]
+            for other in (identifier(each.name) for each in self._images):
+                same = " AND ".join(f"{other}.{key} = {name}.{key}" for key in map(identifier, self._key))
+                conditions.append(f"NOT EXISTS (SELECT 1 FROM {other} WHERE {same})")
+            condition = " AND ".join(conditions)
+            return condition, int(run(connection, f"SELECT count(*) FROM {name} WHERE {condition}").scalar_one())
 
     @staticmethod
     def _rows_written(database: Database, undone: Sequence[Upload]) -> int:
@@ -210,12 +228,14 @@ class Versions:
         with database.reading() as connection:
             return int(run(connection, statement).scalar_one())
 
-    def _of_present(self, database: Database, *, is_preview: bool = False) -> Iterator[list[Decision]]:
-        """What becomes of the present rows that may change."""
+    def _of_present(
+        self, database: Database, *, is_preview: bool = False, but: str = "1 = 0"
+    ) -> Iterator[list[Decision]]:
+        """What becomes of the present rows that may change. but: a condition of those to leave out."""
         after: Key = ()
         while True:
             with database.reading() as connection:
-                page = self._page(connection, self._table, self._present, after)
+                page = self._page(connection, self._table, self._present, after, but)
                 present = {key: origin for key, origin, _ in page}
                 decided = self._settled(connection, self._decide(connection, present, present), is_preview=is_preview)
             yield decided
@@ -242,9 +262,10 @@ class Versions:
                 after = (page[-1][2],) if IMAGE in table.columns else page[-1][0]
 
     def _page(
-        self, connection: sa.Connection, table: SqlTable, origins: "_Origins", after: Key
+        self, connection: sa.Connection, table: SqlTable, origins: "_Origins", after: Key, but: str = "1 = 0"
     ) -> list[tuple[Key, Origin, int]]:
-        """Rows of some origins in the order of the table's key, after one: key of the row, origin, number of image."""
+        """Rows of some origins in the order of the table's key, after one: key of the row, origin, number of image.
+        but: a condition of those to leave out."""
         if origins.is_empty:
             return []
         has_numbers = IMAGE in table.columns
@@ -253,7 +274,7 @@ class Versions:
         beyond = f" AND ({self._list(order)}) > ({self._parameters(table, order)})" if after else ""
         statement = (
             f"SELECT {self._list(names)} FROM {table.identifier(table.name)} WHERE ({origins.condition(table)}){beyond}"
-            f" ORDER BY {self._list(order)} LIMIT {self.chunk_rows:d}"
+            f" AND NOT ({but}) ORDER BY {self._list(order)} LIMIT {self.chunk_rows:d}"
         )
         width = len(self._key)
         return [
@@ -613,9 +634,9 @@ def _literal(table: SqlTable, value: int | str) -> str:
 
 def _rows(connection: sa.Connection, statement: str, parameters: Key) -> Iterable[tuple[Any, ...]]:
     """The rows of a query. A work horse's driver of SQLite has columns, and takes ten times as long for single rows."""
-    if connection.dialect.driver == "adbc" and not parameters:
+    if connection.dialect.driver == "adbc":
         driver: Any = connection.connection.driver_connection
-        return zip(*(column.to_pylist() for column in driver.query(statement).columns), strict=True)
+        return zip(*(column.to_pylist() for column in driver.query(statement, parameters).columns), strict=True)
     return map(tuple, run(connection, statement, *parameters))
 
 
