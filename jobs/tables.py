@@ -492,8 +492,8 @@ write_order = sa.Table(
     sa.Column("stamp", sa.BigInteger, nullable=False),
 )
 
-#: Whether there is an image, or a table that was replaced.
-SOMETHING_IS_KEPT = sa.text('"first" IS NOT NULL OR is_table')
+#: Whether there is an image, or a table that was replaced. In parentheses, because it stands beside other conditions.
+SOMETHING_IS_KEPT = sa.text('("first" IS NOT NULL OR is_table)')
 
 #: What became of the rows that an upload replaced or removed (before_images.py). An upload without a record replaced
 #: none, if its `rows_unchanged` is known.

@@ -240,6 +240,18 @@ def test_images_are_removed_when_the_days_are_over(database: Database, send: Sen
 
 
 @pytest.mark.parametrize("chunk_bytes", [1 << 20], indirect=True)
+def test_what_was_replaced_a_moment_ago_stays(database: Database, send: Send, changes: Changes) -> None:
+    send(*many(5))
+    replaced, changed = send(*many(3), mode=Mode.REPLACE), send(*many(3, price=7))
+
+    Sweeper(changes, external_timeout=60, undo_days=30).sweep()
+
+    assert [each and each.lost for each in (kept(database, replaced), kept(database, changed))] == [None, None]
+    with database.reading() as connection:
+        assert before_images._has_table(connection, f"replaced_{replaced.id}")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1 << 20], indirect=True)
 def test_images_follow_the_columns_of_their_dataset(database: Database, send: Send) -> None:
     send(*many(4))
     replaced = send(*many(4, price=2.5), mode=Mode.REPLACE)
