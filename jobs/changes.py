@@ -107,6 +107,8 @@ class Changes:
             upload, others = change(connection)
         self._progress.tick(upload)
         for other in others:
+            if other.is_deleted:  # nobody is told of it
+                continue
             self._others.setdefault(other.id, Ticker(self._publisher.publish)).tick(other)
         return upload
 
@@ -120,6 +122,8 @@ class Changes:
                 self._discard_staged(upload)
 
     def _announce(self, upload: Upload) -> None:
+        if upload.is_deleted:  # nobody is told of it
+            return
         with log_context.about(upload.id):
             self._tell(upload)
 

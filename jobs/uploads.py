@@ -319,8 +319,8 @@ class Upload:
     @property
     def rows_open(self) -> int:
         """Failed rows that nobody has corrected yet, without those that failed again in an upload of corrections, or
-        that retention removed."""
-        if self.failed_rows_removed_at is not None:
+        that were deleted, also by retention."""
+        if self.failed_rows_removed_at is not None or self.is_deleted:
             return 0
         return self.rows_failed - self.rows_corrected - self.rows_failed_again
 
@@ -1172,8 +1172,9 @@ def complete_undo(connection: sa.Connection, claim: Claim) -> Upload:
 def mark_undone(connection: sa.Connection, upload_id: int, undone_by: int | None) -> Upload:
     """Record that an upload was undone, or is in effect again. Raises UploadNotFoundError, TransitionError."""
     upload = _change_or_raise(connection, MARK_UNDONE, upload_id, undone_by=undone_by)
-    detail = f"by #{undone_by}" if undone_by else None
-    _log(connection, upload, Kind.UNDONE if undone_by else Kind.REDONE, detail=detail)
+    if not upload.is_deleted:
+        detail = f"by #{undone_by}" if undone_by else None
+        _log(connection, upload, Kind.UNDONE if undone_by else Kind.REDONE, detail=detail)
     return upload
 
 
@@ -1419,13 +1420,17 @@ def _change(
     )
     if expected_attempt is not None:
         statement = statement.where(uploads.c.attempt == expected_attempt)
-    if transition is not CORRECT:  # what corrects rows that come from it goes on
-        statement = statement.where(uploads.c.deleted_at.is_(None))
+    is_there = uploads.c.deleted_at.is_(None)
+    told: dict[str, Any] = {"seq": uploads.c.seq + 1, "updated_at": utc_now()}
+    if transition in (CORRECT, MARK_UNDONE):  # its rows are still in the dataset; nobody is told of it
+        told = {name: sa.case((is_there, value), else_=uploads.c[name]) for name, value in told.items()}
+    else:
+        statement = statement.where(is_there)
     if transition.processor is not None:
         statement = statement.where(uploads.c.processor == transition.processor)
     if transition.target is not None:
         values["status"] = transition.target
-    statement = statement.values(seq=uploads.c.seq + 1, updated_at=utc_now(), **values)
+    statement = statement.values(**told, **values)
     row = connection.execute(statement.returning(uploads)).one_or_none()
     return None if row is None else Upload.from_row(row)
 

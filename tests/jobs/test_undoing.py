@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, catalogue, datasets, failed_rows, open_rows, undo_orders, undo_previews, uploads
+from jobs import bulk_upload, catalogue, datasets, deletion, failed_rows, open_rows, undo_orders, undo_previews, uploads
+from jobs.attempts import UploadLog
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import UndoRefusedError
 from jobs.modes import Mode
+from jobs.people.audit import Actor, Via
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.undo_orders import Effect, Preview
@@ -25,6 +27,8 @@ STOCK: dict[str, Any] = {
     "fields": [{"name": "sku", "type": "integer"}, {"name": "price", "type": "number"}],
     "primaryKey": "sku",
 }
+
+SOMEBODY = Actor(None, Via.CLI)
 
 Send = Callable[..., Upload]
 
@@ -271,6 +275,21 @@ def test_rows_that_somebody_deleted_are_gone(database: Database, send: Send) -> 
 
     assert preview(database, sent) == Preview(2, 0, {}, 1)
     assert undo(database, sent).rows_success == 2
+
+
+def test_a_deleted_upload_is_undone_and_put_back_and_nobody_is_told_of_it(database: Database, send: Send) -> None:
+    sent = send({1: 1.0, 2: 2.0})
+    with database.transaction() as connection:
+        deletion.delete(connection, sent.id, SOMEBODY)
+
+    undone = undo(database, sent)
+    assert (undone.status, undone.rows_success, rows(database)) == (Status.COMPLETED, 2, {})
+    assert (now(database, sent).undone_by, now(database, sent).seq) == (undone.id, sent.seq)
+    back = undo(database, undone)
+    assert (back.status, rows(database)) == (Status.COMPLETED, {1: 1.0, 2: 2.0})
+    assert (now(database, sent).undone_by, now(database, sent).seq) == (None, sent.seq)
+    with database.reading() as connection:
+        assert UploadLog.read(connection, uploads.get(connection, sent.id)).entries == []
 
 
 def test_without_images_only_what_inserted_alone_is_undone(
