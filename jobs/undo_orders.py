@@ -137,6 +137,8 @@ def require_possible(connection: sa.Connection, upload: Upload) -> None:
         raise UndoRefusedError(f"An external script imported upload {name}, so its rows are not known here.")
     if upload.is_active:
         raise UndoRefusedError(f"Upload {name} has not ended yet. Wait for its end, or cancel it first.")
+    if upload.holds_totals:
+        raise UndoRefusedError(f"Upload {name} does not balance and waits for a person. Accept it, or cancel it first.")
     if upload.is_held:
         raise UndoRefusedError(f"Upload {name} waits for a review: nothing of it was imported.")
     if upload.is_divided:
@@ -200,6 +202,14 @@ def open_undo(connection: sa.Connection, upload: Upload) -> Upload | None:
     opened = uploads.get_many(connection, list(ids))[::-1]
     concerned = _concerned(connection, [upload.id]) if opened else set()
     return next((each for each in opened if concerned & _concerned(connection, each.undoes)), None)
+
+
+def under_way(connection: sa.Connection) -> dict[int, int]:
+    """Which uploads the undos concern that wait or run: the id of each → that of the newest of them."""
+    columns = records.c
+    active = sa.select(columns.id).where(columns.kind == UNDO, columns.status.in_(ACTIVE)).order_by(columns.id)
+    undos = uploads.get_many(connection, list(connection.scalars(active)))
+    return {each: undo.id for undo in undos for each in _concerned(connection, undo.undoes)}
 
 
 def _concerned(connection: sa.Connection, upload_ids: Sequence[int]) -> set[int]:

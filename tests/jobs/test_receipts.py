@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobs import bulk_upload, datasets, receipts, uploads, verification
+from jobs import bulk_upload, datasets, receipts, undo_orders, uploads, verification
 from jobs.changes import Changes
 from jobs.database import Database
-from jobs.errors import NoReceiptError, TransitionError
+from jobs.errors import NoReceiptError, TransitionError, UndoRefusedError
 from jobs.export import parquet
 from jobs.modes import Mode
 from jobs.row_selection import Condition, Operator, Selection
@@ -236,6 +236,8 @@ def test_what_does_not_balance_is_held_and_goes_on_when_somebody_accepts_it(
         receipt_of(database, held)
     with database.transaction() as connection, pytest.raises(TransitionError):
         uploads.order(connection, held.id, Task.CHECK)
+    with database.reading() as connection, pytest.raises(UndoRefusedError, match=r"does not balance .* Accept it"):
+        undo_orders.require_possible(connection, held)
     cancelled = changes.make(lambda connection: uploads.cancel(connection, held.id))
     assert ids(database) == before
     assert cancelled.rows_success == (0 if mode is Mode.REPLACE else 2)
