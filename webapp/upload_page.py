@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, rules, siblings, uploads
+from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, rules, siblings, undo_orders, uploads
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
-from jobs.uploads import Phase, Upload
+from jobs.uploads import TERMINAL, Phase, Upload
 from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
@@ -41,7 +41,7 @@ class FailedPage:
 @dataclass(frozen=True)
 class UploadRecords:
     """review: of an upload that waits for a person, if a worker has looked at its file; and of one that was divided.
-    parts: the uploads that were made of its parts."""
+    parts: the uploads that were made of its parts. open_undo: as in undo_orders.py, of an upload that has ended."""
 
     upload: Upload
     records: Records
@@ -49,6 +49,7 @@ class UploadRecords:
     failed: FailedPage
     review: Mapping[str, Any] | None = None
     parts: Mapping[int, siblings.Sibling] = field(default_factory=dict)
+    open_undo: Upload | None = None
 
 
 #: Datasets that the page of a held upload offers to choose from.
@@ -84,7 +85,9 @@ def read(
         names = [name for name in datasets.names(connection) if seen.shows(name)]
         seen_by_worker |= {"datasets": names[:DATASETS_OFFERED]}
     made = {each.id: each for each in siblings.some(connection, [part["upload"] for part in upload.parts])}
-    return UploadRecords(upload, records, corrections, _failed_page(connection, upload, query), seen_by_worker, made)
+    failed = _failed_page(connection, upload, query)
+    open_undo = undo_orders.open_undo(connection, upload) if upload.status in TERMINAL and upload.dataset else None
+    return UploadRecords(upload, records, corrections, failed, seen_by_worker, made, open_undo)
 
 
 def _family(connection: sa.Connection, upload: Upload, children: Sequence[int]) -> dict[int, siblings.Sibling]:

@@ -73,8 +73,11 @@ class UploadView:
         upload: Upload,
         queue_status: QueueStatus,
         corrections: Corrections = NO_CORRECTIONS,
+        open_undo: Upload | None = None,
     ) -> None:
+        """open_undo: that waits, runs or was stopped half-way, and concerns the upload."""
         self._upload = upload
+        self.open_undo = open_undo
         self.children = corrections.children[-LISTED_UPLOADS:]
         self.open_elsewhere = dict(list(corrections.open_elsewhere.items())[-LISTED_UPLOADS:])
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
@@ -112,9 +115,23 @@ class UploadView:
     def can_undo(self) -> bool:
         """Whether it may have rows in the dataset that an undo takes back."""
         upload = self._upload
+        if self.open_undo is not None:
+            return False
         if upload.status not in TERMINAL or self.is_undone or upload.is_external or self.dataset_url is None:
             return False
         return upload.rows_success > 0 or (upload.is_undo and upload.status is Status.COMPLETED)
+
+    @property
+    def undo_note(self) -> str:
+        """What an undo does with it that waits, runs or was stopped half-way, before its number; "" for nothing."""
+        undo, upload = self.open_undo, self._upload
+        if undo is None:
+            return ""
+        if upload.id in undo.undoes:
+            return "Being undone by" if undo.is_active else "Its undo was stopped half-way:"
+        if upload.undone_by in undo.undoes:
+            return "Being put back by" if undo.is_active else "Putting it back was stopped half-way:"
+        return ""
 
     @property
     def all_corrected(self) -> bool:
@@ -158,7 +175,12 @@ class UploadView:
     @property
     def can_retry(self) -> bool:
         """Whether the same again may end otherwise."""
-        if self.is_of_deleted or self.is_undone or self._upload.original_removed_at is not None:
+        if (
+            self.open_undo is not None
+            or self.is_of_deleted
+            or self.is_undone
+            or self._upload.original_removed_at is not None
+        ):
             return False
         failed_otherwise = self._upload.status is Status.FAILED and self._upload.remedy in (None, Remedy.RETRY)
         return failed_otherwise or self._upload.status is Status.CANCELLED

@@ -13,7 +13,7 @@ from jobs.forecast import Place, Workers
 from jobs.import_options import ImportOptions
 from jobs.lanes import Lane
 from jobs.queue import QueueStatus
-from jobs.uploads import Processor, Status, Upload
+from jobs.uploads import UNDO, Processor, Status, Upload
 from webapp import upload_view
 from webapp.failed_rows_view import FailedRowsView
 from webapp.run_view import Records, RunView
@@ -47,6 +47,33 @@ def page_of(view: UploadView, *failed: FailedRowExcerpt, counts: Sequence[Failur
     upload = view._upload
     run = RunView(upload, Records(UploadLog([], []), counts))
     return {"upload": view, "run": run, "failed": FailedRowsView(upload, failed, sources={})}
+
+
+@pytest.mark.parametrize(
+    ("undone_by", "undoes", "status", "note"),
+    [
+        (None, [7], Status.PENDING, "Being undone by"),
+        (None, [7], Status.CANCELLED, "Its undo was stopped half-way:"),
+        (8, [8], Status.PROCESSING, "Being put back by"),
+        (8, [8], Status.FAILED, "Putting it back was stopped half-way:"),
+        (None, [5], Status.PROCESSING, ""),
+    ],
+)
+def test_what_an_open_undo_does_with_an_upload_is_said_in_place_of_the_buttons_that_it_makes_impossible(
+    undone_by: int | None, undoes: list[int], status: Status, note: str
+) -> None:
+    upload = replace(PENDING, status=Status.CANCELLED, dataset="june", rows_success=9, undone_by=undone_by)
+    undo = replace(PENDING, id=9, kind=UNDO, undoes=undoes, status=status, rows_success=3)
+    html = Templates().render("_upload_progress.html", page_of(UploadView(upload, IDLE, open_undo=undo)))
+    free = Templates().render("_upload_progress.html", page_of(UploadView(replace(upload, undone_by=None), IDLE)))
+
+    assert ('id="upload-undo-note"' in html) == bool(note)
+    assert f'{note} <a href="/uploads/9">#9</a>' in html or not note
+    assert [name in html for name in BUTTONS] == [False, False]
+    assert [name in free for name in BUTTONS] == [True, True]
+
+
+BUTTONS = ['id="upload-undo"', 'id="upload-retry"']
 
 
 def processing(**values: Any) -> UploadView:

@@ -21,7 +21,7 @@ from webapp.review.view import ReviewView
 from webapp.run_view import RunView
 from webapp.templating import Templates
 from webapp.upload_page import UploadRecords
-from webapp.upload_view import NO_CORRECTIONS, Corrections, UploadView
+from webapp.upload_view import UploadView
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ class Renderer:
         self._pieces: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # least recently used first
         self._full_since: dict[int, float] = {}  # by upload id: when its page of failed rows was first seen full
 
-    def view(self, upload: Upload, corrections: Corrections = NO_CORRECTIONS) -> UploadView:
+    def view(self, upload: Upload) -> UploadView:
         """The upload with everything that lists say about it."""
-        return UploadView(upload, self._queue_monitor.status, corrections)
+        return UploadView(upload, self._queue_monitor.status)
 
     def page(self, found: UploadRecords) -> "UploadPage":
         """Everything that an upload's page shows."""
@@ -86,7 +86,7 @@ class Renderer:
             matching=page.matching,
             stored=page.stored,
         )
-        view = self.view(found.upload, found.corrections)
+        view = UploadView(found.upload, self._queue_monitor.status, found.corrections, found.open_undo)
         review = found.review and ReviewView(
             found.upload, found.review, first_column=query.first_column, made=found.parts
         )

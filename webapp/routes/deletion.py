@@ -5,8 +5,9 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import deletion, receipts
+from jobs import deletion, receipts, undo_orders
 from jobs.errors import TransitionError
+from jobs.queue import QueueStatus
 from jobs.uploads import TERMINAL, Upload
 from webapp import parameters, threads
 from webapp.access.needs import UPLOAD, GuardedRoute
@@ -15,6 +16,7 @@ from webapp.errors import InvalidQueryError
 from webapp.operation import DONE, Operation
 from webapp.page import page
 from webapp.state import AppRequest
+from webapp.upload_view import UploadView
 
 CONFIRM = parameters.found_by("confirm", "The id of the upload once more.", str, "", "")
 
@@ -63,8 +65,13 @@ async def _delete(request: AppRequest) -> None:
 
 async def deleted_page(request: AppRequest, upload: Upload) -> Response:
     """What is left of an upload that was deleted."""
-    has_receipt = await read(request.state["database"], lambda connection: receipts.exists(connection, upload.id))
-    return await page(request, "deleted_upload.html", {"upload": upload, "has_receipt": has_receipt})
+
+    def find(connection: sa.Connection) -> tuple[UploadView, bool]:
+        view = UploadView(upload, QueueStatus(), open_undo=undo_orders.open_undo(connection, upload))
+        return view, receipts.exists(connection, upload.id)
+
+    view, has_receipt = await read(request.state["database"], find)
+    return await page(request, "deleted_upload.html", {"upload": view, "has_receipt": has_receipt})
 
 
 routes = [

@@ -82,6 +82,21 @@ def test_an_upload_is_undone_and_the_undo_too(shop: Shop) -> None:
     assert [entry.object for entry in entries] == [f"upload {undone['id'] + 1}", f"upload {undone['id']}"]
 
 
+def test_a_deleted_upload_is_undone_on_what_is_left_of_its_page(shop: Shop) -> None:
+    sent = shop.send({900: 1.5})
+    shop.ask(sent.id, method="DELETE", params={"confirm": sent.id})
+    client = shop.served.client
+
+    assert f'href="/uploads/{sent.id}/undo">Undo…</a>' in client.get(f"/uploads/{sent.id}").text
+    undone = shop.undo(sent.id)
+    page = client.get(f"/uploads/{sent.id}").text
+    assert f'It was undone by <a href="/uploads/{undone["id"]}">#{undone["id"]}</a>' in page
+    assert ("Undo…" in page, 900 in shop.rows()) == (False, False)
+    shop.undo(undone["id"])
+    assert 900 in shop.rows()
+    shop.undo(sent.id)
+
+
 def test_what_cannot_be_undone_is_refused_with_the_reason(shop: Shop) -> None:
     external = shop.served.records.external(dataset="stock")
     waiting = shop.served.client.post(

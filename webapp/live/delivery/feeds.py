@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.events import GENERAL_CHANNEL, Event
+from jobs.uploads import UNDO
 from webapp.live.delivery.deliveries import Deliveries
 from webapp.live.delivery.feed import Feed, Subscriber
 
@@ -27,6 +28,8 @@ class Feeds:
         self._by_upload: dict[int, Feed] = {}
         #: Set by each event that may change positions in the queue.
         self.queue_may_have_changed = asyncio.Event()
+        #: Set by each event that may say that an undo began or ended.
+        self.undos_may_have_changed = asyncio.Event()
 
     @contextmanager
     def subscribe(self, subscriber: Subscriber, upload_id: int | None) -> Iterator[None]:
@@ -72,6 +75,8 @@ class Feeds:
     def _deliver(self, feed: Feed, event: Event) -> None:
         if event.event != "bulk_upload_progress" or not event.rows_processed:
             self.queue_may_have_changed.set()
+            if event.kind == UNDO:
+                self.undos_may_have_changed.set()
         feed.put(event)
 
     def _of_channel(self, channel: str) -> Feed | None:

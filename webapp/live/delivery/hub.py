@@ -15,6 +15,7 @@ from webapp.live.delivery.policy_watch import PolicyWatch
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.live.delivery.resync import Resync
 from webapp.live.delivery.subscription import RedisSubscription
+from webapp.live.delivery.undo_monitor import UndoMonitor
 from webapp.live.record_cache import RecordCache
 
 
@@ -43,6 +44,7 @@ class Hub:
         self.feeds = Feeds(batch_interval)
         self.policy_watch = PolicyWatch(database, self.feeds, mode, lifetime)
         self.queue_monitor = QueueMonitor(database, queue, self.feeds, dataset_imports=dataset_imports)
+        self._undo_monitor = UndoMonitor(database, self.feeds)
         self._resync = Resync(database, records, self.feeds)
         self._subscription = RedisSubscription(redis_url, on_message=self.feeds.receive, on_subscribed=self._resync.run)
         self._write_timeout = write_timeout
@@ -61,6 +63,7 @@ class Hub:
                     "Redis subscription": self._subscription.run,
                     "resync": partial(self._resync.run_when_due, self._subscription),
                     "queue monitor": self.queue_monitor.run,
+                    "undo monitor": self._undo_monitor.run,
                     "policy watch": self.policy_watch.run,
                     "heartbeat": partial(heartbeat.send, self.feeds),
                     "write timeout": partial(write_timeout.enforce, self.feeds, self._write_timeout),
