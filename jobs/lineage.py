@@ -3,7 +3,7 @@
 An upload of corrections is a child of the upload that its rows failed in. A row that fails in it again can be corrected
 in a child of the child, and so on. All failed rows that are the same row of a file share a root: the upload and the
 row in which it failed first. So when the row lands, or fails once more, all of them are updated, in the transaction of
-the chunk. The row is open in the newest upload only.
+the chunk. The row is open in the newest upload only that is not undone; if all are, where it failed first.
 """
 
 from collections import Counter, defaultdict
@@ -138,6 +138,8 @@ def note_undone(connection: sa.Connection, marked: Iterable[Upload]) -> list[Upl
     for upload in sorted(corrections, key=lambda each: each.undone_by is None):
         note = _reopen if upload.undone_by is not None else _close_again
         found |= {each.id: each for each in note(connection, upload)}
+    for upload in corrections:
+        found |= {each.id: each for each in _move(connection, upload)}
     return list(found.values())
 
 
@@ -166,6 +168,38 @@ def _close_again(connection: sa.Connection, upload: Upload) -> list[Upload]:
         for row in connection.execute(sa.select(*root).where(*which))
     }
     return note(connection, upload.id, corrected=roots, failed_again={})
+
+
+def _move(connection: sa.Connection, upload: Upload) -> list[Upload]:
+    """Leave the rows that failed in an upload open where they belong now. Returns the uploads whose counts changed."""
+    counts, columns = _Counts(), failed_rows.c
+    family = uploads.get_many(connection, _family(connection, upload))
+    in_effect = {each.id for each in family if each.undone_by is None}
+    root = columns.root_upload_id, columns.root_row_number
+    own = sa.select(*root).where(columns.upload_id == upload.id, columns.root_upload_id.is_not(None))
+    stored = sa.select(
+        columns.upload_id, columns.row_number, *root, columns.corrected_by, columns.failed_again_in, *_NOW
+    )
+    for which in _having({Root(*row) for row in connection.execute(own)}):
+        copies: defaultdict[Root, list[Any]] = defaultdict(list)
+        for row in connection.execute(stored.where(which)):
+            first = Root(row.upload_id, row.row_number)
+            copies[first if row.root_upload_id is None else Root(row.root_upload_id, row.root_row_number)].append(row)
+        moved: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for first, found in copies.items():
+            home = max((row.upload_id for row in found if row.upload_id in in_effect), default=first.upload_id)
+            for row in found:
+                elsewhere = 0 if row.upload_id == home else home
+                if elsewhere != (row.failed_again_in or 0):
+                    moved[row.upload_id, elsewhere].append(row.row_number)
+                    closed = bool(elsewhere) - (row.failed_again_in is not None)
+                    if closed and row.corrected_by is None:
+                        counts.failed_again[row.upload_id] += closed
+                        counts.close(row, closed)
+        for (upload_id, elsewhere), numbers in sorted(moved.items()):
+            these = (columns.upload_id == upload_id) & columns.row_number.in_(numbers)
+            connection.execute(sa.update(failed_rows).where(these).values(failed_again_in=elsewhere or None))
+    return counts.write(connection)
 
 
 def _link(

@@ -368,6 +368,29 @@ def test_failed_rows_that_an_undone_upload_had_corrected_are_open_until_the_undo
     assert rows(database) == {1: 1.5, 2: 2.5, 3: 3.5, 4: 4.5}
 
 
+def test_rows_that_failed_again_in_an_undone_upload_are_open_where_they_were(database: Database, send: Send) -> None:
+    parent = send("sku,price\n1,1.5\n2,dear\n3,cheap\n4,none\n")
+    child = send(corrections(parent, f"2,2.5,{parent.id},2", f"3,still,{parent.id},3", f"4,naught,{parent.id},4"))
+    grandchild = send(corrections(child, f"3,again,{child.id},2", f"4,4.5,{child.id},3"))
+    chain = parent, child, grandchild
+
+    def found() -> list[tuple[list[int], int]]:
+        """Of each upload: its open rows, and how many of them the reasons are counted for."""
+        assert [len(open_numbers(database, each)) for each in chain] == [counts(database, each)[2] for each in chain]
+        return [(open_numbers(database, each), reasons(database, each)) for each in chain]
+
+    assert found() == [([], 0), ([], 0), ([1], 1)]
+    undone = undo(database, grandchild)
+    assert found() == [([], 0), ([2, 3], 2), ([], 0)]
+    both = undo(database, child)
+    assert found() == [([2, 3, 4], 3), ([], 0), ([], 0)]
+    undo(database, undone)
+    assert found() == [([2], 1), ([], 0), ([1], 1)]
+    undo(database, both)
+    assert found() == [([], 0), ([], 0), ([1], 1)]
+    assert rows(database) == {1: 1.5, 2: 2.5, 4: 4.5}
+
+
 def test_a_row_that_another_upload_corrected_meanwhile_is_open_only_if_both_are_undone(
     database: Database, send: Send
 ) -> None:
