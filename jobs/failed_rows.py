@@ -204,6 +204,9 @@ class WithReason(NamedTuple):
     column: str | None = None
     rule: str | None = None
 
+    def includes(self, reason: Reason) -> bool:
+        return self.column in (None, reason.column or "") and self.rule in (None, reason.rule)
+
 
 ANY_REASON = WithReason()
 

@@ -110,8 +110,9 @@ def page(
     chosen: WithReason = ANY_REASON,
     only_wrong: bool = False,
 ) -> list[OpenRow]:
-    """Open rows after a row number, in order. chosen: the reason for which they failed. enough: characters of cells;
-    the list ends with the row that reaches them, if not before. only_wrong: without those that are edited and right."""
+    """Open rows after a row number, in order. chosen: the reason for which they fail now. enough: characters of
+    cells; the list ends with the row that reaches them, if not before. only_wrong: without those that are edited and
+    right."""
     which = IS_OPEN & ~_COLUMNS.is_right if only_wrong else IS_OPEN
     statement = _STORED.where(_COLUMNS.upload_id == upload_id, which)
     if chosen == ANY_REASON:
@@ -132,18 +133,35 @@ def _numbers(
     limit: int,
     chosen: WithReason,
 ) -> list[int]:
-    """The numbers of the next rows with a reason. which: of those that failed for it."""
-    found: list[int] = []
-    while len(found) < limit:
-        column, rule = chosen
+    """The numbers of the next rows with a reason. which: of those with it."""
+    rows = sa.select(_COLUMNS.row_number, _COLUMNS.wrong).where(_COLUMNS.upload_id == upload_id, which)
+    rows = rows.order_by(_COLUMNS.row_number)
+    edited = _edited_numbers(connection, rows, after, limit, chosen)
+    column, rule = chosen
+    unedited: list[int] = []
+    while len(unedited) < limit:
         places = failure_places.find(connection, upload_id, column=column, rule=rule, after=after, limit=_BATCH)
-        is_one = _COLUMNS.row_number.in_(places)
-        statement = sa.select(_COLUMNS.row_number).where(_COLUMNS.upload_id == upload_id, which, is_one)
-        found += connection.scalars(statement.order_by(_COLUMNS.row_number)).all()
+        is_one = _COLUMNS.row_number.in_(places) & _COLUMNS.edits.is_(None)
+        unedited += connection.scalars(rows.where(is_one)).all()
         if len(places) < _BATCH:
             break
         after = places[-1]
-    return found[:limit]
+    return sorted([*edited, *unedited])[:limit]
+
+
+def _edited_numbers(
+    connection: sa.Connection, rows: sa.Select[tuple[int, Any]], after: int, limit: int, chosen: WithReason
+) -> list[int]:
+    """As `_numbers`, of rows whose reasons are no longer those for which they failed."""
+    wrong = rows.where(_COLUMNS.edits.is_not(None), ~_COLUMNS.is_right)
+    found: list[int] = []
+    while len(found) < limit:
+        batch = connection.execute(wrong.where(_COLUMNS.row_number > after).limit(_BATCH)).all()
+        found += [row[0] for row in batch if any(chosen.includes(Reason(*each)) for each in row[1] or ())]
+        if len(batch) < _BATCH:
+            break
+        after = batch[-1][0]
+    return found
 
 
 def find(connection: sa.Connection, upload_id: int, row_number: int) -> OpenRow:

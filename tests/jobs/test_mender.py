@@ -274,15 +274,20 @@ def test_a_row_that_fails_again_is_open_in_the_repair_only(shop: Shop) -> None:
     assert (second.rows_success, shop.now(child).rows_open, shop.now(parent).rows_corrected) == (1, 0, 3)
 
 
-def test_open_rows_are_found_by_their_reason(shop: Shop) -> None:
+def test_open_rows_are_found_by_the_reasons_that_remain(shop: Shop) -> None:
     parent = shop.send()
-    shop.repair(parent, TWELVE)
-    with shop.database.reading() as connection:
-        found = open_rows.page(connection, parent.id, limit=9, chosen=WithReason("amount", "is not a number"))
-        second = open_rows.page(connection, parent.id, after=4, limit=9, chosen=WithReason("amount"))
 
-    assert [row.row_number for row in found] == [4, 5]
-    assert [row.row_number for row in second] == [5]
+    def found(column: str, rule: str | None = None, after: int = 0) -> list[int]:
+        chosen = WithReason(column, rule)
+        with shop.database.reading() as connection:
+            rows = open_rows.page(connection, parent.id, after=after, limit=9, chosen=chosen)
+        return [row.row_number for row in rows]
+
+    assert found("amount", "is not a number") == [2, 3, 4, 5]
+    shop.repair(parent, TWELVE)
+    assert found("amount", "is not a number") == [5]
+    assert (found("amount", after=4), found("amount", after=5)) == ([5], [])
+    assert found("id") == [4]
 
 
 def test_an_upload_without_open_rows_is_not_repaired(shop: Shop) -> None:

@@ -90,6 +90,8 @@ def _detail(error: ErrorDetails) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
+        case "too_short" if error["ctx"]["field_type"] == "Dictionary":
+            return "is empty"
         case "extra_forbidden":
             return "is not a known field"
         case "model_type" | "model_attributes_type":

@@ -228,6 +228,25 @@ def test_all_rows_are_edited_after_a_preview_and_undone(desk: Desk) -> None:
     assert values == ["elve", "elve"]
 
 
+def test_rows_are_found_by_the_reasons_that_they_have_now_as_these_are_counted(desk: Desk) -> None:
+    upload = desk.send()
+    desk.edit(upload, 5, amount="12")
+    desk.edit(upload, 3, Country="France", amount="many")
+    desk.edit(upload, 6, amount="nothing")
+
+    for failure in desk.ask(upload, "/failures").json():
+        query = {"column": failure["column"], "rule": failure["rule"]}
+        found = [desk.ask(upload, "/failed-rows", params={**query, "limit": 1}).json()["items"]]
+        while found[-1]:
+            page = {**query, "limit": 1, "after": found[-1][0]["row_number"]}
+            found.append(desk.ask(upload, "/failed-rows", params=page).json()["items"])
+        assert [row["row_number"] for [row] in found[:-1]] == FAILING_NOW[failure["column"]]
+        assert len(found) - 1 == failure["rows"]
+
+
+FAILING_NOW = {"country": [4, 6], "amount": [3, 6]}
+
+
 def test_several_rows_are_edited_together_or_not_at_all(desk: Desk) -> None:
     upload = desk.send()
     rows = [{"row_number": number, "version": 1, "cells": {"Country": "France"}} for number in (3, 4)]
