@@ -15,7 +15,7 @@ from jobs.people import audit
 from jobs.people.audit import Actor
 from jobs.settings import Settings
 from jobs.store.chosen import store_of
-from jobs.uploads import ACTIVE, TERMINAL, Status, Upload
+from jobs.uploads import ACTIVE, TERMINAL, UNDO, Status, Upload
 
 
 def delete(connection: sa.Connection, upload_id: int, actor: Actor, *, why: str = "") -> Upload:
@@ -40,12 +40,15 @@ def delete(connection: sa.Connection, upload_id: int, actor: Actor, *, why: str 
 
 
 def _require_no_running_child(connection: sa.Connection, upload_id: int) -> None:
-    """Raises TransitionError while an upload corrects the failed rows."""
+    """Raises TransitionError while an upload corrects the failed rows, or undoes it."""
     columns = tables.uploads.c
-    running = sa.select(columns.id).where(columns.parent == upload_id, columns.status.in_([*ACTIVE, Status.HELD]))
-    child = connection.scalar(running.limit(1))
+    running = sa.select(columns.id, columns.kind).where(
+        columns.parent == upload_id, columns.status.in_([*ACTIVE, Status.HELD])
+    )
+    child = connection.execute(running.limit(1)).one_or_none()
     if child is not None:
-        raise TransitionError(upload_id, f"being corrected by #{child}", "deleted")
+        participle = "undone" if child.kind == UNDO else "corrected"
+        raise TransitionError(upload_id, f"being {participle} by #{child.id}", "deleted")
 
 
 def remove_file(database: Database, settings: Settings, upload: Upload) -> None:

@@ -120,7 +120,11 @@ class HeldError(BulkUploadError):
 
 
 class UndoRefusedError(BulkUploadError):
-    """An upload cannot be undone, or cannot go on because it was. The message says why."""
+    """An upload cannot be undone. The message says why."""
+
+
+class RetryRefusedError(UndoRefusedError):
+    """An upload cannot begin again or go on because of an undo. The message says why."""
 
 
 class InvalidMappingError(BulkUploadError):

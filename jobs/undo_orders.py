@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs import before_images, datasets, deleted_names, lineage, uploads
 from jobs.before_images import Lost
-from jobs.errors import UndoRefusedError
+from jobs.errors import RetryRefusedError, UndoRefusedError
 from jobs.files import StoredFile, display_name
 from jobs.lanes import Lane
 from jobs.modes import Mode
@@ -131,8 +131,8 @@ def require_possible(connection: sa.Connection, upload: Upload) -> None:
         raise UndoRefusedError(f"Upload {name} was undone already, by #{upload.undone_by}.")
     if (earlier := open_undo(connection, upload)) is not None:
         if earlier.is_active:
-            raise UndoRefusedError(f"Upload {name} is being undone, by #{earlier.id}.")
-        raise UndoRefusedError(f"{_stopped(earlier)} Continue it, or undo #{earlier.id}.")
+            raise UndoRefusedError(_being_undone(upload, earlier))
+        raise UndoRefusedError(f"{_stopped(upload, earlier)} Continue it, or undo #{earlier.id}.")
     if upload.is_external:
         raise UndoRefusedError(f"An external script imported upload {name}, so its rows are not known here.")
     if upload.is_active:
@@ -167,28 +167,41 @@ def require_possible(connection: sa.Connection, upload: Upload) -> None:
 
 
 def require_retry(connection: sa.Connection, upload: Upload) -> None:
-    """Whether an upload may begin or go on after it failed or was cancelled. Raises UndoRefusedError."""
-    name = f"#{upload.id}"
+    """Whether an upload may begin or go on after it failed or was cancelled. Raises RetryRefusedError."""
     if upload.undone_by is not None:
-        raise UndoRefusedError(f"Upload {name} was undone, by #{upload.undone_by}. Undo #{upload.undone_by} first.")
+        raise RetryRefusedError(
+            f"Upload #{upload.id} was undone, by #{upload.undone_by}. Undo #{upload.undone_by} first."
+        )
     if (undo := open_undo(connection, upload)) is not None:
         if undo.is_active:
-            raise UndoRefusedError(f"Upload {name} is being undone, by #{undo.id}.")
-        raise UndoRefusedError(f"{_stopped(undo)} Undo #{undo.id} first.")
+            raise RetryRefusedError(_being_undone(upload, undo))
+        raise RetryRefusedError(f"{_stopped(upload, undo)} Undo #{undo.id} first.")
     if not upload.is_undo:
         return
     present = uploads.lock(connection, upload.undoes)
     effect = Effect.of(connection, upload.dataset or "", upload.undoes, upload.id)
     for each in (*present.values(), *uploads.get_many(connection, sorted(effect.newly_dead - present.keys()))):
         if each.undone_by is not None:
-            raise UndoRefusedError(f"Upload #{each.id} was undone already, by #{each.undone_by}.")
+            raise RetryRefusedError(f"Upload #{each.id} was undone already, by #{each.undone_by}.")
         if each.is_active:
-            raise UndoRefusedError(f"Upload #{each.id} has not ended yet. Wait for its end, or cancel it first.")
+            raise RetryRefusedError(f"Upload #{each.id} has not ended yet. Wait for its end, or cancel it first.")
 
 
-def _stopped(undo: Upload) -> str:
+def is_overtaken(connection: sa.Connection, undo: Upload) -> bool:
+    """Whether something that an undo was to undo was undone otherwise."""
+    return any(each.undone_by not in (None, undo.id) for each in uploads.get_many(connection, undo.undoes))
+
+
+def _being_undone(upload: Upload, undo: Upload) -> str:
+    """undo: of the upload, or of one that its own undo concerns."""
+    named = upload.id if upload.id in undo.undoes else undo.undoes[0]
+    return f"Upload #{named} is being undone, by #{undo.id}."
+
+
+def _stopped(upload: Upload, undo: Upload) -> str:
     rows = "1 row" if undo.rows_success == 1 else f"{undo.rows_success:,} rows"
-    return f"Its undo, #{undo.id}, was stopped after {rows}."
+    whose = "Its undo" if upload.id in undo.undoes else f"The undo of #{undo.undoes[0]}"
+    return f"{whose}, #{undo.id}, was stopped after {rows}."
 
 
 def open_undo(connection: sa.Connection, upload: Upload) -> Upload | None:

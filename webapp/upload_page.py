@@ -10,7 +10,7 @@ from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, 
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
-from jobs.uploads import TERMINAL, Phase, Upload
+from jobs.uploads import TERMINAL, Phase, Status, Upload
 from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
@@ -41,7 +41,8 @@ class FailedPage:
 @dataclass(frozen=True)
 class UploadRecords:
     """review: of an upload that waits for a person, if a worker has looked at its file; and of one that was divided.
-    parts: the uploads that were made of its parts. open_undo: as in undo_orders.py, of an upload that has ended."""
+    parts: the uploads that were made of its parts. open_undo: as in undo_orders.py, of an upload that has ended.
+    is_overtaken: of an undo that was stopped; as in undo_orders.py."""
 
     upload: Upload
     records: Records
@@ -50,6 +51,7 @@ class UploadRecords:
     review: Mapping[str, Any] | None = None
     parts: Mapping[int, siblings.Sibling] = field(default_factory=dict)
     open_undo: Upload | None = None
+    is_overtaken: bool = False
 
 
 #: Datasets that the page of a held upload offers to choose from.
@@ -87,7 +89,9 @@ def read(
     made = {each.id: each for each in siblings.some(connection, [part["upload"] for part in upload.parts])}
     failed = _failed_page(connection, upload, query)
     open_undo = undo_orders.open_undo(connection, upload) if upload.status in TERMINAL and upload.dataset else None
-    return UploadRecords(upload, records, corrections, failed, seen_by_worker, made, open_undo)
+    is_stopped = upload.is_undo and upload.status in (Status.FAILED, Status.CANCELLED)
+    is_overtaken = is_stopped and undo_orders.is_overtaken(connection, upload)
+    return UploadRecords(upload, records, corrections, failed, seen_by_worker, made, open_undo, is_overtaken)
 
 
 def _family(connection: sa.Connection, upload: Upload, children: Sequence[int]) -> dict[int, siblings.Sibling]:

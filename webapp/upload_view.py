@@ -73,11 +73,14 @@ class UploadView:
         upload: Upload,
         queue_status: QueueStatus,
         corrections: Corrections = NO_CORRECTIONS,
+        *,
         open_undo: Upload | None = None,
+        is_overtaken: bool = False,
     ) -> None:
-        """open_undo: that waits, runs or was stopped half-way, and concerns the upload."""
+        """open_undo: that waits, runs or was stopped half-way, and concerns the upload. is_overtaken: it is an undo of
+        what was undone otherwise."""
         self._upload = upload
-        self.open_undo = open_undo
+        self.open_undo, self._is_overtaken = open_undo, is_overtaken
         self.children = corrections.children[-LISTED_UPLOADS:]
         self.open_elsewhere = dict(list(corrections.open_elsewhere.items())[-LISTED_UPLOADS:])
         self.waiting, self.waiting_advice = _waiting(upload, queue_status)
@@ -175,12 +178,9 @@ class UploadView:
     @property
     def can_retry(self) -> bool:
         """Whether the same again may end otherwise."""
-        if (
-            self.open_undo is not None
-            or self.is_of_deleted
-            or self.is_undone
-            or self._upload.original_removed_at is not None
-        ):
+        if self.open_undo is not None or self._is_overtaken or self.is_undone:
+            return False
+        if self.is_of_deleted or self._upload.original_removed_at is not None:
             return False
         failed_otherwise = self._upload.status is Status.FAILED and self._upload.remedy in (None, Remedy.RETRY)
         return failed_otherwise or self._upload.status is Status.CANCELLED
@@ -240,6 +240,8 @@ class UploadView:
         if upload.status is not Status.COMPLETED:
             if self.can_retry:
                 return "retry"
+            if upload.is_undo:
+                return "dataset" if self.dataset_url else ""
             return "options" if self.can_change_options else "another"
         if upload.rows_open and not upload.is_external:
             return "failed_rows"

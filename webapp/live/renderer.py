@@ -86,7 +86,13 @@ class Renderer:
             matching=page.matching,
             stored=page.stored,
         )
-        view = UploadView(found.upload, self._queue_monitor.status, found.corrections, found.open_undo)
+        view = UploadView(
+            found.upload,
+            self._queue_monitor.status,
+            found.corrections,
+            open_undo=found.open_undo,
+            is_overtaken=found.is_overtaken,
+        )
         review = found.review and ReviewView(
             found.upload, found.review, first_column=query.first_column, made=found.parts
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets
+from jobs import datasets, undo_orders, uploads
 from jobs.datasets import Mode
 from jobs.people import audit
 from jobs.people.audit import AuditQuery
@@ -80,6 +80,30 @@ def test_an_upload_is_undone_and_the_undo_too(shop: Shop) -> None:
     with shop.served.records.database.reading() as connection:
         entries = audit.page(connection, AuditQuery(action="upload.undo"), limit=9)
     assert [entry.object for entry in entries] == [f"upload {undone['id'] + 1}", f"upload {undone['id']}"]
+
+
+def test_an_undo_that_was_stopped_is_not_continued_once_another_one_did_it(shop: Shop) -> None:
+    sent, client = shop.send({800: 1.5}), shop.served.client
+    with shop.served.records.database.transaction() as connection:
+        stopped = undo_orders.order(connection, sent)  # no worker is told of it
+    assert shop.ask(sent.id, method="DELETE", params={"confirm": sent.id}).json()["detail"] == (
+        f"Upload #{sent.id} is being undone by #{stopped.id}, so it cannot be deleted."
+    )
+    shop.ask(stopped.id, "/cancel", "POST")
+    assert "Try again" in client.get(f"/uploads/{stopped.id}").text
+
+    undone = shop.undo(sent.id)
+    page = client.get(f"/uploads/{stopped.id}").text
+    assert ("Try again" in page, "Upload another file" in page) == (False, False)
+    refused = shop.ask(stopped.id, "/retry", "POST")
+    assert (refused.status_code, refused.json()["title"]) == (409, "Not possible in this state")
+    assert refused.json()["detail"] == f"Upload #{sent.id} was undone already, by #{undone['id']}."
+    with shop.served.records.database.transaction() as connection:
+        back = undo_orders.order(connection, uploads.get(connection, undone["id"]))
+    assert shop.ask(stopped.id, "/retry", "POST").json()["detail"] == (
+        f"Upload #{undone['id']} is being undone, by #{back.id}."
+    )
+    shop.ask(back.id, "/cancel", "POST")
 
 
 def test_a_deleted_upload_is_undone_on_what_is_left_of_its_page(shop: Shop) -> None:
