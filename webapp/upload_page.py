@@ -15,7 +15,7 @@ from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.failed_rows_view import ROWS_SHOWN
 from webapp.run_view import Records
-from webapp.upload_view import LISTED_UPLOADS, NO_CORRECTIONS, Corrections
+from webapp.upload_view import LISTED_UPLOADS, Corrections
 
 #: Reasons that it lists.
 FAILURE_REASONS = 20
@@ -64,19 +64,20 @@ def read(
     """seen: what exists for whoever asks. Raises UploadNotFoundError."""
     upload = uploads.get(connection, upload_id, seen)
     children: list[int] = []
-    corrections = NO_CORRECTIONS
+    elsewhere: Mapping[int, int] = {}
     if upload.rows_failed:
         children = lineage.children(connection, [upload_id])[upload_id]
         elsewhere = lineage.open_elsewhere(connection, upload_id) if upload.rows_failed_again else {}
-        corrections = Corrections(children, elsewhere)
     family = _family(connection, upload, children[-LISTED_UPLOADS:])
+    listed = [family[child] for child in children[-LISTED_UPLOADS:] if child in family]
+    corrections = Corrections([each.id for each in listed if not each.is_undone], elsewhere)
     records = Records(
         UploadLog.read(connection, upload),
         failed_rows.counts(connection, upload_id, limit=FAILURE_REASONS) if upload.rows_failed else (),
         failure_map.read(connection, upload_id),
         siblings.last_of(connection, upload.dataset, limit=LAST_UPLOADS) if upload.dataset else (),
         family.get(upload.parent or 0),
-        [family[child] for child in children[-LISTED_UPLOADS:] if child in family],
+        listed,
         rules.of_dataset(connection, upload.dataset) if upload.rules and upload.dataset else (),
         receipts.exists(connection, upload_id),
     )

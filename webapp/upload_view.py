@@ -51,8 +51,8 @@ LISTED_UPLOADS = 20
 class Corrections:
     """Of the failed rows of an upload.
 
-    children: ids of the uploads that correct them. open_elsewhere: the id of an upload in which some of them failed
-    again and are open → how many.
+    children: ids of the uploads that correct them, if not undone. open_elsewhere: the id of another upload in which
+    some of them are open → how many.
     """
 
     children: Sequence[int] = ()
@@ -163,6 +163,12 @@ class UploadView:
         if self._upload.is_undo:
             return "Stop undo"
         return "Cancel upload" if self._upload.is_held else "Cancel import"
+
+    @property
+    def can_delete(self) -> bool:
+        """Whether it has ended, and nothing undoes it."""
+        is_being_undone = self.open_undo is not None and self.open_undo.is_active
+        return self._upload.status in TERMINAL and not is_being_undone
 
     @property
     def dataset_url(self) -> str | None:

@@ -73,6 +73,22 @@ def test_what_an_open_undo_does_with_an_upload_is_said_in_place_of_the_buttons_t
     assert [name in free for name in BUTTONS] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("status", "is_undone_now", "can"),
+    [
+        (Status.COMPLETED, False, True),
+        (Status.COMPLETED, True, False),
+        (Status.HELD, False, False),
+        (Status.PENDING, False, False),
+    ],
+)
+def test_only_what_ended_can_be_deleted_unless_it_is_being_undone(
+    status: Status, is_undone_now: bool, can: bool
+) -> None:
+    undo = replace(PENDING, id=9, kind=UNDO, undoes=[7]) if is_undone_now else None
+    assert UploadView(replace(PENDING, status=status), IDLE, open_undo=undo).can_delete is can
+
+
 BUTTONS = ['id="upload-undo"', 'id="upload-retry"']
 
 

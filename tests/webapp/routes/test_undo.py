@@ -106,6 +106,24 @@ def test_an_undo_that_was_stopped_is_not_continued_once_another_one_did_it(shop:
     shop.ask(back.id, "/cancel", "POST")
 
 
+def test_pages_say_where_failed_rows_are_open_once_their_corrections_are_undone(shop: Shop) -> None:
+    parent = shop.send({700: 1.5, 701: "dear", 702: "cheap"})
+    rows = f"701,2.5,{parent.id},2,\n702,still,{parent.id},3,\n"
+    shop.served.post(f"sku,price,_upload_id,_row_number,_error\n{rows}", "fixed.csv")
+    child = shop.served.finished()
+    page = shop.served.page
+
+    assert f'1 still open in <a href="/uploads/{child.id}">' in page(f"/uploads/{parent.id}")
+    shop.undo(child.id)
+    of_parent, of_child = page(f"/uploads/{parent.id}"), page(f"/uploads/{child.id}")
+    assert "Fix 2 rows" in of_parent
+    assert "1 of 2 rows imported, undone" in of_parent
+    assert "Corrected in" not in of_parent
+    assert f'1 failed row is open in <a href="/uploads/{parent.id}">#{parent.id}</a>' in of_child
+    assert "upload the file again" not in of_child
+    shop.undo(parent.id)
+
+
 def test_a_deleted_upload_is_undone_on_what_is_left_of_its_page(shop: Shop) -> None:
     sent = shop.send({900: 1.5})
     shop.ask(sent.id, method="DELETE", params={"confirm": sent.id})
