@@ -40,6 +40,7 @@ def run(
             status = 0
             if apply or replace:
                 status = repairing.repair(apply, replace, remember=remember)
+                edited = edited and repairing.is_something_right()  # the repair has imported what it made right
             return max(status, repairing.import_edited()) if edited else status
         except RemoteError as error:
             click.echo(str(error)[:1].upper() + str(error)[1:], err=True)
@@ -91,6 +92,10 @@ class _Repairing:
         body = {"apply": list(apply), "replace": values, "remember": remember}
         return self._follow(self._send("POST", "/repairs", body))
 
+    def is_something_right(self) -> bool:
+        """Whether rows that somebody edited can be imported. Raises RemoteError."""
+        return bool(self._items(self._send("GET", "/edits"))["right"])
+
     def import_edited(self) -> int:
         """Raises RemoteError."""
         return self._follow(self._send("POST", "/failed-rows/import"))
@@ -122,7 +127,7 @@ class _Repairing:
         return self._items(self._send("GET", path))
 
     def _items(self, answer: httpx.Response) -> Any:
-        """The list in an answer. Raises RemoteError."""
+        """What is in an answer. Raises RemoteError."""
         if answer.status_code != 200:
             self._remote.parse_upload(answer, 200)  # raises with what the server says
         return answer.json()

@@ -44,6 +44,7 @@ def test_suggestions_are_listed_and_applied(served: Served, upload: Upload) -> N
         applied = run(served, upload.id, "--apply", found[1], "--replace", "amount", "twelve", "12")
         again = run(served, upload.id, "--apply", found[1])
         none = run(served, upload.id, "--import")
+        both = run(served, upload.id, "--replace", "amount", "many", "100", "--import")
 
     assert (status, err) == (0, "")
     assert listed[0] == "#1 june.csv: 4 failed, 0 repaired, 4 open"
@@ -56,5 +57,6 @@ def test_suggestions_are_listed_and_applied(served: Served, upload: Upload) -> N
     )
     assert again[0] == 2
     assert "Read them again" in again[2]
+    assert both == (0, ["#3 june repaired.csv: completed, 1 row", "#1 june.csv: 1 + 4 after repair, 0 open"], "")
     assert none[0] == 2
     assert "None of the edited rows" in none[2]
