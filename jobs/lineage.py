@@ -139,7 +139,8 @@ def note_undone(connection: sa.Connection, marked: Iterable[Upload]) -> list[Upl
         note = _reopen if upload.undone_by is not None else _close_again
         found |= {each.id: each for each in note(connection, upload)}
     for upload in corrections:
-        found |= {each.id: each for each in _move(connection, upload)}
+        which = failed_rows.c.upload_id == upload.id, failed_rows.c.root_upload_id.is_not(None)
+        found |= {each.id: each for each in _settle(connection, upload, _roots(connection, *which))}
     return list(found.values())
 
 
@@ -162,29 +163,20 @@ def _reopen(connection: sa.Connection, upload: Upload) -> list[Upload]:
 def _close_again(connection: sa.Connection, upload: Upload) -> list[Upload]:
     columns = failed_rows.c
     which = columns.upload_id.in_(_family(connection, upload)), columns.formerly_corrected_by == upload.id
-    root = columns.upload_id, columns.row_number, columns.root_upload_id, columns.root_row_number
-    roots = {
-        Root(*row[:2]) if row.root_upload_id is None else Root(*row[2:])
-        for row in connection.execute(sa.select(*root).where(*which))
-    }
-    return note(connection, upload.id, corrected=roots, failed_again={})
+    return note(connection, upload.id, corrected=_roots(connection, *which), failed_again={})
 
 
-def _move(connection: sa.Connection, upload: Upload) -> list[Upload]:
-    """Leave the rows that failed in an upload open where they belong now. Returns the uploads whose counts changed."""
+def _settle(connection: sa.Connection, upload: Upload, roots: Collection[Root]) -> list[Upload]:
+    """Leave failed rows open where they belong now. upload: one of those that they failed in. Returns the uploads whose
+    counts changed."""
     counts, columns = _Counts(), failed_rows.c
     family = uploads.get_many(connection, _family(connection, upload))
     in_effect = {each.id for each in family if each.undone_by is None}
-    root = columns.root_upload_id, columns.root_row_number
-    own = sa.select(*root).where(columns.upload_id == upload.id, columns.root_upload_id.is_not(None))
-    stored = sa.select(
-        columns.upload_id, columns.row_number, *root, columns.corrected_by, columns.failed_again_in, *_NOW
-    )
-    for which in _having({Root(*row) for row in connection.execute(own)}):
+    stored = sa.select(*_OF_ROOT, columns.corrected_by, columns.failed_again_in, *_NOW)
+    for which in _having(roots):
         copies: defaultdict[Root, list[Any]] = defaultdict(list)
         for row in connection.execute(stored.where(which)):
-            first = Root(row.upload_id, row.row_number)
-            copies[first if row.root_upload_id is None else Root(row.root_upload_id, row.root_row_number)].append(row)
+            copies[_root(row)].append(row)
         moved: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for first, found in copies.items():
             home = max((row.upload_id for row in found if row.upload_id in in_effect), default=first.upload_id)
@@ -200,6 +192,20 @@ def _move(connection: sa.Connection, upload: Upload) -> list[Upload]:
             these = (columns.upload_id == upload_id) & columns.row_number.in_(numbers)
             connection.execute(sa.update(failed_rows).where(these).values(failed_again_in=elsewhere or None))
     return counts.write(connection)
+
+
+_OF_ROOT = tuple(failed_rows.c[name] for name in ("upload_id", "row_number", "root_upload_id", "root_row_number"))
+
+
+def _roots(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> set[Root]:
+    """Of failed rows."""
+    return {_root(row) for row in connection.execute(sa.select(*_OF_ROOT).where(*which))}
+
+
+def _root(row: Any) -> Root:
+    if row.root_upload_id is None:
+        return Root(row.upload_id, row.row_number)
+    return Root(row.root_upload_id, row.root_row_number)
 
 
 def _link(
@@ -303,18 +309,8 @@ def retry(
         upload = uploads.retry_with(connection, upload_id, options, by=by)
     if upload.parent is None or upload.is_undo or upload.rows_processed:
         return upload, [upload]
-    counts = _Counts()
-    columns = failed_rows.c
-    failed = sa.update(failed_rows).where(
-        columns.upload_id.in_(_family(connection, upload)), columns.failed_again_in == upload_id
-    )
-    for row in connection.execute(
-        failed.values(failed_again_in=None).returning(columns.upload_id, columns.corrected_by, *_NOW)
-    ):
-        counts.failed_again[row.upload_id] -= row.corrected_by is None
-        if row.corrected_by is None:
-            counts.close(row, -1)
-    return upload, [upload, *counts.write(connection)]
+    which = failed_rows.c.upload_id.in_(_family(connection, upload)), failed_rows.c.failed_again_in == upload_id
+    return upload, [upload, *_settle(connection, upload, _roots(connection, *which))]
 
 
 def _family(connection: sa.Connection, upload: Upload) -> list[int]:

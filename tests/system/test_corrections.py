@@ -311,6 +311,19 @@ def test_a_retry_that_starts_again_opens_the_rows_of_the_parent_until_they_fail_
     assert (counts(desk.now(parent)), counts(desk.now(child))) == ((4, 0, 0), (4, 0, 4))
 
 
+def test_a_retry_that_starts_again_opens_rows_in_the_newest_upload_that_they_failed_in_before(desk: Desk) -> None:
+    parent = desk.send(PEOPLE, desk.people("second_round"))
+    child = desk.send(written(desk.download(parent)))
+    grandchild = desk.send(written(desk.download(child)))
+    with desk.database.transaction() as connection:
+        lineage.retry(connection, grandchild.id)
+
+    assert [counts(desk.now(each)) for each in (parent, child)] == [(4, 0, 0), (4, 0, 4)]
+    assert desk.elsewhere(parent) == {child.id: 4}
+    bulk_upload.run(grandchild.id)
+    assert [counts(desk.now(each)) for each in (parent, child, grandchild)] == [(4, 0, 0), (4, 0, 0), (4, 0, 4)]
+
+
 def test_each_row_is_counted_once_although_the_import_breaks_in_the_middle(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
