@@ -178,8 +178,9 @@ def _settle(connection: sa.Connection, upload: Upload, roots: Collection[Root]) 
         for row in connection.execute(stored.where(which)):
             copies[_root(row)].append(row)
         moved: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for first, found in copies.items():
-            home = max((row.upload_id for row in found if row.upload_id in in_effect), default=first.upload_id)
+        for found in copies.values():
+            copied_in = {row.upload_id for row in found}
+            home = max(copied_in & in_effect, default=min(copied_in))
             for row in found:
                 elsewhere = 0 if row.upload_id == home else home
                 if elsewhere != (row.failed_again_in or 0):
@@ -309,8 +310,16 @@ def retry(
         upload = uploads.retry_with(connection, upload_id, options, by=by)
     if upload.parent is None or upload.is_undo or upload.rows_processed:
         return upload, [upload]
-    which = failed_rows.c.upload_id.in_(_family(connection, upload)), failed_rows.c.failed_again_in == upload_id
-    return upload, [upload, *_settle(connection, upload, _roots(connection, *which))]
+    return upload, [upload, *reopen(connection, upload)]
+
+
+def reopen(connection: sa.Connection, upload: Upload) -> list[Upload]:
+    """Open the rows again where they failed before that failed again in an upload whose failed rows were deleted.
+    Returns the uploads whose counts changed."""
+    if upload.parent is None or upload.is_undo:
+        return []
+    which = failed_rows.c.upload_id.in_(_family(connection, upload)), failed_rows.c.failed_again_in == upload.id
+    return _settle(connection, upload, _roots(connection, *which))
 
 
 def _family(connection: sa.Connection, upload: Upload) -> list[int]:

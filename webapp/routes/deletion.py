@@ -5,13 +5,13 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import deletion, receipts, undo_orders
+from jobs import deletion, lineage, receipts, undo_orders, uploads
 from jobs.errors import TransitionError
 from jobs.queue import QueueStatus
 from jobs.uploads import TERMINAL, Upload
 from webapp import parameters, threads
 from webapp.access.needs import UPLOAD, GuardedRoute
-from webapp.database_access import read, write
+from webapp.database_access import read
 from webapp.errors import InvalidQueryError
 from webapp.operation import DONE, Operation
 from webapp.page import page
@@ -52,14 +52,17 @@ async def _delete(request: AppRequest) -> None:
     state, upload_id = request.state, request.path_params["upload_id"]
     confirmed = CONFIRM.read(request.query_params)
 
-    def change(connection: sa.Connection) -> Upload:
+    def change(connection: sa.Connection) -> tuple[Upload, list[Upload]]:
         policy = state["policy"]
-        policy.require_change_of(policy.upload(connection, upload_id))
+        upload = policy.upload(connection, upload_id)
+        policy.require_change_of(upload)
         if confirmed.strip() != str(upload_id):
             raise InvalidQueryError(CONFIRM.name, f"must be the id of the upload, {upload_id}.")
-        return deletion.delete(connection, upload_id, state["actor"])
+        uploads.lock(connection, {upload_id, lineage.eldest(connection, upload)})
+        deleted = deletion.delete(connection, upload_id, state["actor"])
+        return deleted, lineage.reopen(connection, deleted)
 
-    upload = await write(state["database"], change)
+    upload = await threads.writes.run(lambda: state["changes"].make_several(change))
     await threads.files.run(lambda: deletion.remove_file(state["database"], state["settings"], upload))
 
 

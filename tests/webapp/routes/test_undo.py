@@ -124,6 +124,21 @@ def test_pages_say_where_failed_rows_are_open_once_their_corrections_are_undone(
     shop.undo(parent.id)
 
 
+def test_rows_that_failed_again_in_a_deleted_upload_are_open_where_they_failed_before(shop: Shop) -> None:
+    parent = shop.send({600: 1.5, 601: "dear", 602: "cheap"})
+    rows = f"601,2.5,{parent.id},2,\n602,still,{parent.id},3,\n"
+    shop.served.post(f"sku,price,_upload_id,_row_number,_error\n{rows}", "fixed.csv")
+    child = shop.served.finished()
+    before = shop.ask(parent.id).json()
+    shop.ask(child.id, method="DELETE", params={"confirm": child.id})
+    after = shop.ask(parent.id).json()
+
+    assert (before["rows_open"], after["rows_open"], after["rows_corrected"]) == (0, 1, 1)
+    assert [row["row_number"] for row in shop.ask(parent.id, "/failed-rows").json()["items"]] == [3]
+    assert [each["rows"] for each in shop.ask(parent.id, "/failures").json()] == [1]
+    assert (after["seq"] > before["seq"], shop.ask(child.id).json()["rows_open"]) == (True, 0)
+
+
 def test_a_deleted_upload_is_undone_on_what_is_left_of_its_page(shop: Shop) -> None:
     sent = shop.send({900: 1.5})
     shop.ask(sent.id, method="DELETE", params={"confirm": sent.id})
