@@ -494,10 +494,11 @@ class NothingToUndoError(BulkUploadError):
 
 
 class NothingToImportError(BulkUploadError):
-    """No edited row is right."""
+    """No edited row is right, or another upload is about to import those that are."""
 
-    def __init__(self, upload_id: int) -> None:
-        super().__init__(f"None of the edited rows of upload #{upload_id} is right yet.")
+    def __init__(self, upload_id: int, *, taken_by: int | None = None) -> None:
+        rows = f"the edited rows of upload #{upload_id}"
+        super().__init__(f"Upload #{taken_by} imports {rows}." if taken_by else f"None of {rows} is right yet.")
 
 
 class NotRepairableError(BulkUploadError):

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from jobs import datasets, open_rows, rules, uploads
 from jobs.database import utc_now
 from jobs.datasets import Dataset
-from jobs.errors import NotRepairableError, RemovedError, StaleRepairError
+from jobs.errors import NothingToImportError, NotRepairableError, RemovedError, StaleRepairError
 from jobs.files import StoredFile, display_name
 from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
@@ -101,9 +101,11 @@ def order(
     connection: sa.Connection, of: Repairable, wanted: Wanted, *, quick_bytes: int = QUICK_BYTES, **values: Any
 ) -> Upload:
     """Record an upload of kind `repair`. quick_bytes: of the largest file on the quick lane. values: more of
-    `uploads.create`. Raises NotRepairableError."""
+    `uploads.create`. Raises NotRepairableError, NothingToImportError."""
     of.require_open()
     parent = of.upload
+    if wanted.edited:
+        _require_edited(connection, parent)
     if not datasets.exists_to_upload(connection, of.dataset.name):
         raise _without_dataset(parent)
     name, dot, extension = parent.filename.rpartition(".")
@@ -122,6 +124,16 @@ def order(
     )
     connection.execute(sa.insert(repairs).values(upload_id=upload.id, wanted=wanted.as_json()))
     return upload
+
+
+def _require_edited(connection: sa.Connection, parent: Upload) -> None:
+    """Raises NothingToImportError unless edited rows are right that no repair will take once a worker begins it."""
+    uploads.lock(connection, [parent.id])  # nobody else orders the same meanwhile
+    for repair, wanted in under_way(connection, parent.id):
+        if wanted.edited and not repair.has_file:
+            raise NothingToImportError(parent.id, taken_by=repair.id)
+    if not open_rows.progress(connection, parent).right:
+        raise NothingToImportError(parent.id)
 
 
 def _without_dataset(upload: Upload) -> NotRepairableError:

@@ -13,7 +13,7 @@ from jobs import answers, bulk_upload, datasets, failed_rows, files, open_rows, 
 from jobs.attempt import Attempt
 from jobs.database import Database
 from jobs.datasets import Mode
-from jobs.errors import NothingToUndoError, NotRepairableError, RowChangedError, RowNotOpenError
+from jobs.errors import NothingToImportError, NothingToUndoError, NotRepairableError, RowChangedError, RowNotOpenError
 from jobs.failed_rows import Reason, WithReason
 from jobs.open_rows import Edited, OpenRow
 from jobs.repair_orders import Repairable, Wanted
@@ -257,6 +257,21 @@ def test_a_repair_of_an_upload_that_runs_waits_for_its_end(shop: Shop) -> None:
 
     assert (waiting.status, waiting.attempt) == (Status.PENDING, 0)
     assert (shop.now(child).status, shop.now(child).rows_success) == (Status.COMPLETED, 2)
+
+
+def test_edited_rows_are_ordered_once_and_those_edited_meanwhile_with_them(shop: Shop) -> None:
+    parent = shop.send()
+    with pytest.raises(NothingToImportError, match="None of the edited rows"):
+        shop.order(parent, edited=True)
+    shop.apply(parent, TWELVE)
+    first = shop.order(parent, edited=True)
+    with pytest.raises(NothingToImportError, match=f"Upload #{first.id} imports the edited rows"):
+        shop.order(parent, edited=True)
+    bulk_upload.run(first.id)
+
+    assert shop.now(first).rows_success > 0
+    with pytest.raises(NothingToImportError, match="None of the edited rows"):
+        shop.order(parent, edited=True)
 
 
 def test_a_row_that_fails_again_is_open_in_the_repair_only(shop: Shop) -> None:

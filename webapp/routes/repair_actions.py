@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from jobs import open_rows, repair_orders, rules
 from jobs.errors import (
     NotAllowedError,
-    NothingToImportError,
     NotRepairableError,
     RowChangedError,
     RowNotOpenError,
@@ -335,10 +334,7 @@ async def import_edited(request: AppRequest) -> Upload:
     NotRepairableError, NothingToImportError, QuotaExceededError."""
 
     def create(connection: sa.Connection) -> Upload:
-        of = _again(connection, request)
-        if not open_rows.progress(connection, of.upload).right:
-            raise NothingToImportError(of.upload.id)
-        return _order(connection, request, of, Wanted(edited=True))
+        return _order(connection, request, _again(connection, request), Wanted(edited=True))
 
     await repairable(request)
     return await threads.writes.run(lambda: request.state["changes"].make(create))
