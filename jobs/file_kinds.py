@@ -64,6 +64,8 @@ _WEB_PAGE = re.compile(rb"<(?:!doctype html|html|head|body|table|meta|style)\b",
 _SAVE = "Open it in Excel or LibreOffice, save it as .xlsx or CSV, then upload that file."
 #: An object, or an array of objects or of arrays.
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:"|\})|\[\s*[\[{])')
+#: Any array. A header of CSV may begin like one, so the name of the file decides.
+_ARRAY, _NAMED_JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*\["), re.compile(r"\.json(?:\.\w+)?$", re.IGNORECASE)
 #: Behind the signature is the length of an encrypted page, in four bytes.
 _ENCRYPTED_PARQUET = re.compile(rb"PAR[1E][\s\S]{0,3}\0")
 _OPEN_DOCUMENT = re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis\.opendocument\.(?!spreadsheet)", re.DOTALL)
@@ -104,9 +106,10 @@ def is_parquet(head: bytes) -> bool:
     return head.startswith(b"PAR1\x15") or _ENCRYPTED_PARQUET.match(head) is not None
 
 
-def is_json(head: bytes) -> bool:
-    """Whether a file is JSON with objects; it may yet be malformed. head: its beginning."""
-    return _JSON.match(head) is not None
+def is_json(head: bytes, name: str = "") -> bool:
+    """Whether a file is JSON with objects, or an array of something else that is called so; it may yet be malformed.
+    head: its beginning."""
+    return _JSON.match(head) is not None or (_ARRAY.match(head) is not None and _NAMED_JSON.search(name) is not None)
 
 
 def is_container(head: bytes) -> bool:

@@ -24,6 +24,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.validator import Validator
 from jobs.schema import TableSchema
 from jobs.uploads import Hold, HoldCode, Upload, hold_of
+from jobs.warnings import UploadWarning
 
 #: Bytes of the beginning that is looked at.
 LOOK_BYTES = 1 << 18
@@ -56,14 +57,36 @@ class Look:
 
     def reasons(self) -> list[Hold]:
         """What there is to ask."""
-        found = [self._columns(), self._failing(), self._warned("sheets_ignored", HoldCode.SHEET)]
-        if self.upload.options.header_row is None:
-            found += [self._warned(code, HoldCode.HEADER) for code in ("header_guessed", "no_header")]
+        found = [self._columns(), self._failing(), self._sheet(), self._header()]
         return [reason for reason in found if reason is not None]
 
-    def _warned(self, code: str, reason: HoldCode) -> Hold | None:
-        found = next((each for each in self.table.warnings if each["code"] == code), None)
-        return None if found is None else hold_of(reason, str(found["detail"]))
+    def _sheet(self) -> Hold | None:
+        """Worksheets with data that would not be imported."""
+        found = self._warning("sheets_ignored")
+        if found is None:
+            return None
+        others = [str(each["name"]) for each in found["sheets"]]
+        more = found.get("more", 0)
+        which = f"{_listed(others)} {'has' if len(others) == 1 else 'have'} data too"
+        if len(others) + more > NAMED:
+            which = f"{len(others) + more:,} other worksheets have data too: {_listed(others, more)}"
+        read = excerpt(str(self.table.options.get("sheet", "")), SAMPLE_LENGTH)
+        return hold_of(HoldCode.SHEET, f"Only the worksheet “{read}” would be imported. {which}.")
+
+    def _header(self) -> Hold | None:
+        """Whether the first row is the header is a guess."""
+        if self.upload.options.header_row is not None:
+            return None
+        if self._warning("no_header") is not None:
+            told = "The file seems to have no header, so its first row would be imported as data. If it is the header,"
+            return hold_of(HoldCode.HEADER, f"{told} enter its line number under “Header row”.")
+        if self._warning("header_guessed") is not None:
+            told = f"The first row ({_listed(self.table.names)}) was taken as the header, but it could as well be data."
+            return hold_of(HoldCode.HEADER, f"{told} If it is, choose “First row is data”.")
+        return None
+
+    def _warning(self, code: str) -> UploadWarning | None:
+        return next((each for each in self.table.warnings if each["code"] == code), None)
 
     def _columns(self) -> Hold | None:
         """A field that needs a column has none, or one that is left over may be another that is left over."""
@@ -242,6 +265,8 @@ class Look:
         return values.filter(pc.not_equal(values, ""))
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], more: int = 0) -> str:
+    """more: names that are not among them."""
     shown = ", ".join(f"“{excerpt(name, SAMPLE_LENGTH)}”" for name in names[:NAMED])
-    return shown + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+    left = len(names) + more - NAMED
+    return shown + (f" and {left:,} more" if left > 0 else "")

@@ -338,10 +338,14 @@ def plan(
     if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
         raise InvalidMappingError("fields", "must be a list of fields.")
     mapping: dict[str, str | None] = dict.fromkeys(upload.header or [])
-    for each in fields:
+    for place, each in enumerate(fields):
         column = each.get("column")
-        if column not in mapping or mapping[column] is not None:
-            raise InvalidMappingError("fields", f"must name a different column of the file each, not “{column}”.")
+        if column is None:
+            raise InvalidMappingError(f"fields[{place}].column", "is missing: name the column that fills the field.")
+        if not isinstance(column, str) or column not in mapping:
+            raise InvalidMappingError(f"fields[{place}].column", f"is “{column}”, which is not a column of the file.")
+        if mapping[column] is not None:
+            raise InvalidMappingError(f"fields[{place}].column", f"is “{column}”, which fills another field already.")
         mapping[column] = str(each.get("name"))
     described = [{name: value for name, value in each.items() if name != "column"} for each in fields]
     parsed = TableSchema.parse({**schema, "fields": described})

@@ -14,7 +14,16 @@ from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from jobs.errors import SchemaError
 
@@ -306,6 +315,14 @@ class SchemaField(BaseModel):
         return self.format.endswith(("Z", "%z")) or self.format == "default"
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+#: The columns of a key. The name of a single one may stand without a list, as in Table Schema.
+KeyNames = Annotated[list[str], BeforeValidator(_as_list)]
+
+
 class TableSchema(BaseModel):
     """The columns in order, and the primary key."""
 
@@ -313,12 +330,7 @@ class TableSchema(BaseModel):
 
     fields: Annotated[list[SchemaField], Field(min_length=1, max_length=MAX_COLUMNS)]
     missing_values: Annotated[list[str], Field(alias="missingValues")] = [""]
-    primary_key: Annotated[list[str], Field(alias="primaryKey", max_length=MAX_KEY_FIELDS)] = []
-
-    @field_validator("primary_key", mode="before")
-    @classmethod
-    def _as_list(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
+    primary_key: Annotated[KeyNames, Field(alias="primaryKey", max_length=MAX_KEY_FIELDS)] = []
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

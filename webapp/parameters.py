@@ -118,8 +118,12 @@ def moment(name: str, description: str) -> Parameter[str]:
 
 
 def flag(name: str, description: str) -> Parameter[bool]:
-    """1 for yes; everything else is no."""
-    return Parameter(name, description, lambda value: value == "1", "", {"type": "string", "enum": ["0", "1"]}, False)
+    """1 for yes, 0 for no. Other words are refused: who tries a change with `dry_run=true` must not make it."""
+
+    def parse(value: str) -> bool:
+        return bool(("0", "1").index(value))
+
+    return Parameter(name, description, parse, "must be 1 or 0.", {"type": "string", "enum": ["0", "1"]}, False)
 
 
 def found_by(name: str, description: str, parse: Callable[[str], T], wanted: str, default: T) -> Parameter[T]:

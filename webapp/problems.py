@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from jobs import disk
+from jobs.dataset_changes import problems
 from jobs.errors import (
     AccountNotFoundError,
     BulkUploadError,
@@ -189,6 +190,8 @@ def details(error: BulkUploadError) -> dict[str, Any]:
             found = problem(status, title, str(error))
             if isinstance(error, InvalidBodyError | InvalidChangeError):
                 found["errors"] = [{"path": path, "detail": what} for path, what in error.problems]
+            elif isinstance(error, SchemaError):
+                found["errors"] = [{"path": path, "detail": what} for path, what in problems(error)]
             elif isinstance(error, ValuesDoNotFitError):
                 found |= error.fit
             elif error.field is not None:

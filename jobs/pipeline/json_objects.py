@@ -132,7 +132,8 @@ class _Stream:
         self._at += 1
         if self._next():
             raise UnreadableFileError(
-                f"The file goes on behind its array of {self._number:,} objects. Put all objects into one array."
+                f"The file goes on behind the end of its array (after object {self._number:,})."
+                " Put all objects into one array."
             )
 
     def _object(self) -> dict[str, Value]:

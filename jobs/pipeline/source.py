@@ -232,7 +232,7 @@ class _Preparation:
             return self._from_zip()
         if (packing := packing_of(head)) is not None:
             return self._from_archive(unpacked(self.path, packing), f"Unpacked from {packing}.")
-        if is_json(head):
+        if is_json(head, self.filename):
             return self._from_json(self.path)
         if is_parquet(head):
             return self._from_parquet(self.path)
@@ -295,7 +295,7 @@ class _Preparation:
             expanded.file.flush()
             if (kind := _kind_of_workbook(expanded.path, self.filename)) is not None:
                 return self._from_workbook(kind, expanded.path, note)
-            if is_json(_head(expanded.path)):
+            if is_json(_head(expanded.path), self.filename):
                 return self._from_json(expanded.path, note)
             if is_parquet(_head(expanded.path)):
                 return self._from_parquet(expanded.path, note)

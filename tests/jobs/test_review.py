@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Target, Task, Upload
 from tests import ROOT
 from tests.support.files import store
+from tests.support.workbooks import of_sheets
 
 PEOPLE = {
     "fields": [
@@ -119,6 +120,21 @@ def test_a_renamed_column_holds_the_file_until_somebody_says_what_it_is(
     ended = job(approved(database, upload))
     assert (ended.status, ended.rows_success, ended.warnings) == (Status.COMPLETED, 2, [])
     assert cells(database)[0] == ["1", "ann@example.org", "1990-01-31"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (of_sheets("June", "July"), HoldCode.SHEET, "Only the worksheet “June” would be imported. “July” has"),
+        ("1,2.5,true\n4,5.5,false\n7,8.5,true\n", HoldCode.HEADER, "so its first row would be imported as data. If"),
+        ("1,2,3\n4,5,6\n7,8,9\n051301,1,1\n", HoldCode.HEADER, "If it is, choose “First row is data”."),
+    ],
+)
+def test_what_was_guessed_is_told_as_what_would_happen(job: Job, content: str, code: HoldCode, words: str) -> None:
+    upload = job(content)
+
+    assert (upload.status, codes(upload)) == (Status.HELD, [code])
+    assert words in upload.hold[0]["detail"]
 
 
 def test_what_is_remembered_never_holds_again_nor_changes_what_was_chosen_for_another_file(

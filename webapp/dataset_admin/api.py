@@ -14,7 +14,7 @@ from jobs.datasets import Dataset, Mode
 from jobs.errors import DatasetNotFoundError, InvalidDatasetNameError, SchemaError
 from jobs.events import timestamp
 from jobs.retyping import Fit
-from jobs.schema import TableSchema
+from jobs.schema import KeyNames, TableSchema
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.database_access import read
 from webapp.errors import InvalidBodyError
@@ -62,7 +62,7 @@ class SettingsBody(BaseModel):
     review: Literal["never", "auto", "always"] | None = None
     totals: Literal["warn", "hold", "undo"] | None = None
     totals_required: bool | None = None
-    primary_key: Annotated[list[str] | None, Field(alias="primaryKey")] = None
+    primary_key: Annotated[KeyNames | None, Field(alias="primaryKey")] = None
 
 
 _DATASET, _SETTINGS = TypeAdapter(DatasetBody), TypeAdapter(SettingsBody)

@@ -35,6 +35,8 @@ _WHY = {
     "similar": "similar name",
     "values": "its values fit",
 }
+#: A guess is never shown as certain: the page asks somebody to look at it.
+MOST_SURE = 0.99
 #: Types that a field of a new dataset can have, and what they are called.
 TYPES = {
     "string": "Text",
@@ -343,7 +345,7 @@ def _why(column: Mapping[str, Any]) -> str:
     matched, score = column.get("matched_by"), column.get("score")
     words = _WHY.get(str(matched), "") if column["field"] is not None else ""
     if matched in ("similar", "values") and score is not None and words:
-        return f"{words}, {_percent(score)} sure"
+        return f"{words}, {_percent(min(score, MOST_SURE))} sure"
     return words
 
 

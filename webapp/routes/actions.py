@@ -117,6 +117,7 @@ def _creation(
 
     def create(connection: sa.Connection) -> Upload:
         processor, wanted_parts = _processor(fields), parts.wanted_of(fields)
+        holds_duplicates = _holds_duplicates(fields)
         options = ImportOptions.from_fields(fields if wanted_parts is None else _whole(fields))
         chosen, name = _dataset(connection, policy, fields.get("dataset", ""), processor)
         parent = _parent(connection, policy, head, name) if processor is Processor.WORKER else None
@@ -142,7 +143,7 @@ def _creation(
             mode=_mode(connection, fields, into, parent, processor),
             expected=expected.as_json(),
         )
-        if upload.duplicate_of is not None and (fields.get("duplicates") == "hold" or wanted is not Review.NEVER):
+        if upload.duplicate_of is not None and (holds_duplicates or wanted is not Review.NEVER):
             earlier = uploads.get(connection, upload.duplicate_of).dataset
             names_it = earlier is None or not access.of_dataset(connection, earlier).restricted
             return uploads.hold_as_duplicate(connection, upload, names_it=names_it)
@@ -391,6 +392,14 @@ def _processor(fields: Mapping[str, str]) -> Processor:
             "processor must be worker, or external if an external script imports the file.", "processor"
         )
     return Processor(name)
+
+
+def _holds_duplicates(fields: Mapping[str, str]) -> bool:
+    """Raises InvalidImportOptionError: a misspelt word must not import a file twice."""
+    name = fields.get("duplicates", "")
+    if name not in ("", "import", "hold"):
+        raise InvalidImportOptionError("duplicates must be hold or import.", "duplicates")
+    return name == "hold"
 
 
 def _review(connection: sa.Connection, request: AppRequest, fields: Mapping[str, str], into: str | None) -> Review:

@@ -15,6 +15,7 @@ from jobs import review, uploads
 from jobs.excerpt import excerpt
 from jobs.people import audit
 from jobs.people.roles import Role, Scope
+from jobs.schema import KeyNames
 from jobs.uploads import Status, Task, Upload
 from webapp import threads
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
@@ -67,7 +68,7 @@ class Plan(BaseModel):
 
     name: str = ""
     fields: list[dict[str, Any]]
-    primary_key: list[str] = Field(default=[], alias="primaryKey")
+    primary_key: KeyNames = Field(default=[], alias="primaryKey")
 
     @property
     def table_schema(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_the_fields_are_those_of_all_objects_with_the_kinds_of_their_values(tmp_
         ('{"a": 1}\n{"a": "x', "The file is incomplete: it ends within object 2."),
         ('[{"a": 1} {"a": 2}]', "The file is no list of JSON objects (behind object 1)."),
         ('[{"a": 1},]', "The file is no list of JSON objects (behind object 1)."),
-        ('[{"a": 1}] {"a": 2}', "The file goes on behind its array of 1 objects."),
+        ('[{"a": 1}] {"a": 2}', "The file goes on behind the end of its array (after object 1)."),
         ("[[1]]", "The file is no list of JSON objects (at the beginning)."),
         ('{"a": 1}\n7', "The file is no list of JSON objects (behind object 1)."),
         ('{"a": tru}', "Object 1 is malformed JSON (Expecting value)."),

@@ -371,6 +371,13 @@ def test_the_first_objects_may_have_no_field(tmp_path: Path) -> None:
 def test_json_without_a_field_is_refused(tmp_path: Path) -> None:
     assert "no JSON object with a field" in refusal(tmp_path, b"{}\n{}\n")
     assert "no JSON object with a field" in refusal(tmp_path, b"[{}]")
+    assert "no JSON object with a field" in refusal(tmp_path, b"\xef\xbb\xbf[ ]\n", name="june.json")
+
+
+def test_an_array_of_values_is_refused_if_the_file_is_called_json(tmp_path: Path) -> None:
+    for content, name in ((b"[1, 2]", "june.json"), (gzip.compress(b'["a", "b"]'), "JUNE.JSON.gz")):
+        assert refusal(tmp_path, content, name=name).startswith("The file is no list of JSON objects")
+    assert table(prepared(tmp_path, b"[1],[2]\n3,4\n")) == [["[1]", "[2]"], ["3", "4"]]
 
 
 def test_json_whose_table_is_far_larger_than_the_file_is_refused(tmp_path: Path) -> None:

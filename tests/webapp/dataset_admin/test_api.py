@@ -329,6 +329,23 @@ def test_what_does_not_fit_is_told_and_nothing_changes(served: Served) -> None:
     assert (client.get(url).json(), rows(served)) == before
 
 
+@pytest.mark.parametrize("word", ["true", "yes", ""])
+def test_a_trial_that_is_misspelt_changes_nothing(served: Served, word: str) -> None:
+    declared(served)
+    client, url = served.client, "/api/v1/datasets/sales"
+    before = client.get(url).json()
+
+    answers = [
+        client.patch(f"{url}/fields/price", params={"dry_run": word}, json={"type": "string"}),
+        client.post(f"{url}/fields", params={"dry_run": word}, json={"name": "note"}),
+        client.delete(f"{url}/fields/price", params={"dry_run": word}),
+        client.patch(url, params={"dry_run": word}, json={"primaryKey": []}),
+    ]
+
+    assert {(each.status_code, each.json()["detail"]) for each in answers} == {(422, "`dry_run` must be 1 or 0.")}
+    assert client.get(url).json() == before
+
+
 def test_constraints_of_a_column_with_rows(served: Served) -> None:
     declared(served, schema={"fields": [{"name": "code"}, {"name": "mail", "constraints": {"unique": True}}]})
     imported(served, "code,mail\n1,a\n2,b\n")

@@ -135,6 +135,15 @@ def test_a_duplicate_is_otherwise_imported_and_marked(served: Served, send: Any)
 
 
 @ALL_WAYS
+def test_a_misspelt_word_does_not_import_a_duplicate(served: Served, send: Any) -> None:
+    earlier = served.records.dataset("sales", [(1, "one", True)]).upload_id
+    answer = send(served, dataset="sales", duplicates="Hold")
+
+    assert (answer.status_code, "duplicates must be hold or import." in answer.text) == (422, True)
+    assert [each.id for each in served.records.all()] == [earlier]
+
+
+@ALL_WAYS
 def test_a_duplicate_is_held_wherever_somebody_looks_at_files_first(served: Served, send: Any) -> None:
     served.records.dataset("sales", [(1, "one", True)])
     for review, expected in (("auto", Status.HELD), ("always", Status.HELD), ("never", Status.PENDING)):

@@ -164,6 +164,49 @@ def test_what_rows_do_with_those_that_exist_is_chosen_for_each_upload(served: Se
     assert impossible == [422, 422, 422]
 
 
+ID = {"name": "id", "type": "integer", "column": "id"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "path", "words"),
+    [
+        ({"fields": [ID, {"name": "mail"}]}, "fields[1].column", "is missing"),
+        ({"fields": [ID, {"name": "mail", "column": "absent"}]}, "fields[1].column", "not a column of the file"),
+        ({"fields": [ID, {**ID, "name": "again"}]}, "fields[1].column", "fills another field already"),
+        ({"fields": [{**ID, "type": "money"}]}, "fields[0].type", "Input should be"),
+        ({"fields": [ID], "primaryKey": "absent"}, "", "“absent”, which is not a field"),
+    ],
+)
+def test_a_new_dataset_that_is_not_possible_is_refused_with_the_path(
+    served: Served, plan: dict[str, Any], path: str, words: str
+) -> None:
+    with Worker(served.settings):
+        served.post(CONTENT, "people.csv", review="always")
+        upload = ended(served, Status.HELD)
+    before = api(served, upload, "/review").json()
+    answer = api(served, upload, "/schema", "PUT", json=plan)
+
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == [path]
+    assert words in answer.json()["errors"][0]["detail"]
+    assert api(served, upload, "/review").json() == before
+
+
+def test_the_key_of_a_new_dataset_may_be_named_without_a_list(served: Served) -> None:
+    with Worker(served.settings):
+        served.post(CONTENT, "people.csv", review="always")
+        upload = ended(served, Status.HELD)
+        api(served, upload, "/schema", "PUT", json={"name": "people", "fields": [ID], "primaryKey": "id"})
+        ended(served, Status.HELD)
+        api(served, upload, "/import", "POST")
+        ended(served, Status.COMPLETED)
+    url = "/api/v1/datasets/people"
+    changed = served.client.request("PATCH", url, json={"primaryKey": []}).json()["schema"].get("primaryKey", [])
+    back = served.client.request("PATCH", url, json={"primaryKey": "id"}).json()["schema"]["primaryKey"]
+
+    assert (changed, back) == ([], ["id"])
+
+
 def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and_its_fields(served: Served) -> None:
     declared = {"name": "people", "schema": PEOPLE, "mode": "upsert"}
     assert served.client.request("POST", "/api/v1/datasets", json=declared).status_code == 201
