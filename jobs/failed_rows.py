@@ -138,14 +138,14 @@ def delete_all(connection: sa.Connection, upload_id: int) -> None:
 
 def delete_some(connection: sa.Connection, upload_id: int, limit: int) -> bool:
     """Delete some failed rows of an upload that are kept no longer, and at the end everything that has values of them;
-    how many rows failed for which reason remains known. Returns whether none is left."""
+    how many rows failed where, and for which reason, remains known. Returns whether none is left."""
     columns = failed_rows.c
     some = sa.select(columns.row_number).where(columns.upload_id == upload_id).order_by(columns.row_number).limit(limit)
     this_one = failed_rows.c.upload_id == upload_id
     deleted = sa.delete(failed_rows).where(this_one, columns.row_number.in_(some)).returning(columns.row_number)
     if len(connection.execute(deleted).all()) == limit:
         return False
-    for table in (failure_maps, places, repair_states, row_edits):
+    for table in (places, repair_states, row_edits):
         connection.execute(sa.delete(table).where(table.c.upload_id == upload_id))
     counts = sa.update(failure_counts).where(failure_counts.c.upload_id == upload_id)
     connection.execute(counts.values(found_values=None, more_values=True, closed_values=None))

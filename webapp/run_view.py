@@ -162,7 +162,7 @@ def _rates(upload: Upload, entries: Sequence[Entry]) -> Iterator[tuple[float, fl
 @dataclass(frozen=True)
 class Cell:
     """A stretch of a file. height: percent of the cell that is filled, by the share of its rows that failed. is_read:
-    whether the import has reached it. url: of its failed rows, "" if there are none."""
+    whether the import has reached it. url: of its failed rows, "" if there are none to show."""
 
     first: int
     last: int
@@ -172,8 +172,13 @@ class Cell:
     url: str
 
     @property
+    def name(self) -> str:
+        """For the middle of a sentence."""
+        return f"row {self.first:,}" if self.first == self.last else f"rows {self.first:,} to {self.last:,}"
+
+    @property
     def title(self) -> str:
-        where = f"Row {self.first:,}" if self.first == self.last else f"Rows {self.first:,} to {self.last:,}"
+        where = self.name.capitalize()
         if not self.is_read:
             return f"{where}: not read yet"
         return f"{where}: {self.failed:,} failed" if self.failed else f"{where}: none failed"
@@ -185,13 +190,15 @@ _LEAST_HEIGHT = 24
 
 @dataclass(frozen=True)
 class Strip:
-    """Where in the file rows fail. worst: the cell with the most of them."""
+    """Where in the file rows fail. worst: the cell with the most of them. Without cells, nobody knows."""
 
     cells: Sequence[Cell]
     worst: Cell | None
 
     @classmethod
     def of(cls, upload: Upload, failed: FailureMap) -> "Strip":
+        if upload.rows_failed and not failed.rows:  # an earlier release did not count them, or removed the counts
+            return cls([], None)
         stretches = failed.stretches(_rows_expected(upload), STRIP_CELLS)
         cells = [_cell(upload, stretch) for stretch in stretches]
         worst = max(cells, key=lambda cell: cell.failed, default=None)
@@ -211,7 +218,8 @@ def _cell(upload: Upload, stretch: Stretch) -> Cell:
     share = stretch.failed / (stretch.last - stretch.first + 1)
     height = max(_LEAST_HEIGHT, round(100 * min(1.0, share))) if stretch.failed else 0
     is_read = stretch.first <= upload.rows_processed or not upload.is_active
-    url = f"/uploads/{upload.id}?after={stretch.first - 1}#failed-rows" if stretch.failed else ""
+    has_rows = stretch.failed and upload.failed_rows_removed_at is None
+    url = f"/uploads/{upload.id}?after={stretch.first - 1}#failed-rows" if has_rows else ""
     return Cell(stretch.first, stretch.last, stretch.failed, height, is_read, url)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import files, idempotency, retention, tables, uploads
+from jobs import failure_map, files, idempotency, retention, tables, uploads
 from jobs.errors import OriginalNeededError
 from jobs.failed_rows import FailedRow, Reason
+from jobs.failure_map import FailureMap
 from jobs.idempotency import Answer
 from jobs.people import audit
 from jobs.people.audit import Actor, Via
@@ -94,6 +95,8 @@ def test_failed_rows_go_but_their_reasons_stay_counted(records: Records, monkeyp
     rows = [FailedRow(number, ["x", ""], [Reason("a", "is not a number", "x")]) for number in range(11, 16)]
     old = ended_days_ago(records, records.complete(records.advance(records.processing(), 10, rows)), 8)
     young = ended_days_ago(records, records.complete(records.advance(records.processing(), 10, FAILED)), 6)
+    with records.database.transaction() as connection:
+        failure_map.write(connection, old.id, FailureMap().adding(range(11, 16)))
     passed(records, keep_failed_rows_days=7)
 
     assert (failed_rows_of(records, old), failed_rows_of(records, young)) == (0, 1)
@@ -101,7 +104,9 @@ def test_failed_rows_go_but_their_reasons_stay_counted(records: Records, monkeyp
     counts = tables.failure_counts
     with records.database.reading() as connection:
         [row] = connection.execute(sa.select(counts).where(counts.c.upload_id == old.id))
+        where = failure_map.read(connection, old.id)
     assert (row.rows, row.found_values) == (5, None)
+    assert where == FailureMap().adding(range(11, 16))
 
 
 def test_failed_rows_that_somebody_corrects_now_stay(records: Records) -> None:

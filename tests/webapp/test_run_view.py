@@ -91,6 +91,16 @@ def test_the_strip_shows_what_failed_and_what_was_not_read_yet() -> None:
     assert strip.cells[25].url == "/uploads/7?after=50#failed-rows"
 
 
+def test_the_strip_never_says_that_no_row_failed_if_some_did() -> None:
+    upload = replace(COMPLETED, rows_total=100, rows_processed=100, rows_failed=3)
+    removed = replace(upload, failed_rows_removed_at=upload.created_at)
+    known = a_run(removed, map=FailureMap().adding([1, 2, 51])).strip
+
+    assert a_run(upload).strip.cells == []
+    assert known.worst is not None
+    assert (known.worst.name, known.worst.failed, {cell.url for cell in known.cells}) == ("row 1", 1, {""})
+
+
 def test_the_length_of_a_file_that_is_not_counted_is_estimated() -> None:
     upload = replace(
         PENDING, status=Status.PROCESSING, next_byte=100, bytes_total=400, rows_processed=50, rows_failed=1

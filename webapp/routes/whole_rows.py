@@ -11,6 +11,7 @@ from webapp import threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read
 from webapp.errors import InvalidQueryError
+from webapp.routes import visible
 from webapp.routes.pieces import in_pieces
 from webapp.state import AppRequest
 
@@ -45,6 +46,7 @@ async def failed(request: AppRequest) -> Response:
 
     def query(connection: sa.Connection) -> tuple[str, list[str], list[str]]:
         upload = request.state["policy"].upload(connection, upload_id)
+        visible.require_failed_rows(upload)
         row = failed_rows.find(connection, upload_id, row_number)
         if row is None:
             raise RowNotFoundError

@@ -302,7 +302,8 @@ def test_what_retention_removed_is_gone_and_everything_says_so(served: Served) -
     assert found["failed_rows_removed_at"] is not None
     assert not {"original", "failed_rows"} & found["links"].keys()
     assert (found["rows_failed"], found["rows_open"]) == (1, 0)
-    for path in (f"/uploads/{upload.id}/original", f"/uploads/{upload.id}/failed-rows.csv", f"{api}/failed-rows"):
+    for path in (f"/uploads/{upload.id}/original", f"/uploads/{upload.id}/failed-rows.csv",
+                 f"/uploads/{upload.id}/failed-rows/2", f"{api}/failed-rows"):  # fmt: skip
         answer = client.get(path, headers={"Accept": "application/json"})
         assert answer.status_code == 410
         assert re.search(
@@ -313,6 +314,7 @@ def test_what_retention_removed_is_gone_and_everything_says_so(served: Served) -
     assert 'id="upload-failed-rows-removed"' in page
     assert 'id="failed-rows-removed"' in page
     assert "repair.js" not in page
+    assert "no row failed" not in page
     assert f"/uploads/{upload.id}/failed-rows.csv" not in page
     assert f"/uploads/{upload.id}/original" not in page
 
