@@ -1055,6 +1055,12 @@ def cancel(connection: sa.Connection, upload_id: int, *, by: By | None = None) -
     return upload
 
 
+#: What a worker does first with an upload that nobody has approved.
+_FIRST_TASK = sa.case(
+    ((uploads.c.review == Review.ALWAYS) & (uploads.c.processor == Processor.WORKER), Task.CHECK), else_=Task.IMPORT
+)
+
+
 def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) -> Upload:
     """Begin a new run: behind the last committed chunk, or from the start if no row has succeeded or all rows are to be
     replaced.
@@ -1064,7 +1070,8 @@ def retry(connection: sa.Connection, upload_id: int, *, by: By | None = None) ->
     Raises UploadNotFoundError, TransitionError.
     """
     _require_original(connection, upload_id)
-    upload = _change_or_raise(connection, RETRY, upload_id, _HAS_ORIGINAL, **_RETRIED, task=Task.IMPORT, balance=None)
+    task = sa.case((uploads.c.is_approved, Task.IMPORT), else_=_FIRST_TASK)
+    upload = _change_or_raise(connection, RETRY, upload_id, _HAS_ORIGINAL, **_RETRIED, task=task, balance=None)
     _log(connection, upload, Kind.RETRIED, by=by)
     if upload.mapping and not upload.is_approved and upload.bytes_total is None:  # it was held, and nobody decided
         forgotten = sa.update(uploads).where(uploads.c.id == upload_id).values(mapping=None, fields_wanted=None)
@@ -1084,7 +1091,7 @@ def retry_with(connection: sa.Connection, upload_id: int, options: ImportOptions
     nothing_imported = (uploads.c.rows_success == 0) & (uploads.c.processor == Processor.WORKER)
     nothing_imported &= (uploads.c.kind != REPAIR) & _HAS_ORIGINAL
     _require_original(connection, upload_id)
-    again: dict[str, Any] = {"options": options.as_json(), "mapping": None, "task": Task.IMPORT, "is_approved": False}
+    again: dict[str, Any] = {"options": options.as_json(), "mapping": None, "task": _FIRST_TASK, "is_approved": False}
     again |= {"schema_wanted": None, "fields_wanted": None}
     upload = _change(connection, RETRY, upload_id, None, nothing_imported, **_RETRIED, **again)
     if upload is None:

@@ -343,6 +343,24 @@ def test_a_held_upload_is_cancelled_when_nobody_decides(database: Database, job:
     assert job(again).status is Status.HELD
 
 
+def test_a_retry_is_reviewed_again_unless_somebody_approved_the_file(database: Database, job: Job, people: str) -> None:
+    held = job(f"id,email,born\n{ROWS}", dataset=people, review=Review.ALWAYS)
+    with database.transaction() as connection:
+        uploads.cancel(connection, held.id)
+        again = uploads.retry(connection, held.id)
+    assert (again.task, job(again).status) == (Task.CHECK, Status.HELD)
+    with database.transaction() as connection:
+        uploads.cancel(connection, held.id)
+        otherwise = uploads.retry_with(connection, held.id, ImportOptions(header_row=1))
+    assert (otherwise.task, job(otherwise).status) == (Task.CHECK, Status.HELD)
+    with database.transaction() as connection:
+        uploads.approve(connection, held.id)
+        uploads.cancel(connection, held.id)
+        approved_once = uploads.retry(connection, held.id)
+
+    assert (approved_once.task, job(approved_once).status) == (Task.IMPORT, Status.COMPLETED)
+
+
 def test_a_look_takes_the_quick_lane_and_an_import_that_of_its_size(
     settings: Settings, database: Database, job: Job, people: str
 ) -> None:
