@@ -480,7 +480,8 @@ class Settings(BaseSettings):
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with which setting. An error about several names it itself."""
     name = ".".join(str(part) for part in error["loc"]).upper()
-    return f"{name}: {error['msg']}" if name else error["msg"].removeprefix("Value error, ")
+    what = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {what}" if name else what
 
 
 def _host(text: str) -> str:

@@ -65,9 +65,10 @@ def restore(settings: Settings, folder: Path) -> None:
     about = backups.restore(settings, folder)
     click.echo(f"Restored {about.uploads:,} uploads and {_files(about.files)} from the backup of {about.made_at}.")
     if about.lost:
+        uploads = f"{len(about.lost):,} upload{'' if len(about.lost) == 1 else 's'}"
         click.echo(
-            f"{_files(len(about.lost))} of uploads are neither in the backup nor in {settings.store}: their originals"
-            " cannot be downloaded or imported again.",
+            f"Of {uploads} the file is neither in the backup nor in {settings.store}, so it can be neither downloaded"
+            " nor imported again.",
             err=True,
         )
 

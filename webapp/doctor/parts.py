@@ -159,7 +159,8 @@ def redis(settings: Settings) -> Iterator[Finding]:
         if settings.redis_url is None:
             yield warning("redis", "The private Redis does not run. It does while `bulk-upload serve` does.")
         else:
-            yield failed("redis", f"Redis {where} cannot be used: {error}. Check REDIS_URL, and that it runs.")
+            reason = str(error).removesuffix(".")
+            yield failed("redis", f"Redis {where} cannot be used: {reason}. Check REDIS_URL, and that it runs.")
         return
     yield _of_redis(info, where)
     yield _clock("Redis", seconds + microseconds / 1e6 - here)

@@ -79,7 +79,7 @@ def test_without_redis_and_workers_it_fails(settings: Settings) -> None:
 
     assert status == 2
     assert found["redis"]["status"] == "failed"
-    assert "Check REDIS_URL" in found["redis"]["detail"]
+    assert "directory. Check REDIS_URL" in found["redis"]["detail"]
     assert found["workers"]["status"] == "warning"
     assert "no effect: BULK_UPLOAD_WORKER." in found["settings"]["detail"]
 
