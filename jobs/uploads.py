@@ -618,12 +618,12 @@ def hold_unread(connection: sa.Connection, claim: Claim, hold: Sequence[Hold]) -
 def approve(
     connection: sa.Connection, upload_id: int, *, quick_bytes: int = QUICK_BYTES, by: By | None = None
 ) -> Upload:
-    """Let a held upload be imported; one whose rows were all read, be completed. quick_bytes: of the largest file on
-    the quick lane. by: who says so.
+    """Let a held upload be imported; one whose rows were all read, be completed. That it waited for a person is no part
+    of the time that its import takes. quick_bytes: of the largest file on the quick lane. by: who says so.
 
     Raises UploadNotFoundError, TransitionError.
     """
-    begins = {} if get(connection, upload_id).holds_totals else _UNREAD
+    begins = {} if get(connection, upload_id).holds_totals else {**_UNREAD, "started_at": None}
     upload = _change_or_raise(
         connection,
         APPROVE,

@@ -14,7 +14,7 @@ from jobs.failure_map import FailureMap, Stretch
 from jobs.rules import Rule
 from jobs.siblings import Sibling
 from jobs.upload_log import By, Entry, Kind, Via
-from jobs.uploads import Status, Task, Upload
+from jobs.uploads import Phase, Status, Task, Upload
 from webapp.templating import duration
 
 #: Cells of the strip that shows where in a file rows fail.
@@ -149,14 +149,23 @@ class Sparkline:
 
 
 def _rates(upload: Upload, entries: Sequence[Entry]) -> Iterator[tuple[float, float]]:
-    """The seconds between two entries of an attempt, and the rows per second in them."""
+    """The seconds between two entries of an attempt, and the rows per second in them. Checks import no row."""
+    checks = _checks(upload, entries)
     marks = [(entry.attempt, entry.at, entry.rows_processed, entry.kind) for entry in entries]
     if upload.status is Status.PROCESSING:
         marks.append((upload.attempt, upload.updated_at, upload.rows_processed, Kind.MILESTONE))
     for (attempt, before, rows, kind), (later_attempt, after, more_rows, _) in pairwise(marks):
         seconds = (after - before).total_seconds()
-        if attempt == later_attempt and kind not in ENDS and kind is not Kind.RETRIED and seconds > 0:
+        is_import = attempt not in checks and kind not in ENDS and kind is not Kind.RETRIED
+        if attempt == later_attempt and is_import and seconds > 0:
             yield seconds, max(0, more_rows - rows) / seconds
+
+
+def _checks(upload: Upload, entries: Sequence[Entry]) -> set[int]:
+    """The attempts that only looked at the file or checked it."""
+    running = {upload.attempt} if upload.status is Status.PROCESSING and upload.phase is Phase.CHECK else set()
+    ended = {each.attempt for each in entries if each.kind in (Kind.HELD, Kind.ORDERED) and not each.rows_processed}
+    return ended | running
 
 
 @dataclass(frozen=True)
@@ -256,7 +265,7 @@ _VIA = {
 def _worth_a_line(upload: Upload, entries: Sequence[Entry]) -> Iterator[EntryView]:
     """The entries for people: of the milestones, one for each quarter of the file."""
     total = _rows_expected(upload)
-    quarters = list(_QUARTERS)
+    quarters, checks = list(_QUARTERS), _checks(upload, entries)
     for entry in entries:
         if entry.kind is Kind.MILESTONE:
             passed = [quarter for quarter in quarters if total and entry.rows_processed >= quarter * total]
@@ -264,12 +273,11 @@ def _worth_a_line(upload: Upload, entries: Sequence[Entry]) -> Iterator[EntryVie
                 continue
             quarters = [quarter for quarter in quarters if quarter not in passed]
         tone = "warn" if entry.kind is Kind.COMPLETED and (upload.rows_failed or upload.warnings) else None
-        yield EntryView(
-            entry.seq, entry.at, tone or _TONES.get(entry.kind, "muted"), *_in_words(entry, is_undo=upload.is_undo)
-        )
+        words = _in_words(entry, is_undo=upload.is_undo, is_check=entry.attempt in checks)
+        yield EntryView(entry.seq, entry.at, tone or _TONES.get(entry.kind, "muted"), *words)
 
 
-def _in_words(entry: Entry, *, is_undo: bool = False) -> tuple[str, str]:
+def _in_words(entry: Entry, *, is_undo: bool = False, is_check: bool = False) -> tuple[str, str]:
     rows = f"{entry.rows_processed:,} {'row' if entry.rows_processed == 1 else 'rows'}"
     failed = f"{entry.rows_failed:,} failed" if entry.rows_failed else ""
     detail = excerpt(entry.detail or "", _WHY_LENGTH)
@@ -278,7 +286,7 @@ def _in_words(entry: Entry, *, is_undo: bool = False) -> tuple[str, str]:
         case Kind.CREATED:
             return (f"Ordered{_by(entry.by)}" if is_undo else f"Uploaded{_by(entry.by, sent=True)}"), ""
         case Kind.CLAIMED:
-            return ("Undo started" if is_undo else "Import started"), worker
+            return f"{'Undo' if is_undo else 'Check' if is_check else 'Import'} started", worker
         case Kind.RESUMED:
             return f"Continued after {rows}", worker
         case Kind.STARTED:

@@ -343,6 +343,18 @@ def test_a_held_upload_is_cancelled_when_nobody_decides(database: Database, job:
     assert job(again).status is Status.HELD
 
 
+def test_an_import_begins_when_it_was_approved(database: Database, job: Job, people: str) -> None:
+    held = job(f"id,email,born\n{ROWS}", dataset=people, review=Review.ALWAYS)
+    with database.transaction() as connection:
+        approved = uploads.approve(connection, held.id)
+    done = job(approved)
+
+    assert held.started_at is not None
+    assert approved.started_at is None
+    assert done.started_at is not None
+    assert done.started_at > held.started_at
+
+
 def test_a_retry_is_reviewed_again_unless_somebody_approved_the_file(database: Database, job: Job, people: str) -> None:
     held = job(f"id,email,born\n{ROWS}", dataset=people, review=Review.ALWAYS)
     with database.transaction() as connection:

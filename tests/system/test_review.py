@@ -117,6 +117,19 @@ def test_parts_of_a_workbook_are_chosen_by_keyboard_and_the_others_later(serve: 
     assert [state(serve.url, upload_id + n)["dataset"] for n in (1, 2, 3)] == ["summer", "summer", "summer"]
 
 
+def test_the_button_of_the_parts_counts_what_is_chosen_when_the_file_was_read_anew(
+    serve: Serve, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    send(page, serve.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
+    page.get_by_role("checkbox", name="July").uncheck()
+    page.get_by_label("Worksheet").select_option("August")
+    expect(page.locator("#review")).to_contain_text("3-1")
+
+    expect(page.get_by_role("checkbox", name="July")).not_to_be_checked()
+    expect(page.locator("#parts-import")).to_have_text("Import 2 parts")
+
+
 def test_of_twelve_files_the_one_with_a_wrong_header_waits_and_the_others_go_in(
     serve: Serve, context: BrowserContext
 ) -> None:

@@ -61,6 +61,23 @@ def test_the_curve_leaves_out_the_time_between_two_attempts() -> None:
     assert spark.text == "Rows per second: 100 at first, 400 at most, 400 at last."
 
 
+def test_looks_at_the_file_are_no_part_of_the_import() -> None:
+    run = a_run(
+        COMPLETED,
+        entry(2, Kind.CLAIMED, 0),
+        entry(3, Kind.HELD, 1),
+        entry(4, Kind.APPROVED, 500),
+        entry(5, Kind.CLAIMED, 501, attempt=2),
+        entry(6, Kind.MILESTONE, 502, 100, attempt=2),
+        entry(7, Kind.MILESTONE, 503, 500, attempt=2),
+        entry(8, Kind.COMPLETED, 505, 1_000, attempt=2),
+    )
+
+    assert run.spark.text == "Rows per second: 100 at first, 400 at most, 250 at last."
+    assert [each.text for each in run.entries][:2] == ["Check started", "Waits for a review"]
+    assert [each.text for each in run.entries][3] == "Import started"
+
+
 def test_the_curve_of_an_import_that_runs_ends_with_its_present_state() -> None:
     upload = replace(
         PENDING, status=Status.PROCESSING, attempt=1, rows_processed=900, updated_at=NOON + timedelta(seconds=3)

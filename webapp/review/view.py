@@ -37,6 +37,8 @@ _WHY = {
 }
 #: A guess is never shown as certain: the page asks somebody to look at it.
 MOST_SURE = 0.99
+#: A space at which no line ends.
+NO_BREAK = "\u00a0"
 #: Types that a field of a new dataset can have, and what they are called.
 TYPES = {
     "string": "Text",
@@ -345,7 +347,7 @@ def _why(column: Mapping[str, Any]) -> str:
     matched, score = column.get("matched_by"), column.get("score")
     words = _WHY.get(str(matched), "") if column["field"] is not None else ""
     if matched in ("similar", "values") and score is not None and words:
-        return f"{words}, {_percent(min(score, MOST_SURE))} sure"
+        return f"{words}, {_percent(min(score, MOST_SURE))} sure".replace(" %", NO_BREAK + "%")
     return words
 
 

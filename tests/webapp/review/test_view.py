@@ -63,7 +63,7 @@ def test_each_column_says_its_field_and_why() -> None:
 
     assert found == [
         ("Customer ID", "customer_id", "100 %", "same name"),
-        ("Full name", "name", "98 %", "similar name, 97 % sure"),
+        ("Full name", "name", "98 %", "similar name, 97\u00a0% sure"),
         ("Notes", "", "< 1 %", ""),
     ]
 
@@ -71,7 +71,7 @@ def test_each_column_says_its_field_and_why() -> None:
 def test_a_guess_is_never_said_to_be_certain() -> None:
     alike = review_of(columns=[column("Geburtstag", ["1990-01-31"], 1.0, "name", "similar", 1.0)])
 
-    assert [each.why for each in alike.columns] == ["similar name, 99 % sure"]
+    assert [each.why for each in alike.columns] == ["similar name, 99\u00a0% sure"]
 
 
 def test_a_choice_never_takes_a_field_from_another_column() -> None:
