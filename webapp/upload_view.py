@@ -526,7 +526,8 @@ class UploadView:
 
     def _seconds(self) -> float | None:
         upload = self._upload
-        if upload.started_at is None:
+        is_checked = upload.phase is Phase.CHECK and upload.status is not Status.PROCESSING
+        if upload.started_at is None or is_checked or upload.is_divided:  # a wait for a person is no duration
             return None
         return ((upload.finished_at or upload.updated_at) - upload.started_at).total_seconds()
 

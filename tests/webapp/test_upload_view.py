@@ -224,6 +224,7 @@ def test_time_left_needs_a_total_and_a_rate(rows_total: int | None, rows_process
         ({"rows_processed": 500, "updated_at": after(99), "finished_at": after(50)}, ("50 s", 10)),
         ({"rows_processed": 0, "updated_at": after(5)}, ("5.0 s", None)),
         ({"rows_processed": 500}, ("< 0.1 s", None)),
+        ({"status": Status.HELD, "updated_at": after(99)}, (None, None)),
     ],
 )
 def test_duration_and_average_rate_stop_when_the_upload_ends(
