@@ -224,7 +224,7 @@ class _Preparation:
     fits: Fits
 
     def table(self) -> TextFile:
-        """The kind of file is detected from its first bytes, not from its name."""
+        """The kind of file is detected from its first bytes. Its name decides only what an array without objects is."""
         head = _head(self.path)
         if head.startswith(OLE):
             return self._from_ole()

@@ -189,7 +189,7 @@ def test_fields_that_cannot_be_are_refused_in_words(served: Served) -> None:
 
     assert (answer.status_code, twice.status_code) == (422, 422)
     assert "minimum" in answer.json()["detail"]
-    assert "a different column of the file each, not “id”" in twice.json()["detail"]
+    assert "fields[1].column is “id”, which fills another field already" in twice.json()["detail"]
     assert served.records.get(upload).schema_wanted is None
 
 
