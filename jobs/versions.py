@@ -272,8 +272,9 @@ class Versions:
         order = [IMAGE] if has_numbers else self._key
         names = [*self._key, *OWN_COLUMNS, *([IMAGE] if has_numbers else [])]
         beyond = f" AND ({self._list(order)}) > ({self._parameters(table, order)})" if after else ""
+        condition = origins.condition(table, may_use_index=False)
         statement = (
-            f"SELECT {self._list(names)} FROM {table.identifier(table.name)} WHERE ({origins.condition(table)}){beyond}"
+            f"SELECT {self._list(names)} FROM {table.identifier(table.name)} WHERE ({condition}){beyond}"
             f" AND NOT ({but}) ORDER BY {self._list(order)} LIMIT {self.chunk_rows:d}"
         )
         width = len(self._key)
@@ -599,11 +600,13 @@ class _Origins:
     def is_empty(self) -> bool:
         return not (self.is_all or self.uploads or self.found)
 
-    def condition(self, table: SqlTable) -> str:
-        """In SQL."""
+    def condition(self, table: SqlTable, *, may_use_index: bool = True) -> str:
+        """In SQL. may_use_index: False for pages, or SQLite finds all rows of these uploads for each of them."""
         if self.is_all or self.is_empty:
             return "1 = 1" if self.is_all else "1 = 0"
         upload_id, number = map(table.identifier, OWN_COLUMNS)
+        if table.is_sqlite and not may_use_index:
+            upload_id = f"+{upload_id}"
         parts = [f"{upload_id} IN ({', '.join(f'{each:d}' for each in sorted(self.uploads))})"] if self.uploads else []
         parts += [
             f"({upload_id} = {owner:d} AND {number} BETWEEN {first:d} AND {last:d})"
