@@ -37,7 +37,7 @@ from webapp.errors import (
     TooManyStreamsError,
 )
 from webapp.problems import Problems
-from webapp.templating import Templates
+from webapp.templating import Templates, coded
 
 SECRET = "postgresql://bulk:secret@db/records"
 
@@ -107,7 +107,7 @@ def test_a_person_gets_a_page(error: Exception, status: int, title: str, accept:
     assert found.status_code == status
     assert found.headers["content-type"] == "text/html; charset=utf-8"
     assert f"<h1>{title}</h1>" in found.text
-    assert (error.detail if isinstance(error, HTTPException) else str(error)) in found.text
+    assert coded(error.detail if isinstance(error, HTTPException) else str(error)) in found.text
 
 
 ENDED = TransitionError(7, "completed", "cancelled")

@@ -187,7 +187,7 @@ def test_uploads_that_were_undone_are_no_longer_duplicates_and_can_be_found(shop
 
 
 def test_the_page_says_what_would_happen_and_does_it(shop: Shop) -> None:
-    sent = shop.send(dict.fromkeys(range(300, 1300), 1.5))
+    sent = shop.send(dict.fromkeys(range(3000, 4000), 1.5))
     client = shop.served.client
 
     before = client.get(f"/uploads/{sent.id}").text

@@ -8,6 +8,7 @@ from jobs.failed_rows import FailedRow, Reason
 from jobs.row_excerpts import LONGEST_ADDRESS
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
+from webapp.templating import coded
 
 LONG = "<b>é</b>\n" * 100_000
 
@@ -90,4 +91,4 @@ def test_what_is_not_there_is_said(served: Served, path: str, status: int, words
     answer = served.client.get(path)
 
     assert answer.status_code == status
-    assert words in answer.text
+    assert coded(words) in answer.text
