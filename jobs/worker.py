@@ -7,9 +7,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import sqlalchemy as sa
@@ -170,6 +171,17 @@ class ImportWorker(Worker):
                 os.kill(self.horse_pid, signal.SIGUSR1)
 
 
+def without_exits(hook: Callable[["sys.UnraisableHookArgs"], Any]) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """A hook for exceptions that nobody can catch, which says nothing of SystemExit: whoever raises it looks later
+    whether the process is still to end."""
+
+    def ignored(found: "sys.UnraisableHookArgs") -> None:
+        if found.exc_type is not SystemExit:
+            hook(found)
+
+    return ignored
+
+
 def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> None:
     """Run one worker until SIGTERM or SIGINT. It rehearses an import first, so that its forks start fast.
 
@@ -182,6 +194,7 @@ def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> 
         is_asked_to_end = True
         sys.exit(0)
 
+    sys.unraisablehook = without_exits(sys.unraisablehook)
     signal.signal(signal.SIGTERM, end)  # until RQ handles it: a rehearsal removes its files
     allocator.use_small_pages()
     from jobs.rehearsal import rehearse  # its libraries take seconds to load

@@ -29,7 +29,7 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Status, Upload
-from jobs.worker import ImportWorker
+from jobs.worker import ImportWorker, without_exits
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import store
 from tests.support.forking import fork
@@ -66,7 +66,7 @@ WORK_QUICK = WORK.replace("work(Settings.load())", "work(Settings.load(), 'quick
 #: The same, stopped after it has taken its first job and before it forks the work horse.
 WORK_STOPPED_BEFORE_THE_FORK = f"""
 import os, signal
-from jobs.worker import ImportWorker
+from jobs.worker import ImportWorker, without_exits
 fork = ImportWorker.fork_work_horse
 def stopped(*words):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -581,3 +581,18 @@ def test_an_upload_that_waits_for_a_place_in_its_dataset_starts_when_another_end
     assert passed.started_at is not None
     assert passed.started_at < done[1].started_at
     assert all("Traceback" not in worker.log for worker in workers)
+
+
+@pytest.mark.parametrize(("error", "told"), [(SystemExit(0), 0), (OSError("a defect"), 1)], ids=["exit", "defect"])
+def test_an_exit_that_nobody_can_catch_is_no_line_of_the_log(
+    error: BaseException, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Collected:
+        def __del__(self) -> None:
+            raise error
+
+    found: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", without_exits(lambda args: found.append(args.exc_type)))
+    Collected()
+
+    assert len(found) == told
