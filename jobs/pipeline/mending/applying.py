@@ -57,9 +57,10 @@ class StepOfField:
     def __init__(self, step: Step, field: SchemaField, schema: TableSchema) -> None:
         self._step = step
         self._empty = _empty(schema, field)
-        mend = None if step.is_explicit else mend_of(step, field, schema)
-        self._mend = mend and lru_cache(maxsize=REMEMBERED)(mend)
-        self._quick = numbers.quick(step, field) if mend and step.kind == "number" else None
+        self._mend = None if step.is_explicit else mend_of(step, field, schema)
+        self._quick = numbers.quick(step, field) if self._mend and step.kind == "number" else None
+        #: What became of values; None: they stay as they are.
+        self._known: dict[str, str | None] = {}
 
     def __call__(self, cells: Cells) -> Change | None:
         """Change the cells. None: none changes."""
@@ -99,16 +100,27 @@ class StepOfField:
     def _mend_all(self, values: pa.Array) -> tuple[pa.Array, Mask]:
         """Different values after the step, and which changed: most of them quickly, if there is a quick way, the others
         one by one."""
-        quickly = values if self._quick is None else self._quick(values)
+        if self._quick is None:
+            return self._mend_each(values)
+        quickly = self._quick(values)
         is_changed = ~_mask(pc.equal(quickly, values))
-        texts = quickly.to_pylist()
-        for place in np.flatnonzero(~is_changed).tolist():
-            text = texts[place]
-            after = self._mend(text) if self._mend and text and len(text) <= LONGEST else None
-            if after is not None and after != text:
-                texts[place] = after
-                is_changed[place] = True
-        return pa.array(texts, pa.string()), is_changed
+        if is_changed.all():
+            return quickly, is_changed
+        rest = pa.array(~is_changed)
+        mended, is_mended = self._mend_each(quickly.filter(rest))
+        is_changed[~is_changed] = is_mended
+        return pc.replace_with_mask(quickly, rest, mended), is_changed
+
+    def _mend_each(self, values: pa.Array) -> tuple[pa.Array, Mask]:
+        texts, known = values.to_pylist(), self._known
+        if len(known) > REMEMBERED:
+            known.clear()
+        for text in texts:
+            if text not in known and text and self._mend and len(text) <= LONGEST:
+                after = self._mend(text)
+                known[text] = None if after == text else after
+        after = pa.array([known.get(text) for text in texts], pa.string())
+        return pc.coalesce(after, values), _mask(pc.is_valid(after))
 
 
 def compared(before: pa.Array, after: pa.Array) -> Change | None:
