@@ -130,10 +130,12 @@ Tick = Callable[[], None]
 
 @dataclass(frozen=True)
 class Encoding:
-    """codec: Python's name. note: a sentence for people that names the encoding and the evidence."""
+    """codec: Python's name. note: a sentence for people that names the encoding and the evidence. is_proven: whether
+    the whole file was decoded, and all of it is valid."""
 
     codec: str
     note: str
+    is_proven: bool = False
 
 
 def display_name(codec: str) -> str:
@@ -172,7 +174,7 @@ def detect(path: Path, tick: Tick) -> Encoding:
             raise UnreadableFileError("This looks like a binary file, not a table.")
         file.seek(0)
         if _is_all_utf8(file, tick):
-            return Encoding(UTF_8, "Read as UTF-8.")
+            return Encoding(UTF_8, "Read as UTF-8.", is_proven=True)
         file.seek(0)
         evidence = _Evidence(path.stat().st_size)
         for chunk in _chunks(file):

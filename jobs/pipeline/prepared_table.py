@@ -33,7 +33,8 @@ class PreparedTable:
     from the file. end: offset of the byte after the table; None: the end of the file. other: the same file as it would
     be read if the header had been judged otherwise, where that was a judgement. options: how the upload is read:
     encoding, delimiter, header_row, sheet, and the sheets that there are; null for what it does not have. hints: of the
-    columns, if the file's format knows their types (see Hint).
+    columns, if the file's format knows their types (see Hint). is_valid: whether all of the text is known to be valid
+    UTF-8.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class PreparedTable:
     other: "PreparedTable | None" = None
     options: dict[str, Any] = field(default_factory=dict)
     hints: list[Hint] = field(default_factory=list)
+    is_valid: bool = False
 
     @property
     def tracking_columns(self) -> int:

@@ -57,6 +57,8 @@ MAX_RAGGED_ROWS = 10_000
 SECOND_TABLE_RECORDS = 20_000
 #: Bytes of the first chunk; the later ones are up to twice as large as the one before.
 FIRST_BYTES = 1 << 20
+#: Bytes of a chunk at most. The threads that read and that write overlap less with larger ones.
+CHUNK_BYTES = 4 << 20
 #: Bytes that are read at once of the blank lines above a record at which reading continues.
 BLANK_BYTES = 1 << 16
 
@@ -162,6 +164,7 @@ class _Inspected:
             sheet_rows=[(row + 1 - header.rows, number) for row, number in text.sheet_rows],
             blank=text.blank,
             options=self._options(header),
+            is_valid=text.is_valid,
         )
 
     def _options(self, header: Header) -> dict[str, Any]:
@@ -356,9 +359,9 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, counter: L
 
     width = table.usual_width
     try:
-        # Check UTF-8 first: for invalid bytes, Arrow's handler of invalid rows would print an error of its own.
         text = pa.py_buffer(data).slice(0, end)
-        pa.StringArray.from_buffers(1, pa.array([0, end], pa.int32()).buffers()[1], text).validate(full=True)
+        if not table.is_valid:  # for invalid bytes, Arrow's handler of invalid rows would print an error of its own
+            pa.StringArray.from_buffers(1, pa.array([0, end], pa.int32()).buffers()[1], text).validate(full=True)
         parsed = pa_csv.read_csv(
             pa.BufferReader(text),
             read_options=pa_csv.ReadOptions(
@@ -374,7 +377,7 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, counter: L
     except pa.ArrowInvalid:
         return None
     count = parsed.num_rows + len(ragged)
-    places = np.setdiff1d(np.arange(count), [number - 1 for number, _ in ragged], assume_unique=True)
+    places = np.delete(np.arange(count), [number - 1 for number, _ in ragged])
     cells = csv.reader((text for _, text in ragged), delimiter=table.delimiter)
     odd = [(number - 1, found) for (number, _), found in zip(ragged, cells, strict=True)]
     lines = np.count_nonzero(line_ends(data, end)) + (data[end - 1] not in b"\r\n")

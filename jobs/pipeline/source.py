@@ -90,7 +90,8 @@ class TextFile:
     the upload, for a note, if it is not the delimiter of this text; "" for a workbook. sheet_rows: the
     worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
     detected: the encoding, delimiter, worksheet and worksheets of the upload, as far as it has them.
-    hints: of the columns, in order, if the format knows their types (see prepared_table.Hint).
+    hints: of the columns, in order, if the format knows their types (see prepared_table.Hint). is_valid: whether all
+    of it is known to be valid UTF-8.
     """
 
     path: Path
@@ -105,6 +106,7 @@ class TextFile:
     separated_by: str | None = None
     detected: dict[str, Any] = field(default_factory=dict)
     hints: list[Hint] = field(default_factory=list)
+    is_valid: bool = False
 
 
 def prepare(
@@ -243,9 +245,13 @@ class _Preparation:
         if found.codec == UTF_8:
             if dialect := self._unusual_dialect(self.path):
                 return self._rewritten(self.path, dialect, [found.note], found.codec)
-            detected = {"encoding": found.codec}
             return TextFile(
-                self.path, [found.note], [], self.options.delimiter, self.options.header_row, detected=detected
+                self.path,
+                [found.note],
+                delimiter=self.options.delimiter,
+                header_row=self.options.header_row,
+                detected={"encoding": found.codec},
+                is_valid=found.is_proven,
             )
         with _Part(self.spool.path, self.tick) as part:
             return self._from_other_encoding(self.path, part, found)

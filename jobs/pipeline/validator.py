@@ -111,13 +111,19 @@ class Validator:
         violations += self._too_long(columns)
         has_failed = _any([violation.rows for violation in violations], len(rows))
         failed = self._failed_rows(rows, has_failed, violations) if has_failed.any() else []
-        typed = {
-            field.name: pd.Series(pd.arrays.ArrowExtensionArray(column.values), rows.index)
-            for field, column in zip(self._schema.fields, columns, strict=True)
-        }
-        good = pd.DataFrame(typed, copy=False)
-        good = good[~has_failed] if has_failed.any() else good
+        good = self._frame([column.values for column in columns], rows.index, has_failed)
         return Validated(good, failed, ruled)
+
+    def _frame(self, values: list[pa.Array], index: pd.Index, has_failed: Mask) -> pd.DataFrame:
+        """The typed columns without the failed rows. Arrow's filter takes half as long as that of pandas."""
+        if has_failed.any():
+            is_good = pa.array(~has_failed)
+            values, index = [each.filter(is_good) for each in values], index[~has_failed]
+        typed = {
+            name: pd.Series(pd.arrays.ArrowExtensionArray(each), index)
+            for name, each in zip(self._schema.names, values, strict=True)
+        }
+        return pd.DataFrame(typed, copy=False)
 
     def wrong(self, field: SchemaField, text: pa.Array) -> Mask:
         """Which cells of a field break a rule, each by itself."""

@@ -44,7 +44,7 @@ def transcoded(content: bytes, codec: str) -> bytes:
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", GERMAN, RUSSIAN, CHINESE, "a\n😀\n"])
 def test_valid_utf8_is_detected_as_utf8(tmp_path: Path, content: str) -> None:
-    assert encoding.Encoding("utf-8", "Read as UTF-8.") == detected(tmp_path, content.encode())
+    assert encoding.Encoding("utf-8", "Read as UTF-8.", is_proven=True) == detected(tmp_path, content.encode())
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])

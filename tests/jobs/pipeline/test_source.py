@@ -76,7 +76,7 @@ def table(result: TextFile) -> list[list[str]]:
 
 
 def test_utf8_is_read_in_place(tmp_path: Path) -> None:
-    expected = TextFile(tmp_path / "upload", ["Read as UTF-8."], detected={"encoding": "utf-8"})
+    expected = TextFile(tmp_path / "upload", ["Read as UTF-8."], detected={"encoding": "utf-8"}, is_valid=True)
     assert prepared(tmp_path, TABLE) == expected
     assert os.listdir(tmp_path) == ["upload"]
 
