@@ -4,6 +4,7 @@ One transaction, guarded by the claim, commits a chunk's rows, its failed rows, 
 wherever a process dies, the next attempt continues after the last committed chunk and imports no row twice.
 """
 
+import itertools
 import logging
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ from jobs.pipeline import failed_rows_writer, read_back, reader, source, tally, 
 from jobs.pipeline.checker import CheckedChunk, Checker
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.corrector import Corrector
-from jobs.pipeline.failed_rows_writer import FailureTally
+from jobs.pipeline.failed_rows_writer import FailureTally, PackedFailedRows
 from jobs.pipeline.found_unchanged import FoundUnchanged
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.prefetch import prefetch
@@ -98,6 +99,9 @@ MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
 FULL_DISK_PAUSE = 5.0
 #: Pauses after which a worker gives up handing its upload back; the sweeper takes it back when there is room.
 FULL_DISK_PAUSES = 4
+#: Transactions of the smallest file of which several chunks share one. For fewer, the writing thread waits longer for
+#: the first chunks than it saves.
+LARGE_TRANSACTIONS = 6
 
 
 class StopRequestedError(Exception):
@@ -381,13 +385,13 @@ class Attempt:
             return Tally.from_json(stored)
         return Tally() if receipts.was_begun(connection, self._upload.id) else None
 
-    def _proven(self, chunk: CheckedChunk, written: Written) -> Tally | None:
-        """The tally of all rows, with those of a chunk that was just written."""
-        if self._proof is None:
+    def _proven(self, chunk: CheckedChunk, written: Written, before: Tally | None) -> Tally | None:
+        """The tally of all rows, with those of a chunk that was just written. before: without them."""
+        if before is None:
             return None
         batch = chunk.to_write.packed.batch
         is_missing = writer.among(batch, written.collisions) | writer.among(batch, written.left_out)
-        total = self._proof + self._tallier.of_some(batch, ~is_missing, whole=chunk.tally)
+        total = before + self._tallier.of_some(batch, ~is_missing, whole=chunk.tally)
         if written.superseded:
             total -= self._tallier.of(read_back.arrays(self._tallier.fields, written.superseded))
         return total
@@ -665,8 +669,20 @@ class Attempt:
         return profile
 
     def _chunks(self, table: PreparedTable, start: int, row: int) -> Iterator[Chunk]:
-        chunk_bytes, progress = self._settings.chunk_bytes, horse_state.state.progress
-        return reader.chunks(table, start=start, row=row, chunk_bytes=chunk_bytes, tick=progress)
+        progress = horse_state.state.progress
+        return reader.chunks(table, start=start, row=row, chunk_bytes=self._chunk_bytes, tick=progress)
+
+    @property
+    def _chunk_bytes(self) -> int:
+        """Bytes of the file that are read and checked at once."""
+        return min(self._settings.chunk_bytes, reader.CHUNK_BYTES)
+
+    @property
+    def _most_together(self) -> int:
+        """How many chunks a transaction has at most. One on PostgreSQL, where imports wait for each other's keys: each
+        in the order of the keys of a chunk, so that none waits for one that waits for it."""
+        is_large = (self._upload.bytes_total or 0) >= LARGE_TRANSACTIONS * self._settings.chunk_bytes
+        return self._settings.chunk_bytes // self._chunk_bytes if is_large and self._database.is_sqlite else 1
 
     def _renew_rules(self, check: Checker, dataset: Dataset, connection: sa.Connection) -> None:
         """Check with the rules that the dataset has now, in the transaction of a chunk."""
@@ -688,17 +704,35 @@ class Attempt:
             for chunk in chunks:
                 yield partial(self._commit_corrections, check, renew, corrector, root, chunk)
             return
-        for checked in prefetch(map(check, chunks)):
-            yield partial(self._commit, check, renew, checked)
+        for several in self._together(prefetch(map(check, chunks), ahead=self._most_together)):
+            yield partial(self._commit, check, renew, several)
 
-    def _commit(self, check: Checker, renew: Callable[[sa.Connection], None], chunk: CheckedChunk) -> Upload:
-        """Commit everything that a chunk changes in one transaction, which first checks the claim."""
+    def _together(self, chunks: Iterator[CheckedChunk]) -> Iterator[list[CheckedChunk]]:
+        """The chunks of each transaction. It has several in the middle of a large file; at the beginning and the end
+        the threads that read and that write would wait for each other. An exception is raised after the chunks before
+        it."""
+        size, most = self._settings.chunk_bytes, self._most_together
+        for first in chunks:
+            here, end = first.source.next_byte, self._upload.bytes_total or 0
+            several, error = [first], None
+            if most > 1 and size <= here <= end - size:
+                try:
+                    several += itertools.islice(chunks, most - 1)
+                except BaseException as found:
+                    error = found
+            yield several
+            if error is not None:
+                raise error
+
+    def _commit(self, check: Checker, renew: Callable[[sa.Connection], None], chunks: Sequence[CheckedChunk]) -> Upload:
+        """Commit everything that some chunks change in one transaction, which first checks the claim."""
 
         def write(connection: sa.Connection) -> Upload:
             uploads.hold(connection, self._claim)
             renew(connection)
-            is_current = check.rules is None or check.rules.version == chunk.rules_version
-            upload, written = self._write(connection, check.rows, chunk if is_current else check(chunk.source))
+            version = check.rules.version if check.rules else 0
+            current = [each if each.rules_version == version else check(each.source) for each in chunks]
+            upload, written = self._write(connection, check.rows, current)
             self._count(connection, upload, written)
             return upload
 
@@ -723,7 +757,7 @@ class Attempt:
             checked = check(judged.chunk)
             single = judged.without_repeated(checked.validated.good.index.tolist())
             checked = checked if single is judged else check(single.chunk)
-            upload, written = self._write(connection, check.rows, checked)
+            upload, (written,) = self._write(connection, check.rows, [checked])
             landed = set(checked.validated.good.index.tolist()) - written.collisions.keys()
             changed = lineage.note(
                 connection,
@@ -731,58 +765,71 @@ class Attempt:
                 corrected={before.root for number, before in judged.before.items() if number in landed},
                 failed_again={number: before for number, before in judged.before.items() if number not in landed},
             )
-            self._count(connection, upload, written)
+            self._count(connection, upload, [written])
             newest = {each.id: each for each in (upload, *changed)}
             return newest.pop(upload.id), list(newest.values())
 
         return self._changes.progress_with_others(write)
 
-    def _write(self, connection: sa.Connection, rows: Writer, chunk: CheckedChunk) -> tuple[Upload, Written]:
-        """Write the rows of a chunk and record what became of them."""
-        written = rows.write(connection, chunk.to_write)
-        failed = chunk.failed_with(written.collisions)
+    def _write(
+        self, connection: sa.Connection, rows: Writer, chunks: Sequence[CheckedChunk]
+    ) -> tuple[Upload, list[Written]]:
+        """Write the rows of some chunks and record what became of them."""
+        found = [rows.write(connection, chunk.to_write) for chunk in chunks]
+        failed = PackedFailedRows.joined(
+            [chunk.failed_with(written.collisions) for chunk, written in zip(chunks, found, strict=True)]
+        )
+        ruled = self._upload.rules
+        for chunk in chunks:
+            ruled = rules.merged(ruled, chunk.validated.ruled) if chunk.validated.ruled else ruled
         upload = uploads.advance(
             connection,
             self._claim,
             lease=self._settings.lease,
-            good=len(chunk.validated.good) - len(written.collisions),
+            good=sum(len(chunk.validated.good) for chunk in chunks) - sum(len(each.collisions) for each in found),
             bad=len(failed),
-            added=written.added,
-            unchanged=written.unchanged,
-            next_byte=chunk.source.next_byte,
-            blank=chunk.source.blank,
+            added=sum(each.added for each in found),
+            unchanged=sum(each.unchanged for each in found),
+            next_byte=chunks[-1].source.next_byte,
+            blank=sum(chunk.source.blank for chunk in chunks),
             before=self._upload.warnings,
-            warnings=chunk.source.warnings,
-            ruled=rules.merged(self._upload.rules, ruled) if (ruled := chunk.validated.ruled) else (),
+            warnings=[warning for chunk in chunks for warning in chunk.source.warnings],
+            ruled=ruled if ruled is not self._upload.rules else (),
         )
         self._pass_milestone(connection, upload)
         room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
         self._new_tally = failed_rows_writer.record(connection, upload.id, failed, self._tally, room=room)
-        self._new_run = self._record_lines(connection, chunk.lines)
-        self._new_proof = self._proven(chunk, written)
+        self._new_run = self._run
+        for chunk in chunks:
+            self._new_run = self._record_lines(connection, chunk.lines, self._new_run)
+        self._new_proof = self._proof
+        for chunk, written in zip(chunks, found, strict=True):
+            self._new_proof = self._proven(chunk, written, self._new_proof)
         if self._new_proof is not None:
             receipts.keep(connection, upload.id, self._new_proof.as_json())
-        unchanged_rows.record(connection, upload.id, written.blocks)
-        if written.replaced and upload.dataset is not None:
-            lost = None if self._keeps_images else before_images.Lost.OFF
-            before_images.record(
-                connection, upload.id, upload.dataset, replaced=written.replaced, images=written.images, lost=lost
-            )
-        return upload, written
+        unchanged_rows.record(connection, upload.id, [block for written in found for block in written.blocks])
+        for written in found:
+            if written.replaced and upload.dataset is not None:
+                lost = None if self._keeps_images else before_images.Lost.OFF
+                before_images.record(
+                    connection, upload.id, upload.dataset, replaced=written.replaced, images=written.images, lost=lost
+                )
+        return upload, found
 
-    def _record_lines(self, connection: sa.Connection, run: LineRun | None) -> LineRun | None:
-        """Returns the last run that is stored."""
-        if run is None or (self._run and self._run.is_continued_by(run)):
-            return self._run
+    def _record_lines(self, connection: sa.Connection, run: LineRun | None, last: LineRun | None) -> LineRun | None:
+        """last: the last run that is stored. Returns the one that is now."""
+        if run is None or (last and last.is_continued_by(run)):
+            return last
         row_lines.record(connection, self._upload.id, run)
         return run
 
-    def _count(self, connection: sa.Connection, upload: Upload, written: Written) -> None:
-        """Keep the number of rows of the dataset; the last statement of a chunk's transaction. Those of a staging table
-        are counted when it takes the place of the dataset's."""
+    def _count(self, connection: sa.Connection, upload: Upload, written: Sequence[Written]) -> None:
+        """Keep the number of rows of the dataset; the last statement of a transaction. Those of a staging table are
+        counted when it takes the place of the dataset's."""
         if self._replacement is None and upload.dataset is not None and upload.rows_success > self._upload.rows_success:
-            is_changed = written.changed > 0
-            stamp = datasets.count_rows(connection, upload.dataset, written.added, by=upload.id, is_changed=is_changed)
+            is_changed = any(each.changed for each in written)
+            added = sum(each.added for each in written)
+            stamp = datasets.count_rows(connection, upload.dataset, added, by=upload.id, is_changed=is_changed)
             if stamp != self._stamp:
                 write_order.record(connection, upload.id, self._upload.rows_processed + 1, stamp)
             self._new_stamp = stamp

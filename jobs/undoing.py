@@ -30,7 +30,7 @@ class Undoing(Attempt):
         with self._database.transaction() as connection:
             dataset = self._entered(connection)
         with self._database.reading() as connection:
-            rows = self._settings.chunk_bytes // ROW_BYTES
+            rows = self._chunk_bytes // ROW_BYTES
             versions = Versions(connection, dataset, self._effect(connection), chunk_rows=rows)
             left = versions.rows_left(connection, self._upload.undoes)
         begin = partial(uploads.begin_undo, claim=self._claim, lease=self._settings.lease, rows_left=left)

@@ -92,7 +92,7 @@ class Chunk:
         if not failed:
             return failed
         lines = self.lines.of([row.row_number for row in failed])
-        return [row._replace(line=line) for row, line in zip(failed, lines, strict=True)]
+        return [FailedRow(*row[:3], line) for row, line in zip(failed, lines, strict=True)]
 
     def failing(self, found: Mapping[int, list[Reason]]) -> "Chunk":
         """The chunk with some of its rows among the failed ones, for these reasons."""

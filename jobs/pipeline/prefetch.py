@@ -1,4 +1,4 @@
-"""Prefetching: a thread produces the next item while the caller uses the current one."""
+"""Prefetching: a thread produces the next items while the caller uses the current one."""
 
 import threading
 from collections.abc import Iterator
@@ -11,15 +11,16 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 
 
-def prefetch(source: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, each produced in another thread while the caller uses the previous one.
+def prefetch(source: Iterator[T], ahead: int = 1) -> Iterator[T]:
+    """Yield the same items, each produced in another thread while the caller uses the previous one. ahead: how many may
+    wait for the caller.
 
     This helps because Arrow and the database drivers release the GIL while they work. An exception of the source is
     raised here, after the items before it.
     """
     done = object()
     stopped = threading.Event()
-    queue: Queue[T | BaseException | object] = Queue(maxsize=1)
+    queue: Queue[T | BaseException | object] = Queue(maxsize=ahead)
 
     def put(item: T | BaseException | object) -> bool:
         while not stopped.is_set():

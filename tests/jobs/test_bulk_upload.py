@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -18,10 +19,13 @@ from jobs import attempt, bulk_upload, catalogue, datasets, failed_rows, files, 
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
+from jobs.errors import UnreadableFileError
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, FailureCount, Reason
 from jobs.file_kinds import EXPECTED
-from jobs.pipeline import writer
+from jobs.pipeline import reader, writer
+from jobs.pipeline.checker import CheckedChunk, Checker
+from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.writer import PackedRows, Written
 from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
@@ -393,6 +397,66 @@ def test_an_import_may_raise_in_every_other_chunk(settings: Settings, database: 
 
     assert 4 < upload.attempt == attempts
     check_whole(database, upload)
+
+
+@pytest.fixture
+def sharing(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """On SQLite, four chunks share a transaction, but for the first and the last ones of a file."""
+    monkeypatch.setattr(reader, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(attempt, "LARGE_TRANSACTIONS", 2)
+    return database
+
+
+def test_chunks_of_a_large_file_share_transactions_on_sqlite(
+    settings: Settings, sharing: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processed = [0]
+    advance = uploads.advance
+
+    def noted(*words: Any, **more: Any) -> Upload:
+        upload = advance(*words, **more)
+        processed.append(upload.rows_processed)
+        return upload
+
+    monkeypatch.setattr(uploads, "advance", noted)
+    upload = imported(settings, sharing, CONTENT)
+    rows = np.diff(processed)
+
+    check_whole(sharing, upload)
+    assert [row.line for row in rows_kept(sharing, upload)] == [52, 152]
+    assert rows[:3].max() < 10
+    assert rows[-2:].max() < 10
+    assert (rows.max() > 15) == sharing.is_sqlite
+
+
+def test_an_import_that_raises_among_chunks_that_share_a_transaction_imports_each_row_once(
+    settings: Settings, sharing: Database, breaking: Breaking
+) -> None:
+    upload = recorded(settings, sharing, CONTENT)
+    breaking(10)
+    while (upload := broken_or_whole(sharing, upload)).is_active:
+        breaking(10)
+
+    assert upload.attempt > 3
+    check_whole(sharing, upload)
+
+
+def test_rows_before_one_that_cannot_be_read_are_imported_although_their_chunks_share_a_transaction(
+    settings: Settings, sharing: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Checker.__call__
+
+    def breaks_at_row_100(self: Checker, chunk: Chunk) -> CheckedChunk:
+        if 100 in chunk.rows.index:
+            raise UnreadableFileError("Row 100 is unreadable.")
+        return whole(self, chunk)
+
+    monkeypatch.setattr(Checker, "__call__", breaks_at_row_100)
+    upload = imported(settings, sharing, CONTENT)
+
+    assert (upload.status, upload.error) == (Status.FAILED, "Row 100 is unreadable.")
+    assert 90 < upload.rows_processed < 100
+    assert rows_of(sharing, "june") == GOOD[: upload.rows_success]
 
 
 #: Rows with a surplus cell, blank lines, repeated headers and rows that fail, in a dozen chunks.
