@@ -132,6 +132,8 @@ class Attempt:
         self._assigned: Mapping[str, str | None] = {}
         #: The dataset as it was before this upload adds fields to it.
         self._stored: Dataset | None = None
+        #: Whether a row replaces the stored one with the same key.
+        self._replaces = False
         #: If the upload replaces all rows of its dataset.
         self._replacement: Replacement | None = None
         #: What is stored, and what is if the transaction that runs is committed.
@@ -250,7 +252,9 @@ class Attempt:
             return False
         dataset = self._dataset(table, existing, parent, mode)
         sources = datasets.match(dataset.schema, table.names, self._assigned).sources
-        rows = self._writer(dataset.importing(mode), sources.keys())
+        importing = dataset.importing(mode)
+        self._replaces = importing.replaces
+        rows = self._writer(importing, sources.keys())
         self._into, self._tallier = dataset, Tallier([each for each in dataset.schema.fields if each.name in sources])
         self._proof = self._read(self._stored_proof)
         check = Checker(
@@ -679,10 +683,21 @@ class Attempt:
 
     @property
     def _most_together(self) -> int:
-        """How many chunks a transaction has at most. One on PostgreSQL, where imports wait for each other's keys: each
-        in the order of the keys of a chunk, so that none waits for one that waits for it."""
+        """How many chunks a transaction has at most."""
         is_large = (self._upload.bytes_total or 0) >= LARGE_TRANSACTIONS * self._settings.chunk_bytes
-        return self._settings.chunk_bytes // self._chunk_bytes if is_large and self._database.is_sqlite else 1
+        return self._settings.chunk_bytes // self._chunk_bytes if is_large else 1
+
+    def _may_share(self) -> bool:
+        """Whether chunks may share a transaction now. On PostgreSQL, imports wait for each other's keys: each in the
+        order of the keys of a chunk, so that none waits for one that waits for it. So they share only if nothing else
+        is imported into the dataset; and if no row replaces another, since to stage rows twice in a transaction takes
+        longer."""
+        if self._database.is_sqlite:
+            return True
+        name, upload_id = self._upload.dataset, self._upload.id
+        if name is None or self._replaces:
+            return False
+        return not self._read(lambda connection: uploads.imported_meanwhile(connection, name, upload_id))
 
     def _renew_rules(self, check: Checker, dataset: Dataset, connection: sa.Connection) -> None:
         """Check with the rules that the dataset has now, in the transaction of a chunk."""
@@ -715,7 +730,7 @@ class Attempt:
         for first in chunks:
             here, end = first.source.next_byte, self._upload.bytes_total or 0
             several, error = [first], None
-            if most > 1 and size <= here <= end - size:
+            if most > 1 and size <= here <= end - size and self._may_share():
                 try:
                     several += itertools.islice(chunks, most - 1)
                 except BaseException as found:

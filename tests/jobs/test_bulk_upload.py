@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -401,32 +400,51 @@ def test_an_import_may_raise_in_every_other_chunk(settings: Settings, database: 
 
 @pytest.fixture
 def sharing(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """On SQLite, four chunks share a transaction, but for the first and the last ones of a file."""
+    """Four chunks share a transaction, but for the first and the last ones of a file."""
     monkeypatch.setattr(reader, "CHUNK_BYTES", 64)
     monkeypatch.setattr(attempt, "LARGE_TRANSACTIONS", 2)
     return database
 
 
-def test_chunks_of_a_large_file_share_transactions_on_sqlite(
-    settings: Settings, sharing: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processed = [0]
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows of each transaction, in order."""
+    found: list[int] = []
     advance = uploads.advance
 
     def noted(*words: Any, **more: Any) -> Upload:
-        upload = advance(*words, **more)
-        processed.append(upload.rows_processed)
-        return upload
+        found.append(more["good"] + more["bad"])
+        return advance(*words, **more)
 
     monkeypatch.setattr(uploads, "advance", noted)
+    return found
+
+
+def test_chunks_of_a_large_file_share_transactions(settings: Settings, sharing: Database, steps: list[int]) -> None:
     upload = imported(settings, sharing, CONTENT)
-    rows = np.diff(processed)
 
     check_whole(sharing, upload)
     assert [row.line for row in rows_kept(sharing, upload)] == [52, 152]
-    assert rows[:3].max() < 10
-    assert rows[-2:].max() < 10
-    assert (rows.max() > 15) == sharing.is_sqlite
+    assert max(steps) > 15
+    assert max(*steps[:3], *steps[-2:]) < 10
+
+
+def test_no_chunks_share_a_transaction_on_postgresql_beside_another_import_or_if_rows_are_replaced(
+    settings: Settings, sharing: Database, steps: list[int]
+) -> None:
+    declared(sharing)
+    replacing = recorded(settings, sharing, people(range(1, 201)), dataset="people", mode=Mode.UPSERT)
+    assert run(sharing, replacing).rows_success == 200
+    assert (max(steps) > 15) == sharing.is_sqlite
+
+    steps.clear()
+    other = recorded(settings, sharing, people(range(900, 909)), dataset="people")
+    with sharing.transaction() as connection:
+        uploads.claim(connection, other.id, worker="another", lease=60)
+        connection.execute(sa.text("UPDATE uploads SET dataset = 'people' WHERE id = :id"), {"id": other.id})
+    beside = recorded(settings, sharing, people(range(301, 501)), dataset="people")
+    assert run(sharing, beside).rows_success == 200
+    assert (max(steps) > 15) == sharing.is_sqlite
 
 
 def test_an_import_that_raises_among_chunks_that_share_a_transaction_imports_each_row_once(
