@@ -99,13 +99,21 @@ def whole_numbers(connection: sa.Connection, statement: str, names: Sequence[str
     if connection.dialect.name == "sqlite":
         found = np.array(driver.execute(statement).fetchall(), dtype=np.int64).reshape(-1, len(names))
         return list(found.T)
+    return whole_numbers_counted(connection, statement, names)[1]
+
+
+def whole_numbers_counted(
+    connection: sa.Connection, statement: str, names: Sequence[str]
+) -> tuple[int, list[npt.NDArray[np.int64]]]:
+    """On PostgreSQL, how many rows a SELECT has, and of those that have no null the same as `whole_numbers`."""
+    driver: Any = connection.connection.driver_connection
     # One value has all rows, so that no Python object is made of each.
     packed = " || ".join(f"int8send({name})" for name in names)
     with driver.cursor(binary=True) as cursor:
-        cursor.execute(f"SELECT string_agg({packed}, ''::bytea) FROM ({statement}) AS found", ())
-        (data,) = cursor.fetchone()
+        cursor.execute(f"SELECT count(*), string_agg({packed}, ''::bytea) FROM ({statement}) AS found", ())
+        count, data = cursor.fetchone()
     numbers = np.frombuffer(data or b"", ">i8").astype(np.int64).reshape(-1, len(names))
-    return list(numbers.T)
+    return int(count), list(numbers.T)
 
 
 def whole_numbers_of_each(

@@ -5,14 +5,17 @@ Rows of an upload are staged in a table with the columns of the dataset's table.
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from jobs.before_images import BY, IMAGE
 from jobs.schema import OWN_COLUMNS
 from jobs.sql_table import SqlTable, every
 
 UPLOAD, NUMBER = (f'"{name}"' for name in OWN_COLUMNS)
-#: The columns of `comparing` and `returning`.
-COLUMNS = ("number", "owner", "owner_number", "more")
-_ORIGIN = f"staged.{NUMBER} AS number, stored.{UPLOAD} AS owner, stored.{NUMBER} AS owner_number"
+#: The columns of `comparing`, and of `returning`.
+COMPARED = ("twice", "owner", "owner_number")
+RETURNED = ("number", "owner", "owner_number", "image")
+_ORIGIN = f"stored.{UPLOAD} AS owner, stored.{NUMBER} AS owner_number"
 
 
 class UpsertSql:
@@ -33,16 +36,37 @@ class UpsertSql:
         #: The columns of a row that `comparing_one` needs, in the order of its parameters.
         self.compared = [OWN_COLUMNS[1], *key, *values]
         self._key = [table.identifier(name) for name in key]
+        self._key_type = table.columns[key[0]]
         self._filled = [table.identifier(name) for name in values]
         self._upload_id = upload_id
         self.is_sqlite = table.is_sqlite
 
     def comparing(self, *, locks: bool) -> str:
-        """The staged rows whose key is stored: number, upload and number of the stored row, and 1 if that one has the
-        same values, else 0. locks: nobody changes these until the transaction ends. PostgreSQL only."""
-        alike = f"CASE WHEN {self._alike('stored')} THEN 1 ELSE 0 END::bigint"
+        """The staged rows whose key is stored: twice the number, and one more if the stored row has the same values;
+        upload and number of that one. locks: nobody changes these until the transaction ends. PostgreSQL only."""
         lock = " FOR SHARE OF stored" if locks else ""
-        return f"SELECT {_ORIGIN}, {alike} AS more{self._joined(self._table)}{lock}"
+        return f"SELECT {self._twice} AS twice, {_ORIGIN}{self._joined(self._table)}{lock}"
+
+    @property
+    def _twice(self) -> str:
+        return f"2 * staged.{NUMBER} + CASE WHEN {self._alike('stored')} THEN 1 ELSE 0 END"
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether rows can be compared by ranges of their key."""
+        return len(self._key) == 1 and not isinstance(self._key_type, sa.Boolean)
+
+    def comparing_range(self, most: int) -> str:
+        """As `comparing`, but of each stored row, at most so many, whose key is not below the lowest and not above the
+        highest of the staged ones; all is null but where its key is staged. PostgreSQL only."""
+        (key,) = self._key
+        bounds = f"SELECT min({key}) AS lowest, max({key}) AS highest FROM {self._name(self._staged)}"
+        within = f"stored.{key} >= bounds.lowest AND stored.{key} <= bounds.highest"
+        near = f"SELECT stored.* FROM {self._name(self._table)} AS stored, ({bounds}) AS bounds WHERE {within}"
+        return (
+            f"SELECT {self._twice} AS twice, {_ORIGIN} FROM ({near} LIMIT {most:d}) AS stored"
+            f" LEFT JOIN {self._name(self._staged)} AS staged ON {self._same_key}"
+        )
 
     def comparing_one(self) -> str:
         """As `comparing`, for one row that is not staged. Parameters: its columns `compared`. SQLite only."""
@@ -50,8 +74,8 @@ class UpsertSql:
         same_key = " AND ".join(f"stored.{name} = {value[name]}" for name in self._key)
         alike = every([f"stored.{name} IS {value[name]}" for name in self._filled]) if self._filled else "true"
         return (
-            f"SELECT {value[NUMBER]} AS number, stored.{UPLOAD} AS owner, stored.{NUMBER} AS owner_number,"
-            f" ({alike}) AS more FROM {self._name(self._table)} AS stored WHERE {same_key}"
+            f"SELECT 2 * {value[NUMBER]} + ({alike}) AS twice, {_ORIGIN}"
+            f" FROM {self._name(self._table)} AS stored WHERE {same_key}"
         )
 
     def matching(self, staged: SqlTable) -> str:
@@ -62,7 +86,8 @@ class UpsertSql:
     def others(self, staged: SqlTable) -> str:
         """As `comparing`, the staged rows whose key a row of another upload still has, once all were written."""
         return (
-            f"SELECT {_ORIGIN}, 1 AS more{self._joined(self._table, staged)} AND stored.{UPLOAD} <> {self._upload_id:d}"
+            f"SELECT 2 * staged.{NUMBER} + 1 AS twice, {_ORIGIN}{self._joined(self._table, staged)}"
+            f" AND stored.{UPLOAD} <> {self._upload_id:d}"
         )
 
     def changing(self, on_conflict: str) -> str:
@@ -72,7 +97,7 @@ class UpsertSql:
     def returning(self) -> str:
         """The staged rows that are like the row was before this upload changed it, in an earlier chunk, and nobody
         since: number, upload and number of the row that the image is of, and the number of the image."""
-        return f"SELECT {_ORIGIN}, stored.{self._number} AS more{self._like_images()}"
+        return f"SELECT staged.{NUMBER} AS number, {_ORIGIN}, stored.{self._number} AS image{self._like_images()}"
 
     def putting_back(self) -> str:
         """Stores these images again."""

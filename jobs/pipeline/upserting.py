@@ -17,18 +17,22 @@ import sqlalchemy as sa
 
 from jobs.pipeline import columns
 from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers, blocks_of
-from jobs.pipeline.upsert_sql import COLUMNS, UpsertSql
+from jobs.pipeline.upsert_sql import COMPARED, RETURNED, UpsertSql
 from jobs.sql_table import SqlTable, run
 from jobs.unchanged_rows import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from jobs.pipeline.parsing import Mask
 
 
 #: Staged rows below which each is compared, and the size of a sample of more.
 FEW, SAMPLE = 2_000, 200
+#: How many times as many stored rows as staged ones may be in the range of their keys, so that to read them all takes
+#: less time than to look each up.
+DENSE = 2
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Upserting:
         self.keeps_images = keeps_images
         self._upload_id = upload_id
         self._found = found
+        #: Whether the stored rows in the range of the keys of a chunk may be few enough to read them all.
+        self._may_be_dense = sql.has_ranges
 
     @property
     def may_change_all(self) -> bool:
@@ -111,28 +117,36 @@ class Upserting:
 
     def others(self, connection: sa.Connection, staged: SqlTable) -> Compared:
         """The staged rows that were left out when all were written, because they are unchanged."""
-        return self._compared(*columns.whole_numbers(connection, self.sql.others(staged), COLUMNS))
+        return self._compared(*columns.whole_numbers(connection, self.sql.others(staged), COMPARED))
 
-    def compare(self, connection: sa.Connection, *, locks: bool) -> Compared:
-        """The staged rows. PostgreSQL only."""
+    def compare(self, connection: sa.Connection, staged: int, *, locks: bool) -> Compared:
+        """The staged rows, so many. PostgreSQL only."""
+        if self._may_be_dense and staged >= FEW and not locks:
+            most = DENSE * staged
+            with planned_without(connection, "seqscan", "mergejoin"):
+                near, found = columns.whole_numbers_counted(connection, self.sql.comparing_range(most), COMPARED)
+            if near < most:
+                order = np.argsort(found[0], kind="stable")
+                return self._compared(*(each[order] for each in found))
+            self._may_be_dense = False
         with planned_for_few(connection):
-            return self._compared(*columns.whole_numbers(connection, self.sql.comparing(locks=locks), COLUMNS))
+            return self._compared(*columns.whole_numbers(connection, self.sql.comparing(locks=locks), COMPARED))
 
     def compare_unstaged(self, connection: sa.Connection, batch: pa.RecordBatch) -> Compared:
         """Rows that are not staged, which takes longer than to look each of them up. SQLite only."""
         values = batch.select(self.sql.compared)
-        return self._compared(*columns.whole_numbers_of_each(connection, self.sql.comparing_one(), values, COLUMNS))
+        return self._compared(*columns.whole_numbers_of_each(connection, self.sql.comparing_one(), values, COMPARED))
 
-    def _compared(self, numbers: Numbers, owners: Numbers, owner_numbers: Numbers, alike: Numbers) -> Compared:
+    def _compared(self, twice: Numbers, owners: Numbers, owner_numbers: Numbers) -> Compared:
         own = owners == self._upload_id
-        return Compared(numbers, owners, owner_numbers, alike.astype(bool) & ~own, own)
+        return Compared(twice >> 1, owners, owner_numbers, (twice & 1).astype(bool) & ~own, own)
 
     def put_back(self, connection: sa.Connection, compared: Compared) -> PutBack:
         """Put rows back that are staged as they were before this upload changed them, and unstage these."""
         if not self.keeps_images or not compared.own.any():
             return PutBack()
         with planned_for_few(connection):
-            numbers, owners, owner_numbers, images = columns.whole_numbers(connection, self.sql.returning(), COLUMNS)
+            numbers, owners, owner_numbers, images = columns.whole_numbers(connection, self.sql.returning(), RETURNED)
             if not len(numbers):
                 return PutBack()
             run(connection, self.sql.putting_back())
@@ -160,13 +174,24 @@ class Upserting:
         return Outcome(changed, unchanged, blocks, replaced - len(back), images)
 
 
-@contextmanager
-def planned_for_few(connection: sa.Connection) -> "Iterator[None]":
+def planned_for_few(connection: sa.Connection) -> "AbstractContextManager[None]":
     """Inside the block, PostgreSQL looks each staged row up by an index. It does not know how few rows are staged, and
     would compare all of them with each row of the table."""
-    methods = ("seqscan", "hashjoin", "mergejoin") if connection.dialect.name == "postgresql" else ()
-    for method in methods:
-        run(connection, f"SET LOCAL enable_{method} = off")
+    return planned_without(connection, "seqscan", "hashjoin", "mergejoin")
+
+
+@contextmanager
+def planned_without(connection: sa.Connection, *methods: str) -> "Iterator[None]":
+    """Inside the block, PostgreSQL uses none of these methods where there is another."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    run(connection, _settings(methods, "off"))
     yield
-    for method in methods:
-        run(connection, f"SET LOCAL enable_{method} = on")
+    run(connection, _settings(methods, "on"))
+
+
+def _settings(methods: Sequence[str], value: str) -> str:
+    """In one statement."""
+    set_ = [f"set_config('enable_{method}', '{value}', true)" for method in methods]
+    return f"SELECT {', '.join(set_)}"

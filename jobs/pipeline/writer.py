@@ -504,7 +504,7 @@ class PostgresWriter:
         if self._guesses and self._clears and end is None and upserting.changes_all(connection, staged):
             return self._replace_all(connection, upserting, rows, staged)
         locks = uploads.imported_meanwhile(connection, self._dataset_name, self._upload_id)
-        compared = upserting.compare(connection, locks=locks)
+        compared = upserting.compare(connection, staged, locks=locks)
         own = self._superseded(connection) if compared.own.any() else []
         back = upserting.put_back(connection, compared)
         same = compared.numbers[compared.same].tolist()

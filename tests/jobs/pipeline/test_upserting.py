@@ -8,6 +8,9 @@ import sqlalchemy as sa
 from jobs import before_images, bulk_upload, datasets, receipts, unchanged_rows, undo_orders, uploads, verification
 from jobs.database import Database
 from jobs.modes import Mode
+from jobs.pipeline import upserting
+from jobs.pipeline.upsert_sql import UpsertSql
+from jobs.pipeline.upserting import Upserting
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sql_table import run
@@ -78,6 +81,76 @@ def test_an_upsert_that_is_killed_again_and_again_ends_as_one_that_is_not(
     with database.reading() as connection:
         prices = run(connection, "SELECT sku, price FROM data_killed")
         assert dict(map(tuple, prices)) == dict.fromkeys(range(200), 1.5)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How staged rows were compared on PostgreSQL, in order. The smallest chunks are large."""
+    monkeypatch.setattr(upserting, "FEW", 1)
+    monkeypatch.setattr(Upserting, "changes_all", lambda *_: False)
+    found: list[str] = []
+
+    def note(name: str) -> None:
+        whole = getattr(UpsertSql, name)
+
+        def noted(self: UpsertSql, *words: Any, **more: Any) -> str:
+            found.append(name)
+            return str(whole(self, *words, **more))
+
+        monkeypatch.setattr(UpsertSql, name, noted)
+
+    note("comparing")
+    note("comparing_range")
+    return found
+
+
+def test_stored_rows_are_read_by_ranges_of_keys_while_few_are_between_those_of_a_chunk(
+    settings: Settings, database: Database, statements: list[str]
+) -> None:
+    with database.transaction() as connection:
+        datasets.declare(connection, "stock", TableSchema.parse(STOCK), Mode.UPSERT)
+    ended(database, sent(settings, database, "stock", FIRST))
+    statements.clear()
+    dense = [*range(165, 150, -1), *range(190, 165, -1), *range(400, 410)]  # in no order, and not all are there
+    upload = ended(database, sent(settings, database, "stock", "".join(f"{sku},{1 + sku % 2}.5\n" for sku in dense)))
+
+    assert (upload.rows_added, upload.rows_unchanged, upload.rows_success) == (10, 20, 50)
+    assert statements == ([] if database.is_sqlite else ["comparing_range"] * 2)
+
+    statements.clear()
+    sparse = "".join(f"{sku},1.5\n" for sku in range(0, 200, 2))
+    upload = ended(database, sent(settings, database, "stock", sparse.replace("\n50,1.5\n", "\n999,1.5\n50,1.5\n")))
+    assert (upload.rows_added, upload.rows_unchanged, upload.rows_success) == (1, 100, 101)
+    assert statements[:1] == ([] if database.is_sqlite else ["comparing_range"])
+    assert statements.count("comparing") == (0 if database.is_sqlite else len(statements) - 1)
+
+
+#: Types of a key, with values in the order of none of them.
+KEYS = {
+    "string": ["b", "B", "ä", "a", "Z", "10", "9", "zz", "é", "_"],
+    "date": [f"2026-01-{day:02}" for day in (9, 3, 31, 1, 17, 2, 5, 28, 11, 30)],
+    "datetime": [f"2026-01-{day:02}T09:00:00Z" for day in (9, 3, 31, 1, 17, 2, 5, 28, 11, 30)],
+    "number": ["1.5", "-2", "1e3", "0", "10", "9", "-0.5", "3", "7", "100"],
+    "boolean": ["true", "false"],
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_rows_are_compared_alike_whatever_the_type_of_their_key(
+    settings: Settings, database: Database, statements: list[str], kind: str
+) -> None:
+    fields = [{"name": "sku", "type": kind}, {"name": "price", "type": "number"}]
+    with database.transaction() as connection:
+        datasets.declare(connection, "stock", TableSchema.parse({"fields": fields, "primaryKey": "sku"}), Mode.UPSERT)
+    keys = KEYS[kind]
+    ended(database, sent(settings, database, "stock", "".join(f"{key},1.5\n" for key in keys)))
+    statements.clear()
+    half = len(keys) // 2
+    again = [f"{key},{1.5 if place < half else 2.5}\n" for place, key in enumerate(keys)]
+    upload = ended(database, sent(settings, database, "stock", "".join(again)))
+
+    assert (upload.rows_added, upload.rows_unchanged, upload.rows_success) == (0, half, len(keys))
+    assert statements == ([] if database.is_sqlite else ["comparing" if kind == "boolean" else "comparing_range"])
 
 
 def sent(settings: Settings, database: Database, dataset: str, rows: str) -> Upload:
