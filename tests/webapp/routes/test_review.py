@@ -15,6 +15,7 @@ PEOPLE = {
     "fields": [{"name": "id", "type": "integer"}, {"name": "email", "type": "string"}],
     "primaryKey": "id",
 }
+ID = {"name": "id", "type": "integer", "column": "id"}
 CONTENT = "id,e-mail adress\n1,ann@example.org\n2,bob@example.org\n"
 
 
@@ -78,6 +79,8 @@ def test_only_a_held_upload_is_reviewed(served: Served) -> None:
         ("/import", "POST", None),
         ("/check", "POST", None),
         ("/options", "PUT", {}),
+        ("/mapping", "PUT", {"columns": {"id": None}}),
+        ("/schema", "PUT", {"fields": [ID]}),
     ):
         answer = api(served, upload, what, method, json=body)
 
@@ -164,9 +167,6 @@ def test_what_rows_do_with_those_that_exist_is_chosen_for_each_upload(served: Se
     assert impossible == [422, 422, 422]
 
 
-ID = {"name": "id", "type": "integer", "column": "id"}
-
-
 @pytest.mark.parametrize(
     ("plan", "path", "words"),
     [
@@ -205,6 +205,23 @@ def test_the_key_of_a_new_dataset_may_be_named_without_a_list(served: Served) ->
     back = served.client.request("PATCH", url, json={"primaryKey": "id"}).json()["schema"]["primaryKey"]
 
     assert (changed, back) == ([], ["id"])
+
+
+def test_a_review_tells_which_fields_of_a_new_dataset_a_person_chose(served: Served) -> None:
+    with Worker(served.settings):
+        served.post("id,mail,born\n1,ann@example.org,1990-01-31\n", "people.csv", review="always")
+        upload = ended(served, Status.HELD)
+        chosen = [ID, {"name": "email", "column": "mail"}]
+        api(served, upload, "/schema", "PUT", json={"fields": chosen})
+        ended(served, Status.HELD)
+    seen = api(served, upload, "/review").json()
+
+    assert [(each["field"], each["matched_by"], each["score"]) for each in seen["columns"]] == [
+        ("id", "name", 1.0),
+        ("email", "remembered", 1.0),
+        (None, "remembered", None),
+    ]
+    assert [(each["name"], each["type"]) for each in seen["fields"]] == [("id", "integer"), ("email", "string")]
 
 
 def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and_its_fields(served: Served) -> None:
