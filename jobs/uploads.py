@@ -566,7 +566,7 @@ def hold_for_review(
         connection,
         HOLD,
         claim,
-        **{**_UNCLAIMED, **_UNREAD},
+        **{**_UNCLAIMED, **_UNPLACED},
         hold=list(hold),
         header=header,
         mapping=None if mapping is None else dict(mapping),
@@ -606,7 +606,7 @@ def hold_unread(connection: sa.Connection, claim: Claim, hold: Sequence[Hold]) -
         connection,
         HOLD,
         claim,
-        **{**_UNCLAIMED, **_UNREAD},
+        **{**_UNCLAIMED, **_UNPLACED},
         hold=list(hold),
         attempts_without_progress=0,
         cuts=0,
@@ -836,6 +836,7 @@ def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: floa
         lease_until=utc_now(lease),
         counting_since=utc_now(),
         counting_from=uploads.c.rows_processed,
+        progress_reported=None,  # by the check of an earlier attempt; this one begins again
         started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
     )
     if upload is not None:
@@ -1397,8 +1398,10 @@ _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_si
 _RETRIED: Mapping[str, Any] = {
     **_UNCLAIMED, "error": None, "remedy": None, "finished_at": None, "attempts_without_progress": 0, "cuts": 0
 }  # fmt: skip
-#: Nothing is known of how far the file was read.
-_UNREAD: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None, "progress_reported": None}
+#: The import begins at the start of the file.
+_UNPLACED: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None}
+#: Nor is anything known of how far a check came.
+_UNREAD: Mapping[str, Any] = {**_UNPLACED, "progress_reported": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 _REPLACES = uploads.c.mode == Mode.REPLACE
 #: Of an upload that does not come to its end: if it was to replace all rows, none of its rows is in the dataset.
