@@ -557,11 +557,19 @@ def hold_for_review(
     mapping: Mapping[str, str | None] | None,
     notes: Sequence[str],
     warnings: Iterable[UploadWarning],
+    corrects: Upload | None = None,
+    mode: Mode = Mode.INSERT,
 ) -> Upload:
     """Hold the upload that a worker looked at. Raises ClaimLostError.
 
-    header: the columns of the file. mapping: which fields they fill.
+    header: the columns of the file. mapping: which fields they fill. corrects: the upload whose failed rows it brings,
+    into their dataset. mode: what they do with the rows there.
     """
+    target: dict[str, Any] = {}
+    if corrects is not None and corrects.dataset is not None:
+        filename = get(connection, claim.upload_id).filename
+        target = {"parent": corrects.id, "dataset": corrects.dataset, "mode": mode}
+        target["search_text"] = search_text(filename, corrects.dataset)
     upload = _change_claimed(
         connection,
         HOLD,
@@ -574,6 +582,7 @@ def hold_for_review(
         warnings=kept(warnings),
         attempts_without_progress=0,
         cuts=0,
+        **target,
     )
     _log(connection, upload, Kind.HELD, detail=" ".join(each["detail"] for each in hold))
     return upload

@@ -1,5 +1,6 @@
 """The review of a held upload, through the API and the page, with a real worker."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -266,3 +267,37 @@ def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and
     }  # fmt: skip
     assert [each["name"] for each in dataset["schema"]["fields"]] == ["id", "email", "weight"]
     assert dataset["rows"] == 1
+
+
+def test_corrections_are_looked_at_if_somebody_asks_for_it_and_never_become_a_new_dataset(served: Served) -> None:
+    schema = TableSchema.parse(PEOPLE)
+    with served.records.database.transaction() as connection:
+        datasets.declare(connection, "people", schema, Mode.INSERT)
+    with Worker(served.settings):
+        served.post("id,email\n1,a@example.org\nx,b@example.org\n", "people.csv", dataset="people")
+        parent = ended(served, Status.COMPLETED)
+        text = served.client.get(f"/uploads/{parent.id}/failed-rows.csv").text.replace("x,b@", "2,b@", 1)
+        wrong = served.post(text, "failed-rows.csv", review="maybe")
+        served.post(text, "failed-rows.csv", review="always")
+        seen = ended(served, Status.HELD)
+        archive = gzip.compress(text.encode())
+        served.post(archive, "failed-rows.csv.gz", review="always")
+        packed = ended(served, Status.HELD)
+        plan = api(served, packed, "/schema", "PUT", json={"name": "other", "fields": [ID]})
+        served.client.request("PATCH", "/api/v1/datasets/people", json={"review": "always"})
+        served.post(text + "\n", "failed-rows.csv")
+        by_dataset = ended(served, Status.HELD)
+        elsewhere = api(served, packed, "/options", "PUT", json={"dataset": "other"})
+        page = served.page(f"/uploads/{packed.id}")
+        api(served, by_dataset, "/cancel", "POST")
+        api(served, packed, "/import", "POST")
+        until(lambda: api(served, packed).json()["status"] == "completed", "the import")
+        done = served.records.get(packed)
+
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, "review must be never, auto or always.")
+    for held in (seen, packed, by_dataset):
+        assert (held.dataset, held.parent, held.phase) == ("people", parent.id, "check")
+    assert (plan.status_code, elsewhere.status_code) == (422, 422)
+    assert "Fields of the new dataset" not in page
+    assert "Columns to fields" in page
+    assert (done.rows_success, done.parent) == (1, parent.id)
