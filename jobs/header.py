@@ -220,7 +220,7 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
         if width < 2 or len(below) < 2 or not are_names(trimmed(candidate)):
             continue
         if share_like(candidate, below) < REGULAR or not all(
-            _cannot_head(records[each], width) for each in filled[:place]
+            _cannot_head(records[each], width, len(candidate)) for each in filled[:place]
         ):
             continue
         found = count_evidence(candidate, below)
@@ -229,10 +229,11 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
     return filled[0]
 
 
-def _cannot_head(record: Sequence[str], width: int) -> bool:
-    """Whether a record cannot be the header of a table with this many columns."""
+def _cannot_head(record: Sequence[str], width: int, widest: int) -> bool:
+    """Whether a record cannot be the header of a table with this many columns. widest: with the empty cells at the end
+    of its rows, which are columns if the record names them."""
     cells = [cell.strip() for cell in trimmed(record)]
-    return len(cells) != width or not are_names(cells)
+    return not width <= len(cells) <= widest or not are_names(cells)
 
 
 @dataclass

@@ -54,6 +54,8 @@ def test_lines_above_a_table_are_not_the_header(text: str, header: int) -> None:
         "some prose, with commas\nmore of it\nand, again, and again\nthe end\n",
         "1,2\n3,4\n",
         "a,b,c\n1\n2\n3\n",
+        "sku,price,note\nA1,2.00,x\nA2,2.0,\nA3,unknown,\nA4,1,\nA5,2,\n",  # columns at the end are often empty
+        "sku,price,note\nA1,unknown,\nA2,1,\nA3,2,\n",
     ],
 )
 def test_without_proof_the_first_line_is_the_header(text: str) -> None:
