@@ -99,6 +99,14 @@ def test_a_mapping_that_is_not_possible_changes_nothing(served: Served, held: Up
     assert served.records.all()[0].mapping == held.mapping
 
 
+@pytest.mark.parametrize("chosen", [7, [], {}, {"field": "email"}, {"field": {"name": "mail"}, "more": 1}])
+def test_what_is_chosen_for_a_column_is_a_name_null_or_a_new_field(served: Served, held: Upload, chosen: Any) -> None:
+    answer = api(served, held, "/mapping", "PUT", json={"columns": {"id": chosen}})
+
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["columns.id"]
+
+
 def test_the_page_of_a_held_upload_says_why_and_imports_it(served: Served, held: Upload) -> None:
     html = served.page(f"/uploads/{held.id}")
 
