@@ -33,7 +33,7 @@ from jobs.reports import Rows
 from jobs.store.chosen import store_of
 from jobs.store.store import Store
 from jobs.upload_log import By, Via
-from jobs.uploads import Processor, Review, Target, Task, Upload
+from jobs.uploads import HoldCode, Processor, Review, Target, Task, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
@@ -620,7 +620,8 @@ def retried(
     policy = request.state["policy"]
     found_before = policy.upload(connection, upload_id)
     policy.require_change_of(found_before)
-    if found_before.is_held and options is None:  # as earlier releases imported a duplicate
+    is_duplicate = found_before.is_held and all(each["code"] == HoldCode.DUPLICATE for each in found_before.hold)
+    if is_duplicate and options is None:  # as earlier releases imported it
         approved = _approved(connection, request, found_before)
         return approved, [approved]
     undo_orders.require_retry(connection, found_before)

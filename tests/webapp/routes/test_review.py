@@ -119,6 +119,14 @@ def test_the_page_of_a_held_upload_says_why_and_imports_it(served: Served, held:
     assert done.is_approved
 
 
+def test_a_retry_imports_no_file_that_waits_for_a_review(served: Served, held: Upload) -> None:
+    answers = [api(served, held, "/retry", "POST"), api(served, held, "/retry", "POST", json={"delimiter": ";"})]
+
+    assert [each.status_code for each in answers] == [409, 409]
+    assert answers[0].json()["detail"] == f"Upload #{held.id} is held, so it cannot be retried."
+    assert served.records.get(held).status is Status.HELD
+
+
 def test_the_stream_of_one_upload_ends_when_it_is_held(served: Served, held: Upload) -> None:
     with served.stream(f"/api/v1/uploads/{held.id}/events") as stream:
         *_, last = stream.rest()
