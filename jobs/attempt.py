@@ -248,7 +248,7 @@ class Attempt:
         self._assigned = self._assignment(table, existing)
         mode = self._mode(existing, parent)
         self._require_expected_columns(existing)
-        if self._must_look(parent) and self._is_held(table, existing, mode):
+        if self._must_look(parent) and self._is_held(table, existing, mode, parent):
             return False
         dataset = self._dataset(table, existing, parent, mode)
         sources = datasets.match(dataset.schema, table.names, self._assigned).sources
@@ -486,7 +486,7 @@ class Attempt:
         is_untouched = upload.bytes_total is None and not upload.is_approved
         return upload.review is Review.AUTO and is_untouched and parent is None
 
-    def _is_held(self, table: PreparedTable, existing: Dataset | None, mode: Mode) -> bool:
+    def _is_held(self, table: PreparedTable, existing: Dataset | None, mode: Mode, parent: Upload | None) -> bool:
         """Look at the file, and hold the upload if there is something to ask, or somebody wanted to see it."""
         inspection = Inspection(
             self._changes,
@@ -504,6 +504,7 @@ class Attempt:
             keep_claim=self._keep_claim,
             lease=self._settings.lease,
             rules=self._rules_of(existing),
+            parent=parent,
         )
         return inspection.hold()
 

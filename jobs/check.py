@@ -5,7 +5,7 @@ that is interrupted begins again.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jobs import datasets
@@ -13,8 +13,9 @@ from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.excerpt import excerpt
 from jobs.modes import Mode
-from jobs.pipeline.checker import Checker
+from jobs.pipeline.checker import CheckedChunk, Checker
 from jobs.pipeline.chunk import Chunk
+from jobs.pipeline.corrector import Corrector, Judged
 from jobs.pipeline.long_call import run_with_ticks
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.prefetch import prefetch
@@ -44,9 +45,11 @@ class Check:
         mode: Mode,
         tick: Callable[[], None],
         rules: RuleSet | None = None,
+        corrector: Corrector | None = None,
     ) -> None:
         """stored: the dataset as it is; None: it has no table yet. sources: field → the file's column. mode: what
-        the rows do with those of the table. tick: called during long work. rules: those of the dataset."""
+        the rows do with those of the table. tick: called during long work. rules: those of the dataset. corrector: of
+        a file of corrections."""
         replaces_all = mode is Mode.REPLACE
         self._mode = mode
         self._removed = 0
@@ -59,7 +62,9 @@ class Check:
         dataset = dataset.importing(mode)
         self._database = database
         self._dataset = dataset
+        self._upload_id = upload_id
         self._tick = tick
+        self._corrector = corrector
         self._shadow = Shadow(database.engine.dialect, dataset, upload_id, sources.keys(), stored=stored)
         self._checker = Checker(Validator(dataset.schema, sources), sources, self._shadow, tick=tick, rules=rules)
         self._good = self._failed = self._added = 0
@@ -71,9 +76,12 @@ class Check:
         with self._database.session() as connection:
             with connection.begin():
                 self._shadow.create(connection)
-            for checked in prefetch(map(self._checker, chunks)):
+            for checked, judged in self._checked(chunks):
                 with connection.begin():
                     written = self._shadow.write(connection, checked.to_write)
+                if judged is not None and self._corrector is not None:
+                    landed = set(checked.validated.good.index.tolist()) - written.collisions.keys()
+                    self._corrector.land(judged, landed, self._upload_id)
                 failed = checked.failed_with(written.collisions)
                 self._good += len(checked.validated.good) - len(written.collisions)
                 self._failed += len(failed)
@@ -84,6 +92,19 @@ class Check:
             with connection.begin():
                 found = run_with_ticks(lambda: self._shadow.compare(connection, examples=EXAMPLES), self._tick)
         return self._figures(found)
+
+    def _checked(self, chunks: Iterable[Chunk]) -> Iterator[tuple[CheckedChunk, Judged | None]]:
+        """The chunks, and what their rows correct."""
+        if self._corrector is None:
+            yield from ((checked, None) for checked in prefetch(map(self._checker, chunks)))
+            return
+        ruled = self._checker.rules.fields if self._checker.rules else ()
+        for chunk in chunks:  # none ahead: what becomes of its rows depends on the chunk before
+            with self._database.reading() as connection:
+                judged = self._corrector.judge(connection, chunk, ruled)
+            checked = self._checker(judged.chunk)
+            single = judged.without_repeated(checked.validated.good.index.tolist())
+            yield checked if single is judged else self._checker(single.chunk), judged
 
     def _see(self, values: Mapping[tuple[str, str], Counter[str]]) -> None:
         """Count the first values that break each rule."""

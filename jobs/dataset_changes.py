@@ -490,7 +490,9 @@ def _parsed(properties: Mapping[str, Any], path_of: Callable[[str], str]) -> Tab
     try:
         return TableSchema.parse(properties)
     except SchemaError as error:
-        raise InvalidChangeError([(path_of(path), what) for path, what in problems(error)]) from error
+        found = [(path_of(path), what) for path, what in problems(error)]
+        message = "; ".join(f"{path}: {what}" if path else what for path, what in found)
+        raise InvalidChangeError(found, message) from error
 
 
 def problems(error: SchemaError) -> list[tuple[str, str]]:

@@ -210,8 +210,9 @@ class FieldNotFoundError(BulkUploadError):
 class InvalidChangeError(BulkUploadError):
     """A dataset cannot be changed in this way. problems: where in the request, and what is wrong there."""
 
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__(" ".join(sentence for _, sentence in problems))
+    def __init__(self, problems: Sequence[tuple[str, str]], message: str | None = None) -> None:
+        """message: of all problems, if they are no sentences of their own."""
+        super().__init__(message or " ".join(sentence for _, sentence in problems))
         self.problems = tuple(problems)
 
 

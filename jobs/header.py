@@ -219,9 +219,12 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
         width = len(trimmed(candidate))
         if width < 2 or len(below) < 2 or not are_names(trimmed(candidate)):
             continue
+        above = [records[each] for each in filled[:place]]
         if share_like(candidate, below) < REGULAR or not all(
-            _cannot_head(records[each], width) for each in filled[:place]
+            _cannot_head(each, width, len(candidate)) for each in above
         ):
+            continue
+        if _names_oddly(above[0], width, len(candidate)) and any(_is_row(each, below) for each in above[1:]):
             continue
         found = count_evidence(candidate, below)
         if found.header and not found.data and not found.recurring:
@@ -229,10 +232,24 @@ def _proven_by_kinds(records: Sequence[Sequence[str]], filled: Sequence[int]) ->
     return filled[0]
 
 
-def _cannot_head(record: Sequence[str], width: int) -> bool:
-    """Whether a record cannot be the header of a table with this many columns."""
+def _cannot_head(record: Sequence[str], width: int, widest: int) -> bool:
+    """Whether a record cannot be the header of a table with this many columns. widest: with the empty cells at the end
+    of its rows, which are columns if the record names them."""
     cells = [cell.strip() for cell in trimmed(record)]
-    return len(cells) != width or not are_names(cells)
+    return not width <= len(cells) <= widest or not are_names(cells)
+
+
+def _names_oddly(record: Sequence[str], width: int, widest: int) -> bool:
+    """Whether a record may name columns, although some names are missing, repeated or a year in the first column."""
+    cells = [cell.strip() for cell in trimmed(record)]
+    is_odd = any(cell.endswith(":") or (_VALUE.fullmatch(cell) and not _YEAR.fullmatch(cell)) for cell in cells)
+    return width <= len(cells) <= widest and not is_odd
+
+
+def _is_row(record: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a record has values of the kinds of the columns below."""
+    found = count_evidence(record, below)
+    return found.data > 0 and not found.header
 
 
 @dataclass

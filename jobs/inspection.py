@@ -20,6 +20,7 @@ from jobs.look import LOOK_BYTES, Look
 from jobs.modes import Mode
 from jobs.pipeline import reader
 from jobs.pipeline.chunk import Chunk
+from jobs.pipeline.corrector import Corrector
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.schema import TableSchema
@@ -38,7 +39,7 @@ class Inspection:
     if a person chose it, and `inferred` else. stored: the existing one without the fields that the import adds. mode:
     what the rows do with those of the dataset. remembered: what somebody chose once for columns of this dataset.
     assigned: what holds for those of this file. chunks: from the first row on. keep_claim: called during long work.
-    rules: those of the dataset.
+    rules: those of the dataset. parent: the upload whose failed rows the file corrects.
     """
 
     changes: Changes
@@ -56,6 +57,7 @@ class Inspection:
     keep_claim: Callable[[], None]
     lease: float
     rules: RuleSet | None
+    parent: Upload | None = None
 
     def hold(self) -> bool:
         """Hold the upload if there is something to ask, or somebody wanted to see it. Returns whether it is held."""
@@ -86,6 +88,8 @@ class Inspection:
                 mapping=upload.mapping if is_new else seen.mapping,
                 notes=table.notes,
                 warnings=warnings,
+                corrects=self.parent,
+                mode=self.mode,
             )
             review.record(connection, upload.id, seen.reading(planned), checked)
             return found
@@ -119,6 +123,7 @@ class Inspection:
             mode=self.mode,
             tick=self.keep_claim,
             rules=self.rules,
+            corrector=Corrector(self.parent, self.table.names) if self.parent else None,
         )
         return check.run(self.chunks(), passed)
 

@@ -150,8 +150,7 @@ class Look:
     def matches(self) -> list[Match]:
         """A match for each column of the file. Names decide first, as in an import that nobody looks at."""
         if self.schema is None:
-            fields = self.upload.mapping or {name: name for name in self.table.names}
-            return [Match(name, fields.get(name), "name", 1.0) for name in self.table.names]
+            return [self._of_new(name) for name in self.table.names]
         certain = {name: field for name, field in self._certain.items() if field is not None}
         if len(certain) == len(self.table.names) or len(certain) == len(self.schema.names):
             found = [Match(name, certain.get(name), "name" if name in certain else None) for name in self.table.names]
@@ -159,6 +158,13 @@ class Look:
             ignored = {name: None for name, field in self.remembered.items() if field is None}
             found = matching.match(self._named, self._fields, {**ignored, **certain})
         return [self._said(each) for each in found]
+
+    def _of_new(self, column: str) -> Match:
+        """The match for a column of a file that makes a dataset: a field of the same name, unless somebody chose."""
+        field = column if self.upload.mapping is None else self.upload.mapping.get(column)
+        if field == column:
+            return Match(column, field, "name", 1.0)
+        return Match(column, field, "remembered", None if field is None else 1.0)
 
     def _said(self, match: Match) -> Match:
         """The match, with how it came about."""
@@ -205,7 +211,7 @@ class Look:
         """The fields of a new dataset, as Table Schema has them, each with the column that fills it."""
         columns = {field: name for name, field in self.mapping.items()}
         return [
-            {**described, "required": schema.is_required(each), "column": columns.get(each.name)}
+            {**described, "type": each.type, "required": schema.is_required(each), "column": columns.get(each.name)}
             for each, described in zip(schema.fields, schema.as_json()["fields"], strict=True)
         ]
 

@@ -21,6 +21,7 @@ from jobs.errors import (
     InvalidMappingError,
     RefusedError,
     SchemaError,
+    TransitionError,
 )
 from jobs.lanes import QUICK_BYTES
 from jobs.modes import OF_NEW_DATASETS, Mode
@@ -213,6 +214,7 @@ def map_columns(
     Of a new dataset, a worker checks the file anew: a column for no field is not imported. So it does where a check
     runs, which ends then. Raises TransitionError, InvalidMappingError.
     """
+    _require_undecided(upload)
     if upload.dataset is None:
         return _map_new(connection, upload, columns, new_fields, how)
     present = upload.mapping
@@ -242,6 +244,12 @@ def map_columns(
     if mapping != present or added != (upload.fields_wanted or []):
         connection.execute(sa.update(reviews).where(reviews.c.upload_id == upload.id).values(check=None))
     return changed
+
+
+def _require_undecided(upload: Upload) -> None:
+    """Raises TransitionError if an upload is neither held nor looked at: before anything is said of what was chosen."""
+    if not upload.is_held and not upload.is_checked:
+        raise TransitionError(upload.id, upload.status, uploads.DECIDE.participle)
 
 
 def _added(
@@ -329,6 +337,7 @@ def plan(
 
     Raises TransitionError, InvalidMappingError, InvalidDatasetNameError, SchemaError.
     """
+    _require_undecided(upload)
     if upload.dataset is not None:
         raise InvalidMappingError("fields", "can be chosen of a new dataset only.")
     name = datasets.checked_name(wanted)

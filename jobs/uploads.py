@@ -557,16 +557,24 @@ def hold_for_review(
     mapping: Mapping[str, str | None] | None,
     notes: Sequence[str],
     warnings: Iterable[UploadWarning],
+    corrects: Upload | None = None,
+    mode: Mode = Mode.INSERT,
 ) -> Upload:
     """Hold the upload that a worker looked at. Raises ClaimLostError.
 
-    header: the columns of the file. mapping: which fields they fill.
+    header: the columns of the file. mapping: which fields they fill. corrects: the upload whose failed rows it brings,
+    into their dataset. mode: what they do with the rows there.
     """
+    target: dict[str, Any] = {}
+    if corrects is not None and corrects.dataset is not None:
+        filename = get(connection, claim.upload_id).filename
+        target = {"parent": corrects.id, "dataset": corrects.dataset, "mode": mode}
+        target["search_text"] = search_text(filename, corrects.dataset)
     upload = _change_claimed(
         connection,
         HOLD,
         claim,
-        **{**_UNCLAIMED, **_UNREAD},
+        **{**_UNCLAIMED, **_UNPLACED},
         hold=list(hold),
         header=header,
         mapping=None if mapping is None else dict(mapping),
@@ -574,6 +582,7 @@ def hold_for_review(
         warnings=kept(warnings),
         attempts_without_progress=0,
         cuts=0,
+        **target,
     )
     _log(connection, upload, Kind.HELD, detail=" ".join(each["detail"] for each in hold))
     return upload
@@ -606,7 +615,7 @@ def hold_unread(connection: sa.Connection, claim: Claim, hold: Sequence[Hold]) -
         connection,
         HOLD,
         claim,
-        **{**_UNCLAIMED, **_UNREAD},
+        **{**_UNCLAIMED, **_UNPLACED},
         hold=list(hold),
         attempts_without_progress=0,
         cuts=0,
@@ -836,6 +845,7 @@ def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: floa
         lease_until=utc_now(lease),
         counting_since=utc_now(),
         counting_from=uploads.c.rows_processed,
+        progress_reported=None,  # by the check of an earlier attempt; this one begins again
         started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
     )
     if upload is not None:
@@ -1397,8 +1407,10 @@ _UNCLAIMED: Mapping[str, Any] = {"worker": None, "lease_until": None, "silent_si
 _RETRIED: Mapping[str, Any] = {
     **_UNCLAIMED, "error": None, "remedy": None, "finished_at": None, "attempts_without_progress": 0, "cuts": 0
 }  # fmt: skip
-#: Nothing is known of how far the file was read.
-_UNREAD: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None, "progress_reported": None}
+#: The import begins at the start of the file.
+_UNPLACED: Mapping[str, Any] = {"next_byte": 0, "bytes_total": None}
+#: Nor is anything known of how far a check came.
+_UNREAD: Mapping[str, Any] = {**_UNPLACED, "progress_reported": None}
 _ENDED: Mapping[str, Any] = {**_UNCLAIMED, "finished_at": utc_now()}
 _REPLACES = uploads.c.mode == Mode.REPLACE
 #: Of an upload that does not come to its end: if it was to replace all rows, none of its rows is in the dataset.

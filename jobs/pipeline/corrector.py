@@ -7,7 +7,7 @@ marks, or with a number behind the last row of the parent, was added by a person
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 import sqlalchemy as sa
@@ -53,6 +53,8 @@ class Corrector:
         self._names = names
         exact = {name: place for place, name in enumerate(parent.header or [])}
         loose = {_loose(name): place for name, place in exact.items()}
+        #: Failed row → the upload that corrects it, as far as nobody recorded that.
+        self._landed: dict[lineage.Root, int] = {}
         self._places = [exact.get(name, loose.get(_loose(name))) for name in names]
 
     def judge(self, connection: sa.Connection, chunk: Chunk, ruled: Collection[str] = ()) -> Judged:
@@ -61,6 +63,11 @@ class Corrector:
         numbers = {number: self._number(origin) for number, origin in chunk.origins.items()}
         wanted = {each for each in numbers.values() if isinstance(each, int)}
         stored = lineage.failed_before(connection, self._parent.id, wanted)
+        if self._landed:
+            stored = {
+                number: replace(before, corrected_by=self._landed.get(before.root, before.corrected_by))
+                for number, before in stored.items()
+            }
         refused: dict[int, list[Reason]] = {}
         before: dict[int, FailedBefore] = {}
         rows = chunk.rows.index.tolist()
@@ -78,6 +85,10 @@ class Corrector:
             if isinstance(number, int) and number in stored:
                 before[failed.row_number] = stored[number]
         return Judged(chunk.failing(refused), before)
+
+    def land(self, judged: Judged, row_numbers: Collection[int], upload_id: int) -> None:
+        """Know that rows of a chunk land, in a check, which records nothing."""
+        self._landed |= {before.root: upload_id for number, before in judged.before.items() if number in row_numbers}
 
     def _number(self, origin: Origin) -> int | Reason | None:
         """The parent's row that a row corrects; a reason if it cannot be told; None for a row that a person added."""

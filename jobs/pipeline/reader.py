@@ -119,7 +119,10 @@ def _header(text: TextFile, records: list[list[str]]) -> Header:
     else:
         header = detect_header(records)
     if header.position >= len(records) or not any(cell.strip() for cell in records[header.position]):
-        raise MisreadFileError(f"The file has no header row{_where(text.header_row)}. {EXPECTED}")
+        if text.header_row:
+            other = "Upload it again with another header row, or leave it out, so that it is detected."
+            raise MisreadFileError(f"The file has no header row at line {text.header_row:,}. {other}")
+        raise MisreadFileError(f"The file has no {'rows' if text.header_row == 0 else 'header row'}. {EXPECTED}")
     return header
 
 
@@ -211,10 +214,6 @@ def _renumbered(problems: KnownProblems, places: list[int]) -> KnownProblems:
         for number, cells in problems.items()
     }
     return {number: cells for number, cells in found.items() if cells}
-
-
-def _where(header_row: int | None) -> str:
-    return "" if header_row is None else f" at line {header_row:,}"
 
 
 def chunks(

@@ -1,6 +1,7 @@
 """What a check promises is what the import does, on both databases."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from jobs.modes import OF_DATASETS, Mode, possible
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Phase, Review, Status, Upload
+from tests.support.corrections import corrections_file
 from tests.support.files import store
 
 SCHEMA: dict[str, Any] = {
@@ -168,3 +170,39 @@ def test_every_figure_of_a_check_is_what_the_import_then_does(
     examples = {tuple(each["key"].values()) for each in check["updates"]}
     assert examples <= {tuple(map(str, each)) for each in updated}
     assert len(examples) == min(20, len(updated))
+
+
+@pytest.mark.parametrize("chunk_bytes", [256, 1 << 20])
+def test_a_check_of_corrections_knows_which_rows_they_correct(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "count", "type": "integer"}, {"name": "note"}]
+    with database.transaction() as connection:
+        datasets.declare(connection, "stock", TableSchema.parse({"fields": fields, "primaryKey": "id"}), Mode.UPSERT)
+    use(monkeypatch, settings, chunk_bytes)
+    rows = "".join(f"{number},{'x' if number % 2 else number},some words\n" for number in range(60))
+    parent = after_job(database, sent(settings, database, f"id,count,note\n{rows}", dataset="stock").id)
+    header, *records = corrections_file(database, parent).decode("utf-8-sig").splitlines()
+    good = [record.replace(",x,", ",5,") for record in records]
+    first = "\r\n".join([header, *good[:5]])
+    after_job(database, sent(settings, database, first, parent=parent.id, dataset="stock").id)
+    unfixed, foreign = records[5:8], good[9].replace(f",{parent.id},", ",999,")
+    last = "\r\n".join([header, *good[:7], *unfixed, foreign, *good[10:], *good[10:12], "500,1,added,,,"])
+    held = after_job(database, sent(settings, database, last, review=Review.ALWAYS).id)
+    with database.reading() as connection:
+        check = review.as_json(connection, held)["check"]
+        told = review.as_json(connection, held)
+    with database.transaction() as connection:
+        uploads.approve(connection, held.id)
+    ended = after_job(database, held.id)
+    with database.reading() as connection:
+        failed = failed_rows.rows(connection, held.id, limit=500)
+
+    assert (held.status, held.dataset, held.parent, held.mode) == (Status.HELD, "stock", parent.id, Mode.UPSERT)
+    assert [each["column"] for each in told["fields"]] == ["id", "count", "note"]
+    assert ended.status is Status.COMPLETED, ended.error
+    assert (check["rows"], check["would_fail"]) == (ended.rows_processed, ended.rows_failed)
+    assert (check["would_insert"], check["would_update"]) == (ended.rows_added, 0)
+    reasons = {(each["column"], each["rule"]): each["rows"] for each in check["reasons"]}
+    assert reasons == Counter((each.column, each.rule) for row in failed for each in row.reasons)
+    assert reasons[None, "was already corrected"] >= 5

@@ -22,6 +22,8 @@ def split(text: str, delimiter: str = ",") -> list[list[str]]:
         ("Report for June,,\n,,\nid,name,amount\n1,x,2\n2,y,3\n", 2),
         ("Created:,2026-01-31\nBy:,Ann\nid,name,amount,note\n1,x,2,\n2,y,3,z\n", 2),
         ("Report\nid,name\n1,x\n2,y\n", 1),
+        ("Report for June\nTotal,1500\nsku,amount\nA1,700\nA2,800\n", 2),
+        ("Created:,2026-01-31\nTotal:,1500\nsku,amount\nA1,700\nA2,800\n", 2),
         ("\n\na,b\n1,2\n", 2),
         ("sep=,\na,b\n1,2\n", 1),
         ("sep=,\nname\nAnn\n", 1),
@@ -54,6 +56,11 @@ def test_lines_above_a_table_are_not_the_header(text: str, header: int) -> None:
         "some prose, with commas\nmore of it\nand, again, and again\nthe end\n",
         "1,2\n3,4\n",
         "a,b,c\n1\n2\n3\n",
+        "sku,price,note\nA1,2.00,x\nA2,2.0,\nA3,unknown,\nA4,1,\nA5,2,\n",  # columns at the end are often empty
+        "sku,price,note\nA1,unknown,\nA2,1,\nA3,2,\n",
+        ",price\nA1,2\nA2,unknown\nA3,1\nA4,2\n",  # a name is missing, or is repeated, or is a year
+        "sku,price,price\nA1,2,3\nA2,unknown,none yet\nA3,1,1\nA4,2,2\n",
+        "2020,price\nA1,2\nA2,unknown\nA3,1\nA4,2\n",
     ],
 )
 def test_without_proof_the_first_line_is_the_header(text: str) -> None:

@@ -281,6 +281,33 @@ def test_a_check_that_is_interrupted_leaves_nothing_and_begins_again(
     assert cells(database) == []
 
 
+def test_progress_never_falls_within_an_attempt_that_checks(
+    database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "CHECK_INTERVAL", 0.0)
+    written, seen = Shadow.write, list[tuple[int, int]]()
+
+    def note(shadow: Any, connection: sa.Connection, rows: Any) -> Any:
+        with database.reading() as reading:
+            [upload] = uploads.active(reading)
+        seen.append((upload.attempt, upload.progress))
+        if upload.attempt == 1 and len(seen) > 5:
+            shutdown.requested.set()
+        return written(shadow, connection, rows)
+
+    monkeypatch.setattr(Shadow, "write", note)
+    rows = "".join(f"{number},{number}@example.org,1990-01-31\n" for number in range(200))
+    interrupted = job(f"id,email,born\n{rows}", review=Review.ALWAYS, dataset=people)
+    shutdown.requested.clear()
+    held = job(interrupted)
+
+    assert (held.status, held.attempt) == (Status.HELD, 2)
+    assert [seen[-1][0], seen[-1][1] > 50] == [2, True]
+    assert sorted(seen) == seen
+    assert (2, 0) in seen
+    assert held.progress >= seen[-1][1]
+
+
 def test_an_upload_that_is_cancelled_during_its_check_stays_cancelled(
     database: Database, job: Job, people: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

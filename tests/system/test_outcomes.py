@@ -342,7 +342,9 @@ def test_the_row_of_the_header_can_be_said(sent: Desk) -> None:
 
 
 def test_a_header_said_to_be_where_none_is_fails(sent: Desk) -> None:
-    assert sent("a,b\n\n1,2\n", header_row=2).refusal == f"The file has no header row at line 2. {EXPECTED}"
+    other = "Upload it again with another header row, or leave it out, so that it is detected."
+    assert sent("a,b\n\n1,2\n", header_row=2).refusal == f"The file has no header row at line 2. {other}"
+    assert sent("\n\n", header_row=0).refusal == f"The file has no rows. {EXPECTED}"
 
 
 # Without a header

@@ -33,7 +33,7 @@ from jobs.reports import Rows
 from jobs.store.chosen import store_of
 from jobs.store.store import Store
 from jobs.upload_log import By, Via
-from jobs.uploads import Processor, Review, Target, Task, Upload
+from jobs.uploads import HoldCode, Processor, Review, Target, Task, Upload
 from webapp import threads
 from webapp.database_access import read
 from webapp.routes import json_body, options_body, upload_json
@@ -124,7 +124,9 @@ def _creation(
         into = parent.dataset if parent else chosen
         policy.require_upload_into(into, _scopes(processor))
         is_imported_here = processor is Processor.WORKER and parent is None
-        wanted = _review(connection, request, fields, into) if is_imported_here else Review.NEVER
+        wanted = _review(connection, request, fields, into, parent)
+        if processor is Processor.EXTERNAL:
+            wanted = Review.NEVER
         expected = _expected(connection, file, fields, into, processor, is_whole=wanted_parts is None)
         if is_imported_here and into is not None and not expected.has_totals:
             _require_no_totals(connection, into)
@@ -402,15 +404,19 @@ def _holds_duplicates(fields: Mapping[str, str]) -> bool:
     return name == "hold"
 
 
-def _review(connection: sa.Connection, request: AppRequest, fields: Mapping[str, str], into: str | None) -> Review:
-    """What the request says, else the dataset's own, else what is usual for its way. Raises
-    InvalidImportOptionError."""
+def _review(
+    connection: sa.Connection, request: AppRequest, fields: Mapping[str, str], into: str | None, parent: Upload | None
+) -> Review:
+    """What the request says, else the dataset's own, else what is usual for its way. Corrections were seen: nobody is
+    asked about them by `auto`. Raises InvalidImportOptionError."""
     name = fields.get("review", "")
     if name and name not in list(Review):
         raise InvalidImportOptionError("review must be never, auto or always.", "review")
     if name:
         return Review(name)
     own = datasets.review_of(connection, into) if into else None
+    if parent is not None:
+        return Review.ALWAYS if own == Review.ALWAYS else Review.NEVER
     if own is not None:
         return Review(own)
     return DEFAULT_REVIEW if asked_by(request).via is Via.WEB else Review.NEVER
@@ -614,7 +620,8 @@ def retried(
     policy = request.state["policy"]
     found_before = policy.upload(connection, upload_id)
     policy.require_change_of(found_before)
-    if found_before.is_held and options is None:  # as earlier releases imported a duplicate
+    is_duplicate = found_before.is_held and all(each["code"] == HoldCode.DUPLICATE for each in found_before.hold)
+    if is_duplicate and options is None:  # as earlier releases imported it
         approved = _approved(connection, request, found_before)
         return approved, [approved]
     undo_orders.require_retry(connection, found_before)

@@ -162,6 +162,8 @@ class _Plan:
     def __init__(self, connection: sa.Connection, policy: Policy, upload: Upload, chosen: Sequence[ChosenPart]) -> None:
         self._connection, self._policy = connection, policy
         found = parts.proposals(connection, upload, review.parts_of(connection, upload.id), policy.view)
+        if chosen and not review.was_seen(connection, upload.id):
+            raise InvalidBodyError([("parts", "cannot be chosen before a worker has looked at the file")])
         by_name = {each.part.name: each for each in found}
         self.targets: list[parts.Target] = []
         self.refused: list[Refused] = []

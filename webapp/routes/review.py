@@ -5,10 +5,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from jobs import review, uploads
@@ -37,13 +37,21 @@ class NewField(BaseModel):
     field: dict[str, Any]
 
 
+def _checked(chosen: object) -> object:
+    """What is chosen for a column. So that one sentence says what is wrong, not one for each of what it could be."""
+    is_new = isinstance(chosen, dict) and chosen.keys() == {"field"} and isinstance(chosen["field"], dict)
+    if not (chosen is None or isinstance(chosen, str) or is_new):
+        raise ValueError("must be the name of a field, null, or an object with a `field` to add")
+    return chosen
+
+
 class ChosenFields(BaseModel):
     """Which fields some columns fill, by name, or described if they are to be added; null: none. remember: also for
     the next files of the dataset."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    columns: dict[str, str | NewField | None]
+    columns: dict[str, Annotated[str | NewField | None, BeforeValidator(_checked)]]
     remember: bool = False
 
     @property

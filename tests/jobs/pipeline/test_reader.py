@@ -531,7 +531,7 @@ def test_a_chosen_delimiter_and_header_row_are_used(tmp_path: Path) -> None:
 def test_a_chosen_header_row_without_cells_is_refused(tmp_path: Path, row: int) -> None:
     path = written(tmp_path, "a,b\n\n1,2\n")
 
-    with pytest.raises(UnreadableFileError, match=rf"The file has no header row at line {row}\. Upload"):
+    with pytest.raises(UnreadableFileError, match=rf"The file has no header row at line {row}\. Upload it again with"):
         reader.inspect(TextFile(path, header_row=row))
 
 

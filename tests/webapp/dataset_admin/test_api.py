@@ -233,6 +233,7 @@ def test_a_column_is_added_behind_the_rows_that_exist(served: Served) -> None:
     ]
     assert problem(client.post(f"{url}/fields", json={"name": "x", "type": "money"}), 422) == ["type"]
     assert problem(client.post(f"{url}/fields", json={"name": "PRICE"}), 422) == [""]
+    assert client.post(f"{url}/fields", json={"type": "date"}).json()["detail"] == "name: is missing"
     assert [row[:3] for row in rows(served)[1:]] == [["1", "", "2.5"], ["2", "", "3"]]
     found = imported(served, 'id,"Größe %s ""a""",note\n3,2026-01-31,new\n4,2026-01-31,twice\n')
     assert (found["rows_success"], found["rows_failed"]) == (1, 1)

@@ -145,6 +145,17 @@ def test_only_an_upload_that_waits_is_divided(served: Served) -> None:
 
 
 @ONE_DATABASE
+def test_parts_of_a_file_that_no_worker_has_looked_at_are_not_called_absent(served: Served, sales: str) -> None:
+    archive = zipped(june="part,amount\na,1\n", july="part,amount\nb,2\n")
+    sent(served, archive, "months.zip", member="june.csv", dataset=sales)
+    again = served.post(archive, "months.zip", review="auto").json()
+    answer = divide(served, served.records.all()[0], {"name": "june.csv"})
+
+    assert (again["status"], again["hold"][0]["code"]) == ("held", "duplicate")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "parts: cannot be chosen before a worker has looked at the file"
+
+
 def test_all_parts_are_wanted_when_the_file_is_sent(served: Served) -> None:
     divided = sent(served, zipped(june="a\n1\n", july="a\n2\n"), "all.zip", parts="all", dataset="numbers")
     named = sent(served, BOOK, "book.xlsx", parts='["July"]')

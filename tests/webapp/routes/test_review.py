@@ -1,5 +1,6 @@
 """The review of a held upload, through the API and the page, with a real worker."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ PEOPLE = {
     "fields": [{"name": "id", "type": "integer"}, {"name": "email", "type": "string"}],
     "primaryKey": "id",
 }
+ID = {"name": "id", "type": "integer", "column": "id"}
 CONTENT = "id,e-mail adress\n1,ann@example.org\n2,bob@example.org\n"
 
 
@@ -78,6 +80,8 @@ def test_only_a_held_upload_is_reviewed(served: Served) -> None:
         ("/import", "POST", None),
         ("/check", "POST", None),
         ("/options", "PUT", {}),
+        ("/mapping", "PUT", {"columns": {"id": None}}),
+        ("/schema", "PUT", {"fields": [ID]}),
     ):
         answer = api(served, upload, what, method, json=body)
 
@@ -95,6 +99,14 @@ def test_a_mapping_that_is_not_possible_changes_nothing(served: Served, held: Up
     assert served.records.all()[0].mapping == held.mapping
 
 
+@pytest.mark.parametrize("chosen", [7, [], {}, {"field": "email"}, {"field": {"name": "mail"}, "more": 1}])
+def test_what_is_chosen_for_a_column_is_a_name_null_or_a_new_field(served: Served, held: Upload, chosen: Any) -> None:
+    answer = api(served, held, "/mapping", "PUT", json={"columns": {"id": chosen}})
+
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["columns.id"]
+
+
 def test_the_page_of_a_held_upload_says_why_and_imports_it(served: Served, held: Upload) -> None:
     html = served.page(f"/uploads/{held.id}")
 
@@ -105,6 +117,14 @@ def test_the_page_of_a_held_upload_says_why_and_imports_it(served: Served, held:
         done = ended(served, Status.COMPLETED)
     assert answer.headers["location"] == f"/uploads/{held.id}"
     assert done.is_approved
+
+
+def test_a_retry_imports_no_file_that_waits_for_a_review(served: Served, held: Upload) -> None:
+    answers = [api(served, held, "/retry", "POST"), api(served, held, "/retry", "POST", json={"delimiter": ";"})]
+
+    assert [each.status_code for each in answers] == [409, 409]
+    assert answers[0].json()["detail"] == f"Upload #{held.id} is held, so it cannot be retried."
+    assert served.records.get(held).status is Status.HELD
 
 
 def test_the_stream_of_one_upload_ends_when_it_is_held(served: Served, held: Upload) -> None:
@@ -164,9 +184,6 @@ def test_what_rows_do_with_those_that_exist_is_chosen_for_each_upload(served: Se
     assert impossible == [422, 422, 422]
 
 
-ID = {"name": "id", "type": "integer", "column": "id"}
-
-
 @pytest.mark.parametrize(
     ("plan", "path", "words"),
     [
@@ -205,6 +222,23 @@ def test_the_key_of_a_new_dataset_may_be_named_without_a_list(served: Served) ->
     back = served.client.request("PATCH", url, json={"primaryKey": "id"}).json()["schema"]["primaryKey"]
 
     assert (changed, back) == ([], ["id"])
+
+
+def test_a_review_tells_which_fields_of_a_new_dataset_a_person_chose(served: Served) -> None:
+    with Worker(served.settings):
+        served.post("id,mail,born\n1,ann@example.org,1990-01-31\n", "people.csv", review="always")
+        upload = ended(served, Status.HELD)
+        chosen = [ID, {"name": "email", "column": "mail"}]
+        api(served, upload, "/schema", "PUT", json={"fields": chosen})
+        ended(served, Status.HELD)
+    seen = api(served, upload, "/review").json()
+
+    assert [(each["field"], each["matched_by"], each["score"]) for each in seen["columns"]] == [
+        ("id", "name", 1.0),
+        ("email", "remembered", 1.0),
+        (None, "remembered", None),
+    ]
+    assert [(each["name"], each["type"]) for each in seen["fields"]] == [("id", "integer"), ("email", "string")]
 
 
 def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and_its_fields(served: Served) -> None:
@@ -249,3 +283,37 @@ def test_a_review_begins_for_a_duplicate_and_changes_its_dataset_its_options_and
     }  # fmt: skip
     assert [each["name"] for each in dataset["schema"]["fields"]] == ["id", "email", "weight"]
     assert dataset["rows"] == 1
+
+
+def test_corrections_are_looked_at_if_somebody_asks_for_it_and_never_become_a_new_dataset(served: Served) -> None:
+    schema = TableSchema.parse(PEOPLE)
+    with served.records.database.transaction() as connection:
+        datasets.declare(connection, "people", schema, Mode.INSERT)
+    with Worker(served.settings):
+        served.post("id,email\n1,a@example.org\nx,b@example.org\n", "people.csv", dataset="people")
+        parent = ended(served, Status.COMPLETED)
+        text = served.client.get(f"/uploads/{parent.id}/failed-rows.csv").text.replace("x,b@", "2,b@", 1)
+        wrong = served.post(text, "failed-rows.csv", review="maybe")
+        served.post(text, "failed-rows.csv", review="always")
+        seen = ended(served, Status.HELD)
+        archive = gzip.compress(text.encode())
+        served.post(archive, "failed-rows.csv.gz", review="always")
+        packed = ended(served, Status.HELD)
+        plan = api(served, packed, "/schema", "PUT", json={"name": "other", "fields": [ID]})
+        served.client.request("PATCH", "/api/v1/datasets/people", json={"review": "always"})
+        served.post(text + "\n", "failed-rows.csv")
+        by_dataset = ended(served, Status.HELD)
+        elsewhere = api(served, packed, "/options", "PUT", json={"dataset": "other"})
+        page = served.page(f"/uploads/{packed.id}")
+        api(served, by_dataset, "/cancel", "POST")
+        api(served, packed, "/import", "POST")
+        until(lambda: api(served, packed).json()["status"] == "completed", "the import")
+        done = served.records.get(packed)
+
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, "review must be never, auto or always.")
+    for held in (seen, packed, by_dataset):
+        assert (held.dataset, held.parent, held.phase) == ("people", parent.id, "check")
+    assert (plan.status_code, elsewhere.status_code) == (422, 422)
+    assert "Fields of the new dataset" not in page
+    assert "Columns to fields" in page
+    assert (done.rows_success, done.parent) == (1, parent.id)
