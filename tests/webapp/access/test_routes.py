@@ -162,6 +162,39 @@ def test_people_change_their_own_uploads_and_administrators_all(
     assert office.clients[caller].post(f"/api/v1/uploads/{found['id']}/cancel").status_code == own
 
 
+#: What repairs or undoes an upload: the method, what follows the upload's path, the body.
+REPAIRS_AND_UNDO = [
+    ("PATCH", "/failed-rows/1", {"cells": {"b": "2"}, "version": 1}),
+    ("PATCH", "/failed-rows", {"rows": [{"row_number": 1, "cells": {"b": "2"}, "version": 1}]}),
+    ("POST", "/failed-rows/import", None),
+    ("POST", "/repairs", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits/preview", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits/undo", None),
+    ("POST", "/undo", {}),
+]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(("method", "path", "body"), REPAIRS_AND_UNDO)
+def test_uploaders_repair_and_undo_their_own_uploads_only(
+    office: Office, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    records = office.served.records
+    records.dataset("prices")
+    theirs = records.processing("theirs.csv", dataset="prices", is_named=True)
+    failed = [FailedRow(1, ["1", "x"], [Reason("b", "is not a whole number", "x")])]
+    theirs = records.complete(records.advance(theirs, 99, failed))
+    url = f"/api/v1/uploads/{theirs.id}{path}"
+
+    assert office.clients["viewer"].request(method, url, json=body).status_code == 403
+    answer = office.clients["uploader"].request(method, url, json=body)
+    assert (answer.status_code, "Somebody else" in answer.text) == (403, True)
+    people.give(records.database, theirs.id, "uploader")
+    if path == "/undo":  # the others ask a worker
+        assert office.clients["uploader"].request(method, url, json=body).status_code == 201
+
+
 @ONE_DATABASE
 @pytest.mark.parametrize("scope", list(Scope))
 def test_a_token_may_do_what_its_scope_says_and_nothing_else(office: Office, scope: Scope) -> None:
