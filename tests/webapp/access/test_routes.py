@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from jobs.failed_rows import FailedRow, Reason
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
-from tests.support import people
+from tests.support import people, serving
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
 from tests.support.waiting import until
@@ -131,6 +131,34 @@ def test_the_same_bytes_in_a_hidden_dataset_are_no_duplicate(office: Office) -> 
 
     assert answer.status_code == 201
     assert (answer.json()["duplicate_of"], answer.json()["status"]) == (None, "pending")
+
+
+@ONE_DATABASE
+def test_a_duplicate_does_not_name_what_was_hidden_later(office: Office) -> None:
+    """Neither the reason why it is held, nor its log, on any page or stream."""
+    uploader, database = office.clients["uploader"], office.served.records.database
+    people.open_to_all(database, "hidden_prices")
+    query = {"filename": "again.csv", "dataset": "news", "duplicates": "hold"}
+    content = office.served.stored[0].read_bytes()
+    held = uploader.post("/api/v1/uploads", params=query, content=content).json()
+    earlier = f"#{office.hidden_upload.id}"
+    own = held["links"]["self"]
+    said = "The same file was imported before. Import it into a new dataset, or cancel it."
+
+    assert f"imported into “hidden_prices” on {held['created_at'][:10]} as {earlier}. " in held["hold"][0]["detail"]
+    people.restrict(database, "hidden_prices")
+    assert uploader.get(own).json()["hold"] == [{"code": "duplicate", "detail": said}]
+    for path in (own, f"{own}/log", "/api/v1/uploads", held["links"]["html"], "/uploads"):
+        told = uploader.get(path).text
+        assert "hidden_prices" not in told, path
+        assert earlier not in told, path
+    since = f"?since={held['created_at']}"
+    for path in (f"{own}/events", f"/api/v1/events{since}", "/uploads/events", f"{held['links']['html']}/events"):
+        with serving.stream(uploader, path) as stream:
+            told = stream.next().data
+        assert ("hidden_prices" in told, earlier in told) == (False, False), path
+    assert "hidden_prices" in office.clients["admin"].get(own).text
+    assert earlier in office.clients["admin"].get(f"{own}/log").text
 
 
 @ONE_DATABASE
