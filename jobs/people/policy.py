@@ -164,13 +164,13 @@ class Policy:
         if upload.account_id != self.caller.account_id:
             raise NotAllowedError("Somebody else uploaded this file. Whoever did may change it, or an administrator.")
 
-    def owns(self, upload: Upload) -> bool:
-        """Whether `require_own` lets the caller pass."""
+    def why_not_own(self, upload: Upload) -> str | None:
+        """Why `require_own` does not let the caller pass; None if it does."""
         try:
             self.require_own(upload)
-        except NotAllowedError:
-            return False
-        return True
+        except NotAllowedError as error:
+            return str(error)
+        return None
 
     def may_report_on(self, upload: Upload) -> bool:
         """Whether the caller may report on an external upload: one that it announced itself, or that belongs to its

@@ -14,9 +14,10 @@ from starlette.routing import Mount
 from jobs.failed_rows import FailedRow, Reason
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
+from jobs.uploads import Upload
 from tests.support import people, serving
 from tests.support.databases import ONE_DATABASE
-from tests.support.serving import Served
+from tests.support.serving import Records, Served
 from tests.support.waiting import until
 from webapp.access.needs import GuardedRoute
 from webapp.app import create_app
@@ -203,22 +204,39 @@ REPAIRS_AND_UNDO = [
 ]
 
 
+def with_a_failed_row(records: Records) -> Upload:
+    """A completed upload of nobody, into a dataset that all see."""
+    records.dataset("prices")
+    upload = records.processing("theirs.csv", dataset="prices", is_named=True)
+    failed = [FailedRow(1, ["1", "x"], [Reason("b", "is not a whole number", "x")])]
+    return records.complete(records.advance(upload, 99, failed))
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("page", ["undo", "repair"])
+def test_a_page_says_why_it_offers_nothing_to_whoever_did_not_upload_the_file(office: Office, page: str) -> None:
+    theirs = with_a_failed_row(office.served.records)
+
+    def shown(name: str) -> str:
+        return office.clients[name].get(f"/uploads/{theirs.id}/{page}").text
+
+    assert "Somebody else uploaded this file. Whoever did may change it" in shown("uploader")
+    assert "This takes the role “uploader”" in shown("viewer")
+    assert f'id="{page}-refusal"' not in shown("admin")
+
+
 @ONE_DATABASE
 @pytest.mark.parametrize(("method", "path", "body"), REPAIRS_AND_UNDO)
 def test_uploaders_repair_and_undo_their_own_uploads_only(
     office: Office, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
-    records = office.served.records
-    records.dataset("prices")
-    theirs = records.processing("theirs.csv", dataset="prices", is_named=True)
-    failed = [FailedRow(1, ["1", "x"], [Reason("b", "is not a whole number", "x")])]
-    theirs = records.complete(records.advance(theirs, 99, failed))
+    theirs = with_a_failed_row(office.served.records)
     url = f"/api/v1/uploads/{theirs.id}{path}"
 
     assert office.clients["viewer"].request(method, url, json=body).status_code == 403
     answer = office.clients["uploader"].request(method, url, json=body)
     assert (answer.status_code, "Somebody else" in answer.text) == (403, True)
-    people.give(records.database, theirs.id, "uploader")
+    people.give(office.served.records.database, theirs.id, "uploader")
     if path == "/undo":  # the others ask a worker
         assert office.clients["uploader"].request(method, url, json=body).status_code == 201
 
