@@ -191,6 +191,17 @@ def test_people_change_their_own_uploads_and_administrators_all(
     assert office.clients[caller].post(f"/api/v1/uploads/{found['id']}/cancel").status_code == own
 
 
+@ONE_DATABASE
+def test_of_a_batch_the_uploads_of_others_are_not_allowed(office: Office) -> None:
+    uploads = [office.served.records.pending(name) for name in ("own.csv", "theirs.csv")]
+    people.give(office.served.records.database, uploads[0].id, "uploader")
+    body = {"action": "cancel", "ids": [each.id for each in uploads]}
+    answer = office.clients["uploader"].post("/api/v1/uploads/batch", json=body).json()
+
+    assert answer["detail"] == "1 upload cancelled, 1 not allowed."
+    assert [each["status"] for each in answer["results"]][1] == 403
+
+
 #: What repairs or undoes an upload: the method, what follows the upload's path, the body.
 REPAIRS_AND_UNDO = [
     ("PATCH", "/failed-rows/1", {"cells": {"b": "2"}, "version": 1}),
