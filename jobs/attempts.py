@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from jobs import upload_log
 from jobs.upload_log import Entry, Kind
-from jobs.uploads import TERMINAL, Status, Upload, unnamed
+from jobs.uploads import TERMINAL, Status, Upload, in_words_as_seen
 
 #: Entries with which an attempt begins, and with which it can end.
 BEGINNINGS = frozenset({Kind.CLAIMED, Kind.RESUMED, Kind.STARTED})
@@ -48,8 +48,7 @@ class UploadLog:
     def read(cls, connection: sa.Connection, upload: Upload) -> Self:
         """upload: as whoever asks may see it."""
         entries = [] if upload.is_deleted else _completed(upload, upload_log.read(connection, upload.id))
-        if upload.duplicate_of is None:  # or the earlier one is hidden
-            entries = [replace(each, detail=each.detail and unnamed(each.detail)) for each in entries]
+        entries = [replace(each, detail=each.detail and in_words_as_seen(each.detail, upload)) for each in entries]
         return cls(entries, _attempts(entries))
 
 

@@ -96,6 +96,8 @@ class HoldCode(StrEnum):
 #: One reason: {"code", "detail"}.
 Hold = dict[str, str]
 
+#: How the log of a divided upload says what became of its parts.
+_PARTS = "Its parts are imported as "
 #: What the sentences of `hold_as_duplicate` say of the earlier upload.
 _EARLIER = re.compile(r"(?<=The same file was imported) (?:into (?:“[^”]*”|another place) on [0-9-]+|before,) as #\d+")
 
@@ -679,7 +681,8 @@ def divide_held(
 ) -> Upload:
     """As `divide`, for an upload that waits for a person, or was divided into others. parts: the new ones. Raises
     TransitionError."""
-    known = [*upload.parts, *(dict(each) for each in parts)]
+    all_parts = get(connection, upload.id).parts  # also those that are hidden from whoever divides it
+    known = [*all_parts, *(dict(each) for each in parts)]
     is_unchanged = uploads.c.seq == upload.seq
     ended = {**_ENDED, "hold": None, "warnings": []} if upload.is_held else {}
     divided = None
@@ -693,7 +696,15 @@ def divide_held(
 
 def _divided_in_words(parts: Sequence[Mapping[str, Any]]) -> str:
     numbers = ", ".join(f"#{each['upload']}" for each in parts)
-    return f"Its parts are imported as {numbers}."
+    return f"{_PARTS}{numbers}."
+
+
+def in_words_as_seen(text: str, upload: Upload) -> str:
+    """A sentence of the log without uploads that do not exist for whoever asks. upload: as they may see it."""
+    if text.startswith(_PARTS):
+        seen = {f"#{part['upload']}" for part in upload.parts}
+        return f"{_PARTS}{', '.join(each for each in re.findall('#[0-9]+', text) if each in seen) or 'other uploads'}."
+    return text if upload.duplicate_of is not None else unnamed(text)
 
 
 def order(
