@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from jobs import upload_log
 from jobs.upload_log import Entry, Kind
-from jobs.uploads import TERMINAL, Status, Upload
+from jobs.uploads import TERMINAL, Status, Upload, in_words_as_seen
 
 #: Entries with which an attempt begins, and with which it can end.
 BEGINNINGS = frozenset({Kind.CLAIMED, Kind.RESUMED, Kind.STARTED})
@@ -46,7 +46,9 @@ class UploadLog:
 
     @classmethod
     def read(cls, connection: sa.Connection, upload: Upload) -> Self:
+        """upload: as whoever asks may see it."""
         entries = [] if upload.is_deleted else _completed(upload, upload_log.read(connection, upload.id))
+        entries = [replace(each, detail=each.detail and in_words_as_seen(each.detail, upload)) for each in entries]
         return cls(entries, _attempts(entries))
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,7 +16,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.uploads import Hold, Status, Upload
+from jobs.uploads import Hold, Status, Upload, without_names
 from jobs.warnings import UploadWarning
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,10 @@ class Event:
     def parse(cls, data: str | bytes) -> Self:
         """Raises ValueError or TypeError if the data is not an event."""
         return cls(**json.loads(data))
+
+    def without_names(self) -> Self:
+        """For clients that may not know of all uploads: a duplicate does not say of which one."""
+        return replace(self, hold=without_names(self.hold)) if self.hold else self
 
     @property
     def is_terminal(self) -> bool:

@@ -4,6 +4,7 @@ A change is one statement, `UPDATE … WHERE id AND status IN (…) [AND attempt
 claim matches no row, so it writes nothing even if it does not know yet.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -94,6 +95,11 @@ class HoldCode(StrEnum):
 
 #: One reason: {"code", "detail"}.
 Hold = dict[str, str]
+
+#: How the log of a divided upload says what became of its parts.
+_PARTS = "Its parts are imported as "
+#: What the sentences of `hold_as_duplicate` say of the earlier upload.
+_EARLIER = re.compile(r"(?<=The same file was imported) (?:into (?:“[^”]*”|another place) on [0-9-]+|before,) as #\d+")
 
 
 #: What an upload brings: the rows of a file; failed rows of its parent that were repaired (repair_orders.py); or what
@@ -539,9 +545,19 @@ def hold_as_duplicate(connection: sa.Connection, upload: Upload, *, names_it: bo
     return held
 
 
+def unnamed(text: str) -> str:
+    """A sentence about a duplicate for whom the earlier upload does not exist."""
+    return _EARLIER.sub(" before", text)
+
+
 def _is_part(part: str | None) -> sa.ColumnElement[bool]:
     """Whether an earlier upload of the same bytes took the same of them, as far as that is known."""
     return sa.true() if part is None else _earlier.c.part.is_(None) | (_earlier.c.part == part)
+
+
+def without_names(hold: Sequence[Hold]) -> list[Hold]:
+    """Why an upload is held, for whom the upload does not exist whose file it repeats."""
+    return [{**each, "detail": unnamed(each["detail"])} for each in hold]
 
 
 def hold_of(code: HoldCode, detail: str) -> Hold:
@@ -674,7 +690,8 @@ def divide_held(
 ) -> Upload:
     """As `divide`, for an upload that waits for a person, or was divided into others. parts: the new ones. Raises
     TransitionError."""
-    known = [*upload.parts, *(dict(each) for each in parts)]
+    all_parts = get(connection, upload.id).parts  # also those that are hidden from whoever divides it
+    known = [*all_parts, *(dict(each) for each in parts)]
     is_unchanged = uploads.c.seq == upload.seq
     ended = {**_ENDED, "hold": None, "warnings": []} if upload.is_held else {}
     divided = None
@@ -688,7 +705,15 @@ def divide_held(
 
 def _divided_in_words(parts: Sequence[Mapping[str, Any]]) -> str:
     numbers = ", ".join(f"#{each['upload']}" for each in parts)
-    return f"Its parts are imported as {numbers}."
+    return f"{_PARTS}{numbers}."
+
+
+def in_words_as_seen(text: str, upload: Upload) -> str:
+    """A sentence of the log without uploads that do not exist for whoever asks. upload: as they may see it."""
+    if text.startswith(_PARTS):
+        seen = {f"#{part['upload']}" for part in upload.parts}
+        return f"{_PARTS}{', '.join(each for each in re.findall('#[0-9]+', text) if each in seen) or 'other uploads'}."
+    return text if upload.duplicate_of is not None else unnamed(text)
 
 
 def order(
@@ -1512,6 +1537,7 @@ def as_seen(connection: sa.Connection, found: Sequence[Upload], view: View) -> l
             part_of=each.part_of if each.part_of in visible else None,
             undone_by=each.undone_by if each.undone_by in visible else None,
             parts=[part for part in each.parts if part["upload"] in visible],
+            hold=each.hold if each.duplicate_of in visible else without_names(each.hold),
         )
         for each in found
     ]

@@ -144,10 +144,11 @@ class GridRow:
 class RepairView:
     """See RepairRecords."""
 
-    def __init__(self, records: RepairRecords, *, may_repair: bool, may_remember: bool) -> None:
+    def __init__(self, records: RepairRecords, *, refusal: str | None, may_remember: bool) -> None:
+        """refusal: why whoever reads it may not repair the rows."""
         upload, of = records.upload, records.of
         self.upload = upload
-        self.may_repair, self.may_remember = may_repair, may_remember
+        self.refusal, self.may_repair, self.may_remember = refusal, refusal is None, may_remember
         self.is_active = upload.is_active
         self.action = f"/uploads/{upload.id}/repair"
         self.fixed = upload.rows_corrected + records.progress.right

@@ -30,11 +30,12 @@ class UndoView:
         *,
         repairs: bool,
         problem: str | None,
-        may_undo: bool,
+        refusal: str | None,
     ) -> None:
-        """known: the uploads that the page names. repairs: whether those are undone too that corrected failed rows."""
+        """known: the uploads that the page names. repairs: whether those are undone too that corrected failed rows.
+        refusal: why whoever reads the page may not undo it."""
         self.upload, self.preview = upload, preview
-        self.takes_repairs, self.problem, self.may_undo = repairs, problem, may_undo
+        self.takes_repairs, self.problem, self.refusal = repairs, problem, refusal
         by_id = {each.id: each for each in known}
         kept = sorted(preview.keep.items(), key=lambda each: (-each[1], each[0])) if preview else []
         self.keep = [Kept(by_id[each], rows) for each, rows in kept if each in by_id][:KEPT_SHOWN]

@@ -20,6 +20,9 @@ from jobs.people.passwords import Hashed
 from jobs.people.roles import Role
 from jobs.tables import accounts, invitations, sessions
 
+#: Seconds between two notes of when an account was used last that has neither a session nor a token.
+NOTE_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Account:
@@ -156,6 +159,11 @@ def confirmed(connection: sa.Connection, found: Credentials) -> Account | None:
     )
     row = connection.execute(sa.select(accounts).where(these)).one_or_none()
     return None if row is None else Account.from_row(row)
+
+
+def is_due(account: Account, now: datetime) -> bool:
+    """Whether its use should be noted."""
+    return account.used_at is None or (now - account.used_at).total_seconds() >= NOTE_SECONDS
 
 
 def note_use(connection: sa.Connection, account_id: int | sa.ScalarSelect[int]) -> None:

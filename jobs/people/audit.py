@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from jobs.database import utc_now
 from jobs.excerpt import excerpt
-from jobs.tables import audit
+from jobs.people import names
+from jobs.tables import accounts, audit
 
 #: Characters that are kept of an object and of a detail.
 LONGEST = 300
@@ -60,7 +61,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """Which entries: those that have all of these. since, until: the first moment included, the last one not."""
+    """Which entries: those that have all of these. actor: an account, in any case. since, until: the first moment
+    included, the last one not."""
 
     actor: str | None = None
     action: str | None = None
@@ -72,9 +74,11 @@ class AuditQuery:
     def condition(self) -> sa.ColumnElement[bool]:
         conditions: list[sa.ColumnElement[bool]] = [
             audit.c[name] == _storable(value)
-            for name in ("actor", "action", "object", "result")
+            for name in ("action", "object", "result")
             if (value := getattr(self, name)) is not None
         ]
+        if self.actor is not None:
+            conditions.append(audit.c.actor == _as_written(self.actor))
         if self.since is not None:
             conditions += [audit.c.at >= self.since, audit.c.id > _number_at(self.since) - _DISORDER]
         if self.until is not None:
@@ -82,6 +86,13 @@ class AuditQuery:
             last = sa.func.coalesce(_number_at(self.until), 2**62)
             conditions += [audit.c.at < self.until, audit.c.id < last + _DISORDER]
         return sa.and_(sa.true(), *conditions)
+
+
+def _as_written(actor: str) -> sa.ColumnElement[str]:
+    """The name of the account as entries have it; unchanged if there is no such account, as for commands."""
+    typed = _storable(actor)
+    account = sa.select(accounts.c.name).where(accounts.c.name_key == names.key(typed))
+    return sa.func.coalesce(account.scalar_subquery(), typed)
 
 
 def _number_at(moment: datetime) -> sa.ColumnElement[int]:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from functools import cache
+from itertools import pairwise
 from typing import NewType
 
 from pwdlib import PasswordHash
@@ -32,12 +33,25 @@ def _checked(password: str, name: str) -> str:
     if len(normal) > LONGEST:
         raise UnsafePasswordError(f"A password has at most {LONGEST} characters.")
     folded = normal.casefold()
-    if folded in _common() or folded.strip("0123456789!.?") in _common() or len(set(folded)) < 4:
+    if _is_common(folded) or _is_row_of_keys(folded) or len(set(folded)) < 4:
         raise UnsafePasswordError("This password is among the first that others would try. Choose another one.")
     name = _normal(name).casefold()
     if name in folded and len(folded) - len(name) < SHORTEST - 2:
         raise UnsafePasswordError("The password is little more than the account's name. Choose another one.")
     return normal
+
+
+def _is_common(folded: str) -> bool:
+    """Whether it is a common password, also with digits and marks around it, or written two or three times."""
+    written = {folded, folded.strip("0123456789!.?")}
+    written |= {folded[: len(folded) // times] for times in (2, 3) if folded == folded[: len(folded) // times] * times}
+    return not written.isdisjoint(_common())
+
+
+def _is_row_of_keys(folded: str) -> bool:
+    """Whether it is letters or digits in their order, such as abcdefghij or 9876543210."""
+    steps = {ord(after) - ord(before) for before, after in pairwise(folded)}
+    return steps in ({1}, {-1}) or (folded.isdecimal() and {step % 10 for step in steps} in ({1}, {9}))
 
 
 def verify(password: str, known: str | None) -> bool:

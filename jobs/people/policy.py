@@ -146,14 +146,15 @@ class Policy:
         return True
 
     def require_change_of(self, upload: Upload) -> None:
-        """Whether the caller may cancel, retry or delete an upload: its own, or as an administrator. Raises
-        NotAllowedError, and UploadDeletedError for whoever may."""
-        self._require_owner(upload)
+        """Whether the caller may cancel, retry, import or delete an upload. Raises NotAllowedError, and
+        UploadDeletedError for whoever may."""
+        self.require_own(upload)
         if upload.is_deleted:
             raise UploadDeletedError(upload.id)
 
-    def _require_owner(self, upload: Upload) -> None:
-        """Raises NotAllowedError."""
+    def require_own(self, upload: Upload) -> None:
+        """Whether the caller may repair or undo an upload, also a deleted one: its own, or as an administrator. Raises
+        NotAllowedError."""
         self._require_scope(Scope.UPLOAD)
         role = self.role_in(upload.dataset)
         if role is Role.ADMIN or self.caller.account_id is None:
@@ -163,13 +164,13 @@ class Policy:
         if upload.account_id != self.caller.account_id:
             raise NotAllowedError("Somebody else uploaded this file. Whoever did may change it, or an administrator.")
 
-    def may_change(self, upload: Upload) -> bool:
-        """Whether `require_change_of` lets the caller pass."""
+    def why_not_own(self, upload: Upload) -> str | None:
+        """Why `require_own` does not let the caller pass; None if it does."""
         try:
-            self.require_change_of(upload)
-        except (NotAllowedError, UploadDeletedError):
-            return False
-        return True
+            self.require_own(upload)
+        except NotAllowedError as error:
+            return str(error)
+        return None
 
     def may_report_on(self, upload: Upload) -> bool:
         """Whether the caller may report on an external upload: one that it announced itself, or that belongs to its

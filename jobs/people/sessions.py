@@ -12,8 +12,9 @@ from jobs.people import accounts as accounts_
 from jobs.people import policy_version, secrets
 from jobs.tables import accounts, sessions
 
-#: Seconds between two notes of when a session was used last.
-NOTE_SECONDS = 60.0
+#: Seconds between two notes of when a session was used last; and the share of its idle time that they may take. By so
+#: much a session may end early.
+NOTE_SECONDS, NOTE_SHARE = 60.0, 0.1
 #: Sessions of one account; the ones that were used longest ago end when there are more.
 MOST = 50
 #: Characters that are kept of what a browser calls itself.
@@ -99,9 +100,9 @@ def alive(connection: sa.Connection, ids: Sequence[int], lifetime: Lifetime) -> 
     return set(connection.execute(statement).scalars())
 
 
-def is_due(session: Session, now: datetime) -> bool:
+def is_due(session: Session, now: datetime, lifetime: Lifetime) -> bool:
     """Whether its use should be noted."""
-    return (now - session.used_at).total_seconds() >= NOTE_SECONDS
+    return (now - session.used_at).total_seconds() >= min(NOTE_SECONDS, NOTE_SHARE * lifetime.idle)
 
 
 def note_use(connection: sa.Connection, session_id: int) -> None:

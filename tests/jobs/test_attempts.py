@@ -1,5 +1,6 @@
 """The attempts of an upload, from its log."""
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -64,3 +65,18 @@ def test_the_only_report_of_a_script_is_an_attempt(connection: sa.Connection) ->
     uploads.report(connection, upload, Status.COMPLETED, progress=100, error=None, **counts)
 
     assert attempts_of(connection, upload) == [(1, None, 0, 5, Kind.COMPLETED, None)]
+
+
+def test_the_parts_that_are_hidden_are_neither_named_nor_lost(connection: sa.Connection) -> None:
+    held = uploads.hold_as_duplicate(connection, created(connection))
+    first = [{"name": f"{number}.csv", "upload": number} for number in (7, 8)]
+    divided = uploads.divide_held(connection, held, first)
+    seen = replace(divided, parts=first[:1])
+    again = uploads.divide_held(connection, seen, [{"name": "9.csv", "upload": 9}])
+    log = UploadLog.read(connection, replace(again, parts=[again.parts[0]])).entries
+
+    assert [each["upload"] for each in again.parts] == [7, 8, 9]
+    assert [each.detail for each in log if each.kind is Kind.COMPLETED] == [
+        "Its parts are imported as #7.",
+        "Its parts are imported as other uploads.",
+    ]

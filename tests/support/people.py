@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 
 import httpx
+import sqlalchemy as sa
 
+from jobs import tables
 from jobs.database import Database
 from jobs.people import access, accounts, passwords, tokens
 from jobs.people.access import Access, Grant
@@ -48,3 +50,11 @@ def open_to_all(database: Database, dataset: str) -> None:
 def put(database: Database, dataset: str, restricted: bool, grants: Iterable[Grant]) -> None:
     with database.transaction() as connection:
         access.put(connection, dataset, Access(restricted, list(grants)))
+
+
+def give(database: Database, upload_id: int, name: str) -> None:
+    """Make an upload one that this account sent."""
+    with database.transaction() as connection:
+        account = accounts.get(connection, name)
+        owner = {"account_id": account.id, "uploaded_by": account.name}
+        connection.execute(sa.update(tables.uploads).where(tables.uploads.c.id == upload_id).values(**owner))

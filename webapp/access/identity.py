@@ -40,7 +40,10 @@ class Identity:
                 raise InvalidCredentialsError
             return Policy(SINGLE_USER)
         if bearer is None and (name := self._proxy_header.name(request)) is not None:
-            caller = Caller.signed_in(await self._proxy_header.account(request, name))
+            account = await self._proxy_header.account(request, name)
+            caller = Caller.signed_in(account)
+            if accounts.is_due(account, datetime.now(UTC)):
+                await self._note_use(caller)
             return await read(self._database, lambda connection: Policy.of(connection, caller))
         if bearer is None and cookie.read(request) is None:
             return None
@@ -66,7 +69,7 @@ class Identity:
         if session is None or account is None:
             return None, None
         caller = Caller.signed_in(account, session.id)
-        return Policy.of(connection, caller), caller if sessions.is_due(session, now) else None
+        return Policy.of(connection, caller), caller if sessions.is_due(session, now, self.lifetime) else None
 
     async def _note_use(self, caller: Caller) -> None:
         def note(connection: sa.Connection) -> None:
@@ -74,6 +77,8 @@ class Identity:
                 tokens.note_use(connection, caller.token_id)
             elif caller.session_id is not None:
                 sessions.note_use(connection, caller.session_id)
+            elif caller.account_id is not None:
+                accounts.note_use(connection, caller.account_id)
 
         await write(self._database, note)
 

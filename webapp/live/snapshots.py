@@ -118,8 +118,11 @@ class Snapshots:
 
     async def _read_states(self, key: tuple[frozenset[int], View]) -> StatesSnapshot:
         upload_ids, seen = key
-        found = await read(self._database, lambda connection: uploads.get_many(connection, upload_ids))
-        found = [upload for upload in found if seen.shows(upload.dataset)]
+
+        def query(connection: sa.Connection) -> list[Upload]:
+            return self._seen(connection, uploads.get_many(connection, upload_ids), seen)
+
+        found = await read(self._database, query)
         if missing := upload_ids - {upload.id for upload in found}:
             raise UploadNotFoundError(min(missing))
         return self._encode(found)
@@ -132,10 +135,14 @@ class Snapshots:
         since, seen = key
 
         def query(connection: sa.Connection) -> list[Upload]:
-            return uploads.changed_since(connection, since) if since else uploads.active(connection)
+            found = uploads.changed_since(connection, since) if since else uploads.active(connection)
+            return self._seen(connection, found, seen)
 
-        found = await read(self._database, query)
-        return self._encode([upload for upload in found if seen.shows(upload.dataset)])
+        return self._encode(await read(self._database, query))
+
+    @staticmethod
+    def _seen(connection: sa.Connection, found: list[Upload], seen: View) -> list[Upload]:
+        return uploads.as_seen(connection, [upload for upload in found if seen.shows(upload.dataset)], seen)
 
     def _encode(self, found: list[Upload]) -> StatesSnapshot:
         events = [Event.from_upload(upload) for upload in found]

@@ -1,6 +1,7 @@
 """The pages of accounts, for administrators. While there is no account, only the form that makes the first one."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -119,7 +120,12 @@ async def _show(
             "tokens": tokens.of_account(connection, account.id),
         }
 
-    context = {"errors": {}, "roles": list(Role), "done": request.query_params.get("done", "")}
+    context = {
+        "errors": {},
+        "roles": list(Role),
+        "done": request.query_params.get("done", ""),
+        "now": datetime.now(UTC),
+    }
     found = await read(request.state["database"], find)
     return await page(request, "person.html", {**context, **found, **(more or {})}, status)
 
@@ -166,6 +172,18 @@ async def set_password(request: AppRequest) -> Response:
     return RedirectResponse(f"{_url(account)}?done=password", HTTPStatus.SEE_OTHER)
 
 
+async def revoke_token(request: AppRequest) -> Response:
+    name, token_id, actor = request.path_params["name"], request.path_params["token_id"], request.state["actor"]
+
+    def revoke(connection: sa.Connection) -> Account:
+        account = accounts.get(connection, name)
+        administration.revoke_token(connection, actor, token_id, account_id=account.id)
+        return account
+
+    account = await change.make(request, revoke)
+    return RedirectResponse(f"{_url(account)}?done=token", HTTPStatus.SEE_OTHER)
+
+
 async def invite(request: AppRequest) -> Response:
     """The answer is the page with the link, which is never shown again."""
     name, actor = request.path_params["name"], request.state["actor"]
@@ -201,4 +219,5 @@ routes = [
     GuardedRoute("/people/accounts/{name}/enable", enable, SERVER, methods=["POST"]),
     GuardedRoute("/people/accounts/{name}/password", set_password, SERVER, methods=["POST"]),
     GuardedRoute("/people/accounts/{name}/invitation", invite, SERVER, methods=["POST"]),
+    GuardedRoute("/people/accounts/{name}/tokens/{token_id:id}/revoke", revoke_token, SERVER, methods=["POST"]),
 ]

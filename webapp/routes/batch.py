@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from jobs.errors import BulkUploadError, HeldError, TransitionError, UploadNotFoundError
+from jobs.errors import BulkUploadError, HeldError, NotAllowedError, TransitionError, UploadNotFoundError
 from jobs.history_query import Outcome
 from jobs.uploads import Upload
 from webapp import threads
@@ -103,6 +103,7 @@ class _Kind(StrEnum):
     UNFIT = "unfit"
     HELD = "held"
     MISSING = "missing"
+    REFUSED = "refused"
     FAILED = "failed"
 
 
@@ -121,7 +122,7 @@ class Summary:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """From its text; None for any other one."""
-        found = re.fullmatch(r"(cancel|retry)((?:-\d{1,3}){5})", text, re.ASCII)
+        found = re.fullmatch(r"(cancel|retry)((?:-\d{1,3}){6})", text, re.ASCII)
         return cls(found[1], tuple(map(int, found[2].split("-")[1:]))) if found else None
 
     def __str__(self) -> str:
@@ -143,7 +144,11 @@ class Summary:
 #: Of a form without an upload.
 NOTHING_SELECTED = Summary("cancel", (0,) * len(_Kind))
 
-_COMMON = {_Kind.MISSING: "not found", _Kind.FAILED: "not possible now, try again"}
+_COMMON = {
+    _Kind.MISSING: "not found",
+    _Kind.REFUSED: "not allowed",
+    _Kind.FAILED: "not possible now, try again",
+}
 _WORDS: dict[str, dict[Any, str]] = {
     "cancel": {
         _Kind.DONE: "cancelled",
@@ -172,5 +177,7 @@ def _kind(result: Result) -> _Kind:
             return _Kind.HELD
         case UploadNotFoundError():
             return _Kind.MISSING
+        case NotAllowedError():
+            return _Kind.REFUSED
         case _:
             return _Kind.FAILED

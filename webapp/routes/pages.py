@@ -15,6 +15,7 @@ from webapp.database_access import read
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
+from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.live.moments import EARLIEST
 from webapp.page import Visitor
@@ -48,6 +49,7 @@ async def _history(request: AppRequest, view: HistoryView, form: FormView | None
 
     newest, page, names = await read(state["database"], query)
     context = state["renderer"].table_context(view, page) | {
+        "filters": HistoryFilters(view, state["policy"].caller.name),
         "dataset_names": names,
         # Of a page without uploads a toast must announce whatever ends next.
         "events_url": view.stream_url(timestamp(newest or EARLIEST)),

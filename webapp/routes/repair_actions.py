@@ -124,7 +124,7 @@ async def repairable(request: AppRequest) -> Repairable:
 
     def query(connection: sa.Connection) -> Repairable:
         upload = policy.upload(connection, upload_id)
-        policy.require_upload_into(upload.dataset)
+        policy.require_own(upload)
         return Repairable.of(connection, upload)
 
     return await read(request.state["database"], query)
@@ -343,7 +343,7 @@ async def import_edited(request: AppRequest) -> Upload:
 def _again(connection: sa.Connection, request: AppRequest) -> Repairable:
     policy = request.state["policy"]
     upload = policy.upload(connection, request.path_params["upload_id"])
-    policy.require_upload_into(upload.dataset)
+    policy.require_own(upload)
     return Repairable.of(connection, upload)
 
 

@@ -130,7 +130,7 @@ async def _page(request: AppRequest, entered: Entered, status: int = HTTPStatus.
             )
     view = RepairView(
         records,
-        may_repair=policy.may_upload_into(records.upload.dataset),
+        refusal=policy.why_not_own(records.upload),
         may_remember=repair_actions.may_make_rules(request),
     )
     context = {"repair": view, "entered": entered, "upload": records.upload}

@@ -61,8 +61,8 @@ async def _page(request: AppRequest, *, repairs: bool, problem: str | None = Non
             problem = str(error)
     numbers = [*(found.repairs if found else ()), *(list(found.keep)[:KEPT_SHOWN] if found else ()), *upload.undoes]
     named = await read(request.state["database"], lambda connection: siblings.some(connection, numbers))
-    may_undo = policy.may_upload_into(upload.dataset)
-    view = UndoView(upload, found, named, repairs=repairs, problem=problem, may_undo=may_undo)
+    refusal = policy.why_not_own(upload)
+    view = UndoView(upload, found, named, repairs=repairs, problem=problem, refusal=refusal)
     return await page(request, "undo.html", {"undo": view}, HTTPStatus.CONFLICT if problem else HTTPStatus.OK)
 
 

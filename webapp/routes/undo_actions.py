@@ -68,7 +68,7 @@ async def order(request: AppRequest, *, repairs: bool) -> Upload:
 
     def create(connection: sa.Connection) -> Upload:
         upload = policy.upload(connection, upload_id)
-        policy.require_upload_into(upload.dataset)
+        policy.require_own(upload)
 
         def ordered(connection: sa.Connection, _file: StoredFile, **values: Any) -> Upload:
             return undo_orders.order(connection, upload, repairs=repairs, **values)

@@ -43,6 +43,16 @@ def test_an_entry_says_who_did_what_how_and_from_where(connection: sa.Connection
     assert (entry.action, entry.object, entry.result, entry.detail) == ("user.add", "user ana", "ok", "viewer")
 
 
+def test_an_account_is_found_in_any_case(connection: sa.Connection) -> None:
+    add_account(connection, "Ana Müller")
+    audit.write(connection, Actor("Ana Müller", Via.WEB), "sign_in")
+    audit.write(connection, Actor("root", Via.CLI), "user.add")
+
+    assert [each.action for each in all_entries(connection, actor="ANA MÜLLER")] == ["sign_in"]
+    assert [each.action for each in all_entries(connection, actor="Ana Müller")] == ["sign_in"]
+    assert [each.action for each in all_entries(connection, actor="root")] == ["user.add"]
+
+
 def test_an_entry_is_rolled_back_with_its_change(database: Database) -> None:
     def change() -> None:
         with database.transaction() as connection:

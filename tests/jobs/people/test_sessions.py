@@ -9,7 +9,7 @@ from jobs.database import utc_now
 from jobs.people import accounts, policy_version, secrets, sessions
 from jobs.people.accounts import Account
 from jobs.people.roles import Role
-from jobs.people.sessions import Session
+from jobs.people.sessions import Lifetime, Session
 from jobs.tables import sessions as table
 from tests.support.team import LIFETIME, add_account
 
@@ -75,15 +75,24 @@ def test_use_prolongs_a_session_and_is_seen_on_its_account(connection: sa.Connec
     age(connection, used_at=LIFETIME.idle - 60)
     before = found(connection, secret)
 
-    assert sessions.is_due(before, datetime.now(UTC))
+    assert sessions.is_due(before, datetime.now(UTC), LIFETIME)
     sessions.note_use(connection, before.id)
     after = found(connection, secret)
     assert after.used_at > before.used_at
-    assert not sessions.is_due(after, after.used_at + timedelta(seconds=sessions.NOTE_SECONDS - 1))
+    assert not sessions.is_due(after, after.used_at + timedelta(seconds=sessions.NOTE_SECONDS - 1), LIFETIME)
     used_at = accounts.get(connection, "ana").used_at
     assert used_at is not None
     assert used_at >= after.used_at
     assert accounts.get(connection, "root").used_at is None
+
+
+def test_a_session_that_is_used_does_not_end_however_short_its_idle_time_is(
+    connection: sa.Connection, ana: Account
+) -> None:
+    session, lifetime = found(connection, begin(connection, ana)), Lifetime(60, 3600)
+
+    assert not sessions.is_due(session, session.used_at + timedelta(seconds=5), lifetime)
+    assert sessions.is_due(session, session.used_at + timedelta(seconds=7), lifetime)
 
 
 def test_a_sign_in_forgets_the_sessions_of_the_account_that_have_ended(connection: sa.Connection, ana: Account) -> None:

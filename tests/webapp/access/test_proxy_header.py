@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from jobs.people import accounts, audit, tokens
 from jobs.people.audit import AuditQuery, Entry
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
+from jobs.tables import accounts as table
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Records, Served
 
@@ -53,6 +56,26 @@ def test_an_account_is_made_as_viewer_at_first_sight(served: Served, proxied: ht
     assert refused.status_code == 403
     assert (entry.action, entry.object, entry.result, entry.address) == ("user.add", "user Zoë", "ok", PROXY)
     assert (forbidden.action, forbidden.actor) == ("forbidden", "Zoë")
+
+
+@ONE_DATABASE
+def test_it_is_noted_within_a_minute_when_an_account_was_used_last(served: Served, proxied: httpx.Client) -> None:
+    def used_at() -> datetime | None:
+        with served.records.database.reading() as connection:
+            return accounts.get(connection, "ana").used_at
+
+    assert proxied.get("/uploads", headers=named("ana")).status_code == 200
+    first = used_at()
+    assert first is not None
+    proxied.get("/uploads", headers=named("ana"))
+    assert used_at() == first
+    with served.records.database.transaction() as connection:
+        long_ago = first - timedelta(seconds=accounts.NOTE_SECONDS)
+        connection.execute(sa.update(table).values(used_at=long_ago))
+    proxied.get("/uploads", headers=named("ana"))
+    noted = used_at()
+    assert noted is not None
+    assert noted >= first
 
 
 @ONE_DATABASE

@@ -14,9 +14,10 @@ from starlette.routing import Mount
 from jobs.failed_rows import FailedRow, Reason
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
-from tests.support import people
+from jobs.uploads import Upload
+from tests.support import people, serving
 from tests.support.databases import ONE_DATABASE
-from tests.support.serving import Served
+from tests.support.serving import Records, Served
 from tests.support.waiting import until
 from webapp.access.needs import GuardedRoute
 from webapp.app import create_app
@@ -134,6 +135,34 @@ def test_the_same_bytes_in_a_hidden_dataset_are_no_duplicate(office: Office) -> 
 
 
 @ONE_DATABASE
+def test_a_duplicate_does_not_name_what_was_hidden_later(office: Office) -> None:
+    """Neither the reason why it is held, nor its log, on any page or stream."""
+    uploader, database = office.clients["uploader"], office.served.records.database
+    people.open_to_all(database, "hidden_prices")
+    query = {"filename": "again.csv", "dataset": "news", "duplicates": "hold"}
+    content = office.served.stored[0].read_bytes()
+    held = uploader.post("/api/v1/uploads", params=query, content=content).json()
+    earlier = f"#{office.hidden_upload.id}"
+    own = held["links"]["self"]
+    said = "The same file was imported before. Import it into a new dataset, or cancel it."
+
+    assert f"imported into “hidden_prices” on {held['created_at'][:10]} as {earlier}. " in held["hold"][0]["detail"]
+    people.restrict(database, "hidden_prices")
+    assert uploader.get(own).json()["hold"] == [{"code": "duplicate", "detail": said}]
+    for path in (own, f"{own}/log", "/api/v1/uploads", held["links"]["html"], "/uploads"):
+        told = uploader.get(path).text
+        assert "hidden_prices" not in told, path
+        assert earlier not in told, path
+    since = f"?since={held['created_at']}"
+    for path in (f"{own}/events", f"/api/v1/events{since}", "/uploads/events", f"{held['links']['html']}/events"):
+        with serving.stream(uploader, path) as stream:
+            told = stream.next().data
+        assert ("hidden_prices" in told, earlier in told) == (False, False), path
+    assert "hidden_prices" in office.clients["admin"].get(own).text
+    assert earlier in office.clients["admin"].get(f"{own}/log").text
+
+
+@ONE_DATABASE
 def test_nobody_uploads_into_a_dataset_that_is_hidden(office: Office) -> None:
     answer = office.clients["uploader"].post(
         "/api/v1/uploads", params={"filename": "prices.csv", "dataset": "hidden_prices"}, content=b"id\n1\n"
@@ -160,6 +189,67 @@ def test_people_change_their_own_uploads_and_administrators_all(
 
     assert found["uploaded_by"] == caller
     assert office.clients[caller].post(f"/api/v1/uploads/{found['id']}/cancel").status_code == own
+
+
+@ONE_DATABASE
+def test_of_a_batch_the_uploads_of_others_are_not_allowed(office: Office) -> None:
+    uploads = [office.served.records.pending(name) for name in ("own.csv", "theirs.csv")]
+    people.give(office.served.records.database, uploads[0].id, "uploader")
+    body = {"action": "cancel", "ids": [each.id for each in uploads]}
+    answer = office.clients["uploader"].post("/api/v1/uploads/batch", json=body).json()
+
+    assert answer["detail"] == "1 upload cancelled, 1 not allowed."
+    assert [each["status"] for each in answer["results"]][1] == 403
+
+
+#: What repairs or undoes an upload: the method, what follows the upload's path, the body.
+REPAIRS_AND_UNDO = [
+    ("PATCH", "/failed-rows/1", {"cells": {"b": "2"}, "version": 1}),
+    ("PATCH", "/failed-rows", {"rows": [{"row_number": 1, "cells": {"b": "2"}, "version": 1}]}),
+    ("POST", "/failed-rows/import", None),
+    ("POST", "/repairs", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits/preview", {"replace": [{"column": "b", "from": "x", "to": "2"}]}),
+    ("POST", "/edits/undo", None),
+    ("POST", "/undo", {}),
+]
+
+
+def with_a_failed_row(records: Records) -> Upload:
+    """A completed upload of nobody, into a dataset that all see."""
+    records.dataset("prices")
+    upload = records.processing("theirs.csv", dataset="prices", is_named=True)
+    failed = [FailedRow(1, ["1", "x"], [Reason("b", "is not a whole number", "x")])]
+    return records.complete(records.advance(upload, 99, failed))
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("page", ["undo", "repair"])
+def test_a_page_says_why_it_offers_nothing_to_whoever_did_not_upload_the_file(office: Office, page: str) -> None:
+    theirs = with_a_failed_row(office.served.records)
+
+    def shown(name: str) -> str:
+        return office.clients[name].get(f"/uploads/{theirs.id}/{page}").text
+
+    assert "Somebody else uploaded this file. Whoever did may change it" in shown("uploader")
+    assert "This takes the role “uploader”" in shown("viewer")
+    assert f'id="{page}-refusal"' not in shown("admin")
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(("method", "path", "body"), REPAIRS_AND_UNDO)
+def test_uploaders_repair_and_undo_their_own_uploads_only(
+    office: Office, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    theirs = with_a_failed_row(office.served.records)
+    url = f"/api/v1/uploads/{theirs.id}{path}"
+
+    assert office.clients["viewer"].request(method, url, json=body).status_code == 403
+    answer = office.clients["uploader"].request(method, url, json=body)
+    assert (answer.status_code, "Somebody else" in answer.text) == (403, True)
+    people.give(office.served.records.database, theirs.id, "uploader")
+    if path == "/undo":  # the others ask a worker
+        assert office.clients["uploader"].request(method, url, json=body).status_code == 201
 
 
 @ONE_DATABASE

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from jobs.people import passwords
-from jobs.people.roles import Role
+from jobs.people.roles import Role, Scope
 from tests.support.team import PASSWORD, Team
 from webapp.people import people_pages
 
@@ -54,6 +54,23 @@ def test_what_is_wrong_stands_beside_its_field_and_the_rest_is_kept(
     assert f'value="{name}"' in answer.text
     assert re.search(r'value="admin" checked', answer.text)
     assert not password or password not in answer.text
+
+
+def test_a_token_of_a_person_is_revoked(team: Team) -> None:
+    team.add("bob")
+    team.add("eve")
+    program, root = team.program("bob", [Scope.READ]), team.browser("root")
+    [action] = re.findall(r'action="([^"]*/revoke)"', root.get("/people/accounts/bob").text)
+    assert program.get("/api/v1/uploads").status_code == 200
+
+    assert root.post(action.replace("bob", "eve")).status_code == 404
+    assert team.browser("bob").post(action).status_code == 403
+    answer = root.post(action)
+    page = root.get(answer.headers["location"]).text
+    assert (answer.status_code, "The token is revoked" in page, "/revoke" in page) == (303, True, False)
+    assert program.get("/api/v1/uploads").status_code == 401
+    assert root.post(action).status_code == 404
+    assert [(each.actor, each.detail) for each in team.audit(action="token.revoke")] == [("root", "test, of bob")]
 
 
 def test_a_role_changes(team: Team) -> None:

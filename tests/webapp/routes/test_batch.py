@@ -79,7 +79,7 @@ def test_the_form_returns_to_the_filters_of_its_page(served: Served) -> None:
     answer = served.client.post("/uploads/batch?q=june&since=7d&cursor=9", data={"action": "cancel", "id": upload.id})
     [address] = re.findall(r'id="batch"[^>]* action="([^"]*)"', served.page("/uploads", q="june", since="7d"))
 
-    assert answer.headers["location"] == "/uploads?q=june&since=7d&cursor=9&said=cancel-1-0-0-0-0"
+    assert answer.headers["location"] == "/uploads?q=june&since=7d&cursor=9&said=cancel-1-0-0-0-0-0"
     assert unescape(address) == "/uploads/batch?q=june&since=7d"
 
 
@@ -118,7 +118,7 @@ def test_another_form_is_rejected(served: Served, content: bytes) -> None:
 
 @ONE_DATABASE
 def test_a_made_up_result_is_not_shown(served: Served) -> None:
-    for said in ("", "cancel", "cancel-1", "cancel-1-0-0-0-x", "delete-1-0-0-0-0", "cancel-9999-0-0-0-0"):
+    for said in ("", "cancel", "cancel-1", "cancel-1-0-0-0-0-x", "delete-1-0-0-0-0-0", "cancel-9999-0-0-0-0-0"):
         assert "notice said" not in served.page("/uploads", said=said)
 
 
@@ -184,11 +184,12 @@ def test_a_retry_of_the_batch_is_a_new_attempt(served: Served) -> None:
 @pytest.mark.parametrize(
     ("counts", "sentence"),
     [
-        ((3, 0, 0, 0, 0), "3 uploads cancelled."),
-        ((1, 2, 0, 1, 0), "1 upload cancelled, 2 had ended already, 1 not found."),
-        ((0, 2, 0, 0, 0), "Nothing was cancelled, 2 had ended already."),
-        ((0, 0, 0, 0, 4), "Nothing was cancelled, 4 not possible now, try again."),
-        ((0, 0, 0, 0, 0), "No upload is selected."),
+        ((3, 0, 0, 0, 0, 0), "3 uploads cancelled."),
+        ((1, 2, 0, 1, 0, 0), "1 upload cancelled, 2 had ended already, 1 not found."),
+        ((0, 2, 0, 0, 0, 0), "Nothing was cancelled, 2 had ended already."),
+        ((0, 0, 0, 0, 2, 0), "Nothing was cancelled, 2 not allowed."),
+        ((0, 0, 0, 0, 0, 4), "Nothing was cancelled, 4 not possible now, try again."),
+        ((0, 0, 0, 0, 0, 0), "No upload is selected."),
     ],
 )
 def test_a_summary_is_a_sentence_and_survives_an_address(counts: tuple[int, ...], sentence: str) -> None:

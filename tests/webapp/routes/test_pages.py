@@ -14,14 +14,16 @@ from jobs import uploads, warnings
 from jobs.errors import RefusedError
 from jobs.events import timestamp
 from jobs.failed_rows import FailedRow, Reason
+from jobs.people.roles import Role
 from jobs.settings import Settings
 from jobs.tables import uploads as uploads_table
 from jobs.uploads import Remedy, Upload
 from jobs.warnings import UploadWarning
-from tests.support import serving
+from tests.support import people, serving
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, claim_of, links
 from tests.support.streams import toast_of
+from tests.support.team import a_team
 from webapp.history import PAGE_SIZE
 from webapp.live import snapshots
 from webapp.live.renderer import FIRST_FAILED_ROWS
@@ -341,6 +343,22 @@ def test_each_filter_can_be_removed_and_chosen_anew_without_losing_the_others(se
     assert ' name="since" value="2026-01-01"' in html
     assert "/uploads?q=june&status=failed&dataset=sales+%26+more&since=2026-01-01" in links(html)
     assert "/uploads?q=june&outcome=failed_rows&dataset=sales+%26+more&since=7d" in links(html)
+
+
+@ONE_DATABASE
+def test_people_find_their_own_uploads_with_one_link(settings: Settings) -> None:
+    with a_team(settings) as team:
+        team.add("ana m", Role.UPLOADER)
+        upload = team.served.records.completed("mine.csv")
+        team.served.records.completed("theirs.csv")
+        people.give(team.database, upload.id, "ana m")
+        browser = team.browser("ana m")
+        page = browser.get("/uploads?q=csv").text
+        [mine] = re.findall(r'<a [^>]*href="([^"]*)">Mine</a>', page)
+        found = browser.get(unescape(mine)).text
+
+    assert unescape(mine) == "/uploads?q=csv&uploaded_by=ana+m"
+    assert ("mine.csv" in found, "theirs.csv" in found, ">Mine</a>" in found) == (True, False, False)
 
 
 @ONE_DATABASE

@@ -61,7 +61,7 @@ class Batch:
             return self
         found = self._seen_by.get(view)
         if found is None:
-            events = [event for event in self.events if view.shows(event.dataset)]
+            events = [event.without_names() for event in self.events if view.shows(event.dataset)]
             newest = max((event.timestamp for event in events), default="")
             found = self._seen_by[view] = Batch(self.revision, events, self.invalidated, newest, self._deliveries)
         return found

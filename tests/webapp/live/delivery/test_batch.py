@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.events import Event
+from jobs.view import EVERYTHING, View
 from tests.support.hubs import EVENT, at
 from webapp.live.delivery.batch import Batch, NotReadyError
 
@@ -22,6 +23,17 @@ def test_events_are_sorted_by_their_times() -> None:
 
 def test_a_batch_without_events_has_no_oldest() -> None:
     assert Batch(1, [], {7}, EVENT.timestamp).oldest == ""
+
+
+def test_who_does_not_see_everything_is_not_told_which_file_was_repeated() -> None:
+    detail = "The same file was imported into “prices” on 2026-01-31 as #7. Import it into “sales”, or cancel it."
+    batch = Batch(1, [replace(EVENT, dataset="sales", hold=[{"code": "duplicate", "detail": detail}])], set(), "")
+    [told] = batch.seen_by(View(frozenset({"prices"}))).events
+
+    assert told.hold == [
+        {"code": "duplicate", "detail": "The same file was imported before. Import it into “sales”, or cancel it."}
+    ]
+    assert batch.seen_by(EVERYTHING).events[0].hold[0]["detail"] == detail
 
 
 def test_events_are_encoded_once_for_each_key() -> None:
