@@ -705,4 +705,7 @@ def without(batch: pa.RecordBatch, numbers: Collection[int] | Numbers) -> pa.Rec
 def among(batch: pa.RecordBatch, numbers: Collection[int] | Numbers) -> Mask:
     """Which rows of an upload have these numbers."""
     wanted = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64, len(numbers))
-    return np.isin(batch.column(ROW_NUMBER).to_numpy(), wanted)
+    own = batch.column(ROW_NUMBER).to_numpy()
+    if not len(wanted) or np.array_equal(own, wanted):  # nearly always, and 50 times as fast
+        return np.full(len(own), bool(len(wanted)))
+    return np.isin(own, wanted)
