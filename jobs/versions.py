@@ -41,6 +41,9 @@ _BATCH, _LITERALS = 500, 2_500
 #: Rows that are looked at together, at least and at most, and cells of them.
 LEAST_ROWS, CHUNK_ROWS, CHUNK_CELLS = 100, 5_000, 200_000
 
+#: A condition that no row has.
+NEVER = "1 = 0"
+
 _UPLOAD_ID, _ROW_NUMBER = OWN_COLUMNS
 
 
@@ -154,9 +157,10 @@ class Versions:
     ) -> Preview:
         """What would change. undone: the uploads that are not in effect then. repairs: see Preview."""
         certain, removed = self._certainly_removed(database)
-        counts = dict.fromkeys(Outcome, 0) | {Outcome.REMOVE: removed}
+        back, restored = self._certainly_restored(database)
+        counts = dict.fromkeys(Outcome, 0) | {Outcome.REMOVE: removed, Outcome.RESTORE: restored}
         keep: Counter[int] = Counter()
-        present = there = removed
+        present, there = removed, removed + restored
 
         def count(decided: Iterable[Decision]) -> None:
             nonlocal there
@@ -175,7 +179,7 @@ class Versions:
         former = self._former
         if not former.is_all and present < written:  # some of their rows were replaced or removed since
             former = replace(former, uploads=former.uploads | self._effect.newly_dead)
-        for decided in self._of_former(database, former, is_preview=True):
+        for decided in self._of_former(database, former, is_preview=True, but=back):
             count(decided)
         # Nobody keeps what was removed in another way, but how many rows there were is known.
         gone = counts[Outcome.GONE]
@@ -191,15 +195,44 @@ class Versions:
         with database.reading() as connection:
             alone = [each for each in sorted(self._effect.newly_dead) if not self._is_found(connection, each)]
             if self._unique or not alone:  # a row that goes makes room for a unique value
-                return "1 = 0", 0
-            identifier = self._table.identifier
-            name, ids = identifier(self._table.name), ", ".join(f"{each:d}" for each in alone)
-            conditions = [f"{name}.{identifier(_UPLOAD_ID)} IN ({ids})"]
-            for other in (identifier(each.name) for each in self._images):
-                same = " AND ".join(f"{other}.{key} = {name}.{key}" for key in map(identifier, self._key))
-                conditions.append(f"NOT EXISTS (SELECT 1 FROM {other} WHERE {same})")
-            condition = " AND ".join(conditions)
-            return condition, int(run(connection, f"SELECT count(*) FROM {name} WHERE {condition}").scalar_one())
+                return NEVER, 0
+            return self._counted(connection, self._table, alone, self._images)
+
+    def _certainly_restored(self, database: Database) -> tuple[str, int]:
+        """Likewise of images in the dataset's own table of them whose rows come back: these are not there, and have one
+        version, by an upload that will be in effect again, which nobody else found."""
+        images = next((each for each in self._images if IMAGE in each.columns), None)
+        if self._unique or images is None or self._former.is_all:
+            return NEVER, 0
+        with database.reading() as connection:
+            alone = [
+                each
+                for each in sorted(self._effect.revived)
+                if not self._is_found(connection, each) and self._first_stamp(connection, each) >= self._floor
+            ]
+            if not alone:
+                return NEVER, 0
+            others = [self._table, *(each for each in self._images if each is not images)]
+            return self._counted(connection, images, alone, others)
+
+    def _counted(
+        self, connection: sa.Connection, table: SqlTable, upload_ids: Sequence[int], others: Sequence[SqlTable]
+    ) -> tuple[str, int]:
+        """A condition of the rows of a table that some uploads wrote, and whose key no other row has, there or in
+        others; and how many there are."""
+        identifier = table.identifier
+        name, keys = identifier(table.name), [identifier(each) for each in self._key]
+        conditions = [f"{name}.{identifier(_UPLOAD_ID)} IN ({', '.join(f'{each:d}' for each in upload_ids)})"]
+        for other in (identifier(each.name) for each in others):
+            same = " AND ".join(f"{other}.{key} = {name}.{key}" for key in keys)
+            conditions.append(f"NOT EXISTS (SELECT 1 FROM {other} WHERE {same})")
+        if IMAGE in table.columns:
+            same = " AND ".join(f"again.{key} = {name}.{key}" for key in keys)
+            number = identifier(IMAGE)
+            is_another = f"again.{number} <> {name}.{number}"
+            conditions.append(f"NOT EXISTS (SELECT 1 FROM {name} AS again WHERE {same} AND {is_another})")
+        condition = " AND ".join(conditions)
+        return condition, int(run(connection, f"SELECT count(*) FROM {name} WHERE {condition}").scalar_one())
 
     @staticmethod
     def _rows_written(database: Database, undone: Sequence[Upload]) -> int:
@@ -229,7 +262,7 @@ class Versions:
             return int(run(connection, statement).scalar_one())
 
     def _of_present(
-        self, database: Database, *, is_preview: bool = False, but: str = "1 = 0"
+        self, database: Database, *, is_preview: bool = False, but: str = NEVER
     ) -> Iterator[list[Decision]]:
         """What becomes of the present rows that may change. but: a condition of those to leave out."""
         after: Key = ()
@@ -244,16 +277,17 @@ class Versions:
             after = page[-1][0]
 
     def _of_former(
-        self, database: Database, former: "_Origins", *, is_preview: bool = False
+        self, database: Database, former: "_Origins", *, is_preview: bool = False, but: str = NEVER
     ) -> Iterator[list[Decision]]:
-        """What becomes of the other rows that have images of certain origins, each of them once."""
+        """What becomes of the other rows that have images of certain origins, each of them once. but: a condition of
+        those images to leave out that are in the dataset's own table."""
         if former.is_empty:
             return
         for place, table in enumerate(self._images):
             after: Key = ()
             while True:
                 with database.reading() as connection:
-                    page = self._page(connection, table, former, after)
+                    page = self._page(connection, table, former, after, but if IMAGE in table.columns else NEVER)
                     keys, present = self._first_seen(connection, page, place, former)
                     decided = self._settled(connection, self._decide(connection, keys, present), is_preview=is_preview)
                 yield decided
@@ -262,7 +296,7 @@ class Versions:
                 after = (page[-1][2],) if IMAGE in table.columns else page[-1][0]
 
     def _page(
-        self, connection: sa.Connection, table: SqlTable, origins: "_Origins", after: Key, but: str = "1 = 0"
+        self, connection: sa.Connection, table: SqlTable, origins: "_Origins", after: Key, but: str = NEVER
     ) -> list[tuple[Key, Origin, int]]:
         """Rows of some origins in the order of the table's key, after one: key of the row, origin, number of image.
         but: a condition of those to leave out."""
@@ -366,6 +400,11 @@ class Versions:
         first, stamp = self._stamps[upload_id]
         place = bisect.bisect(first, number)
         return stamp[place - 1] if place else write_order.NO_STAMP
+
+    def _first_stamp(self, connection: sa.Connection, upload_id: int) -> int:
+        """The lowest stamp of the rows of an upload."""
+        first = self._stamp_of(connection, upload_id, 1)
+        return min([first, *self._stamps[upload_id][1]])
 
     def _replacing(self, connection: sa.Connection) -> set[int]:
         """The uploads that replaced all rows of the dataset."""

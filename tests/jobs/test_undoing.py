@@ -77,6 +77,24 @@ def preview(database: Database, upload: Upload) -> Preview:
     return versions.preview(database, [found], [], lambda: None)
 
 
+def test_rows_with_one_version_are_counted_by_the_database(database: Database, send: Send) -> None:
+    second = send(dict.fromkeys(range(900), 2.5))
+    removed = ticks(database, second)
+    restored = ticks(database, undo(database, second))
+
+    assert (removed, restored) == (2, 3)  # at the beginning, and for the last pages, which are empty
+
+
+def ticks(database: Database, upload: Upload) -> int:
+    """How often a preview tells that it goes on: for each hundred rows that are looked at."""
+    found: list[None] = []
+    with database.reading() as connection:
+        effect = Effect.of(connection, "stock", [upload.id], 0)
+        versions = Versions(connection, datasets.get(connection, "stock"), effect, chunk_rows=100)
+    versions.preview(database, [now(database, upload)], [], lambda: found.append(None))
+    return len(found)
+
+
 def now(database: Database, upload: Upload) -> Upload:
     with database.reading() as connection:
         return uploads.get(connection, upload.id)
