@@ -37,6 +37,8 @@ class QueueMonitor:
         #: The places by upload id as the last read told them to open pages, which may show something else of an upload
         #: that was created since.
         self._told: dict[int, str] = {}
+        #: What was placed since the last read began, which need not know of it.
+        self._new: list[Candidate] = []
 
     async def run(self) -> None:
         """Wait until the status may have changed, or the interval is over, and read it."""
@@ -50,11 +52,15 @@ class QueueMonitor:
         await asyncio.sleep((clock() - began) * (1 / BUSY - 1))
 
     async def refresh(self) -> None:
+        self._new = []
         found = await in_thread(self._queue.status)
         before, self.status = self.status, replace(found, places=self.status.places)  # if the database does not respond
         scene = await read(self._database, forecast.read)
         places = await in_thread(lambda: scene.places(found.workers, dataset_imports=self._dataset_imports))
         self._scene, self.status = scene, replace(found, places=places)
+        for each in self._new:
+            if each.id not in places:
+                self._place(each)
         told = self._told if replace(before, places={}) == found else {}
         self._told = {upload_id: place_in_words(place) for upload_id, place in places.items()}
         for upload_id, words in self._told.items():
@@ -67,10 +73,11 @@ class QueueMonitor:
         waiting = [each for each in uploads if each.status is Status.PENDING and each.lane is not None]
         for each in sorted(waiting, key=lambda each: each.id):
             if each.lane is not None and each.id not in self.status.places:
-                self._add(Candidate(each.id, each.lane, each.sender, each.dataset, each.size))
+                self._new.append(Candidate(each.id, each.lane, each.sender, each.dataset, each.size))
+                self._place(self._new[-1])
         return {each.id: self.status.places[each.id] for each in waiting}
 
-    def _add(self, new: Candidate) -> None:
+    def _place(self, new: Candidate) -> None:
         """Place an upload behind those of its sender; only the first of a sender costs a forecast."""
         places = dict(self.status.places)
         last = next((each.id for each in reversed(self._scene.waiting) if each.goes_before(new)), None)

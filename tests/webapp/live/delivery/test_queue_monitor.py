@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
+from jobs import forecast
 from jobs.forecast import Place
 from jobs.queue import QueueStatus, UploadQueue
+from jobs.uploads import Upload
 from tests.support.hubs import PATIENCE, Client, blocking
 from tests.support.services import RedisServer
 from tests.support.serving import Records
@@ -66,6 +69,31 @@ def test_an_upload_is_placed_before_the_status_is_read_again(scene: Scene) -> No
         placed = {first.id: Place(0), second.id: Place(1), third.id: Place(2)}
         assert scene.monitor.places_of([third, running, second, first]) == placed
         await scene.monitor.refresh()
+        assert scene.monitor.status.places == placed
+
+    asyncio.run(play())
+
+
+def test_an_upload_that_is_placed_while_the_status_is_read_keeps_its_place(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, whole = scene.records.pending(), forecast.read
+    created: list[Upload] = []
+
+    def read(connection: sa.Connection) -> forecast.Scene:
+        found = whole(connection)
+        if not created:
+            created.append(scene.records.pending())
+            assert scene.monitor.places_of(created)[created[0].id].position == 0  # nothing was read before
+        return found
+
+    monkeypatch.setattr(forecast, "read", read)
+
+    async def play() -> None:
+        await scene.monitor.refresh()
+        third = await blocking(scene.records.pending)
+        placed = {first.id: Place(0), created[0].id: Place(1), third.id: Place(2)}
+        assert scene.monitor.places_of([third]) == {third.id: Place(2)}
         assert scene.monitor.status.places == placed
 
     asyncio.run(play())
