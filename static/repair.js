@@ -7,6 +7,7 @@
   // Load
 
   let loaded = 0, timer = 0;
+  let edited = 0, told = 0; // edits that were saved, and that the head of the section tells
 
   function isBusy() {
     const active = document.activeElement;
@@ -16,9 +17,17 @@
   function load() {
     timer = 0;
     if (!section()) return;
-    if (isBusy() || document.querySelector("#repair .htmx-request")) return later();
+    if (document.querySelector("#repair .htmx-request")) return later();
     loaded = Date.now();
     section().hidden = false;
+    const head = document.querySelector("#repair .repair-head");
+    if (isBusy() && head) { // what is typed stays as it is; how many rows are right is told meanwhile
+      if (told < edited) {
+        told = edited;
+        htmx.ajax("GET", section().dataset.url, { source: head, target: head, select: ".repair-head", swap: "outerMorph" });
+      }
+      return later();
+    }
     htmx.ajax("GET", section().dataset.url, { source: section(), target: section(), swap: "outerMorph" });
   }
 
@@ -171,6 +180,7 @@
     wanted.forEach((row) => delete row.dataset.saving);
     if (answer?.ok) {
       for (const item of body.items ?? [body]) show(document.getElementById(`row-${item.row_number}`), item);
+      edited += 1;
       later();
       return;
     }

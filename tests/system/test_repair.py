@@ -106,6 +106,27 @@ def test_a_file_is_brought_to_all_of_its_rows_without_leaving_its_page(serve: Se
     assert (found["rows_success"], found["rows_failed"]) == (350, 0)
 
 
+def test_rows_that_are_right_can_be_imported_while_their_cells_have_the_focus(
+    serve: Serve, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    send(page, serve.url, "june.csv", sales(1) + odd(), "sales")
+    if page.locator("#upload-import").is_visible():
+        page.click("#upload-import")
+    expect(page.locator("#repair-title")).to_have_text("Fix 52 failed rows")
+    page.locator("#repair-rows > summary").click()
+    page.click("#next-bad")
+    cell = page.locator("table.grid input:focus")
+    expect(cell).to_have_value("Allemagne")
+    cell.fill("Germany")
+    cell.press("Enter")
+
+    expect(page.locator("#repair-sum")).to_have_text("1 fixed · 51 open")
+    expect(page.locator("table.grid input:focus")).to_have_count(1)
+    page.click("#repair-import button")
+    expect(page.locator("#upload-sum")).to_contain_text("after repair")
+
+
 def fix(page: Page, value: str, text: str) -> None:
     """Edit the cell of the grid that has a value, as in a spreadsheet."""
     cell = page.locator(f"table.grid input[value='{value}']")
