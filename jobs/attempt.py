@@ -4,11 +4,12 @@ One transaction, guarded by the claim, commits a chunk's rows, its failed rows, 
 wherever a process dies, the next attempt continues after the last committed chunk and imports no row twice.
 """
 
-import itertools
 import logging
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -73,7 +74,7 @@ from jobs.pipeline.corrector import Corrector
 from jobs.pipeline.failed_rows_writer import FailureTally, PackedFailedRows
 from jobs.pipeline.found_unchanged import FoundUnchanged
 from jobs.pipeline.mending.rule_set import RuleSet
-from jobs.pipeline.prefetch import prefetch
+from jobs.pipeline.prefetch import Prefetch, prefetch
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits, TextFile
@@ -82,6 +83,7 @@ from jobs.pipeline.validator import Validator
 from jobs.pipeline.writer import Writer, Written
 from jobs.replacement import Replacement
 from jobs.row_lines import LineRun
+from jobs.rules import Ruled
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.store.chosen import store_of
@@ -99,9 +101,10 @@ MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
 FULL_DISK_PAUSE = 5.0
 #: Pauses after which a worker gives up handing its upload back; the sweeper takes it back when there is room.
 FULL_DISK_PAUSES = 4
-#: Transactions of the smallest file of which several chunks share one. For fewer, the writing thread waits longer for
-#: the first chunks than it saves.
-LARGE_TRANSACTIONS = 6
+#: Seconds that a transaction waits for one more chunk; on SQLite, others wait for it meanwhile.
+NEXT_CHUNK_SECONDS = 0.05
+#: Seconds after which a transaction gets no more chunks, so that what is there is seen.
+TRANSACTION_SECONDS = 0.25
 
 
 class StopRequestedError(Exception):
@@ -389,16 +392,14 @@ class Attempt:
             return Tally.from_json(stored)
         return Tally() if receipts.was_begun(connection, self._upload.id) else None
 
-    def _proven(self, chunk: CheckedChunk, written: Written, before: Tally | None) -> Tally | None:
-        """The tally of all rows, with those of a chunk that was just written. before: without them."""
-        if before is None:
-            return None
+    def _tally_of(self, chunk: CheckedChunk, written: Written) -> Tally:
+        """By how much the tally of the upload's rows grows with a chunk that was just written."""
         batch = chunk.to_write.packed.batch
         is_missing = writer.among(batch, written.collisions) | writer.among(batch, written.left_out)
-        total = before + self._tallier.of_some(batch, ~is_missing, whole=chunk.tally)
+        found = self._tallier.of_some(batch, ~is_missing, whole=chunk.tally)
         if written.superseded:
-            total -= self._tallier.of(read_back.arrays(self._tallier.fields, written.superseded))
-        return total
+            found -= self._tallier.of(read_back.arrays(self._tallier.fields, written.superseded))
+        return found
 
     def _mode(self, existing: Dataset | None, parent: Upload | None) -> Mode:
         """What the rows do with those of the dataset. Raises UnreadableFileError if it does not allow that."""
@@ -682,13 +683,7 @@ class Attempt:
         """Bytes of the file that are read and checked at once."""
         return min(self._settings.chunk_bytes, reader.CHUNK_BYTES)
 
-    @property
-    def _most_together(self) -> int:
-        """How many chunks a transaction has at most."""
-        is_large = (self._upload.bytes_total or 0) >= LARGE_TRANSACTIONS * self._settings.chunk_bytes
-        return self._settings.chunk_bytes // self._chunk_bytes if is_large else 1
-
-    def _may_share(self) -> bool:
+    def _may_share(self, connection: sa.Connection) -> bool:
         """Whether chunks may share a transaction now. On PostgreSQL, imports wait for each other's keys: each in the
         order of the keys of a chunk, so that none waits for one that waits for it. So they share only if nothing else
         is imported into the dataset; and if no row replaces another, since to stage rows twice in a transaction takes
@@ -696,9 +691,7 @@ class Attempt:
         if self._database.is_sqlite:
             return True
         name, upload_id = self._upload.dataset, self._upload.id
-        if name is None or self._replaces:
-            return False
-        return not self._read(lambda connection: uploads.imported_meanwhile(connection, name, upload_id))
+        return not (name is None or self._replaces or uploads.imported_meanwhile(connection, name, upload_id))
 
     def _renew_rules(self, check: Checker, dataset: Dataset, connection: sa.Connection) -> None:
         """Check with the rules that the dataset has now, in the transaction of a chunk."""
@@ -720,39 +713,51 @@ class Attempt:
             for chunk in chunks:
                 yield partial(self._commit_corrections, check, renew, corrector, root, chunk)
             return
-        for several in self._together(prefetch(map(check, chunks), ahead=self._most_together)):
-            yield partial(self._commit, check, renew, several)
+        with Prefetch(map(check, chunks)) as checked:
+            for first in checked:
+                yield partial(self._commit, check, renew, first, checked)
 
-    def _together(self, chunks: Iterator[CheckedChunk]) -> Iterator[list[CheckedChunk]]:
-        """The chunks of each transaction. It has several in the middle of a large file; at the beginning and the end
-        the threads that read and that write would wait for each other. An exception is raised after the chunks before
-        it."""
-        size, most = self._settings.chunk_bytes, self._most_together
-        for first in chunks:
-            here, end = first.source.next_byte, self._upload.bytes_total or 0
-            several, error = [first], None
-            if most > 1 and size <= here <= end - size and self._may_share():
-                try:
-                    several += itertools.islice(chunks, most - 1)
-                except BaseException as found:
-                    error = found
-            yield several
-            if error is not None:
-                raise error
-
-    def _commit(self, check: Checker, renew: Callable[[sa.Connection], None], chunks: Sequence[CheckedChunk]) -> Upload:
+    def _commit(
+        self,
+        check: Checker,
+        renew: Callable[[sa.Connection], None],
+        first: CheckedChunk,
+        others: Prefetch[CheckedChunk],
+    ) -> Upload:
         """Commit everything that some chunks change in one transaction, which first checks the claim."""
 
         def write(connection: sa.Connection) -> Upload:
             uploads.hold(connection, self._claim)
             renew(connection)
-            version = check.rules.version if check.rules else 0
-            current = [each if each.rules_version == version else check(each.source) for each in chunks]
-            upload, written = self._write(connection, check.rows, current)
-            self._count(connection, upload, written)
+            version, landed = check.rules.version if check.rules else 0, []
+            for chunk in self._sharing(connection, first, others):
+                current = chunk if chunk.rules_version == version else check(chunk.source)
+                landed.append(self._write(connection, check, current))
+            upload = self._record_landed(connection, landed)
+            self._count(connection, upload, [each.written for each in landed])
             return upload
 
         return self._changes.progress(write)
+
+    def _sharing(
+        self, connection: sa.Connection, first: CheckedChunk, others: Prefetch[CheckedChunk]
+    ) -> Iterator[CheckedChunk]:
+        """The chunks of a transaction, each when the one before it is written. It is as large as all before it at most,
+        so that the first rows are seen at once."""
+        start, until = self._upload.next_byte, time.monotonic() + TRANSACTION_SECONDS
+        most, chunk = min(self._settings.chunk_bytes, start), first
+
+        def has_room() -> bool:
+            return chunk.source.next_byte + self._chunk_bytes <= start + most and time.monotonic() < until
+
+        yield chunk
+        if has_room() and self._may_share(connection):
+            while has_room() and not self._database.is_awaited():
+                found = others.soon(NEXT_CHUNK_SECONDS)
+                if found is None:
+                    return
+                chunk = found
+                yield chunk
 
     def _commit_corrections(
         self,
@@ -773,64 +778,75 @@ class Attempt:
             checked = check(judged.chunk)
             single = judged.without_repeated(checked.validated.good.index.tolist())
             checked = checked if single is judged else check(single.chunk)
-            upload, (written,) = self._write(connection, check.rows, [checked])
-            landed = set(checked.validated.good.index.tolist()) - written.collisions.keys()
+            written = self._write(connection, check, checked)
+            upload = self._record_landed(connection, [written])
+            landed = set(checked.validated.good.index.tolist()) - written.written.collisions.keys()
             changed = lineage.note(
                 connection,
                 upload.id,
                 corrected={before.root for number, before in judged.before.items() if number in landed},
                 failed_again={number: before for number, before in judged.before.items() if number not in landed},
             )
-            self._count(connection, upload, [written])
+            self._count(connection, upload, [written.written])
             newest = {each.id: each for each in (upload, *changed)}
             return newest.pop(upload.id), list(newest.values())
 
         return self._changes.progress_with_others(write)
 
-    def _write(
-        self, connection: sa.Connection, rows: Writer, chunks: Sequence[CheckedChunk]
-    ) -> tuple[Upload, list[Written]]:
-        """Write the rows of some chunks and record what became of them."""
-        found = [rows.write(connection, chunk.to_write) for chunk in chunks]
-        failed = PackedFailedRows.joined(
-            [chunk.failed_with(written.collisions) for chunk, written in zip(chunks, found, strict=True)]
+    def _write(self, connection: sa.Connection, check: Checker, chunk: CheckedChunk) -> "_Landed":
+        written = check.rows.write(connection, chunk.to_write)
+        check.tallies = 2 * len(written.left_out) <= len(chunk.to_write.packed)  # as in the next chunks, most likely
+        return _Landed(
+            written,
+            good=len(chunk.validated.good) - len(written.collisions),
+            failed=chunk.failed_with(written.collisions),
+            tally=Tally() if self._proof is None else self._tally_of(chunk, written),
+            lines=chunk.lines,
+            next_byte=chunk.source.next_byte,
+            blank=chunk.source.blank,
+            warnings=chunk.source.warnings,
+            ruled=chunk.validated.ruled,
         )
+
+    def _record_landed(self, connection: sa.Connection, landed: Sequence["_Landed"]) -> Upload:
+        """Record what became of the rows of some chunks."""
+        failed = PackedFailedRows.joined([each.failed for each in landed])
         ruled = self._upload.rules
-        for chunk in chunks:
-            ruled = rules.merged(ruled, chunk.validated.ruled) if chunk.validated.ruled else ruled
+        for each in landed:
+            ruled = rules.merged(ruled, each.ruled) if each.ruled else ruled
         upload = uploads.advance(
             connection,
             self._claim,
             lease=self._settings.lease,
-            good=sum(len(chunk.validated.good) for chunk in chunks) - sum(len(each.collisions) for each in found),
+            good=sum(each.good for each in landed),
             bad=len(failed),
-            added=sum(each.added for each in found),
-            unchanged=sum(each.unchanged for each in found),
-            next_byte=chunks[-1].source.next_byte,
-            blank=sum(chunk.source.blank for chunk in chunks),
+            added=sum(each.written.added for each in landed),
+            unchanged=sum(each.written.unchanged for each in landed),
+            next_byte=landed[-1].next_byte,
+            blank=sum(each.blank for each in landed),
             before=self._upload.warnings,
-            warnings=[warning for chunk in chunks for warning in chunk.source.warnings],
+            warnings=[warning for each in landed for warning in each.warnings],
             ruled=ruled if ruled is not self._upload.rules else (),
         )
         self._pass_milestone(connection, upload)
         room = self._settings.failed_rows_kept - (upload.rows_failed - len(failed))
         self._new_tally = failed_rows_writer.record(connection, upload.id, failed, self._tally, room=room)
         self._new_run = self._run
-        for chunk in chunks:
-            self._new_run = self._record_lines(connection, chunk.lines, self._new_run)
+        for each in landed:
+            self._new_run = self._record_lines(connection, each.lines, self._new_run)
         self._new_proof = self._proof
-        for chunk, written in zip(chunks, found, strict=True):
-            self._new_proof = self._proven(chunk, written, self._new_proof)
-        if self._new_proof is not None:
+        if self._proof is not None:
+            self._new_proof = sum((each.tally for each in landed), self._proof)
             receipts.keep(connection, upload.id, self._new_proof.as_json())
-        unchanged_rows.record(connection, upload.id, [block for written in found for block in written.blocks])
-        for written in found:
+        unchanged_rows.record(connection, upload.id, [block for each in landed for block in each.written.blocks])
+        for each in landed:
+            written = each.written
             if written.replaced and upload.dataset is not None:
                 lost = None if self._keeps_images else before_images.Lost.OFF
                 before_images.record(
                     connection, upload.id, upload.dataset, replaced=written.replaced, images=written.images, lost=lost
                 )
-        return upload, found
+        return upload
 
     def _record_lines(self, connection: sa.Connection, run: LineRun | None, last: LineRun | None) -> LineRun | None:
         """last: the last run that is stored. Returns the one that is now."""
@@ -943,6 +959,25 @@ class Attempt:
             return None
         finally:
             horse_state.state.end()
+
+
+@dataclass(frozen=True)
+class _Landed:
+    """What became of the rows of a chunk that was written.
+
+    good: how many are in the dataset. failed: the others. tally: by how much that of the upload grows. lines: where all
+    rows begin. next_byte, blank, warnings: as in Chunk. ruled: what rules changed.
+    """
+
+    written: Written
+    good: int
+    failed: PackedFailedRows
+    tally: Tally
+    lines: LineRun | None
+    next_byte: int
+    blank: int
+    warnings: Sequence[UploadWarning]
+    ruled: Sequence[Ruled]
 
 
 def _remedy(error: Exception) -> Remedy:

@@ -152,6 +152,11 @@ class Database:
             with self._turn.before_imports():
                 yield
 
+    def is_awaited(self) -> bool:
+        """Whether another writer that goes before imports waits for the transaction of this process to end; never on
+        PostgreSQL."""
+        return self._turn is not None and self._turn.is_awaited()
+
     def end_sessions(self, claim: str) -> None:
         """End the sessions of a claimant that is frozen inside a chunk, so that its locks block no other writer.
 
@@ -260,6 +265,18 @@ class _WriteTurn:
         finally:
             self._yields = yields
 
+    def is_awaited(self) -> bool:
+        if not self._yields:  # whoever has the right of way
+            return False
+        descriptor = _opened(self._waiting)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _before_imports(self, deadline: float) -> int:
         with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._line, deadline):
             return _lock(self._turn, deadline)
@@ -282,7 +299,7 @@ def _locked(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> Iterator[No
 
 def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
     """The descriptor of the locked file; the caller closes it. Raises DatabaseBusyError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened(path)
     while True:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
@@ -292,6 +309,10 @@ def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
                 os.close(descriptor)
                 raise DatabaseBusyError("The database is busy with another import. Try again in a moment.") from None
             time.sleep(TURN_POLL_SECONDS)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _note_open(path: str, driver: str) -> tuple[int, str]:

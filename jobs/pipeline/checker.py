@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import conflicts
@@ -31,13 +31,15 @@ class Checker:
     ) -> None:
         """sources: field → the file's column. rows: their writer. tick: called between two steps. rules: those of the
         dataset; whoever replaces them changes how the next chunks are checked, not the one that is at it. tallier: of
-        the rows that are to be written, if somebody wants to know."""
+        the rows that are to be written, if somebody wants to know. Whoever learns that few of them are, lets it be:
+        `tallies`."""
         self._validator = validator
         self._sources = sources
         self._tick = tick
         self.rows = rows
         self.rules = rules
         self._tallier = tallier
+        self.tallies = tallier is not None
 
     def __call__(self, chunk: Chunk) -> "CheckedChunk":
         rules = self.rules
@@ -46,7 +48,7 @@ class Checker:
         failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
         self._tick()
         to_write = self.rows.pack(validated.good)
-        tally = self._tallier.of(to_write.packed.batch) if self._tallier else Tally()
+        tally = self._tallier.of(to_write.packed.batch) if self._tallier and self.tallies else None
         version = rules.version if rules else 0
         return CheckedChunk(chunk, self._sources, validated, to_write, failed, chunk.line_run(), version, tally)
 
@@ -56,7 +58,7 @@ class CheckedChunk:
     """A chunk with its validated rows.
 
     sources: field → the file's column. to_write, failed: packed for the database. lines: where all rows begin.
-    rules_version: of the rules that were applied (RuleSet.version). tally: of the rows that are to be written.
+    rules_version: of the rules that were applied (RuleSet.version). tally: of the rows that are to be written, if made.
     """
 
     source: Chunk
@@ -66,7 +68,7 @@ class CheckedChunk:
     failed: PackedFailedRows
     lines: LineRun | None
     rules_version: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally | None = None
 
     def failed_with(self, collisions: Collisions) -> PackedFailedRows:
         """All failed rows, including those whose keys or unique values other rows have."""

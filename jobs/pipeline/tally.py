@@ -100,10 +100,11 @@ class Tallier:
             total += self._of_slice(rows.slice(start, _SLICE))
         return total
 
-    def of_some(self, rows: pa.RecordBatch, chosen: Mask, *, whole: Tally) -> Tally:
-        """Of the chosen rows. whole: of all of them. The fewer are read: those, or the others."""
-        if 2 * int(chosen.sum()) < len(chosen):
-            return self.of(rows.filter(pa.array(chosen)))
+    def of_some(self, rows: pa.RecordBatch, chosen: Mask, *, whole: Tally | None) -> Tally:
+        """Of the chosen rows. whole: of all of them, if it is known; then the fewer are read: those, or the others."""
+        count = int(chosen.sum())
+        if whole is None or 2 * count < len(chosen):
+            return self.of(rows if count == len(chosen) else rows.filter(pa.array(chosen)))
         return whole - self.of(rows.filter(pa.array(~chosen)))
 
     def _of_slice(self, rows: pa.RecordBatch) -> Tally:

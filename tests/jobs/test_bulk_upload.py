@@ -400,9 +400,10 @@ def test_an_import_may_raise_in_every_other_chunk(settings: Settings, database: 
 
 @pytest.fixture
 def sharing(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """Four chunks share a transaction, but for the first and the last ones of a file."""
+    """Up to four chunks share a transaction, but for the first ones of a file, however slow the machine is."""
     monkeypatch.setattr(reader, "CHUNK_BYTES", 64)
-    monkeypatch.setattr(attempt, "LARGE_TRANSACTIONS", 2)
+    monkeypatch.setattr(attempt, "NEXT_CHUNK_SECONDS", 600)
+    monkeypatch.setattr(attempt, "TRANSACTION_SECONDS", 600)
     return database
 
 
@@ -426,7 +427,21 @@ def test_chunks_of_a_large_file_share_transactions(settings: Settings, sharing: 
     check_whole(sharing, upload)
     assert [row.line for row in rows_kept(sharing, upload)] == [52, 152]
     assert max(steps) > 15
-    assert max(*steps[:3], *steps[-2:]) < 10
+    assert max(steps[:2]) < 10
+
+
+def test_chunks_share_no_transaction_once_it_has_lasted_or_another_writer_waits_for_it(
+    settings: Settings, sharing: Database, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "TRANSACTION_SECONDS", 0)
+    assert imported(settings, sharing, CONTENT).status is Status.COMPLETED
+    assert max(steps) < 10
+
+    steps.clear()
+    monkeypatch.setattr(attempt, "TRANSACTION_SECONDS", 600)
+    monkeypatch.setattr(Database, "is_awaited", lambda self: self.is_sqlite)
+    assert imported(settings, sharing, CONTENT).status is Status.COMPLETED
+    assert (max(steps) > 15) != sharing.is_sqlite
 
 
 def test_no_chunks_share_a_transaction_on_postgresql_beside_another_import_or_if_rows_are_replaced(

@@ -262,17 +262,35 @@ def test_an_import_lets_other_writers_go_first(tmp_path: Path, monkeypatch: pyte
         with room._WriteTurn(path, imports=who == "import").taken():
             order.append(who)
 
-    def waiting(lock: str) -> int:
-        return sum(_leads_to(each) == f"{path}.{lock}" for each in map(int, os.listdir("/proc/self/fd")))
-
     with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
         for _ in range(5):
             writers.submit(write, "form")
-        until(lambda: waiting("waiting") == 5, "the forms to wait")
+        until(lambda: _opened(f"{path}.waiting") == 5, "the forms to wait")
         writers.submit(write, "import")
-        until(lambda: waiting("imports") == 1, "the import to wait")
+        until(lambda: _opened(f"{path}.imports") == 1, "the import to wait")
 
     assert order == ["form"] * 5 + ["import"]
+
+
+def test_an_import_knows_whether_a_writer_waits_that_goes_before_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.db")
+    large, other = room._WriteTurn(path, imports=True), room._WriteTurn(path, imports=True)
+
+    def write(turn: room._WriteTurn) -> None:
+        with turn.taken():
+            pass
+
+    with ThreadPoolExecutor() as writers:
+        with large.taken():
+            assert not large.is_awaited()
+            behind = writers.submit(write, other)
+            until(lambda: _opened(f"{path}.turn") == 2, "the other import to wait")
+            assert not large.is_awaited()
+            form = writers.submit(write, room._WriteTurn(path, imports=False))
+            until(large.is_awaited, "the form to wait")
+        form.result()
+        behind.result()
+    assert not large.is_awaited()
 
 
 def test_an_import_with_the_right_of_way_goes_before_others_in_all_its_transactions(
@@ -290,8 +308,7 @@ def test_an_import_with_the_right_of_way_goes_before_others_in_all_its_transacti
     with ThreadPoolExecutor() as writers, small.before_imports():
         write(small, "small")
         writers.submit(write, large, "large")
-        imports = f"{path}.imports"
-        until(lambda: any(_leads_to(int(each)) == imports for each in os.listdir("/proc/self/fd")), "the large one")
+        until(lambda: _opened(f"{path}.imports") == 1, "the large one to wait")
         for _ in range(3):
             write(small, "small")
 
@@ -401,6 +418,11 @@ def test_child_processes_do_not_inherit_the_lock_files(sqlite_url: str) -> None:
 
         assert [_leads_to(each).rpartition(".")[2] for each in turns] == ["turn"]
         assert [os.get_inheritable(each) for each in turns] == [False]
+
+
+def _opened(path: str) -> int:
+    """How many descriptors of this process lead to a file."""
+    return sum(_leads_to(each) == path for each in map(int, os.listdir("/proc/self/fd")))
 
 
 def _leads_to(descriptor: int) -> str:

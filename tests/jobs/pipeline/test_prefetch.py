@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from jobs.pipeline.prefetch import prefetch
+from jobs.pipeline.prefetch import Prefetch, prefetch
 
 
 def close(items: Iterator[int]) -> None:
@@ -53,3 +53,33 @@ def test_closing_early_leaves_no_thread() -> None:
     close(items)
 
     assert threading.active_count() == before
+
+
+def test_an_item_is_waited_for_only_so_long() -> None:
+    may_come = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        may_come.wait()
+        yield 2
+
+    with Prefetch(source()) as items:
+        assert items.soon(600) == 1
+        assert items.soon(0.01) is None
+        may_come.set()
+        assert items.soon(600) == 2
+        assert items.soon(600) is None
+        assert list(items) == []
+
+
+def test_who_does_not_want_to_wait_meets_no_error_and_the_next_one_does() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise LookupError("the second")
+
+    with Prefetch(source()) as items:
+        assert items.soon(600) == 1
+        assert items.soon(600) is None
+        with pytest.raises(LookupError, match="the second"):
+            next(items)
+        assert list(items) == []
