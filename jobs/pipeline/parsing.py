@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -65,17 +65,17 @@ def _matching(values: pa.Array, pattern: str) -> pa.Array:
     return pc.if_else(pc.fill_null(matches, False), values, pa.scalar(None, pa.string()))
 
 
-def _lengths(text: pa.Array) -> npt.NDArray[np.int32]:
+def lengths(text: pa.Array) -> npt.NDArray[np.int32]:
     """Bytes of each value; 0 for a missing one."""
-    lengths = pc.binary_length(text)
-    found: npt.NDArray[np.int32] = (pc.fill_null(lengths, 0) if lengths.null_count else lengths).to_numpy()
+    sizes = pc.binary_length(text)
+    found: npt.NDArray[np.int32] = (pc.fill_null(sizes, 0) if sizes.null_count else sizes).to_numpy()
     return found
 
 
 def _other_bytes(text: pa.Array, usual: bytes) -> Mask:
     """Which values contain a byte other than these."""
     found = np.zeros(len(text), dtype=np.bool_)
-    if not _lengths(text).any():
+    if not lengths(text).any():
         return found
     _, ends, data = text.buffers()
     offsets = np.frombuffer(ends, np.int32)[text.offset : text.offset + len(text) + 1]
@@ -120,7 +120,7 @@ def _number(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
     if field.decimal_char != ".":
         text = pc.if_else(pc.match_substring(text, "."), pa.scalar(None, pa.string()), text)
         text = pc.replace_substring(text, field.decimal_char, ".")
-    odd = _other_bytes(text, b"0123456789.") | (_lengths(text) > SIGNIFICANT_DIGITS)
+    odd = _other_bytes(text, b"0123456789.") | (lengths(text) > SIGNIFICANT_DIGITS)
     values = _in_two_ways(text, odd, partial(_cast, kind=pa.float64()), _exact_number)
     return values, _not_a_number(field)
 
@@ -327,6 +327,7 @@ def _with_existing_days(text: pa.Array) -> pa.Array:
     return pc.if_else(invalid, pa.scalar(None, pa.string()), text)
 
 
+@lru_cache(maxsize=10_000)  # the same days come in each chunk
 def _day_exists(day: str) -> bool:
     try:
         date.fromisoformat(day)

@@ -91,7 +91,7 @@ class TextFile:
     worksheet's rows (line_numbers.SheetRows), where the header is row 0. blank: its empty rows between the others.
     detected: the encoding, delimiter, worksheet and worksheets of the upload, as far as it has them.
     hints: of the columns, in order, if the format knows their types (see prepared_table.Hint). is_valid: whether all
-    of it is known to be valid UTF-8.
+    of it is known to be valid UTF-8. likely_delimiter: the one that the reader would detect, if that is known.
     """
 
     path: Path
@@ -107,6 +107,7 @@ class TextFile:
     detected: dict[str, Any] = field(default_factory=dict)
     hints: list[Hint] = field(default_factory=list)
     is_valid: bool = False
+    likely_delimiter: str | None = None
 
 
 def prepare(
@@ -243,12 +244,14 @@ class _Preparation:
     def _from_text(self) -> TextFile:
         found = self._encoding(self.path)
         if found.codec == UTF_8:
-            if dialect := self._unusual_dialect(self.path):
+            dialect = self._dialect(self.path)
+            if not is_usual(dialect):
                 return self._rewritten(self.path, dialect, [found.note], found.codec)
             return TextFile(
                 self.path,
                 [found.note],
                 delimiter=self.options.delimiter,
+                likely_delimiter=dialect.delimiter,
                 header_row=self.options.header_row,
                 detected={"encoding": found.codec},
                 is_valid=found.is_proven,
@@ -405,20 +408,19 @@ class _Preparation:
 
     def _spooled(self, part: _Part, notes: list[str], codec: str) -> TextFile:
         """A part with all of the text as the spool, whose delimiter and header the reader detects."""
-        if dialect := self._unusual_dialect(part.path):
+        if not is_usual(dialect := self._dialect(part.path)):
             return self._rewritten(part.path, dialect, notes, codec)
         part.commit()
         chosen = self.options.delimiter, self.options.header_row
         return self.spool.save(TextFile(self.spool.path, notes, [], *chosen, detected={"encoding": codec}))
 
-    def _unusual_dialect(self, path: Path) -> Dialect | None:
-        """The dialect of a text of UTF-8, if the reader does not know it."""
+    def _dialect(self, path: Path) -> Dialect:
+        """The dialect of a text of UTF-8. The reader knows only usual ones."""
         with path.open("rb") as file:
             head = file.read(DIALECT_BYTES)
         sample = head if len(head) < DIALECT_BYTES else head[: head.rfind(b"\n") + 1] or head
         text = sample.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
-        dialect = detect_dialect(text, self.options.delimiter)
-        return None if is_usual(dialect) else dialect
+        return detect_dialect(text, self.options.delimiter)
 
     def _rewritten(self, path: Path, dialect: Dialect, notes: list[str], codec: str) -> TextFile:
         with path.open("rb") as source, _Part(self.spool.path, self.tick) as part:

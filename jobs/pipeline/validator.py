@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from jobs.excerpt import excerpt
 from jobs.failed_rows import QUOTED, FailedRow, Reason
 from jobs.pipeline.explaining import explain
-from jobs.pipeline.parsing import Mask, in_utc, parse
+from jobs.pipeline.parsing import Mask, in_utc, lengths, parse
 from jobs.rules import Ruled
 from jobs.schema import SchemaField, TableSchema
 
@@ -171,12 +171,13 @@ class Validator:
         return column
 
     def _parsed(self, field: SchemaField, text: pa.Array) -> _Column:
-        missing = _is_missing(text, self._schema.missing_values_of(field))
-        present = pc.if_else(missing, pa.scalar(None, pa.string()), text) if pc.any(missing).as_py() else text
+        missing = _missing(text, self._schema.missing_values_of(field))
+        count = np.count_nonzero(missing)
+        present = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), text) if count else text
         values, rule = parse(field, present)
-        empty = _mask(missing)
-        invalid = _mask(pc.is_null(values)) & ~empty if values.null_count else np.zeros(len(text), dtype=bool)
-        return _Column(values, empty, invalid, rule)
+        has_invalid = values.null_count > count
+        invalid = _mask(pc.is_null(values)) & ~missing if has_invalid else np.zeros(len(text), dtype=bool)
+        return _Column(values, missing, invalid, rule)
 
     def violations(self, field: SchemaField, column: _Column) -> list[_Violation]:
         return list(self._violations(field, column))
@@ -188,16 +189,16 @@ class Validator:
         if self._schema.is_required(field) and column.missing.any():
             yield _Violation(column.missing, field.name, "is required", quotes=False)
         for violates, rule in _constraints(field, column.values):
-            if (found := _mask(violates)).any():
-                yield _Violation(found, field.name, rule)
+            if pc.any(violates).as_py():  # in a fraction of the time that a mask takes
+                yield _Violation(_mask(violates), field.name, rule)
 
     def _too_long(self, columns: list[_Column]) -> Iterator[_Violation]:
         """Rows whose key is too long for an index."""
         by_name = dict(zip(self._schema.names, columns, strict=True))
         for names in [self._schema.primary_key, *self._unique]:
             texts = [by_name[name].values for name in names if pa.types.is_string(by_name[name].values.type)]
-            lengths = [pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) for text in texts]
-            if lengths and (found := np.sum(lengths, axis=0) > MAX_KEY_BYTES).any():
+            sizes = [lengths(text) for text in texts]
+            if sizes and (found := np.sum(sizes, axis=0) > MAX_KEY_BYTES).any():
                 column = names[0] if len(names) == 1 else None
                 verb = "is" if column else f"has a key ({', '.join(names)}) that is"
                 yield _Violation(found, column, f"{verb} longer than {MAX_KEY_BYTES:,} bytes, the limit for keys")
@@ -324,10 +325,12 @@ def _trimmed(text: pa.Array, invalid: Mask) -> pa.Array | None:
     return None if without.equals(found) else pc.replace_with_mask(text, invalid, without)
 
 
-def _is_missing(text: pa.Array, missing_values: list[str]) -> pa.Array:
-    if len(missing_values) == 1:
-        return pc.equal(text, missing_values[0])
-    return pc.is_in(text, value_set=pa.array(missing_values, pa.string()))
+def _missing(text: pa.Array, missing_values: list[str]) -> Mask:
+    """Which values stand for a missing one."""
+    if missing_values == [""] and not text.null_count:
+        is_empty: Mask = lengths(text) == 0
+        return is_empty
+    return _mask(pc.is_in(text, value_set=pa.array(missing_values, pa.string())))
 
 
 def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Array, str]]:
@@ -344,7 +347,8 @@ def _constraints(field: SchemaField, values: pa.Array) -> Iterator[tuple[pa.Arra
         yield pc.less(pc.utf8_length(values), shortest), f"is shorter than {shortest} characters"
     if rules.max_length is not None:
         longest = rules.max_length
-        yield pc.greater(pc.utf8_length(values), longest), f"is longer than {longest} characters"
+        if int(lengths(values).max(initial=0)) > longest:  # bytes: characters take several times as long to count
+            yield pc.greater(pc.utf8_length(values), longest), f"is longer than {longest} characters"
     if rules.pattern is not None:
         matches = pc.match_substring_regex(values, f"^(?:{rules.pattern})$")
         yield pc.invert(matches), _pattern_rule(field, rules.pattern)
