@@ -38,6 +38,7 @@ class UpsertSql:
         self._key = [table.identifier(name) for name in key]
         self._key_type = table.columns[key[0]]
         self._filled = [table.identifier(name) for name in values]
+        self._texts = [table.identifier(name) for name in values if isinstance(table.columns[name], sa.String)]
         self._upload_id = upload_id
         self.is_sqlite = table.is_sqlite
 
@@ -66,6 +67,16 @@ class UpsertSql:
         return (
             f"SELECT {self._twice} AS twice, {_ORIGIN} FROM ({near} LIMIT {most:d}) AS stored"
             f" LEFT JOIN {self._name(self._staged)} AS staged ON {self._same_key}"
+        )
+
+    def near(self, most: int) -> str:
+        """Stored rows, at most so many: their upload and number, and the values that `compared` names. Parameters: the
+        lowest and the highest key, and the bytes that their texts may have together. SQLite only."""
+        (key,) = self._key
+        size = " + ".join(f"ifnull(octet_length({name}), 0)" for name in self._texts) or "0"
+        return (
+            f"SELECT {UPLOAD}, {NUMBER}, {', '.join([key, *self._filled])} FROM {self._name(self._table)}"
+            f" WHERE {key} >= ? AND {key} <= ? AND {size} <= ? LIMIT {most:d}"
         )
 
     def comparing_one(self) -> str:

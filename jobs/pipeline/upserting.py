@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from jobs.pipeline import columns
+from jobs.pipeline import columns, stored_range
 from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers, blocks_of
+from jobs.pipeline.stored_range import Near
 from jobs.pipeline.upsert_sql import COMPARED, RETURNED, UpsertSql
 from jobs.sql_table import SqlTable, run
 from jobs.unchanged_rows import Block
@@ -63,6 +64,12 @@ class Compared:
     def none(cls) -> Self:
         no, never = NO_NUMBERS, np.zeros(0, dtype=bool)
         return cls(no, no, no, never, never)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate(each) for each in zip(*(vars(part).values() for part in parts), strict=True)))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -133,9 +140,35 @@ class Upserting:
             return self._compared(*columns.whole_numbers(connection, self.sql.comparing(locks=locks), COMPARED))
 
     def compare_unstaged(self, connection: sa.Connection, batch: pa.RecordBatch) -> Compared:
-        """Rows that are not staged, which takes longer than to look each of them up. SQLite only."""
-        values = batch.select(self.sql.compared)
+        """Rows that are not staged. SQLite only."""
+        values, parts = batch.select(self.sql.compared), []
+        if batch.num_rows < stored_range.FEW or connection.dialect.driver != "adbc":
+            return self._looked_up(connection, values)
+        for start in range(0, batch.num_rows, stored_range.ROWS):
+            rows = values.slice(start, stored_range.ROWS)
+            near = Near.read(connection, self.sql, rows) if self._may_be_dense else None
+            self._may_be_dense = near is not None
+            if near is not None:
+                parts.append(self._near(near, rows))
+                is_left = np.ones(rows.num_rows, dtype=bool)
+                is_left[near.places] = False
+                rows = rows.filter(pa.array(is_left)) if is_left.any() else rows.slice(0, 0)
+            if rows.num_rows:
+                parts.append(self._looked_up(connection, rows))
+        return Compared.joined(parts)
+
+    def seem_unchanged(self, connection: sa.Connection, batch: pa.RecordBatch) -> bool:
+        """Whether some of a sample of rows change nothing. SQLite only."""
+        some = np.arange(0, batch.num_rows, max(1, batch.num_rows // SAMPLE))
+        values = batch.select(self.sql.compared).take(pa.array(some))
+        return bool(self._looked_up(connection, values).same.any())
+
+    def _looked_up(self, connection: sa.Connection, values: pa.RecordBatch) -> Compared:
         return self._compared(*columns.whole_numbers_of_each(connection, self.sql.comparing_one(), values, COMPARED))
+
+    def _near(self, near: Near, rows: pa.RecordBatch) -> Compared:
+        numbers, own = rows.column(0).to_numpy()[near.places], near.owners == self._upload_id
+        return Compared(numbers, near.owners, near.owner_numbers, near.alike & ~own, own)
 
     def _compared(self, twice: Numbers, owners: Numbers, owner_numbers: Numbers) -> Compared:
         own = owners == self._upload_id

@@ -293,7 +293,7 @@ class SqliteWriter:
         """Insert rows, or replace others by them. As long as all of them change something, the database compares each
         as it writes it; from the first one on that does not, all are compared before."""
         batch = rows.packed.batch
-        if not upserting.may_change_all:
+        if not upserting.may_change_all or upserting.seem_unchanged(connection, batch):
             return self._replace_changed(connection, upserting, rows, batch, None)
         staged = self._staged if self._replaces and upserting.keeps_images else self._keys_alone
         self._stage(connection, batch, staged)

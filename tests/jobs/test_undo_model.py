@@ -23,7 +23,7 @@ from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import UndoRefusedError
 from jobs.modes import Mode
-from jobs.pipeline import upserting
+from jobs.pipeline import reader, stored_range, upserting
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status, Upload
@@ -515,12 +515,16 @@ class World:
 def worlds(settings: Settings, database: Database, changes: Changes, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes worlds whose uploads have chunks of a few rows."""
     monkeypatch.setattr(versions, "LEAST_ROWS", 2)
-    small = settings.model_copy(update={"chunk_bytes": 24, "lease": 60})
+    monkeypatch.setattr(reader, "CHUNK_BYTES", 24)
+    monkeypatch.setattr(stored_range, "DENSE", 9)
 
     def made(guesses: bool) -> World:
-        """guesses: whether a sample of a few rows is enough to replace all of a chunk without a comparison."""
+        """guesses: whether a sample of a few rows is enough to replace all of a chunk without a comparison; and chunks
+        share transactions, and on SQLite are compared with the stored rows in the range of their keys."""
         monkeypatch.setattr(upserting, "FEW", 2 if guesses else 2_000)
         monkeypatch.setattr(upserting, "SAMPLE", 1)
+        monkeypatch.setattr(stored_range, "FEW", 1 if guesses else 2_000)
+        small = settings.model_copy(update={"chunk_bytes": 96 if guesses else 24, "lease": 60})
         return World(small, database, changes)
 
     return made
