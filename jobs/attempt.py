@@ -104,7 +104,7 @@ FULL_DISK_PAUSES = 4
 #: Seconds that a transaction waits for one more chunk; on SQLite, others wait for it meanwhile.
 NEXT_CHUNK_SECONDS = 0.05
 #: Seconds after which a transaction gets no more chunks, so that what is there is seen.
-TRANSACTION_SECONDS = 0.25
+TRANSACTION_SECONDS = 0.5
 
 
 class StopRequestedError(Exception):
@@ -135,8 +135,6 @@ class Attempt:
         self._assigned: Mapping[str, str | None] = {}
         #: The dataset as it was before this upload adds fields to it.
         self._stored: Dataset | None = None
-        #: Whether a row replaces the stored one with the same key.
-        self._replaces = False
         #: If the upload replaces all rows of its dataset.
         self._replacement: Replacement | None = None
         #: What is stored, and what is if the transaction that runs is committed.
@@ -256,7 +254,6 @@ class Attempt:
         dataset = self._dataset(table, existing, parent, mode)
         sources = datasets.match(dataset.schema, table.names, self._assigned).sources
         importing = dataset.importing(mode)
-        self._replaces = importing.replaces
         rows = self._writer(importing, sources.keys())
         self._into, self._tallier = dataset, Tallier([each for each in dataset.schema.fields if each.name in sources])
         self._proof = self._read(self._stored_proof)
@@ -684,14 +681,13 @@ class Attempt:
         return min(self._settings.chunk_bytes, reader.CHUNK_BYTES)
 
     def _may_share(self, connection: sa.Connection) -> bool:
-        """Whether chunks may share a transaction now. On PostgreSQL, imports wait for each other's keys: each in the
-        order of the keys of a chunk, so that none waits for one that waits for it. So they share only if nothing else
-        is imported into the dataset; and if no row replaces another, since to stage rows twice in a transaction takes
-        longer."""
+        """Whether one more chunk may share the transaction now. On SQLite, unless another writer waits that goes before
+        imports. On PostgreSQL, imports wait for each other's keys: each in the order of the keys of a chunk, so that
+        none waits for one that waits for it. So chunks share only if nothing else is imported into the dataset."""
         if self._database.is_sqlite:
-            return True
+            return not self._database.is_awaited()
         name, upload_id = self._upload.dataset, self._upload.id
-        return not (name is None or self._replaces or uploads.imported_meanwhile(connection, name, upload_id))
+        return name is not None and not uploads.imported_meanwhile(connection, name, upload_id)
 
     def _renew_rules(self, check: Checker, dataset: Dataset, connection: sa.Connection) -> None:
         """Check with the rules that the dataset has now, in the transaction of a chunk."""
@@ -706,8 +702,8 @@ class Attempt:
         renew: Callable[[sa.Connection], None],
         corrector: Corrector | None,
     ) -> Iterator[Callable[[], Upload]]:
-        """For each chunk, what commits it. Corrections are checked in their transaction, all others before; and once
-        more in it if the rules were changed since. renew: takes over the present rules."""
+        """What commits each transaction. Corrections are checked in their transaction, all others before; and once more
+        in it if the rules were changed since. renew: takes over the present rules."""
         if corrector is not None:
             root = self._read(lambda connection: lineage.eldest(connection, self._upload))
             for chunk in chunks:
@@ -751,13 +747,12 @@ class Attempt:
             return chunk.source.next_byte + self._chunk_bytes <= start + most and time.monotonic() < until
 
         yield chunk
-        if has_room() and self._may_share(connection):
-            while has_room() and not self._database.is_awaited():
-                found = others.soon(NEXT_CHUNK_SECONDS)
-                if found is None:
-                    return
-                chunk = found
-                yield chunk
+        while has_room() and self._may_share(connection):
+            found = others.soon(NEXT_CHUNK_SECONDS)
+            if found is None:
+                return
+            chunk = found
+            yield chunk
 
     def _commit_corrections(
         self,

@@ -87,6 +87,7 @@ class Dataset:
             },
             key=self.schema.primary_key or OWN_COLUMNS,
             unique=[each.name for each in fields if each.constraints.unique],
+            replaces=self.replaces,
         )
 
 

@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     ] = 15.0
     sweep: Annotated[float, Field(ge=0.1, description="Seconds between two checks for abandoned uploads.")] = 3.0
     chunk_bytes: Annotated[int, Field(ge=256, description="Bytes of a file that one transaction imports.")] = (
-        16 * 1024 * 1024
+        32 * 1024 * 1024
     )
     failed_rows_kept: Annotated[int, Field(ge=0, description="Maximum number of failed rows to store per upload.")] = (
         100_000

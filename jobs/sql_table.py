@@ -51,6 +51,10 @@ def every(conditions: Sequence[str]) -> str:
     return f"({every(conditions[:half])} AND {every(conditions[half:])})"
 
 
+#: Of an index on PostgreSQL: room for one more entry beside each, that of the row which replaces it.
+ROOM = " WITH (fillfactor = 45)"
+
+
 class SqlTable:
     """A table of one database, and the statements that name its columns.
 
@@ -65,14 +69,17 @@ class SqlTable:
         *,
         key: Sequence[str] = (),
         unique: Sequence[str] = (),
+        replaces: bool = False,
     ) -> None:
-        """key: the columns of the primary key. unique: columns without repeated values."""
+        """key: the columns of the primary key. unique: columns without repeated values. replaces: whether rows will
+        replace others with the same key."""
         self.name = name
         self.columns = columns
         self.key = list(key)
         self._dialect = dialect
         self.is_sqlite = dialect.name == "sqlite"
         self._unique = unique
+        self._replaces = replaces
         self._parameter = "?" if self.is_sqlite else "%s"
 
     @property
@@ -85,7 +92,8 @@ class SqlTable:
         """temporary: only for this connection, and emptied by each commit on PostgreSQL unless it is `kept`."""
         parts = [f"{self._quoted(name)} {self._type(name)}{self._not_null(name)}" for name in self.columns]
         if self.key:
-            parts.append(f"PRIMARY KEY ({self._list(self.key)})")
+            room = ROOM if self._replaces and not self.is_sqlite else ""
+            parts.append(f"PRIMARY KEY ({self._list(self.key)}){room}")
         parts += [f"UNIQUE ({self._quoted(name)})" for name in self._unique]
         kind, end = "TABLE", " WITHOUT ROWID" if self.is_sqlite else ""
         if temporary and kept and self.key:
@@ -110,6 +118,10 @@ class SqlTable:
 
     def dropping(self, *, if_exists: bool = False) -> str:
         return f"DROP TABLE {'IF EXISTS ' if if_exists else ''}{self._quoted(self.name)}"
+
+    def truncating(self) -> str:
+        """Deletes all rows of a temporary table, with what deleted rows leave behind, on PostgreSQL."""
+        return f"TRUNCATE {self._quoted(self.name)}"
 
     def renaming(self, name: str) -> str:
         """Gives the table another name."""

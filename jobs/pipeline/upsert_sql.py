@@ -157,16 +157,34 @@ class UpsertSql:
         kept = f"SELECT {self._stored_columns('gone')} FROM gone WHERE gone.{UPLOAD} <> {self._upload_id:d}"
         return self._counted(gone, kept, "(SELECT count(*) FROM gone), ")
 
-    def replacing(self) -> str:
+    def range(self) -> str:
+        """The lowest and the highest key of the staged rows. PostgreSQL only."""
+        (key,) = self._key
+        return f"SELECT min({key}), max({key}) FROM {self._name(self._staged)}"
+
+    def counting_range(self, most: int) -> str:
+        """How many stored rows, at most so many, have a key that is not below one value and not above another. They are
+        the parameters. PostgreSQL only."""
+        near = f"SELECT FROM {self._name(self._table)} AS stored WHERE {self._in_range} LIMIT {most:d}"
+        return f"SELECT count(*) FROM ({near}) AS near"
+
+    @property
+    def _in_range(self) -> str:
+        (key,) = self._key
+        return f"stored.{key} >= %s AND stored.{key} <= %s"
+
+    def replacing(self, *, ranged: bool = False) -> str:
         """Deletes the stored rows with the keys of staged ones, and keeps those of others, on PostgreSQL. Returns how
         many it deleted, how many of these needed to be compared first, because they are this upload's own or like the
         staged ones, how many were kept, and the lowest and the highest number of what was. Deletes nothing if a foreign
-        key refers to the table or somebody put a trigger on it: to these, a replaced row must not look deleted."""
+        key refers to the table or somebody put a trigger on it: to these, a replaced row must not look deleted. ranged:
+        where few other rows are in the range of their keys, whose bounds are the parameters."""
         data, staged = self._name(self._table), self._name(self._staged)
+        same_key = f"{self._same_key} AND {self._in_range}" if ranged else self._same_key
         returned = [] if self._images is None else [f"stored.{name}" for name in self._columns()]
         precarious = f"{self._alike('stored')} OR stored.{UPLOAD} = {self._upload_id:d}"
         gone = (
-            f"WITH gone AS (DELETE FROM {data} AS stored USING {staged} AS staged WHERE {self._same_key}"
+            f"WITH gone AS (DELETE FROM {data} AS stored USING {staged} AS staged WHERE {same_key}"
             f' AND {self._table.is_free} RETURNING {", ".join([*returned, precarious])} AS " precarious")'
         )
         counts = 'count(*), count(*) FILTER (WHERE " precarious")'

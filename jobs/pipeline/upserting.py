@@ -9,7 +9,7 @@ it was before the upload is put back, because a file ends the same whatever the 
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +97,8 @@ class Upserting:
         self._found = found
         #: Whether the stored rows in the range of the keys of a chunk may be few enough to read them all.
         self._may_be_dense = sql.has_ranges
+        #: Whether each row of the last chunk replaced another one.
+        self._changed_all = False
 
     @property
     def may_change_all(self) -> bool:
@@ -107,15 +109,36 @@ class Upserting:
         """Whether each of so many staged rows seems to change what is stored. False for few rows."""
         if staged < FEW or self._found.is_any:
             return False
+        if self._changed_all:
+            return True
         with planned_for_few(connection):
             matched, alike = map(int, run(connection, self.sql.sampling(staged // SAMPLE)).one())
         return matched > 0 and not alike
 
-    def replace(self, connection: sa.Connection) -> Sequence[int | None]:
-        """Delete the stored rows that staged ones replace. Returns how many these were, how many of them should have
-        been compared first, how many were kept, and the lowest and the highest number of what was."""
+    def replace(self, connection: sa.Connection, staged: int) -> Sequence[int | None]:
+        """Delete the stored rows that staged ones, so many, replace. Returns how many these were, how many of them
+        should have been compared first, how many were kept, and the lowest and the highest number of what was."""
+        bounds = self._dense_range(connection, staged)
+        if bounds:
+            with planned_without(connection, "seqscan", "mergejoin", "nestloop"):
+                found = tuple(run(connection, self.sql.replacing(ranged=True), *bounds).one())
+        else:
+            with planned_for_few(connection):
+                found = tuple(run(connection, self.sql.replacing()).one())
+        cleared, precarious, *_ = found
+        self._changed_all = cleared == staged and not precarious
+        return found
+
+    def _dense_range(self, connection: sa.Connection, staged: int) -> Sequence[Any]:
+        """The range of the keys of so many staged rows, if few enough stored ones are in it to read them all. If they
+        are not once, it is not asked again."""
+        if not self._may_be_dense:
+            return ()
+        bounds = tuple(run(connection, self.sql.range()).one())
         with planned_for_few(connection):
-            return tuple(run(connection, self.sql.replacing()).one())
+            near = run(connection, self.sql.counting_range(DENSE * staged), *bounds).scalar_one()
+        self._may_be_dense = near < DENSE * staged
+        return bounds if self._may_be_dense else ()
 
     def matching(self, connection: sa.Connection, staged: SqlTable) -> tuple[int, int]:
         """How many of some staged rows have their key in the table, and how many of these are the upload's own."""

@@ -435,6 +435,8 @@ class PostgresWriter:
         self._through_staging = False
         #: Whether rows to be replaced are deleted first, which takes less time than to update them.
         self._clears = self._keys.replace_whole_rows
+        #: The transaction in which rows were staged last.
+        self._staged_in: sa.Transaction | None = None
         #: Whether rows are replaced without a comparison if those of a sample all change something.
         self._guesses = True
 
@@ -455,7 +457,8 @@ class PostgresWriter:
             except Exception as error:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
-        run(connection, self._staged.creation(temporary=True))
+        if connection.get_transaction() is not self._staged_in:
+            run(connection, self._staged.creation(temporary=True))
         for _ in range(ATTEMPTS):
             try:
                 with connection.begin_nested():
@@ -469,7 +472,10 @@ class PostgresWriter:
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
 
     def _stage(self, connection: sa.Connection, rows: PackedRows) -> Written:
-        run(connection, self._staged.emptying())  # usually empty already: a commit deletes its rows
+        transaction = connection.get_transaction()
+        again = transaction is self._staged_in
+        run(connection, self._staged.truncating() if again else self._staged.emptying())  # a commit deletes its rows
+        self._staged_in = transaction
         columns.add(connection, self._staged, rows.packed)
         if self._keys.compete:
             end = self._keys.upsert(connection, self._table, self._staged, rows.rows)
@@ -534,7 +540,7 @@ class PostgresWriter:
 
     def _replace_all(self, connection: sa.Connection, upserting: Upserting, rows: PackedRows, staged: int) -> Written:
         """As `_replace_changed`, for rows that all seem to change something: to compare them first takes longer."""
-        cleared, precarious, _, *images = upserting.replace(connection)
+        cleared, precarious, _, *images = upserting.replace(connection, staged)
         if precarious:
             raise _MisjudgedError
         assert cleared is not None

@@ -129,6 +129,53 @@ def test_stored_rows_are_read_by_ranges_of_keys_while_few_are_between_those_of_a
     assert statements.count(ranged) == 1
 
 
+def test_rows_that_all_change_are_replaced_by_ranges_of_keys_while_few_others_are_between_them(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upserting, "FEW", 1)
+    monkeypatch.setattr(upserting, "SAMPLE", 1)
+    found: list[bool] = []
+    replacing = UpsertSql.replacing
+
+    def noted(self: UpsertSql, *, ranged: bool = False) -> str:
+        found.append(ranged)
+        return replacing(self, ranged=ranged)
+
+    monkeypatch.setattr(UpsertSql, "replacing", noted)
+    with database.transaction() as connection:
+        datasets.declare(connection, "stock", TableSchema.parse(STOCK), Mode.UPSERT)
+    ended(database, sent(settings, database, "stock", FIRST))
+    dense = range(199, 100, -1)
+    upload = ended(database, sent(settings, database, "stock", "".join(f"{sku},2.5\n" for sku in dense)))
+
+    assert (upload.rows_added, upload.rows_unchanged, upload.rows_success) == (0, 0, 99)
+    assert bool(found) != database.is_sqlite
+    assert all(found)
+
+    found.clear()
+    sparse = "".join(f"{sku},3.5\n" for sku in range(0, 200, 3))
+    upload = ended(database, sent(settings, database, "stock", sparse))
+    assert (upload.rows_added, upload.rows_unchanged, upload.rows_success) == (0, 0, 67)
+    assert found == ([] if database.is_sqlite else [False] * len(found))
+    with database.reading() as connection:
+        prices = dict(map(tuple, run(connection, "SELECT sku, price FROM data_stock")))
+    assert prices == {sku: 3.5 if sku % 3 == 0 else 2.5 if sku > 100 else 1.5 for sku in range(200)}
+
+
+def test_the_index_of_keys_has_room_for_rows_that_replace_others(database: Database) -> None:
+    if database.is_sqlite:
+        return
+    for mode in (Mode.UPSERT, Mode.INSERT):
+        with database.transaction() as connection:
+            datasets.declare(connection, f"by_{mode}".replace("-", "_"), TableSchema.parse(STOCK), mode)
+    with database.reading() as connection:
+        options = dict(
+            map(tuple, run(connection, "SELECT relname, reloptions::text FROM pg_class WHERE relkind = 'i'"))
+        )
+    assert options["data_by_upsert_pkey"] == "{fillfactor=45}"
+    assert options["data_by_insert_pkey"] is None
+
+
 #: Types of a key, with values in the order of none of them.
 KEYS = {
     "string": ["b", "B", "ä", "a", "Z", "10", "9", "zz", "é", "_"],
