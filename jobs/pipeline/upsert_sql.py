@@ -15,6 +15,8 @@ UPLOAD, NUMBER = (f'"{name}"' for name in OWN_COLUMNS)
 #: The columns of `comparing`, and of `returning`.
 COMPARED = ("twice", "owner", "owner_number")
 RETURNED = ("number", "owner", "owner_number", "image")
+#: Not `true`, which SQLite takes for a column that has this name.
+ALWAYS = "1 = 1"
 _ORIGIN = f"stored.{UPLOAD} AS owner, stored.{NUMBER} AS owner_number"
 
 
@@ -83,7 +85,7 @@ class UpsertSql:
         """As `comparing`, for one row that is not staged. Parameters: its columns `compared`. SQLite only."""
         value = {self._table.identifier(name): f"?{place}" for place, name in enumerate(self.compared, start=1)}
         same_key = " AND ".join(f"stored.{name} = {value[name]}" for name in self._key)
-        alike = every([f"stored.{name} IS {value[name]}" for name in self._filled]) if self._filled else "true"
+        alike = every([f"stored.{name} IS {value[name]}" for name in self._filled]) if self._filled else ALWAYS
         return (
             f"SELECT 2 * {value[NUMBER]} + ({alike}) AS twice, {_ORIGIN}"
             f" FROM {self._name(self._table)} AS stored WHERE {same_key}"
@@ -208,8 +210,8 @@ class UpsertSql:
         """Writes the staged rows, in their order, on SQLite."""
         names = ", ".join(self._columns())
         return (
-            f"INSERT INTO {self._name(self._table)} ({names}) SELECT {names} FROM {self._name(self._staged)} WHERE true"
-            f"{on_conflict}"
+            f"INSERT INTO {self._name(self._table)} ({names}) SELECT {names} FROM {self._name(self._staged)}"
+            f" WHERE {ALWAYS}{on_conflict}"
         )
 
     @property
@@ -245,7 +247,7 @@ class UpsertSql:
         """SQLite keeps the order of a cross join."""
         join = "CROSS JOIN" if self.is_sqlite else "JOIN"
         both = f"{self._name(staged or self._staged)} AS staged {join} {self._name(other)} AS stored"
-        return f" FROM {both} ON true WHERE {self._same_key}"
+        return f" FROM {both} ON {ALWAYS} WHERE {self._same_key}"
 
     @property
     def _same_key(self) -> str:
@@ -274,6 +276,6 @@ class UpsertSql:
 
     def _alike(self, one: str, other: str = "staged") -> str:
         if not self._filled:
-            return "true"
+            return ALWAYS
         sign = "IS" if self.is_sqlite else "IS NOT DISTINCT FROM"
         return every([f"{one}.{name} {sign} {other}.{name}" for name in self._filled])

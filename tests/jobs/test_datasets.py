@@ -450,6 +450,8 @@ ANY_HEADER = st.lists(
 @given(header=ANY_HEADER)
 @hypothesis.example(header=["%(x)s", "x", "?"])
 @hypothesis.example(header=["%(param_1)s", "a.b", "a b"])
+@hypothesis.example(header=["a", "true", "false", "null"])
+@hypothesis.example(header=["true", "rowid"])
 @hypothesis.settings(max_examples=20, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_columns_of_any_header_hold_their_rows(
     importing: Callable[..., Upload], database: Database, header: list[str]

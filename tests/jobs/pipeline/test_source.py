@@ -76,7 +76,8 @@ def table(result: TextFile) -> list[list[str]]:
 
 
 def test_utf8_is_read_in_place(tmp_path: Path) -> None:
-    expected = TextFile(tmp_path / "upload", ["Read as UTF-8."], detected={"encoding": "utf-8"}, is_valid=True)
+    notes, found = ["Read as UTF-8."], {"encoding": "utf-8"}
+    expected = TextFile(tmp_path / "upload", notes, detected=found, is_valid=True, likely_delimiter=",")
     assert prepared(tmp_path, TABLE) == expected
     assert os.listdir(tmp_path) == ["upload"]
 
@@ -110,7 +111,8 @@ def test_chosen_import_options_are_used_and_passed_on(tmp_path: Path) -> None:
 def test_chosen_utf8_is_read_in_place(tmp_path: Path) -> None:
     result = prepared(tmp_path, WESTERN, ImportOptions(encoding="utf8"))
 
-    assert result == TextFile(tmp_path / "upload", ["Read as UTF-8, as chosen."], detected={"encoding": "utf-8"})
+    notes, found = ["Read as UTF-8, as chosen."], {"encoding": "utf-8"}
+    assert result == TextFile(tmp_path / "upload", notes, detected=found, likely_delimiter=",")
 
 
 @pytest.mark.parametrize(
