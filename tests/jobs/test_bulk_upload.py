@@ -14,7 +14,20 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import attempt, bulk_upload, catalogue, datasets, failed_rows, files, row_lines, shutdown, uploads, warnings
+from jobs import (
+    attempt,
+    bulk_upload,
+    catalogue,
+    datasets,
+    failed_rows,
+    files,
+    receipts,
+    row_lines,
+    shutdown,
+    uploads,
+    verification,
+    warnings,
+)
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Dataset, Mode
@@ -451,6 +464,14 @@ def test_chunks_share_transactions_if_rows_are_replaced_but_on_postgresql_not_be
     replacing = recorded(settings, sharing, people(range(1, 201)), dataset="people", mode=Mode.UPSERT)
     assert run(sharing, replacing).rows_success == 200
     assert max(steps) > 15
+
+    steps.clear()
+    again = recorded(settings, sharing, people(range(1, 201), "other"), dataset="people", mode=Mode.UPSERT)
+    changed = run(sharing, again)
+    assert (changed.rows_success, changed.rows_added) == (200, 0)
+    assert max(steps) > 15
+    with sharing.reading() as connection:
+        assert verification.verify(connection, changed.id)["result"] == receipts.EQUAL
 
     steps.clear()
     other = recorded(settings, sharing, people(range(900, 909)), dataset="people")

@@ -515,7 +515,6 @@ class World:
 def worlds(settings: Settings, database: Database, changes: Changes, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes worlds whose uploads have chunks of a few rows."""
     monkeypatch.setattr(versions, "LEAST_ROWS", 2)
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 24)
     monkeypatch.setattr(stored_range, "DENSE", 9)
 
     def made(guesses: bool) -> World:
@@ -524,6 +523,7 @@ def worlds(settings: Settings, database: Database, changes: Changes, monkeypatch
         monkeypatch.setattr(upserting, "FEW", 2 if guesses else 2_000)
         monkeypatch.setattr(upserting, "SAMPLE", 1)
         monkeypatch.setattr(stored_range, "FEW", 1 if guesses else 2_000)
+        monkeypatch.setattr(reader, "CHUNK_BYTES", 8 if guesses else 24)  # a transaction is as large as those before it
         small = settings.model_copy(update={"chunk_bytes": 96 if guesses else 24, "lease": 60})
         return World(small, database, changes)
 
