@@ -99,6 +99,8 @@ class _Column:
         self._has_spaces = False
         #: Different values of the chunks so far; None if they are too many.
         self._seen: list[pa.Array] | None = []
+        self._seen_words = 0
+        self._seen_bytes = 0
         #: Values that decided between two formats, by the format that they ruled out.
         self._proofs: dict[str, str] = {}
         self.taken_as_missing: dict[str, int] = {}
@@ -211,7 +213,9 @@ class _Column:
     def _remember(self, words: pa.Array) -> None:
         if self._seen is not None:
             self._seen.append(words)
-            if sum(map(len, self._seen)) > MAX_SEEN or sum(each.nbytes for each in self._seen) > MAX_SEEN_BYTES:
+            self._seen_words += len(words)
+            self._seen_bytes += words.nbytes
+            if self._seen_words > MAX_SEEN or self._seen_bytes > MAX_SEEN_BYTES:
                 self._seen = None
 
     def field(self) -> dict[str, Any]:
