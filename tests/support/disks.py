@@ -1,5 +1,6 @@
 """A disk that is small enough to fill up."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ class SmallDisk:
         self._ballast = path / "ballast"
 
     def fill(self, *, leave: int = 0) -> None:
-        """Fill the disk up, but for so many bytes."""
-        with self._ballast.open("ab", buffering=0) as file:
+        """Fill the disk up, but for so many bytes. Another process may take the last of them meanwhile."""
+        with self._ballast.open("ab", buffering=0) as file, _until_full():
             while (free := self.free - leave) > 0:
                 file.write(b"x" * min(free, PIECE))
 
@@ -33,6 +34,15 @@ class SmallDisk:
     def free(self) -> int:
         found = os.statvfs(self.path)
         return found.f_bfree * found.f_frsize
+
+
+@contextmanager
+def _until_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 @contextmanager

@@ -51,10 +51,10 @@ def winter(flights: Path) -> Path:
     return path
 
 
-def send(url: str, path: Path) -> int:
+def send(url: str, path: Path, **options: str) -> int:
     """Upload a file through the API. Returns its id."""
     with path.open("rb") as file:
-        answer = httpx.post(f"{url}/api/v1/uploads", files={"file": (path.name, file)}, timeout=60)
+        answer = httpx.post(f"{url}/api/v1/uploads", files={"file": (path.name, file)}, data=options, timeout=60)
     assert answer.status_code == 201
     return int(answer.json()["id"])
 
@@ -322,7 +322,7 @@ def test_pending_uploads_show_their_positions_in_the_queue(
 ) -> None:
     url = start(BULK_UPLOAD_CHUNK_BYTES="32768").url
     history = open_live(context, f"{url}/uploads")
-    long = send(url, flights)
+    long = send(url, flights, types="text")
     until_processing(url, long)
     for number in range(3):
         send(url, small_file(tmp_path, f"{number}.csv"))
@@ -342,7 +342,7 @@ def test_a_small_upload_is_completed_beside_a_large_one(
 ) -> None:
     url = start("--quick-workers", "1", BULK_UPLOAD_CHUNK_BYTES="32768").url
     history = open_live(context, f"{url}/uploads")
-    long = send(url, flights)
+    long = send(url, flights, types="text")
     until_processing(url, long)
     send(url, small_file(tmp_path, "small.csv"))
 
