@@ -1,7 +1,8 @@
 """The newest state of each upload on one channel, delivered to subscribers in batches.
 
 After a quiet time, changes are delivered at once. If many follow each other, those that arrive within the batch
-interval become one revision of the feed. The feed keeps the newest state of each upload with the number of the revision
+interval become one revision of the feed, which ends sooner once an upload is over, unless there are many subscribers.
+The feed keeps the newest state of each upload with the number of the revision
 that contains it, so a subscriber is little more than the number of the last revision that its client received.
 Subscribers at the same revision receive the same bytes. A late one receives everything after its own revision, each
 upload once. There are no queues, so a slow client costs the others nothing.
@@ -28,6 +29,10 @@ MAX_FINAL_STATES = 10
 #: Revisions that are completed without a wait after a quiet time. A small import has four states within 50 ms, none of
 #: which should wait; under a steady load, revisions are one batch interval apart all the same.
 BURST = 8
+
+#: Seconds for each subscriber, up to a batch interval, from a revision to one in which an upload is over: whoever sends
+#: one small file after the other waits for each end. What a revision costs is proportional to the subscribers.
+PAUSE_FOR_EACH = 0.0001
 
 
 class _UploadState:
@@ -59,7 +64,8 @@ class _UploadState:
 
 
 class Feed:
-    """One channel. Revisions are one batch interval apart on average, at least."""
+    """One channel. Revisions are one batch interval apart on average, at least, but for those in which an upload is
+    over."""
 
     def __init__(self, batch_interval: float, deliveries: Deliveries | None = None) -> None:
         """batch_interval: seconds. deliveries: counts what was delivered."""
@@ -73,6 +79,8 @@ class Feed:
         self._timer: asyncio.TimerHandle | None = None
         #: By the event loop's clock, when all revisions so far would be over if each had taken one batch interval.
         self._paced_until = 0.0
+        #: When the last revision was completed.
+        self._published = 0.0
         #: The number of the last complete revision.
         self.revision = 0
 
@@ -101,7 +109,7 @@ class Feed:
         if state.event is None or state.event.seq < event.seq:
             state.replace(event, self._next_revision)
             self._newest = max(self._newest, event.timestamp)
-            self._change(event.file_id, state)
+            self._change(event.file_id, state, is_over=event.is_over)
 
     def invalidate(self, upload_id: int) -> None:
         """Have subscribers render an upload again whose record is the same: its position in the queue is not."""
@@ -114,24 +122,37 @@ class Feed:
         """The revision that contains what arrives now. Without subscribers it is the current one."""
         return self.revision + 1 if self._subscribers else self.revision
 
-    def _change(self, upload_id: int, state: _UploadState) -> None:
+    def _change(self, upload_id: int, state: _UploadState, *, is_over: bool = False) -> None:
         self._states[upload_id] = state
         self._states.move_to_end(upload_id)
         if len(self._states) > MAX_STATES:
             self._last_dropped = self._states.popitem(last=False)[1].last_revision
-        if self._timer is None and self._subscribers:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._not_before), self._publish)
+        if self._subscribers:
+            self._publish_at(self._at_once if is_over else self._not_before)
 
     @property
     def _not_before(self) -> float:
         """When the next revision may be completed."""
         return self._paced_until - (BURST - 1) * self._batch_interval
 
+    @property
+    def _at_once(self) -> float:
+        """When it may if an upload is over in it."""
+        pause = min(self._batch_interval, len(self._subscribers) * PAUSE_FOR_EACH)
+        return min(self._not_before, self._published + pause)
+
+    def _publish_at(self, moment: float) -> None:
+        loop = asyncio.get_running_loop()
+        moment = max(loop.time(), moment)
+        if self._timer is None or self._timer.when() > moment:
+            self.close()
+            self._timer = loop.call_at(moment, self._publish)
+
     def _publish(self) -> None:
         """Complete the revision and have it delivered."""
-        self._timer = None
-        self._paced_until = max(self._paced_until, asyncio.get_running_loop().time()) + self._batch_interval
+        self._timer, self._published = None, asyncio.get_running_loop().time()
+        paced_until = max(self._paced_until, self._published) + self._batch_interval
+        self._paced_until = min(paced_until, self._published + BURST * self._batch_interval)
         self.revision += 1
         self._batches.clear()
         for subscriber in self.subscribers:

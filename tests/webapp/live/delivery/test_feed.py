@@ -320,3 +320,47 @@ def test_a_subscriber_that_left_is_not_woken() -> None:
         return left in feed.subscribers or waiting.done()
 
     assert played(scene) is False
+
+
+async def flood(feed: Feed, subscriber: Waiting) -> None:
+    """As many revisions as are completed without a wait."""
+    for seq in range(1, feeds.BURST + 1):
+        feed.put(replace(EVENT, seq=seq))
+        await take(subscriber)
+
+
+def test_in_a_flood_the_end_of_an_upload_waits_for_no_batch_interval() -> None:
+    async def scene(feed: Feed, subscriber: Waiting) -> list[tuple[int, int]]:
+        await flood(feed, subscriber)
+        feed.put(replace(EVENT, file_id=2))
+        feed.put(replace(FINAL, seq=feeds.BURST + 1))
+        return sorted(seqs(await take(subscriber)))
+
+    assert played(scene, batch_interval=3600) == [(1, feeds.BURST + 1), (2, EVENT.seq)]
+
+
+def test_in_a_flood_the_end_of_an_upload_waits_too_if_there_are_many_subscribers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feeds, "PAUSE_FOR_EACH", 3600)
+
+    async def scene(feed: Feed, subscriber: Waiting) -> bool:
+        await flood(feed, subscriber)
+        feed.put(replace(FINAL, seq=feeds.BURST + 1))
+        await asyncio.sleep(0)
+        waits = not subscriber.has_news
+        await take(subscriber)
+        return waits
+
+    assert played(scene, batch_interval=0.2)
+
+
+def test_after_many_ends_at_once_a_change_waits_for_one_batch_interval_at_most() -> None:
+    async def scene(feed: Feed, subscriber: Waiting) -> list[tuple[int, int]]:
+        for file_id in range(10, 10 + 20 * feeds.BURST):
+            feed.put(replace(FINAL, file_id=file_id))
+            await take(subscriber)
+        feed.put(EVENT)
+        return seqs(await take(subscriber))
+
+    assert played(scene, batch_interval=0.5) == [(EVENT.file_id, EVENT.seq)]
