@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -130,7 +130,7 @@ class Attempt:
         self._changes.begin_import()
         self._store = store_of(settings)
         self._path = self._store.work / upload.stored_as
-        self._renewal = Ticker(self._renew, interval=settings.lease / 3)
+        self._renewal = Ticker(self._renew, interval=settings.lease / 3, at_once=False)
         self._milestones: Milestones | None = None
         self._assigned: Mapping[str, str | None] = {}
         #: The dataset as it was before this upload adds fields to it.
@@ -148,6 +148,8 @@ class Attempt:
         self._new_proof: Tally | None = None
         #: The dataset that receives the rows, and what makes tallies of them.
         self._into: Dataset | None = None
+        #: Whether this attempt is the first that came to the rows, so that nothing is recorded of them yet.
+        self._begins = False
         self._tallier = Tallier([])
         #: The stamp of the newest rows, likewise.
         self._stamp: int | None = None
@@ -256,7 +258,7 @@ class Attempt:
         importing = dataset.importing(mode)
         rows = self._writer(importing, sources.keys())
         self._into, self._tallier = dataset, Tallier([each for each in dataset.schema.fields if each.name in sources])
-        self._proof = self._read(self._stored_proof)
+        self._proof = Tally() if self._begins else self._read(self._stored_proof)
         check = Checker(
             Validator(dataset.schema, sources),
             sources,
@@ -422,8 +424,11 @@ class Attempt:
         if keeps_images and not self._read(lambda connection: before_images.exist(connection, dataset.name)):
             with self._database.transaction() as connection:
                 before_images.make_table(connection, dataset)
-        self._stamp = self._new_stamp = self._read(lambda connection: write_order.last_stamp(connection, upload_id))
-        found = FoundUnchanged(self._read(lambda connection: list(unchanged_rows.of_upload(connection, upload_id))))
+        found = FoundUnchanged()
+        if not self._begins:
+            with self._database.reading() as connection:
+                self._stamp = self._new_stamp = write_order.last_stamp(connection, upload_id)
+                found = FoundUnchanged(list(unchanged_rows.of_upload(connection, upload_id)))
         return writer.writer_for(dialect, dataset, upload_id, filled, keeps_images=keeps_images, found=found)
 
     @property
@@ -515,8 +520,7 @@ class Attempt:
         """A function that tells how many fields of the wanted dataset the names of some columns fill."""
         if self._upload.dataset is None:
             return lambda _: 0
-        with self._database.reading() as connection:
-            schema = datasets.get(connection, self._upload.dataset).schema
+        schema = cache(lambda: self._read(lambda c: datasets.get(c, self._upload.dataset or "")).schema)
 
         def known(names: list[str]) -> Mapping[str, str | None]:
             with self._database.reading() as connection:
@@ -524,7 +528,7 @@ class Attempt:
 
         def fits(names: list[str]) -> int:
             try:
-                return len(datasets.match(schema, names, known(names)).sources)
+                return len(datasets.match(schema(), names, known(names)).sources)
             except MissingColumnsError:
                 return 0
 
@@ -625,7 +629,7 @@ class Attempt:
         chosen: list[Dataset] = []
 
         def begin(connection: sa.Connection) -> Upload:
-            uploads.renew(connection, self._claim, lease=self._settings.lease)
+            uploads.hold(connection, self._claim)
             chosen.append(dataset_of(connection))
             self._begin_receipt(connection, table, chosen[0])
             return uploads.begin(
@@ -647,6 +651,7 @@ class Attempt:
             )
 
         self._upload = self._changes.make(begin)
+        self._begins = True
         return chosen[0]
 
     def _begin_receipt(self, connection: sa.Connection, table: PreparedTable, dataset: Dataset) -> None:

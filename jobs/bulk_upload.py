@@ -43,14 +43,14 @@ def run(upload_id: int) -> None:
 def _import_from(lane: Lane, settings: Settings, changes: Changes) -> None:
     """Import uploads of a lane, each under a claim of its own."""
     chain = Chain(settings.worker_memory)
-    imported = _import_next(lane, settings, changes)
+    imported = import_next(lane, settings, changes)
     while imported and lane is Lane.QUICK and chain.goes_on() and not changes.queue.is_asked():
-        imported = _import_next(lane, settings, changes) or (
-            chain.another_waits(lambda: bool(_jobs_of(lane, changes))) and _import_next(lane, settings, changes)
+        imported = import_next(lane, settings, changes) or (
+            chain.another_waits(lambda: bool(_jobs_of(lane, changes))) and import_next(lane, settings, changes)
         )
 
 
-def _import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
+def import_next(lane: Lane, settings: Settings, changes: Changes) -> bool:
     """Import the next upload of a lane. Returns whether there was one, and whether it came to its end: one that waits
     for room on a disk is the next one again."""
     database = changes.database

@@ -135,16 +135,17 @@ class Changes:
             self._remove_spools(upload)
             self._discard_staged(upload)
             if upload.dataset is not None and not upload.is_external:
-                self._ring_for_those_behind(upload.dataset)
+                self._ring_for_those_behind(upload.dataset, was_alone=upload.replaces_all or upload.is_undo)
 
-    def _ring_for_those_behind(self, dataset: str) -> None:
+    def _ring_for_those_behind(self, dataset: str, *, was_alone: bool) -> None:
         """Wake workers for uploads that waited for an import into the same dataset to end. Whoever was woken for them
         before found that they may not start."""
         try:
             with self.database.reading() as connection:
-                if not uploads.waits_for(connection, dataset):
+                limit = self.dataset_imports
+                if not uploads.waits_for(connection, dataset, dataset_imports=limit, was_alone=was_alone):
                     return
-                waiting = uploads.waiting_by_lane(connection, dataset_imports=self.dataset_imports)
+                waiting = uploads.waiting_by_lane(connection, dataset_imports=limit)
         except sa.exc.SQLAlchemyError as error:
             log.warning("Uploads into “%s” may wait for the sweeper (%s).", dataset, error)
         else:

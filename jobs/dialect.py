@@ -8,6 +8,7 @@ import csv
 import io
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -191,7 +192,7 @@ def _with_features(sample: _Sample, usual: Dialect, delimiter: str | None) -> Di
     escapes = (False, True) if _ESCAPE.search(sample.text) else (False,)
     spaces = (False, True) if _SPACE.search(sample.text) else (False,)
     combinations = list(itertools.product(quotes, escapes, spaces))
-    if len(combinations) == 1:
+    if len(combinations) == 1 or _needs_no_feature(sample, usual, combinations):
         return usual
     delimiters = dict.fromkeys([usual.delimiter] if delimiter else [usual.delimiter, *DELIMITERS])
     trials = [
@@ -205,6 +206,15 @@ def _with_features(sample: _Sample, usual: Dialect, delimiter: str | None) -> Di
     proven = [trial for trial in trials if trial is base or _is_proven(sample, trial, base, is_chosen)]
     best = min(proven, key=lambda trial: (trial.columns < 2, trial.cost, -_features(trial.dialect)), default=base)
     return usual if best is None else best.dialect
+
+
+def _needs_no_feature(sample: _Sample, usual: Dialect, combinations: Sequence[tuple[str, bool, bool]]) -> bool:
+    """Whether no feature could make a table more regular, found without splitting it in each: all of its records fit
+    the header, which is the first of them, no quote is stray, and spaces are the only feature in question."""
+    if any(quote != '"' or escapes for quote, escapes, _ in combinations):
+        return False
+    base = sample.trial(usual)
+    return base.columns > 1 and not base.cost and not _all_spaced(sample, usual)
 
 
 def _features(dialect: Dialect) -> int:

@@ -144,6 +144,7 @@ class Publisher:
             socket_timeout=PUBLISH_TIMEOUT,
             socket_connect_timeout=PUBLISH_TIMEOUT,
             retry=Retry(NoBackoff(), 1),
+            driver_info=None,  # not to be told to Redis, and not looked up in each work horse
         )
         #: Events that this process could not publish.
         self.failures = 0
@@ -184,12 +185,14 @@ class Ticker(Generic[T]):
         callback: Callable[[T], None],
         interval: float = PROGRESS_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        at_once: bool = True,
     ) -> None:
-        """interval: seconds."""
+        """interval: seconds. at_once: whether the first value is not delayed."""
         self._callback = callback
         self._interval = interval
         self._clock = clock
-        self._last: float | None = None
+        self._last: float | None = None if at_once else clock()
         self._pending: T | None = None
 
     def tick(self, value: T) -> None:

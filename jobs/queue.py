@@ -74,6 +74,7 @@ class UploadQueue:
             socket_timeout=REDIS_TIMEOUT,
             socket_connect_timeout=REDIS_TIMEOUT,
             retry=Retry(NoBackoff(), 1),
+            driver_info=None,  # as in events.py
         )
         self._queues = {
             lane: Queue(name, connection=self._redis, serializer=JSONSerializer) for lane, name in QUEUES.items()

@@ -5,6 +5,7 @@ resumes continues it. The receipt is made of it, and of the record of the upload
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -88,13 +89,18 @@ def complete(
         "sums": dict(sums),
         "balance": upload.balance,
         "digest": digest,
-        "version": version("bulk-upload"),
+        "version": _release(),
     }
     if row is None:
         connection.execute(sa.insert(receipts).values(upload_id=upload.id, reading=reading, receipt=receipt))
     else:
         fixed = sa.update(receipts).where(receipts.c.upload_id == upload.id)
         connection.execute(fixed.values(receipt=receipt))
+
+
+@cache
+def _release() -> str:
+    return version("bulk-upload")  # which is read from a file each time
 
 
 def _outcomes(upload: Upload, written: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs import uploads
-from jobs.attempt import Attempt
+from jobs.bulk_upload import import_next
 from jobs.changes import Changes
 from jobs.database import Database, rehearsal
 from jobs.events import Publisher
@@ -60,19 +60,11 @@ def _import_files(settings: Settings, database: Database) -> None:
     dataset = None
     for content in FILES:
         upload_id = _create(settings, database, content, dataset)
-        upload = _claimed(settings, database, upload_id)
-        if upload is not None:
-            Attempt(settings, changes, upload).run()
+        with database.reading() as connection:
+            lane = uploads.lane_of(connection, upload_id) or Lane.QUICK
+        import_next(lane, settings, changes)
         with database.reading() as connection:
             dataset = uploads.get(connection, upload_id).dataset
-
-
-def _claimed(settings: Settings, database: Database, upload_id: int) -> Upload | None:
-    with database.reading() as connection:
-        lane, imports = uploads.lane_of(connection, upload_id) or Lane.QUICK, settings.dataset_imports
-        uploads.may_start(connection, lane, dataset_imports=imports)
-    with database.transaction() as connection:
-        return uploads.claim_next(connection, lane, worker="", lease=settings.lease, dataset_imports=imports)
 
 
 def _create(settings: Settings, database: Database, content: str, dataset: str | None) -> int:
@@ -94,3 +86,6 @@ class _NoQueue(UploadQueue):
 
     def enqueue_missing(self, waiting: Mapping[Lane, Waiting]) -> dict[Lane, int]:
         return {}
+
+    def jobs_of(self, lane: Lane) -> list[str]:
+        return []

@@ -1651,10 +1651,16 @@ def imported_meanwhile(connection: sa.Connection, dataset: str, upload_id: int, 
     return bool(connection.scalar(sa.select(sa.exists().where(others, imports, which))))
 
 
-def waits_for(connection: sa.Connection, dataset: str) -> bool:
-    """Whether an upload waits that goes into a dataset."""
-    is_waiting = (uploads.c.status == Status.PENDING) & (uploads.c.processor == Processor.WORKER)
-    return bool(connection.scalar(sa.select(sa.exists().where(is_waiting, uploads.c.dataset == dataset))))
+def waits_for(connection: sa.Connection, dataset: str, *, dataset_imports: int, was_alone: bool) -> bool:
+    """Whether an upload waits that could not start before an import into its dataset ended. dataset_imports: that may
+    run into it at once. was_alone: whether nothing else could be imported beside that one."""
+    columns = uploads.c
+    is_running = (columns.status == Status.PROCESSING) & (columns.dataset == dataset)
+    running = sa.select(sa.func.count()).where(is_running, columns.processor == Processor.WORKER).scalar_subquery()
+    is_waiting = (columns.status == Status.PENDING) & (columns.processor == Processor.WORKER)
+    waited = (running >= dataset_imports - 1) | _is_alone | (columns.kind == REPAIR)
+    statement = sa.select(sa.exists().where(is_waiting, columns.dataset == dataset, sa.true() if was_alone else waited))
+    return bool(connection.scalar(statement))
 
 
 def lane_of(connection: sa.Connection, upload_id: int) -> Lane | None:

@@ -211,7 +211,7 @@ def work(settings: Settings, lanes: Literal["all", "quick", "bulk"] = "all") -> 
     worker = ImportWorker(
         [*([questions.QUEUE] if Lane.QUICK in WORKER_LANES[lanes] else []), *(QUEUES[n] for n in WORKER_LANES[lanes])],
         name=f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}",
-        connection=Redis.from_url(settings.redis),
+        connection=Redis.from_url(settings.redis, driver_info=None),  # as in events.py
         serializer=JSONSerializer,
         worker_ttl=HEARTBEAT_SECONDS + RQ_HEARTBEAT_MARGIN,
         job_monitoring_interval=WATCH_SECONDS,

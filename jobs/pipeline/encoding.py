@@ -269,12 +269,12 @@ def _reads_as_text(head: bytes, codec: str) -> bool:
 def _is_all_utf8(file: BinaryIO, tick: Tick) -> bool:
     """Two threads read large files: an import has nothing else to do yet, and both release the GIL."""
     starts = range(0, os.fstat(file.fileno()).st_size, CHUNK_BYTES)
+    if len(starts) <= 1:
+        return _is_utf8_from(file, 0)
     with ThreadPoolExecutor(2, "encoding") as pool:
         for first in range(0, len(starts), 2):
-            pair = starts[first : first + 2]
-            valid = pool.map(partial(_is_utf8_from, file), pair) if len(starts) > 1 else [_is_utf8_from(file, 0)]
-            for each in valid:
-                if not each:
+            for is_valid in pool.map(partial(_is_utf8_from, file), starts[first : first + 2]):
+                if not is_valid:
                     return False
                 tick()
     return True

@@ -228,7 +228,7 @@ def _every_chunk_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in settings.model_copy(update={"chunk_bytes": 256}).environment().items():
         monkeypatch.setenv(name, value)
     for room in (attempt, changes):
-        monkeypatch.setattr(room, "Ticker", lambda callback, interval=0.0: Ticker(callback, 0.0))
+        monkeypatch.setattr(room, "Ticker", lambda callback, **_: Ticker(callback, 0.0))
 
 
 ROWS = b"id,name\n" + b"".join(b"%d,Zo\xc3\xab\n" % n for n in range(200)) + b"1\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,9 @@ from jobs.database import Database
 from jobs.files import StoredFile
 from jobs.forecast import Workers
 from jobs.lanes import QUICK_BYTES, Lane
-from jobs.uploads import Claim, Processor, Status, Upload, Waiting
+from jobs.modes import Mode
+from jobs.tables import uploads as records
+from jobs.uploads import REPAIR, UNDO, Claim, Processor, Status, Upload, Waiting
 
 FOR_EVER = {"worker": "here:1", "lease": 3600.0}
 #: Imports that may run into one dataset.
@@ -110,10 +113,41 @@ def test_uploads_count_as_waiting_as_far_as_their_datasets_have_places(database:
     assert take(database) is not None
     with database.reading() as connection:
         found = uploads.waiting_by_lane(connection, dataset_imports=LIMIT)
-        waits = [uploads.waits_for(connection, name) for name in ("sales", "people", "none")]
 
     assert found == {Lane.QUICK: Waiting(1, quick[1].id), Lane.BULK: Waiting(3, min(bulk[0].id, new.id))}
-    assert waits == [True, True, False]
+
+
+def test_others_are_looked_for_when_an_import_ends_for_which_they_had_to_wait(database: Database) -> None:
+    for _ in range(LIMIT + 1):
+        sent(database, "a", "sales")
+    sent(database, "a", "people")
+    for _ in range(LIMIT):
+        assert take(database) is not None
+
+    def found(**known: Any) -> list[bool]:
+        with database.reading() as connection:
+            return [
+                uploads.waits_for(connection, name, **{"dataset_imports": LIMIT, "was_alone": False, **known})
+                for name in ("sales", "people", "none")
+            ]
+
+    assert found() == [True, False, False]
+    assert found(dataset_imports=LIMIT + 1) == [True, False, False], "the one that ended took the last place"
+    assert found(dataset_imports=LIMIT + 2) == [False, False, False], "those that wait had a place before"
+    assert found(was_alone=True) == [True, True, False]
+
+
+@pytest.mark.parametrize("kind", [{"kind": UNDO}, {"kind": REPAIR}, {"mode": Mode.REPLACE}])
+def test_others_are_looked_for_when_one_waits_that_nothing_may_run_beside(
+    database: Database, kind: dict[str, object]
+) -> None:
+    waiting = sent(database, "a", "sales")
+    with database.transaction() as connection:
+        connection.execute(sa.update(records).where(records.c.id == waiting.id).values(**kind))
+    with database.reading() as connection:
+        found = uploads.waits_for(connection, "sales", dataset_imports=LIMIT + 9, was_alone=False)
+
+    assert found
 
 
 def test_workers_that_claim_at_once_keep_the_limit_of_a_dataset(database: Database) -> None:

@@ -458,7 +458,7 @@ class World:
             for name in ("progress", "progress_with_others"):
                 patch.setattr(self.changes, name, watched(getattr(self.changes, name)))
             assert begun.lane is not None
-            bulk_upload._import_next(begun.lane, settings, self.changes)
+            bulk_upload.import_next(begun.lane, settings, self.changes)
         ended = self.now(upload_id)
         is_empty = ended.status is Status.FAILED and not ended.rows_success and not ended.is_undo
         assert is_empty or ended.status in (Status.COMPLETED, Status.CANCELLED), ended.error

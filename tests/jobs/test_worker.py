@@ -496,9 +496,9 @@ def test_an_upload_that_a_work_horse_claimed_just_before_its_death_is_taken_back
     script = f"""
 import os, signal
 from jobs import horse_state
-begin = horse_state.HorseState.begin
+begin, worker = horse_state.HorseState.begin, os.getpid()
 def die(state, upload_id, attempt):
-    if attempt == 1:
+    if attempt == 1 and os.getpid() != worker:  # which rehearses
         os.kill(os.getpid(), signal.SIGKILL)
     begin(state, upload_id, attempt)
 horse_state.HorseState.begin = die
