@@ -76,7 +76,9 @@ class Feed:
         self._last_dropped = -1
         self._newest = ""
         self._batches: dict[int, Batch] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        #: By the event loop's clock, when the timer is due.
+        self._due = 0.0
         #: By the event loop's clock, when all revisions so far would be over if each had taken one batch interval.
         self._paced_until = 0.0
         #: When the last revision was completed.
@@ -144,9 +146,9 @@ class Feed:
     def _publish_at(self, moment: float) -> None:
         loop = asyncio.get_running_loop()
         moment = max(loop.time(), moment)
-        if self._timer is None or self._timer.when() > moment:
+        if self._timer is None or self._due > moment:
             self.close()
-            self._timer = loop.call_at(moment, self._publish)
+            self._timer, self._due = loop.call_at(moment, self._publish), moment
 
     def _publish(self) -> None:
         """Complete the revision and have it delivered."""
