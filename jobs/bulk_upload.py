@@ -74,23 +74,27 @@ def _claimed(lane: Lane, settings: Settings, changes: Changes) -> Upload | None:
 
     Jobs in the queue are forgotten if they were there before it turned out that no upload waits.
     """
-    jobs: list[str] = []
     try:
-        while changes.queue.has_room():
-            with changes.database.reading() as connection:
-                may_start = uploads.may_start(connection, lane, dataset_imports=settings.dataset_imports)
-            if may_start and (upload := changes.make(partial(_claim, lane=lane, settings=settings))) is not None:
-                return upload
-            if jobs or not (jobs := _jobs_of(lane, changes)):
-                _forget(lane, changes, jobs)
-                log.info("No upload waits on the lane %s; nothing to do.", lane)
-                return None
+        if changes.queue.has_room():
+            jobs = _jobs_of(lane, changes)
+            if (lane is Lane.QUICK and jobs) or _may_start(lane, settings, changes):
+                upload = changes.make(partial(_claim, lane=lane, settings=settings))
+                if upload is not None:
+                    return upload
+            _forget(lane, changes, jobs)
+            log.info("No upload waits on the lane %s; nothing to do.", lane)
+            return None
     except sa.exc.DBAPIError as error:
         if not disk.is_full(error):
             raise
     log.warning("The disk is full, so uploads wait until there is room.")
     wait_for_room()
     return None
+
+
+def _may_start(lane: Lane, settings: Settings, changes: Changes) -> bool:
+    with changes.database.reading() as connection:
+        return uploads.may_start(connection, lane, dataset_imports=settings.dataset_imports)
 
 
 def _jobs_of(lane: Lane, changes: Changes) -> list[str]:

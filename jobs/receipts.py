@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs.errors import NoReceiptError
 from jobs.events import timestamp
@@ -28,16 +29,21 @@ def begin(
     fields: Sequence[str],
     schema_version: int,
 ) -> None:
-    """Record how a file is read, before its first row. options: detected ones too. mapping: column → field. fields:
-    those that the columns fill, in the order of the dataset."""
-    forget(connection, upload_id)
+    """Record how a file is read, before its first row, in place of what was kept of an import that starts again.
+
+    options: detected ones too. mapping: column → field. fields: those that the columns fill, in the order of the
+    dataset.
+    """
     reading = {
         "options": dict(options),
         "mapping": dict(mapping),
         "fields": list(fields),
         "schema_version": schema_version,
     }
-    connection.execute(sa.insert(receipts).values(upload_id=upload_id, reading=reading))
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    fresh = {"reading": reading, "tally": None, "receipt": None}
+    insert = dialect.insert(receipts).values(upload_id=upload_id, **fresh)
+    connection.execute(insert.on_conflict_do_update(index_elements=["upload_id"], set_=fresh))
 
 
 def keep(connection: sa.Connection, upload_id: int, tally: Mapping[str, Any]) -> None:
@@ -55,11 +61,6 @@ def tally_of(connection: sa.Connection, upload_id: int) -> dict[str, Any] | None
 
 def was_begun(connection: sa.Connection, upload_id: int) -> bool:
     return connection.scalar(sa.select(receipts.c.upload_id).where(receipts.c.upload_id == upload_id)) is not None
-
-
-def forget(connection: sa.Connection, upload_id: int) -> None:
-    """Forget what was kept of an import that starts again."""
-    connection.execute(sa.delete(receipts).where(receipts.c.upload_id == upload_id))
 
 
 def complete(
