@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Protocol
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -19,6 +20,8 @@ from webapp.live.streams.stream import Stream
 SHUTDOWN_RETRY_MS = 500
 #: By this share streams end before or after their max age, so that not all clients reconnect at once.
 MAX_AGE_JITTER = 0.2
+#: A response has one task, so nothing else writes meanwhile.
+_NO_LOCK = nullcontext()
 
 
 class Connection(stream_subscriber.Connection, Protocol):
@@ -50,6 +53,7 @@ class StreamResponse(EventSourceResponse):
             headers={"Cache-Control": "no-store, no-transform"},
             ping=0,
         )
+        self._send_lock = _NO_LOCK  # type: ignore[assignment]  # sse-starlette has one for each response: 760 bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises what reading the snapshot raises, before the response begins, so that it becomes an HTTP status."""

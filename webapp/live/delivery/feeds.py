@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from jobs.events import GENERAL_CHANNEL, Event
 from jobs.uploads import UNDO
@@ -31,13 +31,12 @@ class Feeds:
         #: Set by each event that may say that an undo began or ended.
         self.undos_may_have_changed = asyncio.Event()
 
-    @contextmanager
-    def subscribe(self, subscriber: Subscriber, upload_id: int | None) -> Iterator[None]:
+    def subscribe(self, subscriber: Subscriber, upload_id: int | None) -> AbstractContextManager[None]:
         """Inside the block the subscriber receives the channel of one upload, or the general channel for None."""
-        if upload_id is None:
-            with self._general.subscribe(subscriber):
-                yield
-            return
+        return self._general.subscribe(subscriber) if upload_id is None else self._following(subscriber, upload_id)
+
+    @contextmanager
+    def _following(self, subscriber: Subscriber, upload_id: int) -> Iterator[None]:
         feed = self._by_upload.setdefault(upload_id, Feed(self._batch_interval, self.deliveries))
         try:
             with feed.subscribe(subscriber):
