@@ -1,6 +1,8 @@
 // Announcements of uploads that ended: they can be closed, and each tells the page's other scripts.
 (() => {
   const toasts = document.getElementById("toasts");
+  // Good news at once; what was told before is still in the list of what ended.
+  const MOST = 3;
   let before = null;
 
   const tell = (name, toast) => {
@@ -11,6 +13,8 @@
 
   new MutationObserver((changes) => {
     for (const { addedNodes } of changes) for (const node of addedNodes) if (node.id) tell("ended", node);
+    const good = [...toasts.querySelectorAll(".toast-good:not(:hover, :focus-within)")];
+    for (const old of good.slice(0, -MOST)) old.remove();
   }).observe(toasts, { childList: true });
 
   toasts.addEventListener("focusin", ({ relatedTarget }) => {

@@ -158,6 +158,21 @@ def test_what_was_announced_is_counted_until_it_is_seen_in_the_list_of_what_ende
     expect(link).to_have_attribute("aria-expanded", "false")
 
 
+def test_of_many_uploads_that_end_well_the_last_three_are_announced_and_every_one_that_failed(
+    served: Served, context: BrowserContext
+) -> None:
+    page = open_live(context, f"{served.url}/uploads")
+    page.evaluate("document.styleSheets[0].insertRule('.toast { animation: none !important; }')")  # so that none leaves
+    failed = served.records.processing("failed.csv")
+    served.records.fail(failed, "The disk is full.")
+    for number in range(6):
+        served.records.complete(served.records.processing(f"{number}.csv"))
+        expect(page.locator("#recent-count")).to_have_text(f"{number + 2} not yet seen")
+
+    expect(page.locator("#toasts .toast-good")).to_have_text([re.compile(rf"{number}\.csv") for number in (3, 4, 5)])
+    expect(page.locator("#toasts .toast-bad")).to_contain_text("failed.csv failed: The disk is full.")
+
+
 def test_times_are_relative_in_the_zone_of_the_reader_and_go_on(served: Served, context: BrowserContext) -> None:
     upload = served.records.completed("june.csv")
     page = context.new_page()
