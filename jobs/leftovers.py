@@ -74,8 +74,9 @@ def remove_spools(database: Database, folder: Path, stored_as: str) -> Removed:
     """Remove the spools of an upload that is over. A spool that a work horse uses stays: the horse removes it."""
     removed, path = Removed(), folder / stored_as
     with files.unused(path, without_locks=True) as is_unused:
-        if is_unused and _status(database, stored_as) not in uploads.ACTIVE:
-            for spool in files.spools_of(path):
+        spools = list(files.spools_of(path)) if is_unused else []
+        if spools and _status(database, stored_as) not in uploads.ACTIVE:
+            for spool in spools:
                 removed.remove(spool)
     return removed
 
