@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-import uvloop
 
 from tests.support.hubs import EVENT, PATIENCE, Waiting
 from webapp.live.delivery import feed as feeds
@@ -33,8 +32,7 @@ def played(scene: Callable[[Feed, Waiting], Coroutine[Any, Any, T]], batch_inter
         feed.close()
         return found
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the web process
-        return runner.run(play())
+    return asyncio.run(play())
 
 
 async def take(subscriber: Waiting) -> Batch:
