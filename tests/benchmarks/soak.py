@@ -324,7 +324,7 @@ class Soak:
         return True
 
     def _holds_the_turn(self) -> bool:
-        """Whether somebody, perhaps the process that stands still, is writing to SQLite or is the next to.
+        """Whether somebody, perhaps the process that stands still, is writing to SQLite or stands in the queue for it.
 
         SQLite cannot end the transaction of a process that stands still, as PostgreSQL does: nobody could write before
         it continues (docs/architecture.md, SQLite among processes). So on SQLite a horse is frozen between two
@@ -333,7 +333,7 @@ class Soak:
         if not self._database.is_sqlite:
             return False
         path = sa.make_url(self._settings.database).database
-        return any(_is_locked(Path(f"{path}.{name}")) for name in ("line", "turn"))
+        return any(_is_locked(Path(f"{path}.{name}")) for name in ("line", "turn", "waiting", "imports"))
 
     def _check_rows(self, upload: Upload) -> None:
         """That each row of the file is where it has to be, once, and that the counters say so."""
