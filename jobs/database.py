@@ -391,8 +391,8 @@ CACHED_STATEMENTS = 0
 #: would run one. With the higher limit, a form does not wait for the checkpoint of an import that still runs.
 LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
 #: Options of the PostgreSQL session of an import: memory, because with the defaults of 4 and 8 MB staged chunks go to
-#: disk; and no compilation of statements, which takes longer than a statement of a chunk.
-BULK_OPTIONS = " -c work_mem=64MB -c temp_buffers=64MB -c jit=off"
+#: disk.
+BULK_OPTIONS = " -c work_mem=64MB -c temp_buffers=64MB"
 
 
 #: Of a connection to PostgreSQL: seconds to make it, and how soon one counts as lost if its host was cut off. What was
@@ -420,7 +420,8 @@ def log_pages(pages: int) -> str:
 
 
 def _postgresql_options(idle_timeout: float | None, lock_timeout: float | None, more: str) -> str:
-    options = f"-c timezone=UTC -c datestyle=ISO{more}"
+    """Of a session. No statement is compiled, which takes longer than to run it for a chunk, a page or a block."""
+    options = f"-c timezone=UTC -c datestyle=ISO -c jit=off{more}"
     if idle_timeout is not None:
         options += f" -c idle_in_transaction_session_timeout={int(idle_timeout * 1000)}"
     if lock_timeout is not None:

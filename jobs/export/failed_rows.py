@@ -1,8 +1,9 @@
 """The failed rows of an upload as CSV, byte for byte as `corrections.record` has them, made by the database.
 
 What is stored is JSON (failed_rows_writer.py). The cells of most rows become CSV by replacing what stands between them.
-Rows in which a cell must be quoted or escaped, or with another number of cells than the file, are put together cell by
-cell. Rows with control characters of which SQL makes no text are made in Python, and so are long ones.
+Rows with a comma in a cell, or with another number of cells than the file, are put together cell by cell; so are those
+in which a cell may have another reason to be quoted, or to be escaped, which takes longest. Rows with control
+characters of which SQL makes no text are made in Python, and so are long ones.
 """
 
 import json
@@ -34,8 +35,9 @@ _QUOTED, _QUOTED_IN_JSON = ',"\r\n', ('\\"', "\\n", "\\r")
 #: How the JSON of an odd row's control characters begins: PostgreSQL's text has no null character, and COPY marks lines
 #: with others.
 _ODD_IN_JSON = "\\u000"
-#: What begins or separates formulas in JSON.
-_RISKY_IN_JSON = ('"=', '"+', '"-', '"@', "\"'", '"\\uff', ";", "\\t")
+#: What begins formulas in JSON: signs, of which a pattern finds any, and wide ones; and what separates them.
+_SIGNS, _SIGN = ('"=', '"+', '"-', '"@', "\"'"), "*\"[=+@'-]*"
+_WIDE_SIGNS_AND_SEPARATORS = ('"\\uff', ";", "\\t")
 #: A pattern of JSON with one text, or several.
 _OF_TEXTS = '["%"]'
 #: Characters of the JSON of cells from which a row is odd: a dozen expressions copy or search them.
@@ -84,21 +86,21 @@ class _FailedRows(ABC):
         return ",".join(map(csv_text.cell, corrections.record(row, self._upload_id, self._width, raw=self._is_raw)))
 
     def lines(self, line: str, selection: Selection, place: Sequence[Any], rows: int | None) -> Statement:
-        """A statement whose only column is an expression of the row and of `odd`, `plain` and `error`: whether it is
-        one to be made in Python, whether its cells are plain, and its last cell before it is quoted."""
-        odd, plain = f"{self._is_odd()} AS odd", f"{self._is_plain()} AS plain"
-        error = f"{self.unless(self._is_odd(), self._sentence())} AS error"
-        page, values = self._table.page(
-            f"row_number, cells, reasons, {odd}, {plain}, {error}", selection, place, limit=rows
-        )
+        """A statement whose only column is an expression of the row and of `odd` and `error`: whether it is one to be
+        made in Python, and its last cell before it is quoted."""
+        odd, error = f"{self._is_odd()} AS odd", f"{self.unless(self._is_odd(), self._sentence())} AS error"
+        page, values = self._table.page(f"row_number, cells, reasons, {odd}, {error}", selection, place, limit=rows)
         if not self._is_raw:
             escaped = f"{self.escaped('error')} AS error"
-            page = f"SELECT row_number, cells, reasons, odd, plain, {escaped} FROM ({page}) AS page {self.once}"
+            page = f"SELECT row_number, cells, reasons, odd, {escaped} FROM ({page}) AS page {self.once}"
         return f"SELECT {line} AS line FROM ({page}) AS row {self.once}", values
 
     def line(self) -> str:
         """A line without its end."""
-        cells = f"CASE WHEN plain THEN {self._plain_cells()} ELSE {self._each_cell()} END || ',' || "
+        wild = self._each_cell(_quoted("v", self.must_be_quoted("v")), self.escaped("v"))
+        tame = self._each_cell(_quoted("v", self.has("v", ",")), "v")
+        plain = f"WHEN {self._is_plain()} THEN {self._plain_cells()}"
+        cells = f"CASE WHEN {self._is_wild()} THEN {wild} {plain} ELSE {tame} END || ',' || "
         error = _quoted("error", self.has_any("error", _QUOTED))
         return f"{cells if self._width else ''}'{self._upload_id:d},' || row_number || ',' || {error}"
 
@@ -113,8 +115,13 @@ class _FailedRows(ABC):
     def _is_long(self) -> str:
         return f"{self.length}({self.c}) > {_LONG:d}"
 
+    def _is_wild(self) -> str:
+        """Whether a cell may have to be quoted for another reason than a comma, or to be escaped."""
+        quoted = f"{self.has(self.c, chr(92))} AND ({self.has_any(self.c, _QUOTED_IN_JSON)})"
+        return quoted if self._is_raw else f"{quoted} OR {self.may_be_formulas()}"
+
     def _is_plain(self) -> str:
-        """Whether there are as many cells as the file has, none of which must be quoted or escaped.
+        """Whether a row that is not wild has as many cells as the file, and no commas.
 
         As no cell has a quote, each `", "` after the first quote stands between two cells.
         """
@@ -125,11 +132,8 @@ class _FailedRows(ABC):
             f"{self.c} LIKE {self._text(_OF_TEXTS)}",
             f"{self._commas()} = {commas:d}",
             f"{self.length}({self.c}) - {self.length}({self._joined()}) = {4 + 3 * commas:d}",
-            f"NOT ({self.has(self.c, chr(92))} AND ({self.has_any(self.c, _QUOTED_IN_JSON)}))",
         ]
-        if not self._is_raw:
-            conditions.append(f"NOT ({self.has_any(self.c, _RISKY_IN_JSON)})")
-        return f"CASE WHEN {self._is_long()} THEN false ELSE {' AND '.join(conditions)} END"
+        return " AND ".join(conditions)
 
     def _commas(self) -> str:
         """Those in the JSON of the cells."""
@@ -144,27 +148,29 @@ class _FailedRows(ABC):
         joined = self._joined()
         return f"CASE WHEN {self.has(self.c, chr(92))} THEN {self.decoded(joined)} ELSE {joined} END"
 
-    def _each_cell(self) -> str:
-        """The first cells, and empty ones in the place of those that are missing."""
+    def _each_cell(self, quoted: str, escaped: str) -> str:
+        """The first cells, and empty ones in the place of those that are missing. quoted, escaped: of a cell `v`."""
         cells = self.cells(limit=self._width)
-        if not self._is_raw:
-            cells = f"SELECT {self.escaped('v')} AS v FROM ({cells}) AS first {self.once}"
+        if escaped != "v":
+            cells = f"SELECT {escaped} AS v FROM ({cells}) AS first {self.once}"
         missing = f"{self._width:d} - coalesce(nullif({self.count()}, 0), 1)"
         empty = f"CASE WHEN {missing} > 0 THEN substr('{',' * self._width}', 1, {missing}) ELSE '' END"
-        return f"coalesce(({self.joined(_quoted('v', self.must_be_quoted('v')), ',', cells)}), '') || {empty}"
+        return f"coalesce(({self.joined(quoted, ',', cells)}), '') || {empty}"
 
     def _sentence(self) -> str:
         """The reasons and the surplus cells."""
-        cut = f"CASE WHEN length(value) > {QUOTED:d} THEN '…' ELSE '' END"
-        reason = (  # as Reason.sentence
-            "coalesce(nullif(name, '') || ': ', '')"
-            f" || coalesce('“' || substr(value, 1, {QUOTED:d}) || {cut} || '” ', '')"
-            " || rule || coalesce(' (' || nullif(detail, '') || ')', '')"
-        )
         surplus = self.joined("v", ", ", self.cells(skipped=self._width))
         surplus = f"coalesce('; surplus cells: ' || ({surplus}), '')"
         surplus = f"CASE WHEN {self._commas()} < {self._width:d} THEN '' ELSE {surplus} END"
-        return f"coalesce(({self.joined(reason, '; ', self.reasons())}), '') || {surplus}"
+        return f"{self.sentences()} || {surplus}"
+
+    def sentences(self) -> str:
+        """The reasons."""
+        return f"coalesce(({self.joined(_reason(*_PARTS), '; ', self.reasons())}), '')"
+
+    def may_be_formulas(self) -> str:
+        """Whether a cell may have to be escaped."""
+        return self.has_any(self.c, _SIGNS + _WIDE_SIGNS_AND_SEPARATORS)
 
     def has_any(self, text: str, parts: Sequence[str]) -> str:
         return " OR ".join(self.has(text, part) for part in parts)
@@ -207,6 +213,22 @@ class _FailedRows(ABC):
 def _quoted(text: str, is_needed: str) -> str:
     doubled = f"""'"' || replace({text}, '"', '""') || '"'"""
     return f"CASE WHEN {is_needed} THEN {doubled} ELSE {text} END"
+
+
+def _reason(name: str, rule: str, value: str, detail: str) -> str:
+    """As Reason.sentence."""
+    cut = f"CASE WHEN length({value}) > {QUOTED:d} THEN '…' ELSE '' END"
+    return (
+        f"coalesce(nullif({name}, '') || ': ', '')"
+        f" || coalesce('“' || substr({value}, 1, {QUOTED:d}) || {cut} || '” ', '')"
+        f" || {rule} || coalesce(' (' || nullif({detail}, '') || ')', '')"
+    )
+
+
+def _of_few(part: Callable[[int, int], str]) -> str:
+    """Cases for one reason and for two, whose parts are faster taken one by one. part: of a reason, by its place."""
+    first, second = (_reason(*(part(number, place) for place in range(len(_PARTS)))) for number in range(2))
+    return f"WHEN 1 THEN {first} WHEN 2 THEN {first} || '; ' || {second}"
 
 
 class _SqliteFailedRows(_FailedRows):
@@ -260,6 +282,14 @@ class _SqliteFailedRows(_FailedRows):
     def cells(self, *, limit: int | None = None, skipped: int = 0) -> str:
         return f"SELECT value AS v FROM json_each(cells) LIMIT {-1 if limit is None else limit:d} OFFSET {skipped:d}"
 
+    def may_be_formulas(self) -> str:
+        """To look for all signs at once is faster."""
+        return f"{self.c} GLOB {self._text(_SIGN)} OR {self.has_any(self.c, _WIDE_SIGNS_AND_SEPARATORS)}"
+
+    def sentences(self) -> str:
+        few = _of_few(lambda number, place: f"json_extract(reasons, '$[{number}][{place}]')")
+        return f"CASE json_array_length(reasons) {few} ELSE {super().sentences()} END"
+
     def reasons(self) -> str:
         parts = ", ".join(f"json_extract(v, '$[{place}]') AS {name}" for place, name in enumerate(_PARTS))
         return f"SELECT {parts} FROM (SELECT value AS v FROM json_each(reasons) LIMIT -1) {self.once}"
@@ -311,9 +341,14 @@ class _PostgresqlFailedRows(_FailedRows):
         end = "" if limit is None else f" LIMIT {limit:d}"
         return f"SELECT v FROM json_array_elements_text(cells) AS v{end} OFFSET {skipped:d}"
 
+    def sentences(self) -> str:
+        few = _of_few(lambda number, place: f"(found -> {number} ->> {place})")
+        case = f"CASE jsonb_array_length(found) {few} ELSE {super().sentences()} END"
+        return f"(SELECT {case} FROM (SELECT reasons::jsonb AS found {self.once}) AS parsed)"
+
     def reasons(self) -> str:
         parts = ", ".join(f"reason ->> {place} AS {name}" for place, name in enumerate(_PARTS))
-        return f"SELECT {parts} FROM json_array_elements(reasons) AS reason {self.once}"
+        return f"SELECT {parts} FROM jsonb_array_elements(found) AS reason {self.once}"
 
     def joined(self, what: str, separator: str, source: str) -> str:
         return f"SELECT string_agg({what}, '{separator}') FROM ({source}) AS joined"

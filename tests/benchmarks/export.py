@@ -40,7 +40,8 @@ LOOK = 0.02
 MB = 1_000_000
 #: Failed rows.
 FAILED = 100_000
-STORED = "stored failed rows"
+FAILED_HEADER = list("abcdefgh")
+TOLD = "the failed rows, in one statement"
 
 #: Reads an answer to its end, keeps nothing, and prints the number of bytes and the seconds from its request.
 DISCARD = """
@@ -117,9 +118,20 @@ class System:
         return self._told(f"SELECT {columns} FROM data_flights ORDER BY _upload_id, _row_number")
 
     def failed_yardstick(self) -> float:
-        """The failed rows as they are stored: their cells and reasons are JSON."""
-        columns = "upload_id, row_number, cells, reasons"
-        return self._told(f"SELECT {columns} FROM failed_rows WHERE upload_id = {self._failed} ORDER BY row_number")
+        """The same file, by one statement of the database's own tool. It has the rows of this benchmark right, where
+        none has a cell too many."""
+        source, taken = ("json_each(reasons)", "json_extract(value, '$[{}]')")
+        cell = "json_extract(cells, '$[{}]')"
+        if self._url is not None:
+            source, taken, cell = "json_array_elements(reasons) AS value", "value ->> {}", "cells ->> {}"
+        name, rule, value, detail = (f"({taken.format(place)})" for place in range(4))
+        reason = f"coalesce({name} || ': ', '') || coalesce('“' || {value} || '” ', '') || {rule}"
+        reason += f" || coalesce(' (' || {detail} || ')', '')"
+        joined = "group_concat" if self._url is None else "string_agg"
+        columns = [*(cell.format(place) for place in range(len(FAILED_HEADER))), "upload_id", "row_number"]
+        sentence = f"(SELECT {joined}({reason}, '; ') FROM {source})"
+        where = f"WHERE upload_id = {self._failed} ORDER BY row_number"
+        return self._told(f"SELECT {', '.join(columns)}, {sentence} FROM failed_rows {where}")
 
     def _told(self, select: str) -> float:
         """Seconds that the database's own tool takes."""
@@ -171,7 +183,7 @@ def _fail(records: Records) -> int:
         )
         for number in range(1, FAILED + 1)
     ]
-    upload = records.processing("failed.csv", rows=FAILED + 1, header=list("abcdefgh"))
+    upload = records.processing("failed.csv", rows=FAILED + 1, header=FAILED_HEADER)
     return records.complete(records.advance(upload, 1, bad)).id
 
 
@@ -220,7 +232,7 @@ def _section(name: str, system: System, redis: RedisServer, rounds: int) -> str:
         found[yardstick].append(system.yardstick())
         for what, path in PATHS.items():
             found[what].append(system.ours(path))
-        found[STORED].append(system.failed_yardstick())
+        found[TOLD].append(system.failed_yardstick())
         for what, path in FAILED_PATHS.items():
             found[what].append(system.failed(path))
     best = median(found[yardstick])
@@ -228,9 +240,9 @@ def _section(name: str, system: System, redis: RedisServer, rounds: int) -> str:
     for number, what in enumerate(PATHS):
         seconds = median(found[what])
         lines.append(Line(what, rate(system.rows, seconds), best / seconds, None if number else 0.8))
-    stored = median(found[STORED])
-    lines.append(Line(f"{yardstick} of {STORED}", rate(FAILED, stored), 1.0))
-    lines += [Line(each, rate(FAILED, median(found[each])), stored / median(found[each])) for each in FAILED_PATHS]
+    told = median(found[TOLD])
+    lines.append(Line(f"{yardstick} of {TOLD}", rate(FAILED, told), 1.0))
+    lines += [Line(each, rate(FAILED, median(found[each])), told / median(found[each])) for each in FAILED_PATHS]
     growth = _growth(system, next(iter(PATHS.values())))
     lines.append(Line("growth of memory meanwhile", "", growth / MB, 60, at_most=True, unit=" MB"))
     for what, path in MADE.items():
