@@ -39,8 +39,8 @@ registry.register("sqlite.adbc", "jobs.adbc_sqlite", "AdbcSqliteDialect")
 WRITE_TURN_SECONDS = 30.0
 #: Seconds an import lets other writers go first, at most: there may always be another one.
 IMPORT_YIELD_SECONDS = 0.5
-#: Seconds between two attempts to take a lock: short compared to a chunk, which takes about 100 ms.
-TURN_POLL_SECONDS = 0.002
+#: Seconds between two attempts to take a lock: short compared to a transaction of a small import, which takes 5 ms.
+TURN_POLL_SECONDS = 0.0005
 #: Identifies the migration's lock among a PostgreSQL database's advisory locks.
 MIGRATION_LOCK = 0x62756C6B
 

@@ -141,6 +141,11 @@ def find_header(records: Sequence[Sequence[str]]) -> int:
 
 def _position(records: Sequence[Sequence[str]]) -> tuple[int, int]:
     """The position of the header row, and how many comments are above it, or are it."""
+    return _sought(tuple(map(tuple, records)))
+
+
+@lru_cache(maxsize=4)  # who tries dialects asks about the same records several times, and so does who reads the header
+def _sought(records: Sequence[Sequence[str]]) -> tuple[int, int]:
     filled = [number for number, record in enumerate(records) if _is_filled(record)]
     if not filled:
         return 0, 0

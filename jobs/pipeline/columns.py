@@ -82,13 +82,16 @@ def add(connection: sa.Connection, table: SqlTable, packed: Packed) -> None:
             copy.write(piece)
 
 
-def insert(connection: sa.Connection, statement: str, batch: pa.RecordBatch) -> None:
-    """On SQLite, execute a statement for each row. Its parameters are the columns, in order."""
+def insert(connection: sa.Connection, statement: str, batch: pa.RecordBatch) -> int:
+    """On SQLite, execute a statement for each row. Its parameters are the columns, in order. Returns how many rows of
+    the table it inserted or changed."""
     driver: Any = connection.connection.driver_connection
+    if not batch.num_rows:
+        return 0
     if connection.dialect.driver == "adbc":
-        driver.insert(statement, batch)
-    else:
-        driver.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        return int(driver.insert(statement, batch))
+    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    return int(driver.executemany(statement, rows).rowcount)
 
 
 def whole_numbers(connection: sa.Connection, statement: str, names: Sequence[str]) -> list[npt.NDArray[np.int64]]:

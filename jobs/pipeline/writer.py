@@ -396,7 +396,7 @@ class SqliteWriter:
 
     def _execute(self, connection: sa.Connection, batch: pa.RecordBatch, insertion: str | None = None) -> int:
         """Insert rows. Returns how many were inserted or updated."""
-        return _changed_by(connection, lambda: columns.insert(connection, insertion or self._insertion, batch))
+        return columns.insert(connection, insertion or self._insertion, batch)
 
     def _release(self, connection: sa.Connection, batch: pa.RecordBatch) -> None:
         """Empty the unique fields of rows that are about to be replaced: other rows take their values first."""

@@ -1,15 +1,19 @@
 """SQLAlchemy over the ADBC driver, as the records and the rows of a chunk use it."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from jobs.adbc_sqlite import AdbcSqliteDialect
+from jobs.adbc_sqlite import KEPT_CHARACTERS, KEPT_STATEMENTS, AdbcSqliteDialect
 from jobs.database import Database
+from jobs.uploads import Status
 
 metadata = sa.MetaData()
 things = sa.Table(
@@ -133,3 +137,86 @@ def test_the_dialect_reads_the_version_of_the_bundled_sqlite(database: Database)
         version: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
 
     assert tuple(int(part) for part in version.split(".")) == AdbcSqliteDialect.import_dbapi().sqlite_version_info
+
+
+def test_a_statement_that_failed_runs_again(database: Database) -> None:
+    insertion = sa.insert(things).values(name="a").returning(things.c.id)
+    with database.transaction() as connection:
+        connection.execute(insertion)
+        with pytest.raises(sa.exc.DBAPIError, match="UNIQUE constraint failed"):
+            connection.execute(insertion)
+        connection.execute(sa.delete(things))
+        again = connection.execute(insertion).scalar_one()
+
+    assert again == 1
+
+
+def test_a_statement_runs_again_with_values_of_other_types(database: Database) -> None:
+    values: list[dict[str, Any]] = [{"size": 1}, {"size": None}, {"size": 2**62}]
+    with database.transaction() as connection:
+        for each in values:
+            connection.execute(sa.insert(things).values(each))
+        selection = sa.select(things.c.size).where(things.c.id == sa.bindparam("id"))
+        found = [connection.execute(selection, {"id": number}).scalar_one() for number in (1, 2, 3)]
+
+    assert found == [1, None, 2**62]
+
+
+def test_a_statement_runs_again_after_its_table_was_made_anew(database: Database) -> None:
+    found = []
+    with database.transaction() as connection:
+        for type_, value in [("TEXT", "5"), ("BIGINT", 5)]:
+            connection.exec_driver_sql(f"CREATE TEMP TABLE staged (number {type_})")
+            connection.exec_driver_sql("INSERT INTO staged VALUES (?)", ("5",))
+            found.append((connection.exec_driver_sql("SELECT number FROM staged").scalar_one(), value))
+            connection.exec_driver_sql("DROP TABLE staged")
+
+    assert [read for read, _ in found] == [value for _, value in found]
+
+
+def test_more_statements_than_are_kept_run_twice_each(database: Database) -> None:
+    with database.transaction() as connection:
+        driver: Any = connection.connection.driver_connection
+        statements = [f"SELECT {number} + ?" for number in range(KEPT_STATEMENTS + 5)]
+        found = [connection.exec_driver_sql(each, (1,)).scalar_one() for each in 2 * statements]
+        kept = len(driver._kept)
+        connection.exec_driver_sql(f"SELECT '{'x' * KEPT_CHARACTERS}'")
+
+    assert found == 2 * list(range(1, KEPT_STATEMENTS + 6))
+    assert kept == KEPT_STATEMENTS == len(driver._kept)
+
+
+def test_a_kept_statement_holds_no_lock(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as connection:
+        connection.execute(sa.insert(things), [{"name": f"n{n}"} for n in range(3)])
+    with database.reading() as connection, closing(sqlite3.connect(tmp_path / "things.db")) as other:
+        connection.execute(sa.select(things.c.name)).first()
+        connection.commit()
+        other.execute("INSERT INTO things (name) VALUES ('a')")
+        other.commit()
+        [(busy, *_)] = other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    assert busy == 0
+
+
+def test_rows_that_an_insertion_left_out_or_left_alone_are_not_counted(database: Database) -> None:
+    batch = pa.RecordBatch.from_pydict({"0": [1, 2, 3], "1": [1, 2, 3]})
+    ignoring = "INSERT INTO things (id, size) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    changing = (
+        "INSERT INTO things (id, size) VALUES (?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET size = excluded.size WHERE size <> excluded.size"
+    )
+    with database.transaction() as connection:
+        driver: Any = connection.connection.driver_connection
+        connection.execute(sa.insert(things).values(id=1, size=9))
+        counts = [driver.insert(statement, batch) for statement in (ignoring, ignoring, changing, changing)]
+
+    assert counts == [2, 0, 1, 0]
+
+
+def test_parameters_of_any_type_are_bound(database: Database) -> None:
+    values = [True, Status.FAILED, np.int64(3), 0.5, b"\0\xff", None, "é"]
+    with database.reading() as connection:
+        found = connection.exec_driver_sql(f"SELECT {', '.join('?' * len(values))}", tuple(values)).one()
+
+    assert tuple(found) == (1, "failed", 3, 0.5, b"\0\xff", None, "é")

@@ -3,9 +3,11 @@
 import time
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from jobs.dialect import DELIMITERS, detect_delimiter, detect_dialect, header_of
-from jobs.tokenizer import Dialect
+from jobs.dialect import DELIMITERS, detect_delimiter, detect_dialect, header_of, tidy_records
+from jobs.tokenizer import Dialect, Tokenizer, Tokens
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,29 @@ def test_hostile_samples_take_little_time(unit: str) -> None:
     detect_dialect(unit * (1_000_000 // len(unit)))
 
     assert time.process_time() - started < 5
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["a", "é", "", " ", "a b", "1,5", ' "x"', '"x" ', '""', '"a, b"', '"a""b"', '"a\nb"', '"'])
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(DELIMITERS),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+@example([["a", '"a, b"', '""'], ["1", "é", '"c"']], ",", "\n")
+def test_tidy_lines_are_split_as_the_tokenizer_splits_them(records: list[list[str]], delimiter: str, end: str) -> None:
+    lines = end.join(delimiter.join(cells) for cells in records).splitlines(keepends=True)
+
+    found = tidy_records(lines, delimiter)
+
+    assert found is None or found == list(Tokenizer(Dialect(delimiter)).records(lines))
+
+
+def test_lines_with_quotes_around_some_cells_are_tidy() -> None:
+    assert tidy_records(['a,"b, c",""\n'], ",") == [Tokens('a,"b, c",""\n', ["a", "b, c", ""], 2)]
+    assert tidy_records(['a,"b""c"\n'], ",") is None
+    assert tidy_records(['a,"b\n', 'c"\n'], ",") is None
+    assert tidy_records(['a,b"c\n'], ",") is None
