@@ -167,7 +167,7 @@ def compare(
     if expected.rows is not None:
         balance.append({"what": "rows", "expected": expected.rows, "found": rows})
         if rows != expected.rows:
-            problems.append(f"expected {expected.rows:,} rows, {rows:,} were imported")
+            problems.append(f"expected {expected.rows:,} rows, {rows:,} {'was' if rows == 1 else 'were'} imported")
     for name, text in expected.sums.items():
         found, wanted = sums[name], Decimal(text)
         balance.append({"what": f"sum.{name}", "expected": _as_number(wanted), "found": found.told})
@@ -190,7 +190,9 @@ def _as_number(value: Decimal) -> int | float:
 def _told(found: int | float, wanted: Decimal) -> str:
     """A sum with as many decimals as the expected one has, or more if it needs them."""
     decimals = max(0, -int(wanted.as_tuple().exponent))
-    text = f"{Decimal(f'{found:.15g}') if isinstance(found, float) else found:,f}" if _is_finite(found) else str(found)
+    if not _is_finite(found):
+        return str(found)
+    text = f"{Decimal(f'{found:.15g}'):,f}" if isinstance(found, float) else f"{found:,}"
     whole, _, rest = text.partition(".")
     return f"{whole}.{rest.ljust(decimals, '0')}" if rest or decimals else whole
 

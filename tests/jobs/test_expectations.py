@@ -83,6 +83,20 @@ def test_what_does_not_balance_is_said_with_both_numbers() -> None:
     ]
 
 
+def test_a_sum_of_whole_numbers_is_said_with_as_many_decimals_as_are_expected() -> None:
+    said = [
+        expectations.compare(
+            Expectations(sums={"id": wanted}), rows=1, sha256="", sums={"id": FoundSum(Fraction(told), told, told)}
+        )
+        for wanted, told in [("31", 30), ("1031.5", 1030)]
+    ]
+
+    assert [problems for _, problems in said] == [
+        ["expected 31, the table has 30 as the sum of “id”"],
+        ["expected 1,031.5, the table has 1,030.0 as the sum of “id”"],
+    ]
+
+
 def test_the_tolerance_is_what_doubles_lose_and_no_more() -> None:
     tenths = [0.1] * 1000
     assert expectations.is_alike(Decimal("100"), found(*tenths))

@@ -209,7 +209,7 @@ def test_an_import_is_compared_with_what_is_expected_of_it(send: Send, database:
     assert codes(bad) == ["fields_empty", "totals"]
     warning = bad.warnings[-1]
     assert warning["detail"] == (
-        "Does not balance: expected 2 rows, 1 were imported; expected 1.5, the table has 0.5 as the sum of “amount”."
+        "Does not balance: expected 2 rows, 1 was imported; expected 1.5, the table has 0.5 as the sum of “amount”."
     )
     again = send(HEADER + line(3) + line(4, "new"), mode=Mode.UPSERT, expected={"rows": 2, "sums": {"amount": "0.9"}})
     assert (again.rows_unchanged, codes(again)) == (1, ["fields_empty"])
