@@ -84,7 +84,7 @@ def test_after_a_rehearsal_a_fork_loads_no_library_and_compiles_no_statement(
 
     assert cold["compiled"] > 5
     assert cold["libraries"]
-    assert 0 < warm["run"] <= cold["run"]
+    assert warm["run"] > 5, "statements are counted, which may be more than before where a slow one renewed the claim"
     assert warm["compiled"] <= 1, "only the insertion into the table of these columns may be new"
     assert warm["libraries"] == []
 
