@@ -40,7 +40,7 @@ class AdbcCursor:
     """Runs a statement to its end and buffers the rows, so that no statement stays half run. Records are few."""
 
     arraysize = 1
-    #: The driver does not report it: use RETURNING.
+    #: The driver does not report it of a statement whose rows are read: use RETURNING.
     rowcount = -1
     lastrowid = None
 

@@ -41,7 +41,8 @@ if os.fork() == 0:
     logger = logging.getLogger("sqlalchemy.engine")
     logger.setLevel(logging.INFO)
     logger.addHandler(Lines())
-    from jobs import bulk_upload  # as RQ does, in the fork
+    from jobs import bulk_upload, upload_log  # as RQ does, in the fork
+    upload_log.FIRST_INTERVAL = float("inf")  # a slow import would log a milestone, with one statement more
     for each in ids:
         bulk_upload.run(int(each))
     compiled = [line for line in lines if line.startswith("[generated in")]
@@ -84,7 +85,7 @@ def test_after_a_rehearsal_a_fork_loads_no_library_and_compiles_no_statement(
 
     assert cold["compiled"] > 5
     assert cold["libraries"]
-    assert warm["run"] > 5, "statements are counted, which may be more than before where a slow one renewed the claim"
+    assert 0 < warm["run"] <= cold["run"]
     assert warm["compiled"] <= 1, "only the insertion into the table of these columns may be new"
     assert warm["libraries"] == []
 
