@@ -343,7 +343,9 @@ def _sqlite_engine(path: str, patience: float) -> sa.Engine:
     _make_folder(path)
     options = {"isolation_level": None, "timeout": patience, "cached_statements": CACHED_STATEMENTS}
     # The connection that was used last is used first, so that few have a full cache.
-    engine = sa.create_engine(f"sqlite:///{path}", pool_size=20, pool_use_lifo=True, connect_args=options)
+    engine = sa.create_engine(
+        f"sqlite:///{path}", pool_size=20, max_overflow=20, pool_use_lifo=True, connect_args=options
+    )
     engine.dialect.statement_compiler = _HintingCompiler
 
     @sa.event.listens_for(engine, "connect")

@@ -91,9 +91,9 @@ class ThreadLimit:
             yield item  # type: ignore[misc]  # it is not the end
 
     async def iterate_ahead(self, items: Iterator[T], stop: Callable[[], None]) -> AsyncGenerator[T, None]:
-        """As `iterate`, but the next item is produced while the reader has the last. stop: ends the production of an
-        item, from any thread; called if the reader leaves meanwhile."""
-        end = object()
+        """As `iterate`, but the next item is produced while the reader has the last. stop: ends the production of
+        items, from any thread; called if the reader leaves before the end."""
+        end, has_ended = object(), False
 
         def produce() -> asyncio.Task[object]:
             return asyncio.create_task(self.run(lambda: next(items, end)))
@@ -103,11 +103,12 @@ class ThreadLimit:
             while True:
                 await asyncio.wait({task})
                 if (item := task.result()) is end:
+                    has_ended = True
                     return
                 task = produce()
                 yield item  # type: ignore[misc]  # it is not the end
         finally:
-            if not task.done():
+            if not has_ended:
                 task.add_done_callback(_forget)
                 threading.Thread(target=stop, daemon=True).start()  # it may wait for a database
 
@@ -126,8 +127,8 @@ def _forget(task: "asyncio.Task[object]") -> None:
         task.exception()
 
 
-# Threads that wait for the database hold up to one connection each: together they must fit into its smallest pool,
-# SQLite's with 30.
+# Threads that wait for the database hold up to one connection each: together they must fit into its smaller pool, which
+# has 40. Four exports may hold two more each (jobs/export/blocks.py).
 
 #: Queries. Most take milliseconds; a few that wait for a slow disk leave room for the others.
 reads = ThreadLimit("reads", 12, patience=10.0)

@@ -4,14 +4,18 @@ Each block is a transaction of its own that ends before a client reads the block
 holds back neither SQLite's write-ahead log nor what PostgreSQL removes. So rows that change during an export may be
 exported as they were before or after; none is exported twice or left out for it.
 
-The database makes the text, in one statement for a block, so that the interpreter's lock is free meanwhile.
+The database makes the text, in one statement for a block, so that the interpreter's lock is free meanwhile: two threads
+make two blocks in little more than the time of one.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -20,7 +24,7 @@ from jobs.row_selection import Selection
 from jobs.sql_table import SqlTable, run
 
 #: Bytes of a block, about: each costs PostgreSQL as much as 100 kB of rows. A client that reads slowly holds two of
-#: them in memory, so only a few exports at once have large ones.
+#: them in memory, and AHEAD - 1 more large ones, so only a few exports at once have these.
 BLOCK_BYTES, SMALL_BLOCK_BYTES = 1 << 22, 1 << 18
 #: Bytes of a row from which blocks are small: to make a row takes several times its size, but costs little more in a
 #: block of its own.
@@ -32,6 +36,8 @@ TOLERANCE = 2
 #: Rows of the first block, and by how much the next one may have more: a client that reads nothing costs little.
 FIRST_ROWS, GROWTH = 200, 8
 
+#: Threads that make large blocks of one export, and blocks that they are given before the first of these is finished.
+THREADS, AHEAD = 2, 3
 #: The largest number from which keys are counted up.
 _LARGEST_COUNT = 1 << 62
 #: Seconds between two interrupts of a statement.
@@ -39,7 +45,7 @@ INTERRUPT_INTERVAL = 0.05
 
 
 class BlockTooLargeError(Exception):
-    """The rows have more than LARGEST_BLOCK bytes."""
+    """The rows have more bytes than a block may have, or there are more of them than were counted."""
 
 
 class ExportStoppedError(Exception):
@@ -69,6 +75,28 @@ class RowFormat(BlockFormat, Protocol):
         """The text of all rows, piece by piece, from one statement."""
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """The rows of one block: those after a place, and not after another one if there is one.
+
+    wanted: how many there should be. most: how many there can be. is_last: others cannot follow, unless they are new.
+    """
+
+    place: list[Any]
+    until: list[Any] | None
+    wanted: int
+    most: int
+    is_last: bool = False
+
+
+class _Made(NamedTuple):
+    """A block. until: the place of its last row; None: there are no more rows."""
+
+    text: bytes
+    rows: int
+    until: list[Any] | None
+
+
 class Blocks:
     """The blocks of one export, for one thread at a time."""
 
@@ -80,11 +108,13 @@ class Blocks:
         self._rows = FIRST_ROWS
         #: Bytes of blocks of narrow rows, and of the next block.
         self._most = self._bytes = SMALL_BLOCK_BYTES
-        #: Whether the last block had most of the rows that it could have.
-        self._is_dense = False
+        #: How far the key of a row is from that of the row before, on average; None: unknown, or not a whole number.
+        self._spread: float | None = None
+        #: Whether blocks are as large as they are to become, and of narrow rows, so that several are made at once.
+        self._is_steady = False
         self._lock = threading.Lock()
-        #: The driver's connection while a statement runs.
-        self._running: Any = None
+        #: The driver's connections whose statements run.
+        self._running: list[Any] = []
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -92,18 +122,41 @@ class Blocks:
         is_large = _LARGE.acquire(blocking=False)
         self._most = BLOCK_BYTES if is_large else SMALL_BLOCK_BYTES
         self._bytes = min(self._most, SMALL_BLOCK_BYTES)
+        threads = ThreadPoolExecutor(THREADS, "export") if is_large else None
         try:
             yield self._format.head()
-            place: list[Any] | None = []
-            while place is not None:
-                block, place = self._next(place)
-                yield block
+            yield from self._each(threads)
         finally:
-            if is_large:
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
                 _LARGE.release()
 
+    def _each(self, threads: Executor | None) -> Iterator[bytes]:
+        """threads: that make blocks while the caller waits for the first of them."""
+        place: list[Any] | None = []
+        coming = deque[tuple[_Stretch, Future[_Made] | None]]()
+        while place is not None or coming:
+            is_ahead = threads is not None and self._is_steady
+            while place is not None and len(coming) < (AHEAD if is_ahead else 1):
+                stretch = self._after(place)
+                coming.append((stretch, threads.submit(self._make, stretch) if threads and is_ahead else None))
+                place = stretch.until
+            stretch, making = coming.popleft()
+            try:
+                made = making.result() if making else self._make(stretch)
+            except BlockTooLargeError:
+                wait([each for _, each in coming if each])
+                coming.clear()
+                self._rows, self._spread, self._is_steady = max(1, stretch.wanted // GROWTH), None, False
+                place = stretch.place
+                continue
+            self._learn(stretch, made)
+            yield made.text
+            if stretch.until is None:
+                place = made.until
+
     def stop(self) -> None:
-        """End the export, and the statement that runs, and wait for that. For any thread.
+        """End the export, and the statements that run, and wait for that. For any thread.
 
         An interrupt has no effect on a statement that is about to begin, so there may have to be several.
         """
@@ -111,52 +164,75 @@ class Blocks:
             self._is_stopped = True
         while True:
             with self._lock:
-                if self._running is None:
+                if not self._running:
                     return
-                self._interrupt()
+                for connection in self._running:
+                    self._interrupt(connection)
             time.sleep(INTERRUPT_INTERVAL)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, connection: Any) -> None:
         if self._database.is_sqlite:
-            self._running.interrupt()
+            connection.interrupt()
         else:
-            self._running.cancel_safe(timeout=1)
+            connection.cancel_safe(timeout=1)
 
-    def _next(self, place: list[Any]) -> tuple[bytes, list[Any] | None]:
-        """A block, and the place of its last row; None: it is the last."""
+    def _after(self, place: list[Any]) -> _Stretch:
+        """The next block. Where several are made at once, its end is known before it is made."""
         wanted = self._rows
-        bound = self._bound(place, wanted)
-        selection = self._selection if bound is None else Selection(until=tuple(bound))
-        largest = TOLERANCE * self._bytes if wanted > 1 else None
-        try:
-            with self._database.reading() as connection, self._interruptible(connection):
-                block, rows = self._format.block(connection, selection, place, wanted, largest=largest)
-                following = bound
-                if bound is None and rows == wanted:
-                    following = self._place_after(connection, place, rows)
-        except BlockTooLargeError:
-            self._rows = max(1, wanted // GROWTH)
-            return b"", place
-        if rows:
-            self._bytes = self._most if len(block) < rows * WIDE_ROW else min(self._most, SMALL_BLOCK_BYTES)
-            fitting = self._bytes * rows // (len(block) + 1)
-            self._rows = max(1, min(fitting, wanted * GROWTH))
-        self._is_dense = rows > wanted // 2 and not self._selection.is_filtered
-        return block, following
+        if (predicted := self._predicted(place, wanted)) is not None:
+            return predicted
+        if not self._is_steady or self._selection.is_filtered:  # to look for it may take as long as to read the rows
+            return _Stretch(place, None, wanted, wanted)
+        with self._database.reading() as connection, self._interruptible(connection):
+            until = self._place_after(connection, place, wanted)
+        return _Stretch(place, until, wanted, wanted, is_last=until is None)
 
-    def _bound(self, place: list[Any], rows: int) -> list[Any] | None:
-        """A place which so many rows, or a few less, do not exceed: keys that end with a whole number usually count up.
+    def _predicted(self, place: list[Any], wanted: int) -> _Stretch | None:
+        """Where the last of so many rows should be, if keys end with a whole number, which usually counts up.
 
-        To look for the last of so many rows takes PostgreSQL a tenth of the time that it takes to read them.
+        To look for it takes PostgreSQL a tenth of the time that it takes to read them.
         """
         last = place[-1] if place else None
-        if not self._is_dense or type(last) is not int or last > _LARGEST_COUNT:
+        if self._spread is None or type(last) is not int:
             return None
-        return [*place[:-1], last + rows]
+        keys = int(wanted * self._spread)
+        if max(abs(last), keys) >= _LARGEST_COUNT or (wanted == 1 and keys > 1):
+            return None
+        return _Stretch(place, [*place[:-1], last + keys], wanted, keys)
 
-    def _place_after(self, connection: sa.Connection, place: list[Any], rows: int) -> list[Any]:
+    def _make(self, stretch: _Stretch) -> _Made:
+        """For any thread. Raises BlockTooLargeError."""
+        until = stretch.until
+        is_open = until is None and not stretch.is_last
+        selection = self._selection if until is None else replace(self._selection, until=tuple(until))
+        largest = TOLERANCE * self._bytes if stretch.wanted > 1 else None
+        limit = stretch.most if is_open else stretch.most + 1
+        with self._database.reading() as connection, self._interruptible(connection):
+            text, rows = self._format.block(connection, selection, stretch.place, limit, largest=largest)
+            if is_open and rows == limit:
+                until = self._place_after(connection, stretch.place, rows)
+        if rows > stretch.most:  # some came after they were counted
+            raise BlockTooLargeError
+        return _Made(text, rows, until)
+
+    def _learn(self, stretch: _Stretch, made: _Made) -> None:
+        """Choose the size of the blocks that follow."""
+        if made.rows:
+            is_narrow = len(made.text) < made.rows * WIDE_ROW
+            self._bytes = self._most if is_narrow else min(self._most, SMALL_BLOCK_BYTES)
+            fitting = self._bytes * made.rows // (len(made.text) + 1)
+            self._rows = max(1, min(fitting, stretch.wanted * GROWTH))
+            self._is_steady = is_narrow and fitting < stretch.wanted * GROWTH
+        self._spread = None
+        place, until = stretch.place, made.until
+        if made.rows > stretch.wanted // 2 and place and until and place[:-1] == until[:-1] and type(until[-1]) is int:
+            self._spread = (until[-1] - place[-1]) / made.rows
+
+    def _place_after(self, connection: sa.Connection, place: list[Any], rows: int) -> list[Any] | None:
+        """The place of the last of so many rows; None: there are fewer."""
         statement, values = self._table.next_place(self._selection, place, rows - 1)
-        return list(run(connection, statement, *values).one())
+        found = run(connection, statement, *values).one_or_none()
+        return None if found is None else list(found)
 
     @contextmanager
     def _interruptible(self, connection: sa.Connection) -> Iterator[None]:
@@ -164,7 +240,8 @@ class Blocks:
         with self._lock:
             if self._is_stopped:
                 raise ExportStoppedError
-            self._running = connection.connection.driver_connection
+            driver = connection.connection.driver_connection
+            self._running.append(driver)
         try:
             yield
         except Exception as error:
@@ -173,4 +250,4 @@ class Blocks:
             raise
         finally:
             with self._lock:
-                self._running = None
+                self._running.remove(driver)

@@ -237,32 +237,29 @@ class _SqliteFailedRows(_FailedRows):
 
     def __init__(self, table: SqlTable, upload: Upload, is_raw: bool) -> None:
         super().__init__(table, upload, is_raw)
-        functions: dict[str, Callable[..., str]] = {
-            "export_odd": self._odd_line,
-            "export_escaped": escape_formula,
-        }
-        line = f"CASE WHEN odd THEN export_odd({self.row()}) ELSE {self.line()} END || '\r\n'"
-        self._lines = Lines(self, line, functions)
-        #: Characters that the odd rows of this block may still have.
-        self._left: float = math.inf
+        self._line = f"CASE WHEN odd THEN export_odd({self.row()}) ELSE {self.line()} END || '\r\n'"
 
     def block(
         self, connection: sa.Connection, selection: Selection, place: list[Any], rows: int, *, largest: int | None
     ) -> tuple[bytes, int]:
-        self._left = math.inf if largest is None else largest
+        left = largest or math.inf  # characters that its odd rows may still have
+
+        def odd_line(row: str) -> str:
+            """SQLite itself reads all rows of a block before it says that they are too large."""
+            nonlocal left
+            left -= len(row)
+            if left < 0:
+                raise BlockTooLargeError
+            return self.python_line(*json.loads(row))
+
+        functions: dict[str, Callable[..., str]] = {"export_odd": odd_line, "export_escaped": escape_formula}
         try:
-            return self._lines.block(connection, selection, place, rows, largest=largest)
+            lines = Lines(self, self._line, functions)
+            return lines.block(connection, selection, place, rows, largest=largest)
         except sa.exc.OperationalError as error:  # as a function of it raised an error
-            if self._left < 0:
+            if left < 0:
                 raise BlockTooLargeError from error
             raise
-
-    def _odd_line(self, row: str) -> str:
-        """SQLite itself reads all rows of a block before it says that they are too large."""
-        self._left -= len(row)
-        if self._left < 0:
-            raise BlockTooLargeError
-        return self.python_line(*json.loads(row))
 
     def unless(self, is_odd: str, sentence: str) -> str:
         return f"CASE WHEN {self._is_long()} THEN '' ELSE {sentence} END"  # of others it lacks what follows a null

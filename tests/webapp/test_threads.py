@@ -236,6 +236,32 @@ def test_a_reader_that_leaves_stops_the_production_of_the_next_item() -> None:
     asyncio.run(scene())
 
 
+def test_a_reader_that_leaves_stops_the_production_also_when_the_next_item_is_ready() -> None:
+    """Others may be on their way."""
+    stopped = threading.Event()
+
+    async def scene() -> None:
+        ahead = ThreadLimit("test ready", 1, patience=10).iterate_ahead(iter(range(3)), stopped.set)
+        async with aclosing(ahead):
+            async for _ in ahead:
+                await ThreadLimit("test others", 1, patience=10).run(lambda: None)
+                break
+        assert await in_thread(lambda: stopped.wait(30))
+
+    asyncio.run(scene())
+
+
+def test_a_reader_that_reads_to_the_end_stops_nothing() -> None:
+    stops: list[None] = []
+
+    async def scene() -> list[int]:
+        limit = ThreadLimit("test end", 1, patience=10)
+        return [item async for item in limit.iterate_ahead(iter(range(3)), lambda: stops.append(None))]
+
+    assert asyncio.run(scene()) == [0, 1, 2]
+    assert stops == []
+
+
 def test_an_error_of_an_item_reaches_the_reader() -> None:
     def items() -> Iterator[int]:
         yield 0

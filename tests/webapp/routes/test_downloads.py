@@ -270,14 +270,14 @@ def test_failed_rows_of_a_megabyte_come_in_bounded_pieces(served: Served, monkey
     bad = [FailedRow(n, ["x" * 1_000_000], [Reason("a", "is wrong")]) for n in range(1, 13)]
     upload = with_failed(served, ["a"], bad)
     sizes: list[int] = []
-    original = Blocks._next
+    original = Blocks._make
 
-    def recorded(self: Blocks, place: list[Any]) -> Any:
-        found = original(self, place)
+    def recorded(self: Blocks, stretch: Any) -> Any:
+        found = original(self, stretch)
         sizes.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(Blocks, "_next", recorded)
+    monkeypatch.setattr(Blocks, "_make", recorded)
     csv.field_size_limit(2_000_000)
     rows = failed_rows(served, upload)[1:]
 

@@ -126,14 +126,14 @@ def test_rows_of_a_dataset_with_a_key_come_in_its_order(served: Served, monkeypa
 def test_rows_of_a_megabyte_come_in_bounded_pieces(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.records.dataset("sales", [(n, "é" * 500_000, True) for n in range(9)])
     sizes: list[int] = []
-    original = Blocks._next
+    original = Blocks._make
 
-    def recorded(self: Blocks, place: list[Any]) -> Any:
-        found = original(self, place)
+    def recorded(self: Blocks, stretch: Any) -> Any:
+        found = original(self, stretch)
         sizes.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(Blocks, "_next", recorded)
+    monkeypatch.setattr(Blocks, "_make", recorded)
     content = served.client.get("/datasets/sales/rows.csv").content
 
     assert content == as_csv([["id", "name", "paid"], *([str(n), "é" * 500_000, "yes"] for n in range(9))])
@@ -445,17 +445,17 @@ def test_a_client_that_leaves_ends_the_statement_that_runs(served: Served, monke
         insert_rows(connection, dataset, *({"text": "x" * 500_000} for _ in range(120)))
     errors: list[Exception] = []
     running = threading.Event()
-    original = Blocks._next
+    original = Blocks._make
 
-    def recorded(self: Blocks, place: list[Any]) -> Any:
+    def recorded(self: Blocks, stretch: Any) -> Any:
         running.set()
         try:
-            return original(self, place)
+            return original(self, stretch)
         except Exception as error:
             errors.append(error)
             raise
 
-    monkeypatch.setattr(Blocks, "_next", recorded)
+    monkeypatch.setattr(Blocks, "_make", recorded)
     query = f"text__contains={'x' * 500}y"
     client = Client(served, f"/api/v1/datasets/sales/rows.csv?{query}")
     assert running.wait(30)
