@@ -48,7 +48,11 @@ def begin(
 
 def keep(connection: sa.Connection, upload_id: int, tally: Mapping[str, Any]) -> None:
     """Keep the tally of all rows that were written until now."""
-    connection.execute(sa.update(receipts).where(receipts.c.upload_id == upload_id).values(tally=dict(tally)))
+    connection.execute(_KEEP, {"of_upload": upload_id, "tally": dict(tally)})
+
+
+_OF_UPLOAD = receipts.c.upload_id == sa.bindparam("of_upload")
+_ONE, _KEEP = sa.select(receipts).where(_OF_UPLOAD), sa.update(receipts).where(_OF_UPLOAD)
 
 
 def tally_of(connection: sa.Connection, upload_id: int) -> dict[str, Any] | None:
@@ -68,7 +72,7 @@ def complete(
 ) -> None:
     """Fix the receipt of an upload that was just completed. digest: None if it is not known. rows: how many it is made
     of. sums: of the numeric columns."""
-    row = connection.execute(sa.select(receipts).where(receipts.c.upload_id == upload.id)).one_or_none()
+    row = connection.execute(_ONE, {"of_upload": upload.id}).one_or_none()
     reading = row.reading if row else {"options": {}, "mapping": {}, "fields": [], "schema_version": None}
     receipt = {
         "upload": upload.id,
@@ -95,8 +99,7 @@ def complete(
     if row is None:
         connection.execute(sa.insert(receipts).values(upload_id=upload.id, reading=reading, receipt=receipt))
     else:
-        fixed = sa.update(receipts).where(receipts.c.upload_id == upload.id)
-        connection.execute(fixed.values(receipt=receipt))
+        connection.execute(_KEEP, {"of_upload": upload.id, "receipt": receipt})
 
 
 @cache

@@ -121,10 +121,12 @@ def rename_field(connection: sa.Connection, dataset: str, before: str, after: st
 
 def remembered(connection: sa.Connection, dataset: str, header: Sequence[str]) -> dict[str, str | None]:
     """The fields that somebody chose once for columns of such names; None: a column to ignore."""
-    statement = sa.select(mappings.c.column, mappings.c.field).where(mappings.c.dataset == dataset)
-    known = {row.column: row.field for row in connection.execute(statement)}
+    known = {row.column: row.field for row in connection.execute(_MAPPED, {"name": dataset})}
     names = {name: datasets.normalized(name) for name in header} if known else {}
     return {name: known[plain] for name, plain in names.items() if plain in known}
+
+
+_MAPPED = sa.select(mappings.c.column, mappings.c.field).where(mappings.c.dataset == sa.bindparam("name"))
 
 
 def remember_columns(connection: sa.Connection, dataset: str, columns: Mapped) -> None:

@@ -50,7 +50,10 @@ class LineRun(NamedTuple):
 
 
 def record(connection: sa.Connection, upload_id: int, run: LineRun) -> None:
-    connection.execute(sa.insert(row_lines).values(upload_id=upload_id, **run._asdict()))
+    connection.execute(_INSERT, {"upload_id": upload_id, **run._asdict()})
+
+
+_INSERT = sa.insert(row_lines)
 
 
 def delete_all(connection: sa.Connection, upload_id: int) -> None:

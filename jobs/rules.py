@@ -82,7 +82,10 @@ def of_dataset(connection: sa.Connection, name: str) -> list[Rule]:
 
 def version_of(connection: sa.Connection, name: str) -> int:
     """A number that each change of the rules of a dataset makes larger; 0 if it never had any."""
-    return connection.scalar(sa.select(datasets.c.rules_version).where(datasets.c.name == name)) or 0
+    return connection.scalar(_VERSION, {"name": name}) or 0
+
+
+_VERSION = sa.select(datasets.c.rules_version).where(datasets.c.name == sa.bindparam("name"))
 
 
 def get(connection: sa.Connection, name: str, rule_id: int) -> Rule:

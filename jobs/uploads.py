@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import sqlalchemy as sa
@@ -860,19 +861,7 @@ def may_start(connection: sa.Connection, lane: Lane, *, dataset_imports: int) ->
 
 def claim(connection: sa.Connection, upload_id: int, *, worker: str, lease: float) -> Upload | None:
     """Claim a pending upload for this worker; None if it is no longer pending. lease: seconds."""
-    upload = _change(
-        connection,
-        CLAIM,
-        upload_id,
-        attempt=uploads.c.attempt + 1,
-        attempts_without_progress=uploads.c.attempts_without_progress + 1,
-        worker=worker,
-        lease_until=utc_now(lease),
-        counting_since=utc_now(),
-        counting_from=uploads.c.rows_processed,
-        progress_reported=None,  # by the check of an earlier attempt; this one begins again
-        started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
-    )
+    upload = _changed(connection, _CLAIM, upload_id, None, {"lease": lease, "new_worker": worker})
     if upload is not None:
         _log(connection, upload, Kind.RESUMED if upload.rows_processed else Kind.CLAIMED, worker=worker)
     return upload
@@ -894,13 +883,8 @@ def hold(connection: sa.Connection, claim: Claim) -> None:
 
     It costs a third of `renew`, which returns the whole record.
     """
-    held = sa.select(uploads.c.id).where(
-        uploads.c.id == claim.upload_id,
-        uploads.c.attempt == claim.attempt,
-        uploads.c.status.in_(ADVANCE.sources),
-        uploads.c.processor == ADVANCE.processor,
-    )
-    if connection.execute(held.with_for_update(key_share=True)).one_or_none() is None:
+    held = connection.execute(_HELD, {"of_upload": claim.upload_id, "of_attempt": claim.attempt})
+    if held.one_or_none() is None:
         raise _claim_lost(claim)
 
 
@@ -936,30 +920,22 @@ def begin(
     rows do with those of the dataset.
     """
     filename = connection.execute(sa.select(uploads.c.filename).where(uploads.c.id == claim.upload_id)).scalar() or ""
-    return _change_claimed(
-        connection,
-        ADVANCE,
-        claim,
-        lease_until=utc_now(lease),
-        dataset=dataset,
-        search_text=search_text(filename, dataset),
-        rows_total=rows_total,
-        next_byte=next_byte,
-        bytes_total=bytes_total,
-        header=header,
-        parent=sa.select(_earlier.c.id).where(_earlier.c.id == parent).scalar_subquery(),
-        notes=notes_excerpt(notes),
-        warnings=kept(warnings),
-        lines_blank=blank,
-        counting_since=utc_now(),
-        mapping=None if mapping is None else dict(mapping),
-        part=part,
-        mode=mode,
-        fields_wanted=None,
-        rows_added=0,
-        rows_removed=0,
-        rows_unchanged=0,
-    )
+    read = {
+        "new_dataset": dataset,
+        "new_search_text": search_text(filename, dataset),
+        "new_rows_total": rows_total,
+        "new_next_byte": next_byte,
+        "new_bytes_total": bytes_total,
+        "new_header": header,
+        "new_parent": parent,
+        "new_notes": notes_excerpt(notes),
+        "new_warnings": kept(warnings),
+        "new_lines_blank": blank,
+        "new_mapping": None if mapping is None else dict(mapping),
+        "new_part": part,
+        "new_mode": mode,
+    }
+    return _changed_claimed(connection, _BEGIN, claim, {"lease": lease, **read})
 
 
 def advance(
@@ -985,24 +961,21 @@ def advance(
     upload. warnings: those of the chunk, to add to them. ruled: what rules changed, this chunk included; empty: as
     before.
     """
-    changed: dict[str, Any] = {"warnings": merged(before, warnings)} if warnings else {}
+    statement = _ADVANCE
+    if warnings:
+        statement = statement.values(warnings=merged(before, warnings))
     if ruled:
-        changed["rules"] = [dict(each) for each in ruled]
-    return _change_claimed(
-        connection,
-        ADVANCE,
-        claim,
-        lease_until=utc_now(lease),
-        attempts_without_progress=0,
-        next_byte=next_byte,
-        rows_processed=uploads.c.rows_processed + good + bad,
-        rows_success=uploads.c.rows_success + good,
-        rows_failed=uploads.c.rows_failed + bad,
-        rows_added=uploads.c.rows_added + added,
-        rows_unchanged=uploads.c.rows_unchanged + unchanged,
-        lines_blank=uploads.c.lines_blank + blank,
-        **changed,
-    )
+        statement = statement.values(rules=[dict(each) for each in ruled])
+    counted = {
+        "new_next_byte": next_byte,
+        "more_processed": good + bad,
+        "more_success": good,
+        "more_failed": bad,
+        "more_added": added,
+        "more_unchanged": unchanged,
+        "more_blank": blank,
+    }
+    return _changed_claimed(connection, statement, claim, {"lease": lease, **counted})
 
 
 def complete(
@@ -1015,10 +988,9 @@ def complete(
 ) -> Upload:
     """Complete the upload at the end of its file. removed: rows that it replaced all. balance: how it compares with
     what was expected of it. warnings: all it has; None: as before. Raises ClaimLostError."""
-    counted: dict[str, Any] = {"rows_total": uploads.c.rows_processed, "rows_removed": removed}
-    counted |= {"balance": list(map(dict, balance)) or None}
-    counted |= {} if warnings is None else {"warnings": kept(warnings)}
-    upload = _change_claimed(connection, COMPLETE, claim, **_ENDED, **counted)
+    statement = _COMPLETE if warnings is None else _COMPLETE.values(warnings=kept(warnings))
+    ended = {"new_removed": removed, "new_balance": list(map(dict, balance)) or None}
+    upload = _changed_claimed(connection, statement, claim, ended)
     _log(connection, upload, Kind.COMPLETED)
     return upload
 
@@ -1447,6 +1419,23 @@ _ENDED_EARLY: Mapping[str, Any] = {
 }
 
 
+#: Parameters of statements that are made once, since to build one anew takes half as long as to run it. Their names are
+#: none of columns, to which SQLAlchemy would assign them.
+_OF_UPLOAD, _OF_ATTEMPT = sa.bindparam("of_upload", type_=sa.BigInteger), sa.bindparam("of_attempt", type_=sa.Integer)
+
+
+def _lease() -> utc_now:
+    return utc_now(sa.bindparam("lease", type_=sa.Float))
+
+
+def _new(*names: str) -> dict[str, Any]:
+    return {name: sa.bindparam(f"new_{name}", type_=uploads.c[name].type) for name in names}
+
+
+def _more(name: str, rows: str) -> sa.ColumnElement[int]:
+    return uploads.c[name] + sa.bindparam(f"more_{rows}", type_=sa.BigInteger)
+
+
 def _change(
     connection: sa.Connection,
     transition: Transition,
@@ -1455,15 +1444,23 @@ def _change(
     *conditions: sa.ColumnElement[bool],
     **values: Any,
 ) -> Upload | None:
-    """The one guarded UPDATE. expected_attempt: the one that must hold the claim; None for any.
+    """Change an upload. expected_attempt: the one that must hold the claim; None for any.
 
     None: the state or the attempt of the upload does not allow the change.
     """
+    statement = _guarded(transition, *conditions, of_attempt=expected_attempt is not None, **values)
+    return _changed(connection, statement, upload_id, expected_attempt)
+
+
+def _guarded(
+    transition: Transition, *conditions: sa.ColumnElement[bool], of_attempt: bool, **values: Any
+) -> sa.sql.dml.ReturningUpdate[Any]:
+    """The one guarded UPDATE, for `_changed`. of_attempt: of an attempt that must hold the claim."""
     statement = sa.update(uploads).where(
-        uploads.c.id == upload_id, uploads.c.status.in_(transition.sources), *conditions
+        uploads.c.id == _OF_UPLOAD, uploads.c.status.in_(transition.sources), *conditions
     )
-    if expected_attempt is not None:
-        statement = statement.where(uploads.c.attempt == expected_attempt)
+    if of_attempt:
+        statement = statement.where(uploads.c.attempt == _OF_ATTEMPT)
     is_there = uploads.c.deleted_at.is_(None)
     told: dict[str, Any] = {"seq": uploads.c.seq + 1, "updated_at": utc_now()}
     if transition in (CORRECT, MARK_UNDONE):  # its rows are still in the dataset; nobody is told of it
@@ -1474,13 +1471,33 @@ def _change(
         statement = statement.where(uploads.c.processor == transition.processor)
     if transition.target is not None:
         values["status"] = transition.target
-    statement = statement.values(**told, **values)
-    row = connection.execute(statement.returning(uploads)).one_or_none()
+    return statement.values(**told, **values).returning(uploads)
+
+
+def _changed(
+    connection: sa.Connection,
+    statement: sa.sql.dml.ReturningUpdate[Any],
+    upload_id: int,
+    expected_attempt: int | None,
+    values: Mapping[str, Any] = MappingProxyType({}),
+) -> Upload | None:
+    """values: of the parameters that the statement has besides."""
+    attempt = {} if expected_attempt is None else {"of_attempt": expected_attempt}
+    row = connection.execute(statement, {"of_upload": upload_id, **attempt, **values}).one_or_none()
     return None if row is None else Upload.from_row(row)
 
 
 def _change_claimed(connection: sa.Connection, transition: Transition, claim: Claim, **values: Any) -> Upload:
-    upload = _change(connection, transition, claim.upload_id, claim.attempt, **values)
+    return _of_claim(_change(connection, transition, claim.upload_id, claim.attempt, **values), claim)
+
+
+def _changed_claimed(
+    connection: sa.Connection, statement: sa.sql.dml.ReturningUpdate[Any], claim: Claim, values: Mapping[str, Any]
+) -> Upload:
+    return _of_claim(_changed(connection, statement, claim.upload_id, claim.attempt, values), claim)
+
+
+def _of_claim(upload: Upload | None, claim: Claim) -> Upload:
     if upload is None:
         raise _claim_lost(claim)
     return upload
@@ -1488,6 +1505,64 @@ def _change_claimed(connection: sa.Connection, transition: Transition, claim: Cl
 
 def _claim_lost(claim: Claim) -> ClaimLostError:
     return ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
+
+
+_HELD = (
+    sa.select(uploads.c.id)
+    .where(
+        uploads.c.id == _OF_UPLOAD,
+        uploads.c.attempt == _OF_ATTEMPT,
+        uploads.c.status.in_(ADVANCE.sources),
+        uploads.c.processor == ADVANCE.processor,
+    )
+    .with_for_update(key_share=True)
+)
+_CLAIM = _guarded(
+    CLAIM,
+    of_attempt=False,
+    attempt=uploads.c.attempt + 1,
+    attempts_without_progress=uploads.c.attempts_without_progress + 1,
+    lease_until=_lease(),
+    counting_since=utc_now(),
+    counting_from=uploads.c.rows_processed,
+    progress_reported=None,  # by the check of an earlier attempt; this one begins again
+    started_at=sa.func.coalesce(uploads.c.started_at, utc_now()),
+    **_new("worker"),
+)
+_BEGIN = _guarded(
+    ADVANCE,
+    of_attempt=True,
+    lease_until=_lease(),
+    parent=sa.select(_earlier.c.id).where(_earlier.c.id == sa.bindparam("new_parent")).scalar_subquery(),
+    counting_since=utc_now(),
+    fields_wanted=None,
+    rows_added=0,
+    rows_removed=0,
+    rows_unchanged=0,
+    **_new("dataset", "search_text", "rows_total", "next_byte", "bytes_total", "header", "notes", "warnings"),
+    **_new("lines_blank", "mapping", "part", "mode"),
+)
+_ADVANCE = _guarded(
+    ADVANCE,
+    of_attempt=True,
+    lease_until=_lease(),
+    attempts_without_progress=0,
+    rows_processed=_more("rows_processed", "processed"),
+    rows_success=_more("rows_success", "success"),
+    rows_failed=_more("rows_failed", "failed"),
+    rows_added=_more("rows_added", "added"),
+    rows_unchanged=_more("rows_unchanged", "unchanged"),
+    lines_blank=_more("lines_blank", "blank"),
+    **_new("next_byte"),
+)
+_COMPLETE = _guarded(
+    COMPLETE,
+    of_attempt=True,
+    rows_total=uploads.c.rows_processed,
+    rows_removed=sa.bindparam("new_removed", type_=sa.BigInteger),
+    **_ENDED,
+    **_new("balance"),
+)
 
 
 def _change_or_raise(
@@ -1644,23 +1719,36 @@ def waiting_by_lane(connection: sa.Connection, *, dataset_imports: int, for_seco
 
 def imported_meanwhile(connection: sa.Connection, dataset: str, upload_id: int, *, alone: bool = False) -> bool:
     """Whether another upload is being imported into a dataset. alone: only one beside which nothing else may be."""
+    return bool(connection.scalar(_MEANWHILE[alone], {"dataset": dataset, "of_upload": upload_id}))
+
+
+def _meanwhile(*, alone: bool) -> sa.Select[Any]:
     columns = uploads.c
-    others = (columns.status == Status.PROCESSING) & (columns.dataset == dataset) & (columns.id != upload_id)
+    others = (columns.status == Status.PROCESSING) & (columns.dataset == _OF_DATASET) & (columns.id != _OF_UPLOAD)
     imports = (columns.processor == Processor.WORKER) & (columns.task == Task.IMPORT)
     which = _is_alone if alone else sa.true()
-    return bool(connection.scalar(sa.select(sa.exists().where(others, imports, which))))
+    return sa.select(sa.exists().where(others, imports, which))
 
 
 def waits_for(connection: sa.Connection, dataset: str, *, dataset_imports: int, was_alone: bool) -> bool:
     """Whether an upload waits that could not start before an import into its dataset ended. dataset_imports: that may
     run into it at once. was_alone: whether nothing else could be imported beside that one."""
+    values = {"dataset": dataset} if was_alone else {"dataset": dataset, "others": dataset_imports - 1}
+    return bool(connection.scalar(_WAITS_FOR[was_alone], values))
+
+
+def _waits(*, was_alone: bool) -> sa.Select[Any]:
     columns = uploads.c
-    is_running = (columns.status == Status.PROCESSING) & (columns.dataset == dataset)
+    is_running = (columns.status == Status.PROCESSING) & (columns.dataset == _OF_DATASET)
     running = sa.select(sa.func.count()).where(is_running, columns.processor == Processor.WORKER).scalar_subquery()
     is_waiting = (columns.status == Status.PENDING) & (columns.processor == Processor.WORKER)
-    waited = (running >= dataset_imports - 1) | _is_alone | (columns.kind == REPAIR)
-    statement = sa.select(sa.exists().where(is_waiting, columns.dataset == dataset, sa.true() if was_alone else waited))
-    return bool(connection.scalar(statement))
+    waited = (running >= sa.bindparam("others", type_=sa.Integer)) | _is_alone | (columns.kind == REPAIR)
+    return sa.select(sa.exists().where(is_waiting, columns.dataset == _OF_DATASET, sa.true() if was_alone else waited))
+
+
+_OF_DATASET = sa.bindparam("dataset", type_=sa.String)
+_MEANWHILE = {alone: _meanwhile(alone=alone) for alone in (False, True)}
+_WAITS_FOR = {was_alone: _waits(was_alone=was_alone) for was_alone in (False, True)}
 
 
 def lane_of(connection: sa.Connection, upload_id: int) -> Lane | None:

@@ -18,7 +18,10 @@ NO_STAMP = 0
 
 def record(connection: sa.Connection, upload_id: int, first: int, stamp: int) -> None:
     """The rows of an upload from this one on have a stamp, as `datasets.count_rows` returned it."""
-    connection.execute(sa.insert(write_order).values(upload_id=upload_id, first=first, stamp=stamp))
+    connection.execute(_INSERT, {"upload_id": upload_id, "first": first, "stamp": stamp})
+
+
+_INSERT = sa.insert(write_order)
 
 
 def delete_all(connection: sa.Connection, upload_id: int) -> None:
