@@ -128,8 +128,10 @@ def get(connection: sa.Connection, upload: Upload) -> Receipt:
 
 
 def exists(connection: sa.Connection, upload_id: int) -> bool:
-    where = (receipts.c.upload_id == upload_id) & receipts.c.receipt.is_not(None)
-    return bool(connection.scalar(sa.select(sa.exists().where(where))))
+    return bool(connection.scalar(_EXISTS, {"of_upload": upload_id}))
+
+
+_EXISTS = sa.select(sa.exists().where(_OF_UPLOAD, receipts.c.receipt.is_not(None)))
 
 
 def _why_none(upload: Upload) -> str:

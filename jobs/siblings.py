@@ -75,12 +75,20 @@ _BRIEF: sa.Select[Any] = sa.select(
 
 def last_of(connection: sa.Connection, dataset: str, *, limit: int) -> list[Sibling]:
     """The last uploads into a dataset, the newest first."""
-    is_there = (_columns.dataset == dataset) & _columns.deleted_at.is_(None)
-    statement = _BRIEF.where(is_there).order_by(_columns.id.desc()).limit(limit)
-    return [Sibling.from_row(row) for row in connection.execute(statement)]
+    return [Sibling.from_row(row) for row in connection.execute(_LAST_OF, {"name": dataset, "most": limit})]
+
+
+#: Made once, since to build it anew takes half as long as to run it; so is `_SOME`.
+_LAST_OF = (
+    _BRIEF.where(_columns.dataset == sa.bindparam("name"), _columns.deleted_at.is_(None))
+    .order_by(_columns.id.desc())
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
 
 
 def some(connection: sa.Connection, upload_ids: Iterable[int]) -> list[Sibling]:
     """The uploads with these ids, oldest first."""
-    statement = _BRIEF.where(_columns.id.in_(list(upload_ids))).order_by(_columns.id)
-    return [Sibling.from_row(row) for row in connection.execute(statement)]
+    return [Sibling.from_row(row) for row in connection.execute(_SOME, {"ids": list(upload_ids)})]
+
+
+_SOME = _BRIEF.where(_columns.id.in_(sa.bindparam("ids", expanding=True))).order_by(_columns.id)

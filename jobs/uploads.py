@@ -1507,6 +1507,7 @@ def _claim_lost(claim: Claim) -> ClaimLostError:
     return ClaimLostError(f"Attempt {claim.attempt} no longer holds the claim on upload #{claim.upload_id}.")
 
 
+_ONE = sa.select(uploads).where(uploads.c.id == _OF_UPLOAD)
 _HELD = (
     sa.select(uploads.c.id)
     .where(
@@ -1580,7 +1581,7 @@ def _change_or_raise(
 
 def get(connection: sa.Connection, upload_id: int, view: View = EVERYTHING) -> Upload:
     """view: what exists for whoever asks. Raises UploadNotFoundError, also for an upload that it hides."""
-    row = connection.execute(sa.select(uploads).where(uploads.c.id == upload_id)).one_or_none()
+    row = connection.execute(_ONE, {"of_upload": upload_id}).one_or_none()
     if row is None or not view.shows(row.dataset):
         raise UploadNotFoundError(upload_id)
     return as_seen(connection, [Upload.from_row(row)], view)[0]
