@@ -215,7 +215,7 @@ PATHS = {
     "JSON lines": "/api/v1/datasets/flights/rows.jsonl",
 }
 FAILED_PATHS = {
-    "failed-rows.csv, as it came": "/uploads/{}/failed-rows.csv?raw=1",
+    "failed-rows.csv, original values": "/uploads/{}/failed-rows.csv?raw=1",
     "failed-rows.csv, formulas escaped": "/uploads/{}/failed-rows.csv",
 }
 MADE = {

@@ -28,15 +28,6 @@ PATIENCE = 30
 Row = tuple[str, int, str]
 
 
-@pytest.fixture(scope="module", params=["sqlite3", "postgresql"])
-def migrated(request: pytest.FixtureRequest, databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A database of each kind that exports read."""
-    kind = "postgresql" if request.param == "postgresql" else "sqlite"
-    database = Database(databases.migrated(kind, tmp_path_factory.mktemp("data")))
-    yield database
-    database.close()
-
-
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "FIRST_ROWS", 3)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -22,15 +21,6 @@ from jobs.export.csv_rows import csv_format
 from jobs.row_selection import ALL
 from jobs.schema import TableSchema
 from tests.support.databases import insert_rows
-
-
-@pytest.fixture(scope="module", params=["sqlite3", "postgresql"])
-def migrated(request: pytest.FixtureRequest, databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A database of each kind that exports read."""
-    kind = "postgresql" if request.param == "postgresql" else "sqlite"
-    database = Database(databases.migrated(kind, tmp_path_factory.mktemp("data")))
-    yield database
-    database.close()
 
 
 def as_rows(dataset: Dataset, connection: sa.Connection, *, is_raw: bool, provenance: bool) -> bytes:

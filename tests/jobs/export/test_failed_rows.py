@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import hypothesis
@@ -20,15 +20,6 @@ from jobs.files import StoredFile
 from jobs.uploads import Upload
 
 STORED = ("upload_id", "row_number", "cells", "reasons")
-
-
-@pytest.fixture(scope="module", params=["sqlite3", "postgresql"])
-def migrated(request: pytest.FixtureRequest, databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A database of each kind that exports read."""
-    kind = "postgresql" if request.param == "postgresql" else "sqlite"
-    database = Database(databases.migrated(kind, tmp_path_factory.mktemp("data")))
-    yield database
-    database.close()
 
 
 def upload_with(database: Database, header: list[str], rows: list[FailedRow]) -> Upload:

@@ -1,7 +1,6 @@
 """Rows as JSON lines, as the database's own function writes an object."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -30,15 +29,6 @@ TEXTS = [
     "\u2028",
 ]  # fmt: skip
 NAMES = ["%(x)s", "%s", "%%", '"', "a,b", "'", "?", ":x", "\\", "{}", "数"]
-
-
-@pytest.fixture(scope="module", params=["sqlite3", "postgresql"])
-def migrated(request: pytest.FixtureRequest, databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A database of each kind that exports read."""
-    kind = "postgresql" if request.param == "postgresql" else "sqlite"
-    database = Database(databases.migrated(kind, tmp_path_factory.mktemp("data")))
-    yield database
-    database.close()
 
 
 def exported(database: Database, dataset: Dataset, *, provenance: bool) -> list[str]:
