@@ -27,9 +27,13 @@ REST = 1 << 22
 class Quiet:
     """The subscriber of a stream that is told nothing."""
 
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
     def deliver(self) -> None: ...
 
-    def end(self) -> None: ...
+    def end(self) -> None:
+        self.ended.set()
 
     def shut_down(self) -> None: ...
 
@@ -103,10 +107,10 @@ class Small:
     async def _send_much(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x-bytes", str(LARGE).encode())]})
         if scope["path"] == "/stream":
-            scope["state"]["connection"].become_stream(Quiet())
+            subscriber = Quiet()
+            scope["state"]["connection"].become_stream(subscriber)
             await send({"type": "http.response.body", "body": b"first", "more_body": True})
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await subscriber.ended.wait()
         for _ in range(LARGE >> 16):
             await send({"type": "http.response.body", "body": b"x" * (1 << 16), "more_body": True})
         await send({"type": "http.response.body"})

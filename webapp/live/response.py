@@ -32,8 +32,8 @@ class Connection(stream_subscriber.Connection, Protocol):
         """Whether the client is gone, so that nothing needs to be sent."""
 
     def become_stream(self, subscriber: StreamSubscriber) -> None:
-        """The response is an event stream: the connection tells the subscriber when it can be written to again, when it
-        is lost, and when the process ends."""
+        """The response is an event stream, which receives nothing: the connection tells the subscriber when it can be
+        written to again, when it is lost, and when the process ends."""
 
 
 class StreamResponse(EventSourceResponse):
@@ -81,6 +81,7 @@ class StreamResponse(EventSourceResponse):
             self._subscriber.blocked_since = time.monotonic()
             await send(message)
             self._subscriber.blocked_since = None
+            self.raw_headers = []  # they are sent; a stream of hours need not keep them: 500 bytes
 
         return watched
 
