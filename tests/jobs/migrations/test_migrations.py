@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def database(settings: Settings) -> Iterator[Database]:
     database.close()
 
 
+def is_made(dialect: sa.Dialect, thing: object, *_: object) -> bool:
+    """Whether a table, or a part of one, is for this database: some are for one of them only."""
+    condition = getattr(thing, "_ddl_if", None)
+    return condition is None or condition.dialect == dialect.name
+
+
 def test_the_migrations_are_linear() -> None:
     assert len(HISTORY.get_heads()) == 1
     assert len(HISTORY.get_bases()) == 1
@@ -40,7 +47,8 @@ def test_the_migrations_are_linear() -> None:
 @pytest.mark.filterwarnings("ignore:Computed default on uploads.outcome")  # PostgreSQL spells the expression otherwise
 def test_the_migrations_create_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        options = {"compare_server_default": True, "include_object": partial(is_made, connection.dialect)}
+        context = MigrationContext.configure(connection, opts=options)
 
         assert compare_metadata(context, tables.metadata) == []
         assert HISTORY.get_heads() == list(context.get_current_heads())
@@ -57,7 +65,8 @@ def test_primary_and_foreign_keys_are_those_of_the_code(database: Database, tabl
         }
 
     assert [column.name for column in table.primary_key] == key
-    assert {(each.parent.name, each.column.table.name, each.column.name) for each in table.foreign_keys} == foreign
+    made = [each for each in table.foreign_keys if is_made(database.engine.dialect, each.constraint)]
+    assert {(each.parent.name, each.column.table.name, each.column.name) for each in made} == foreign
 
 
 def test_migrating_again_changes_nothing(settings: Settings, database: Database) -> None:
