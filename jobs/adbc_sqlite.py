@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from jobs import disk
+from jobs.checkpointer import Checkpointer
 from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, WRITE_TURN_SECONDS, busy_timeout, log_pages
 
 #: Rows of a result that become Arrow columns together. A column of 512 KB or more would get memory of its own from the
@@ -25,6 +26,8 @@ ROWS_AT_ONCE = 60_000
 #: a table of 684 columns has 0.3 MB. To prepare the two dozen of a small file takes 4 ms.
 KEPT_STATEMENTS, KEPT_CHARACTERS = 48, 4_096
 
+#: Bytes of inserted rows after which the log is copied beside the next transaction: more than a small file has.
+CHECKPOINT_BYTES = 1 << 22
 #: Of parameters. Arrow finds those of any others.
 _TYPES = {
     bool: pa.bool_(),
@@ -76,9 +79,13 @@ class AdbcConnection:
 
     def __init__(self, path: str) -> None:
         self._connection = adbc.connect(path, autocommit=True)
+        self._path = path
         #: Prepared statements, by their text.
         self._kept: OrderedDict[str, _Prepared] = OrderedDict()
         for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS), busy_timeout(WRITE_TURN_SECONDS)):
+        #: Bytes of inserted rows since the last checkpoint began, and what runs checkpoints once there are many.
+        self._inserted = 0
+        self._checkpointer: Checkpointer | None = None
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 
@@ -114,6 +121,7 @@ class AdbcConnection:
         """Run an INSERT for each row, with parameters bound from the Arrow columns in order. Returns how many rows of
         the table it inserted or changed."""
         with self._connection.cursor() as cursor:
+        self._inserted += rows.nbytes
             cursor.executemany(statement, rows)
             return int(cursor.rowcount)
 
@@ -128,7 +136,13 @@ class AdbcConnection:
 
     def commit(self) -> None:
         self._connection.adbc_connection.commit()
+        if self._checkpointer is not None:
+            self._checkpointer.make_way()
 
+        if self._inserted >= CHECKPOINT_BYTES:
+            self._inserted = 0
+            self._checkpointer = self._checkpointer or Checkpointer(self._path)
+            self._checkpointer.begin()
     def rollback(self) -> None:
         self._connection.adbc_connection.rollback()
 
@@ -136,6 +150,8 @@ class AdbcConnection:
         while self._kept:
             self._kept.popitem()[1].cursor.close()
         self._connection.close()
+        if self._checkpointer is not None:
+            self._checkpointer.close()
 
 
 class _Prepared:

@@ -389,9 +389,11 @@ SQLITE_PRAGMAS = (
 CACHED_STATEMENTS = 0
 
 #: Pages of the write-ahead log at which the next commit runs a checkpoint, which copies them into the file and waits
-#: for the disk: 64 MB for imports, twice that for other writers. With SQLite's default of 1,000, every second chunk
-#: would run one. With the higher limit, a form does not wait for the checkpoint of an import that still runs.
-LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 4_096, 8_192
+#: for the disk: 128 MB for imports, half as much again for other writers. An import copies most of them while it writes
+#: on (jobs/checkpointer.py), and needs a commit that copies the rest for the log to begin anew: of four or so, as it
+#: writes 40 MB in each transaction. With the higher limit, a form does not wait for the checkpoint of an import that
+#: still runs.
+LOG_PAGES_OF_IMPORTS, LOG_PAGES_OF_OTHERS = 8_192, 12_288
 #: Options of the PostgreSQL session of an import: memory, because with the defaults of 4 and 8 MB staged chunks go to
 #: disk.
 BULK_OPTIONS = " -c work_mem=64MB -c temp_buffers=64MB"

@@ -122,7 +122,7 @@ def test_a_unique_violation_raises_a_database_error(database: Database) -> None:
         ("synchronous", 1),
         ("busy_timeout", 30000),
         ("foreign_keys", 1),
-        ("wal_autocheckpoint", 4096),
+        ("wal_autocheckpoint", 8192),
     ],
 )
 def test_every_connection_is_set_up(database: Database, pragma: str, value: str | int) -> None:
