@@ -190,6 +190,49 @@ def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve,
     expect(page.locator("table.columns")).to_contain_text("required; key")
 
 
+def test_what_is_wrong_with_a_choice_stays_while_live_updates_arrive(serve: Serve, context: BrowserContext) -> None:
+    page = context.new_page()
+    upload_id = send_by_api(serve.url, b"code,amount\n1,2\n3,4\n", dataset="")
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.get_by_label("Name of the dataset").fill("customers")
+    page.get_by_label("Name of the dataset").blur()
+    expect(page.locator("#review-name-error")).to_be_visible()
+
+    changed = httpx.post(f"{serve.url}/api/v1/uploads/{upload_id}/check", timeout=30)
+    assert changed.status_code in (200, 202), changed.text
+    expect(page.locator("#upload .tag")).to_have_text("Attempt 2")
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    expect(page.locator("#review-name-error")).to_have_text("The name “customers” is taken. Choose another one.")
+    expect(page.get_by_label("Name of the dataset")).to_have_value("customers")
+    page.get_by_label("Name of the dataset").fill("codes")
+    page.get_by_label("Name of the dataset").blur()
+    expect(page.locator("#upload .tag")).to_have_text("Attempt 3")
+    expect(page.locator("#review-name-error")).to_have_count(0)
+
+
+def test_why_a_choice_of_columns_was_refused_stays_while_live_updates_arrive(
+    serve: Serve, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    upload_id = send_by_api(serve.url, renamed(1))
+    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{serve.url}/uploads/{upload_id}")
+    expect(page.locator("#connection")).to_have_text("Live")
+    page.get_by_label("Column X").evaluate("each => each.replaceChildren(new Option('nowhere', 'nowhere', true, true))")
+    page.get_by_label("Column X").dispatch_event("change")
+    expect(page.locator("#review-problem")).to_contain_text("nowhere")
+
+    assert httpx.post(f"{serve.url}/api/v1/uploads/{upload_id}/check", timeout=30).status_code in (200, 202)
+    expect(page.locator("#upload .badge")).to_have_text("Needs review")
+    expect(page.locator("#upload .tag")).to_have_text("Attempt 2")
+    expect(page.locator("#review-problem")).to_contain_text("nowhere")
+    page.get_by_label("Column X").select_option("email")
+    expect(page.locator(".left-over")).not_to_contain_text("email")
+    expect(page.locator("#review-problem")).to_have_count(0)
+
+
 def test_all_rows_are_replaced_as_the_review_said(serve: Serve, context: BrowserContext) -> None:
     page, mapped = context.new_page(), b"customer_id,email,remark\n"
     first = send_by_api(serve.url, mapped + b"".join(b"%d,a@b.example,\n" % n for n in range(30)), review="never")
