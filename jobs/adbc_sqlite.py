@@ -15,9 +15,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from jobs import disk
 from jobs.checkpointer import Checkpointer
 from jobs.database import LOG_PAGES_OF_IMPORTS, SQLITE_PRAGMAS, WRITE_TURN_SECONDS, busy_timeout, log_pages
+from jobs.process import disk
 
 #: Rows of a result that become Arrow columns together. A column of 512 KB or more would get memory of its own from the
 #: system each time, which takes a tenth longer.
@@ -25,9 +25,9 @@ ROWS_AT_ONCE = 60_000
 #: Statements that a connection keeps prepared, and characters of one at most: those of records are shorter, and one on
 #: a table of 684 columns has 0.3 MB. To prepare the two dozen of a small file takes 4 ms.
 KEPT_STATEMENTS, KEPT_CHARACTERS = 48, 4_096
-
 #: Bytes of inserted rows after which the log is copied beside the next transaction: more than a small file has.
 CHECKPOINT_BYTES = 1 << 22
+
 #: Of parameters. Arrow finds those of any others.
 _TYPES = {
     bool: pa.bool_(),
@@ -78,14 +78,14 @@ class AdbcConnection:
     """The DBAPI connection that SQLAlchemy pools: in a transaction from its first statement to its commit."""
 
     def __init__(self, path: str) -> None:
-        self._connection = adbc.connect(path, autocommit=True)
         self._path = path
+        self._connection = adbc.connect(path, autocommit=True)
         #: Prepared statements, by their text.
         self._kept: OrderedDict[str, _Prepared] = OrderedDict()
-        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS), busy_timeout(WRITE_TURN_SECONDS)):
         #: Bytes of inserted rows since the last checkpoint began, and what runs checkpoints once there are many.
         self._inserted = 0
         self._checkpointer: Checkpointer | None = None
+        for pragma in (*SQLITE_PRAGMAS, log_pages(LOG_PAGES_OF_IMPORTS), busy_timeout(WRITE_TURN_SECONDS)):
             self.cursor().execute(pragma)
         self._connection.adbc_connection.set_autocommit(False)
 
@@ -120,8 +120,8 @@ class AdbcConnection:
     def insert(self, statement: str, rows: pa.RecordBatch) -> int:
         """Run an INSERT for each row, with parameters bound from the Arrow columns in order. Returns how many rows of
         the table it inserted or changed."""
-        with self._connection.cursor() as cursor:
         self._inserted += rows.nbytes
+        with self._connection.cursor() as cursor:
             cursor.executemany(statement, rows)
             return int(cursor.rowcount)
 
@@ -135,23 +135,23 @@ class AdbcConnection:
             return cursor.fetch_arrow_table()
 
     def commit(self) -> None:
-        self._connection.adbc_connection.commit()
         if self._checkpointer is not None:
             self._checkpointer.make_way()
-
+        self._connection.adbc_connection.commit()
         if self._inserted >= CHECKPOINT_BYTES:
             self._inserted = 0
             self._checkpointer = self._checkpointer or Checkpointer(self._path)
             self._checkpointer.begin()
+
     def rollback(self) -> None:
         self._connection.adbc_connection.rollback()
 
     def close(self) -> None:
         while self._kept:
             self._kept.popitem()[1].cursor.close()
-        self._connection.close()
         if self._checkpointer is not None:
             self._checkpointer.close()
+        self._connection.close()
 
 
 class _Prepared:

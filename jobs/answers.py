@@ -6,16 +6,19 @@ from typing import Any, TypeVar
 
 from redis import Redis
 
-from jobs import horse_state, mender, questions, undo_previews, verification
+from jobs import questions
 from jobs.database import Database
 from jobs.failed_rows import Reason
-from jobs.mender import Mender
-from jobs.open_rows import OpenRow
 from jobs.pipeline.bench import Bench, Change, Substitution
-from jobs.repairs import Repair
-from jobs.rules import Rule
+from jobs.process import horse_state
+from jobs.repair.open_rows import OpenRow
+from jobs.repair.repairs import Repair
+from jobs.repair.rules import Rule
 from jobs.schema import TableSchema
 from jobs.settings import Settings
+from jobs.undo import previews as undo_previews
+from jobs.work import mender, verification
+from jobs.work.mender import Mender
 
 T = TypeVar("T")
 

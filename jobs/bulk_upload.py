@@ -8,15 +8,16 @@ from functools import partial
 import sqlalchemy as sa
 from redis import RedisError
 
-from jobs import disk, horse_state, log_context, uploads
-from jobs.attempt import Attempt, wait_for_room
-from jobs.chain import Chain
+from jobs import uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.lanes import Lane
+from jobs.process import disk, horse_state, log_context
 from jobs.settings import Settings
-from jobs.undoing import Undoing
 from jobs.uploads import Upload
+from jobs.work.attempt import Attempt, wait_for_room
+from jobs.work.chain import Chain
+from jobs.work.undoing import Undoing
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,14 @@ from typing import Self, TypeVar
 
 import sqlalchemy as sa
 
-from jobs import leftovers, log_context, replacement, uploads
+from jobs import replacement, uploads
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher, Ticker
+from jobs.process import log_context
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
+from jobs.upkeep import leftovers
 from jobs.uploads import Status, Upload
 
 log = logging.getLogger(__name__)

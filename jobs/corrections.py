@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from jobs import deleted_names
-from jobs.dialect import DELIMITERS, first_records
 from jobs.failed_rows import FailedRow
+from jobs.formats.dialect import DELIMITERS, first_records
 
 #: The columns that follow those of the uploaded file.
 TRACKING_COLUMNS = ("_upload_id", "_row_number", "_error")

@@ -26,8 +26,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.ext.compiler import compiles
 
-from jobs import horse_state
 from jobs.errors import DatabaseBusyError, MixedAccessError
+from jobs.process import horse_state
 from jobs.settings import Settings
 from jobs.tables import metadata
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import before_images, row_reader
 from jobs.corrections import unescape_formula
 from jobs.database import utc_now
 from jobs.errors import (
@@ -29,11 +28,13 @@ from jobs.excerpt import excerpt
 from jobs.history_query import fold
 from jobs.modes import Mode as Mode
 from jobs.modes import allowed, listed
-from jobs.row_selection import ALL, Selection
+from jobs.rows import reader as row_reader
+from jobs.rows.selection import ALL, Selection
+from jobs.rows.spelling import TEMPORAL, format_value
+from jobs.rows.sql_table import SqlTable, run
 from jobs.schema import OWN_COLUMNS, SchemaField, TableSchema
-from jobs.spelling import TEMPORAL, format_value
-from jobs.sql_table import SqlTable, run
 from jobs.tables import datasets, uploads
+from jobs.traces import before_images
 from jobs.view import EVERYTHING, View
 
 #: Characters of the longest name; with "data_" and a number it stays below PostgreSQL's limit of 63 bytes.

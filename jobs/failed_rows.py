@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from jobs import failure_places, row_reader
+from jobs import failure_places
 from jobs.excerpt import EXCERPT_LENGTH
+from jobs.rows import reader as row_reader
 from jobs.tables import failed_rows, failure_counts, failure_maps, repair_states, row_edits
 from jobs.tables import failure_places as places
 

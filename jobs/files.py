@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from jobs import disk, file_kinds
 from jobs.errors import DiskFullError, RefusedError, TooLargeError
+from jobs.formats import file_kinds
+from jobs.process import disk
 
 #: Extensions of files that are stored unseen. Files with any other are stored if their first bytes may be a table.
 UNSEEN = (

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from jobs.dialect import CHOICES
 from jobs.errors import InvalidImportOptionError
 from jobs.excerpt import excerpt
+from jobs.formats.dialect import CHOICES
 from jobs.schema import MAX_COLUMNS, SchemaField, Type
 
 UTF_8 = "utf-8"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from jobs import file_kinds, files, uploads
+from jobs import files, uploads
 from jobs.database import Database, utc_now
 from jobs.errors import (
     IncomingGoneError,
@@ -30,6 +30,7 @@ from jobs.errors import (
     TooLargeError,
 )
 from jobs.files import StoredFile
+from jobs.formats import file_kinds
 from jobs.tables import incoming_files, incoming_parts
 from jobs.uploads import Owner, Upload
 

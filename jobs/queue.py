@@ -24,9 +24,10 @@ from rq.serializers import JSONSerializer
 from rq.utils import utcparse
 from rq.worker_registration import get_keys
 
-from jobs import disk, questions
+from jobs import questions
 from jobs.forecast import Place, Workers
 from jobs.lanes import Lane
+from jobs.process import disk
 from jobs.uploads import Upload, Waiting
 
 log = logging.getLogger(__name__)

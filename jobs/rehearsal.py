@@ -16,8 +16,8 @@ from jobs.changes import Changes
 from jobs.database import Database, rehearsal
 from jobs.events import Publisher
 from jobs.files import Arrival
-from jobs.horse_state import state
 from jobs.lanes import Lane
+from jobs.process.horse_state import state
 from jobs.queue import UploadQueue
 from jobs.settings import FILE, Settings
 from jobs.uploads import Upload, Waiting

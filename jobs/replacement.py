@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from jobs import before_images, datasets, uploads, write_order
-from jobs.before_images import Lost
+from jobs import datasets, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.errors import DatasetTakenError
-from jobs.sql_table import SqlTable, quoted, run
+from jobs.rows.sql_table import SqlTable, quoted, run
+from jobs.traces import before_images, write_order
+from jobs.traces.before_images import Lost
 
 #: Seconds that the exchange waits for whoever reads the old table, on PostgreSQL, while everybody who comes later waits
 #: behind it; and seconds until it tries again.

@@ -12,10 +12,10 @@ from jobs import datasets
 from jobs.datasets import Dataset, Position, Row
 from jobs.errors import InvalidPositionError
 from jobs.excerpt import EXCERPT_LENGTH
-from jobs.row_selection import ALL, Selection
+from jobs.rows.selection import ALL, Selection
+from jobs.rows.spelling import format_value
+from jobs.rows.sql_table import run
 from jobs.schema import SchemaField
-from jobs.spelling import format_value
-from jobs.sql_table import run
 
 #: Characters of the longest address: it is part of URLs, whose length servers and browsers limit.
 LONGEST_ADDRESS = 1_000

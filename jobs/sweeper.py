@@ -13,9 +13,10 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from jobs import before_images, replacement, uploads
+from jobs import replacement, uploads
 from jobs.changes import Changes
-from jobs.clock import Clock
+from jobs.process.clock import Clock
+from jobs.traces import before_images
 from jobs.uploads import Claim, Upload
 
 log = logging.getLogger(__name__)

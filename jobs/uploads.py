@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
-from jobs import deleted_names, failed_rows, row_lines, unchanged_rows, upload_log, write_order
+from jobs import deleted_names, failed_rows, upload_log
 from jobs.database import utc_now
 from jobs.errors import ClaimLostError, OptionsFixedError, OriginalNeededError, TransitionError, UploadNotFoundError
 from jobs.excerpt import excerpt, notes_excerpt
@@ -24,6 +24,7 @@ from jobs.import_options import ImportOptions
 from jobs.lanes import QUICK_BYTES, Lane
 from jobs.modes import Mode
 from jobs.tables import ALONE, datasets, uploads
+from jobs.traces import row_lines, unchanged_rows, write_order
 from jobs.upload_log import EXTERNAL_STEP, By, Kind, State, Via
 from jobs.view import EVERYTHING, View
 from jobs.warnings import UploadWarning, kept, merged

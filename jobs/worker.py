@@ -21,15 +21,17 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import DequeueStrategy
 
-from jobs import allocator, horse_state, log_context, questions, shutdown, uploads, watchdog
+from jobs import questions, uploads
 from jobs.changes import Changes
 from jobs.lanes import WORKER_LANES, Lane
+from jobs.process import allocator, horse_state, log_context, shutdown
 from jobs.queue import HEARTBEAT_SECONDS, QUEUES, VERSION_FIELD
 from jobs.settings import Settings
 from jobs.store.chosen import store_of
 from jobs.sweeper import take_back
 from jobs.uploads import Claim, CutReason
-from jobs.watchdog import WATCH_SECONDS, Watchdog
+from jobs.work import watchdog
+from jobs.work.watchdog import WATCH_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -16,18 +16,19 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, ExceptionHandler
 
-from jobs import disk, incoming, totals
+from jobs import incoming, totals
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import BulkUploadError
 from jobs.events import Publisher
-from jobs.leftovers import Leftovers
+from jobs.process import disk
 from jobs.questions import Questions
 from jobs.queue import UploadQueue
-from jobs.retention import Retention
 from jobs.settings import Settings
 from jobs.store.chosen import store_of
 from jobs.sweeper import Sweeper
+from jobs.upkeep.leftovers import Leftovers
+from jobs.upkeep.retention import Retention
 from webapp.access.attempts import Attempts
 from webapp.access.gate import Gate
 from webapp.access.identity import Identity

@@ -420,7 +420,7 @@ def add(name: str, schema: str, mode: str, review: str | None, **flags: object) 
     """Declare a dataset. Use - to read its schema from stdin."""
     from jobs.datasets import Mode
     from jobs.settings import Settings
-    from webapp import dataset_commands
+    from webapp.commands import datasets as dataset_commands
 
     parsed = dataset_commands.read(schema)
     with _database(Settings.load(**flags)) as database:
@@ -432,7 +432,7 @@ def add(name: str, schema: str, mode: str, review: str | None, **flags: object) 
 def list_(**flags: object) -> None:
     """List all datasets with their mode and their numbers of rows and columns."""
     from jobs.settings import Settings
-    from webapp import dataset_commands
+    from webapp.commands import datasets as dataset_commands
 
     with _database(Settings.load(**flags)) as database:
         dataset_commands.show_all(database)
@@ -444,7 +444,7 @@ def list_(**flags: object) -> None:
 def show(name: str, **flags: object) -> None:
     """Print the schema of a dataset, in the format that `add` reads."""
     from jobs.settings import Settings
-    from webapp import dataset_commands
+    from webapp.commands import datasets as dataset_commands
 
     with _database(Settings.load(**flags)) as database:
         dataset_commands.show(database, name)
@@ -470,8 +470,8 @@ def add_user(name: str, role: str, password_stdin: bool, url: str | None, **flag
     """Add an account. Without --password-stdin, print a link with which the person chooses a password."""
     from jobs.people.roles import Role
     from jobs.settings import Settings
-    from webapp import people_commands
     from webapp.client import remote
+    from webapp.commands import people as people_commands
 
     password = people_commands.read_password() if password_stdin else None
     settings = Settings.load(**flags)
@@ -485,7 +485,7 @@ def add_user(name: str, role: str, password_stdin: bool, url: str | None, **flag
 def list_users(**flags: object) -> None:
     """List all accounts with their role and when they were used last."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.show_users(database)
@@ -499,7 +499,7 @@ def change_role(name: str, role: str, **flags: object) -> None:
     """Give an account another role."""
     from jobs.people.roles import Role
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.set_role(database, name, Role(role))
@@ -511,7 +511,7 @@ def change_role(name: str, role: str, **flags: object) -> None:
 def disable_user(name: str, **flags: object) -> None:
     """Sign an account out everywhere, and refuse it and its tokens."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.set_disabled(database, name, True)
@@ -523,7 +523,7 @@ def disable_user(name: str, **flags: object) -> None:
 def enable_user(name: str, **flags: object) -> None:
     """Let a disabled account sign in again."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.set_disabled(database, name, False)
@@ -536,7 +536,7 @@ def enable_user(name: str, **flags: object) -> None:
 def change_password(name: str, password_stdin: bool, **flags: object) -> None:
     """Set the password of an account, and end its sessions."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     password = people_commands.read_password()
     with _database(Settings.load(**flags)) as database:
@@ -563,7 +563,7 @@ def add_token(
     """Make a token that acts for USER, and print it on stdout."""
     from jobs.people.roles import Scope
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     moment = people_commands.parse_expiry(expires)
     with _database(Settings.load(**flags)) as database:
@@ -576,7 +576,7 @@ def add_token(
 def list_tokens(user: str | None, **flags: object) -> None:
     """List the tokens of USER, or of everybody."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.show_tokens(database, user)
@@ -588,7 +588,7 @@ def list_tokens(user: str | None, **flags: object) -> None:
 def revoke_token(token_id: int, **flags: object) -> None:
     """Refuse a token from now on."""
     from jobs.settings import Settings
-    from webapp import people_commands
+    from webapp.commands import people as people_commands
 
     with _database(Settings.load(**flags)) as database:
         people_commands.revoke_token(database, token_id)
@@ -619,7 +619,8 @@ def audit(
     """
     from jobs.people.audit import AuditQuery
     from jobs.settings import Settings
-    from webapp import moments, people_commands
+    from webapp import moments
+    from webapp.commands import people as people_commands
 
     given = {name: value for name, value in {"since": since, "until": until}.items() if value}
     found = {name: moments.parse(given, name) for name in given}
@@ -654,7 +655,7 @@ def move_files(source: str | None, target: str | None, keep: bool, **flags: obje
     again.
     """
     from jobs.settings import Settings
-    from webapp import storage_commands
+    from webapp.commands import storage as storage_commands
 
     settings = Settings.load(**flags)
     with _database(settings) as database:
@@ -671,7 +672,7 @@ def make_backup(folder: Path, objects: bool, **flags: object) -> None:
     Sessions are left out. Accounts and tokens are in it, so keep it safe.
     """
     from jobs.settings import Settings
-    from webapp import storage_commands
+    from webapp.commands import storage as storage_commands
 
     storage_commands.backup(Settings.load(**flags), folder, objects=objects)
 
@@ -682,7 +683,7 @@ def make_backup(folder: Path, objects: bool, **flags: object) -> None:
 def restore_backup(folder: Path, **flags: object) -> None:
     """Put the backup in FOLDER into an empty data folder and an empty database."""
     from jobs.settings import Settings
-    from webapp import storage_commands
+    from webapp.commands import storage as storage_commands
 
     storage_commands.restore(Settings.load(**flags), folder)
 

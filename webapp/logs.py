@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from jobs.log_context import JsonFormatter
+from jobs.process.log_context import JsonFormatter
 from jobs.settings import Settings
 
 #: Loggers of libraries whose INFO messages do not help an operator.

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jobs import log_context
+from jobs.process import log_context
 
 #: The first status that says that the server is the cause.
 SERVER_ERROR = 500

@@ -10,8 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from jobs import disk
-from jobs.dataset_changes import problems
+from jobs.dataset_admin.changes import problems
 from jobs.errors import (
     AccountNotFoundError,
     BulkUploadError,
@@ -75,6 +74,7 @@ from jobs.errors import (
     UploadNotFoundError,
     ValuesDoNotFitError,
 )
+from jobs.process import disk
 from webapp.errors import (
     BodyTooLargeError,
     ChecksumError,

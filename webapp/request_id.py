@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs import log_context
+from jobs.process import log_context
 
 HEADER = b"x-request-id"
 #: Characters of an id that are kept.

@@ -6,16 +6,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, rules, siblings, undo_orders, uploads
+from jobs import datasets, failed_rows, failure_map, lineage, receipts, review, siblings, uploads
 from jobs.attempts import UploadLog
 from jobs.errors import DatasetNotFoundError, MissingColumnsError
 from jobs.failed_rows import FailedRowExcerpt
+from jobs.repair import rules
+from jobs.undo import orders as undo_orders
 from jobs.uploads import TERMINAL, Phase, Status, Upload
 from jobs.view import EVERYTHING, View
 from webapp.failed_rows_query import FailedRowsQuery
-from webapp.failed_rows_view import ROWS_SHOWN
-from webapp.run_view import Records
-from webapp.upload_view import LISTED_UPLOADS, Corrections
+from webapp.views.failed_rows import ROWS_SHOWN
+from webapp.views.run import Records
+from webapp.views.upload import LISTED_UPLOADS, Corrections
 
 #: Reasons that it lists.
 FAILURE_REASONS = 20

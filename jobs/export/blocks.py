@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from jobs.database import Database
-from jobs.row_selection import Selection
-from jobs.sql_table import SqlTable, run
+from jobs.rows.selection import Selection
+from jobs.rows.sql_table import SqlTable, run
 
 #: Bytes of a block, about: each costs PostgreSQL as much as 100 kB of rows. A client that reads slowly holds two of
 #: them in memory, and AHEAD - 1 more large ones, so only a few exports at once have these.

@@ -6,7 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import row_reader
 from jobs.corrections import escape_formula, escape_formulas
 from jobs.datasets import Dataset
 from jobs.export import copying, csv_text
@@ -14,10 +13,11 @@ from jobs.export.blocks import BlockTooLargeError, RowFormat
 from jobs.export.postgresql_cells import NotInSqlError, PostgresqlCells
 from jobs.export.sqlite_cells import SqliteCells
 from jobs.export.sqlite_lines import MOST_ARGUMENTS, Columns, Lines
-from jobs.row_selection import Selection
+from jobs.rows import reader as row_reader
+from jobs.rows.selection import Selection
+from jobs.rows.spelling import format_value
+from jobs.rows.sql_table import SqlTable, Statement
 from jobs.schema import OWN_COLUMNS
-from jobs.spelling import format_value
-from jobs.sql_table import SqlTable, Statement
 
 #: Rows that are kept as cells until they become text: a million cells of one digit take 150 MB.
 LINES_AT_ONCE = 1_000

@@ -23,8 +23,8 @@ from jobs.export.postgresql_cells import escaped
 from jobs.export.sqlite_cells import is_risky
 from jobs.export.sqlite_lines import Lines
 from jobs.failed_rows import QUOTED, FailedRow, Reason
-from jobs.row_selection import Condition, Operator, Selection
-from jobs.sql_table import SqlTable, Statement
+from jobs.rows.selection import Condition, Operator, Selection
+from jobs.rows.sql_table import SqlTable, Statement
 from jobs.tables import failed_rows
 from jobs.uploads import Upload
 

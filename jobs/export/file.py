@@ -15,12 +15,13 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs import datasets, row_filters
+from jobs import datasets
 from jobs.database import Database
 from jobs.errors import NotExportableError
 from jobs.export.csv_rows import csv_format
 from jobs.export.file_order import REFUSED, FileOrder
 from jobs.export.json_rows import json_format
+from jobs.rows import filters as row_filters
 
 #: How much this process gives way to others, of which most answer requests.
 _NICENESS = 5

@@ -11,9 +11,9 @@ from jobs.export import copying
 from jobs.export.blocks import RowFormat
 from jobs.export.postgresql_cells import iso_moment
 from jobs.export.sqlite_lines import MOST_ARGUMENTS, Columns, Lines
-from jobs.row_selection import Selection
+from jobs.rows.selection import Selection
+from jobs.rows.sql_table import SqlTable, Statement
 from jobs.schema import OWN_COLUMNS, SchemaField
-from jobs.sql_table import SqlTable, Statement
 
 #: Fields of an object that one call of `json_object` makes.
 _FIELDS = MOST_ARGUMENTS // 2

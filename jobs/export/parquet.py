@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from jobs.datasets import Dataset
 from jobs.export import typed_rows
-from jobs.row_selection import Selection
+from jobs.rows.selection import Selection
 
 #: Rows of a group, and characters of its texts: a group is in memory until it is written.
 GROUP_ROWS, GROUP_CHARACTERS = 20_000, 1 << 22

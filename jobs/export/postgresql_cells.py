@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 
 from jobs.corrections import FORMULA_IN_SQL, NUMBERS_IN_SQL, SPACED_IN_SQL, escape_formula
+from jobs.rows.spelling import missing_text
+from jobs.rows.sql_table import SqlTable
 from jobs.schema import SchemaField, TableSchema
-from jobs.spelling import missing_text
-from jobs.sql_table import SqlTable
 
 #: What `to_char` writes for a directive.
 _PATTERNS = {

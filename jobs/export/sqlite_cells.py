@@ -10,9 +10,9 @@ from typing import Any
 
 from jobs.corrections import escape_formula
 from jobs.export import csv_text
+from jobs.rows.spelling import format_value, missing_text
+from jobs.rows.sql_table import SqlTable
 from jobs.schema import SchemaField, TableSchema
-from jobs.spelling import format_value, missing_text
-from jobs.sql_table import SqlTable
 
 #: Where a part of a moment is in its ISO text: first character from 1, and their number.
 _PLACES = {"Y": (1, 4), "m": (6, 2), "d": (9, 2), "H": (12, 2), "M": (15, 2), "S": (18, 2)}

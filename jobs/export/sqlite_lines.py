@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from jobs.export.blocks import BlockTooLargeError
-from jobs.row_selection import Selection
-from jobs.sql_table import SqlTable, Statement, run
+from jobs.rows.selection import Selection
+from jobs.rows.sql_table import SqlTable, Statement, run
 
 #: Arguments that a function of SQLite may have, in every build.
 MOST_ARGUMENTS = 100

@@ -5,11 +5,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import row_reader
 from jobs.datasets import Dataset
-from jobs.row_selection import Selection
+from jobs.rows import reader as row_reader
+from jobs.rows.selection import Selection
+from jobs.rows.spelling import TEMPORAL
 from jobs.schema import OWN_COLUMNS, SchemaField, Type
-from jobs.spelling import TEMPORAL
 
 #: A column of an exported file: its name, and the type of its values.
 Column = tuple[str, Type]

@@ -12,8 +12,8 @@ from xlsxwriter.worksheet import Worksheet
 from jobs.datasets import Dataset
 from jobs.errors import NotExportableError
 from jobs.export import typed_rows
-from jobs.row_selection import Selection
-from jobs.sql_table import run
+from jobs.rows.selection import Selection
+from jobs.rows.sql_table import run
 
 #: Excel's limits: rows of a sheet, the header included, and characters of a cell, of which some count twice.
 MAX_ROWS, MAX_CHARACTERS = 1_048_576, 32_767

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jobs.errors import UnreadableFileError
-from jobs.header import shortened
+from jobs.formats.header import shortened
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -3,11 +3,11 @@
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 
-from jobs import file_kinds
-from jobs.dialect import header_of
 from jobs.errors import UnreadableFileError
-from jobs.file_kinds import OLE, ZIPS
 from jobs.files import NEVER_TABLES
+from jobs.formats import file_kinds
+from jobs.formats.dialect import header_of
+from jobs.formats.file_kinds import OLE, ZIPS
 from jobs.parts import Part
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive
 

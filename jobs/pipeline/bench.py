@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.failed_rows import Reason
-from jobs.open_rows import OpenRow
 from jobs.pipeline import conflicts
 from jobs.pipeline.mending.applying import apply
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.validator import Validator
-from jobs.repairs import Repair
-from jobs.rules import Rule
+from jobs.repair.open_rows import OpenRow
+from jobs.repair.repairs import Repair
+from jobs.repair.rules import Rule
 from jobs.schema import TableSchema
 
 #: The validator's reason about a row as a whole.

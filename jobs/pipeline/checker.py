@@ -13,7 +13,7 @@ from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validated, Validator
 from jobs.pipeline.writer import PackedRows, Writer
-from jobs.row_lines import LineRun
+from jobs.traces.row_lines import LineRun
 
 
 class Checker:

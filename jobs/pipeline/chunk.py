@@ -20,7 +20,7 @@ from jobs.corrections import Marks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline.line_numbers import LineCounter, Lines, Offsets, SheetRows, TextLines
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
-from jobs.row_lines import LineRun
+from jobs.traces.row_lines import LineRun
 from jobs.warnings import UploadWarning
 
 #: Share of a sample's rows that must have a surplus empty cell, so that it is no sign of a shifted row.

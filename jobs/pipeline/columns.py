@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import sqlalchemy as sa
 
-from jobs.sql_table import SqlTable
+from jobs.rows.sql_table import SqlTable
 
 try:
     import pgpq

@@ -17,7 +17,7 @@ from jobs import failure_map, failure_places
 from jobs.failed_rows import VALUE_LENGTH, VALUES_KEPT, VALUES_KEPT_IN_ALL, FailedRow
 from jobs.failure_map import FailureMap
 from jobs.pipeline import columns
-from jobs.sql_table import SqlTable
+from jobs.rows.sql_table import SqlTable
 from jobs.tables import failed_rows, failure_counts
 
 #: The column, "" for the row as a whole, and the rule of a reason.

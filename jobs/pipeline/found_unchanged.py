@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.pipeline.parsing import Mask
-from jobs.unchanged_rows import Block
+from jobs.traces.unchanged_rows import Block
 
 Numbers = npt.NDArray[np.int64]
 NO_NUMBERS: Numbers = np.zeros(0, np.int64)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.header import shortened
+from jobs.formats.header import shortened
 from jobs.schema import MAX_COLUMNS
 
 #: Bytes that are read at once.

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from jobs.row_lines import LineRun
+from jobs.traces.row_lines import LineRun
 
 #: A progress callback. It may raise an exception to stop the work.
 Tick = Callable[[], None]

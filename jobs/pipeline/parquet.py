@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.header import shortened
+from jobs.formats.header import shortened
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS
 from jobs.pipeline.prepared_table import Hint
 from jobs.schema import MAX_COLUMNS

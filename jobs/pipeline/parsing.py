@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.rows.spelling import spelled, spelled_number
 from jobs.schema import DIRECTIVES, MONTHS, SchemaField
-from jobs.spelling import spelled, spelled_number
 
 Mask = npt.NDArray[np.bool_]
 #: Text → typed values, null where a value is invalid.

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from jobs import unchanged_rows
 from jobs.datasets import Dataset
 from jobs.pipeline.found_unchanged import FoundUnchanged
 from jobs.pipeline.tally import Tallier, Tally
-from jobs.row_selection import Condition, Operator, Selection
+from jobs.rows.selection import Condition, Operator, Selection
+from jobs.rows.sql_table import SqlTable
 from jobs.schema import OWN_COLUMNS, SchemaField
-from jobs.sql_table import SqlTable
+from jobs.traces import unchanged_rows
 
 #: Rows that are read at once at first, and at most: ADBC derives the types of a result from its first 1,024 rows.
 FEW, MANY = 64, 1_000

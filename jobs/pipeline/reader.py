@@ -24,11 +24,11 @@ import pyarrow.csv as pa_csv
 
 from jobs import corrections, warnings
 from jobs.corrections import CorrectionsHead, Marks
-from jobs.dialect import detect_delimiter
 from jobs.errors import MisreadFileError, UnreadableFileError
 from jobs.failed_rows import FailedRow
-from jobs.file_kinds import EXPECTED
-from jobs.header import (
+from jobs.formats.dialect import detect_delimiter
+from jobs.formats.file_kinds import EXPECTED
+from jobs.formats.header import (
     SAMPLE_RECORDS,
     Header,
     detect_header,

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from jobs.dialect import DELIMITERS
-from jobs.tokenizer import MAX_RECORD, Dialect, Tokenizer, Tokens
+from jobs.formats.dialect import DELIMITERS
+from jobs.formats.tokenizer import MAX_RECORD, Dialect, Tokenizer, Tokens
 
 #: Bytes that are read at once, and of rewritten text that are written at once.
 BLOCK_BYTES = 1 << 20

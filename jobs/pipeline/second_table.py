@@ -6,7 +6,7 @@ or dates of its own rows. It ends the table of the file; a warning tells how muc
 
 from collections.abc import Collection, Sequence
 
-from jobs.header import REGULAR, SAMPLE_RECORDS, are_names, count_evidence, share_like, trimmed
+from jobs.formats.header import REGULAR, SAMPLE_RECORDS, are_names, count_evidence, share_like, trimmed
 
 #: Titles that may stand between the blank line and the header.
 MAX_TITLES = 3

@@ -18,8 +18,8 @@ from jobs.datasets import Dataset
 from jobs.pipeline import columns, writer
 from jobs.pipeline.columns import Packed
 from jobs.pipeline.writer import PackedRows, Written
+from jobs.rows.sql_table import SqlTable, run
 from jobs.schema import OWN_COLUMNS
-from jobs.sql_table import SqlTable, run
 
 _, ROW_NUMBER = OWN_COLUMNS
 

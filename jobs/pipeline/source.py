@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
-from jobs.dialect import detect_dialect, is_usual
 from jobs.errors import MisreadFileError, SeveralFilesError, UnreadableFileError
-from jobs.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, is_parquet, other_kind, packing_of
-from jobs.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
+from jobs.formats.dialect import detect_dialect, is_usual
+from jobs.formats.file_kinds import ARCHIVES, EXPECTED, OLE, ZIPS, is_json, is_parquet, other_kind, packing_of
+from jobs.formats.header import SAMPLE_RECORDS, detect_header, shortened, skipped_note, without_header
+from jobs.formats.tokenizer import Dialect
 from jobs.import_options import UTF_8, ImportOptions
 from jobs.parts import MAX_PARTS, Part
 from jobs.pipeline import encoding, rewriting, workbook
@@ -42,7 +43,6 @@ from jobs.pipeline.typed_table import TypedTable
 from jobs.pipeline.workbook import Row, Shape, Workbook
 from jobs.pipeline.xlsx.problem import MAX_PROBLEMS, too_many_problems
 from jobs.pipeline.xlsx.sheet_choice import Fits
-from jobs.tokenizer import Dialect
 from jobs.warnings import UploadWarning, lines_skipped
 
 #: Bytes that any archive may expand to, however small it is: very regular tables compress to a hundredth.

@@ -1,7 +1,7 @@
 """Spellings: a type together with the way in which the values of a column are written.
 
-A spelling fits a value only if the value that is read from it, written again (jobs/spelling.py), is the same text. A
-few are possible for every column. The others are proposed by a sample of a column's own values, so that a column is
+A spelling fits a value only if the value that is read from it, written again (jobs/rows/spelling.py), is the same text.
+A few are possible for every column. The others are proposed by a sample of a column's own values, so that a column is
 compared with few of the hundreds that exist.
 """
 
@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.pipeline.parsing import SIGNIFICANT_DIGITS, example_of, parse
+from jobs.rows.spelling import format_value
 from jobs.schema import MONTHS, OFFSET, SchemaField, TableSchema
-from jobs.spelling import format_value
 
 #: Whole numbers that fit into 64 bits and print as they were written.
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from jobs.before_images import BY, IMAGE
+from jobs.rows.sql_table import SqlTable, every
 from jobs.schema import OWN_COLUMNS
-from jobs.sql_table import SqlTable, every
+from jobs.traces.before_images import BY, IMAGE
 
 UPLOAD, NUMBER = (f'"{name}"' for name in OWN_COLUMNS)
 #: The columns of `comparing`, and of `returning`.

@@ -19,8 +19,8 @@ from jobs.pipeline import columns, stored_range
 from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers, blocks_of
 from jobs.pipeline.stored_range import Near
 from jobs.pipeline.upsert_sql import COMPARED, RETURNED, UpsertSql
-from jobs.sql_table import SqlTable, run
-from jobs.unchanged_rows import Block
+from jobs.rows.sql_table import SqlTable, run
+from jobs.traces.unchanged_rows import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from jobs.excerpt import excerpt
 from jobs.failed_rows import QUOTED, FailedRow, Reason
 from jobs.pipeline.explaining import explain
 from jobs.pipeline.parsing import Mask, in_utc, lengths, parse
-from jobs.rules import Ruled
+from jobs.repair.rules import Ruled
 from jobs.schema import SchemaField, TableSchema
 
 #: Places of cells in a column, from 0.

@@ -21,7 +21,7 @@ from typing import Protocol, Self
 import python_calamine
 
 from jobs.errors import MisreadFileError, UnreadableFileError
-from jobs.header import shortened
+from jobs.formats.header import shortened
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive
 from jobs.pipeline.long_call import run_with_ticks, seconds_for
 from jobs.pipeline.xlsx.package import MAIN_PART, MAX_STYLES_BYTES, Package, Sheet

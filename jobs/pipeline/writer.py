@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from jobs import before_images, uploads
+from jobs import uploads
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatabaseBusyError, UnreadableFileError
 from jobs.pipeline import columns, conflicts
@@ -25,9 +25,10 @@ from jobs.pipeline.found_unchanged import NO_NUMBERS, FoundUnchanged, Numbers
 from jobs.pipeline.parsing import Mask
 from jobs.pipeline.upsert_sql import UpsertSql
 from jobs.pipeline.upserting import Compared, Outcome, PutBack, Upserting, planned_for_few
+from jobs.rows.sql_table import IGNORING, SqlTable, run
 from jobs.schema import OWN_COLUMNS
-from jobs.sql_table import IGNORING, SqlTable, run
-from jobs.unchanged_rows import Block
+from jobs.traces import before_images
+from jobs.traces.unchanged_rows import Block
 
 _, ROW_NUMBER = OWN_COLUMNS
 

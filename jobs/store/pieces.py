@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
-from jobs import file_kinds, files, incoming
+from jobs import files, incoming
 from jobs.database import Database
 from jobs.errors import IncomingMovedError, StoreUnavailableError, TooLargeError
 from jobs.files import StoredFile
+from jobs.formats import file_kinds
 from jobs.incoming import Incoming, Piece
 from jobs.store.objects import INCOMING, path_of, reported
 

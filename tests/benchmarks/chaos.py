@@ -51,7 +51,7 @@ LOOKED_AT = 20
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 #: The last web process removes what nobody has recorded at once, not an hour later.
-IMPATIENT = "from jobs import leftovers; leftovers.ABANDONED_AFTER = 0.5; "
+IMPATIENT = "from jobs.upkeep import leftovers; leftovers.ABANDONED_AFTER = 0.5; "
 #: With libfaketime, time.sleep fails at times, because it sleeps until a moment of the monotonic clock.
 SLEEP = "import select, time; time.sleep = lambda seconds: select.select([], [], [], seconds) and None; "
 RUN = "from webapp.cli import main; main()"

@@ -15,7 +15,7 @@ from tests.support import demo_data
 from tests.support.services import RedisServer
 from tests.support.serving import Web, Worker
 from tests.support.waiting import until
-from webapp.rows_view import PAGE_LIMIT
+from webapp.views.rows import PAGE_LIMIT
 
 #: What is asked for → the query of the page.
 QUESTIONS = {

@@ -21,9 +21,9 @@ from jobs import datasets
 from jobs.database import Database, migrate
 from jobs.datasets import Dataset, Mode
 from jobs.failed_rows import FailedRow, Reason
+from jobs.rows.sql_table import quoted
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.sql_table import quoted
 from tests.benchmarks.crowd import Crowded
 from tests.benchmarks.report import Line, rate, table
 from tests.benchmarks.streaming import UPLOADS, Teller, to_redis

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import allocator, datasets, files, review, rules, uploads
+from jobs import datasets, files, review, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
 from jobs.people.audit import Actor, Via
-from jobs.repairs import Repair
+from jobs.process import allocator
+from jobs.repair import rules
+from jobs.repair.repairs import Repair
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Review, Status

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from jobs.repairs import Repair
+from jobs.repair.repairs import Repair
 from tests.benchmarks import data, yardsticks
 from tests.benchmarks.ours import Place, Run
 from tests.benchmarks.report import Line, rate, table

@@ -27,7 +27,7 @@ from typing import Any
 import sqlalchemy as sa
 from redis import Redis
 
-from jobs import datasets, files, undo_orders, uploads
+from jobs import datasets, files, uploads
 from jobs.changes import Changes
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
@@ -37,6 +37,7 @@ from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.tables import failed_rows, failure_counts
+from jobs.undo import orders as undo_orders
 from jobs.uploads import Status, Upload
 from tests import ROOT
 from tests.benchmarks import data

@@ -15,35 +15,26 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import (
-    attempt,
-    bulk_upload,
-    catalogue,
-    datasets,
-    failed_rows,
-    files,
-    receipts,
-    row_lines,
-    shutdown,
-    uploads,
-    verification,
-    warnings,
-)
+from jobs import bulk_upload, datasets, failed_rows, files, receipts, uploads, warnings
 from jobs.changes import Changes
 from jobs.database import Database
+from jobs.dataset_admin import catalogue
 from jobs.datasets import Dataset, Mode
 from jobs.errors import TransitionError, UnreadableFileError
 from jobs.events import Ticker
 from jobs.failed_rows import FailedRow, FailureCount, Reason
-from jobs.file_kinds import EXPECTED
+from jobs.formats.file_kinds import EXPECTED
 from jobs.pipeline import reader, writer
 from jobs.pipeline.checker import CheckedChunk, Checker
 from jobs.pipeline.chunk import Chunk
 from jobs.pipeline.writer import PackedRows, Written
+from jobs.process import shutdown
 from jobs.queue import UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
+from jobs.traces import row_lines
 from jobs.uploads import Claim, Status, Upload
+from jobs.work import attempt, verification
 from tests.support.files import store, zipped
 from tests.support.queueing import rung_for
 
@@ -737,7 +728,7 @@ def test_a_table_that_finds_no_room_fails_but_waits_if_the_disk_is_full_without_
     upload = recorded(settings, database, zipped(**{"june.csv": CONTENT.encode()}), "june.zip")
     with monkeypatch.context() as patch:
         patch.setattr("jobs.pipeline.source.os.fsync", fsync)
-        patch.setattr("jobs.disk.has_room", lambda folder: has_room or folder != settings.files)
+        patch.setattr("jobs.process.disk.has_room", lambda folder: has_room or folder != settings.files)
         stopped = run(database, upload)
 
     assert stopped.status is (Status.FAILED if has_room else Status.PENDING)

@@ -11,13 +11,14 @@ import pytest
 from redis import Redis
 from redis.client import PubSub
 
-from jobs import attempt, bulk_upload, changes, events, uploads
+from jobs import bulk_upload, changes, events, uploads
 from jobs.database import Database
 from jobs.events import Event, Publisher, Ticker
 from jobs.import_options import ImportOptions
 from jobs.lanes import Lane
 from jobs.settings import Settings
 from jobs.uploads import Processor, Status, Upload
+from jobs.work import attempt
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import store
 from tests.support.services import RedisServer

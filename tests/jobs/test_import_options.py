@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobs.dialect import DELIMITERS
 from jobs.errors import InvalidImportOptionError
+from jobs.formats.dialect import DELIMITERS
 from jobs.import_options import ImportOptions, codec_of
 
 

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from jobs import bulk_upload, datasets, receipts, undo_orders, uploads, verification
+from jobs import bulk_upload, datasets, receipts, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.errors import NoReceiptError, TransitionError, UndoRefusedError
 from jobs.export import parquet
 from jobs.modes import Mode
-from jobs.row_selection import Condition, Operator, Selection
+from jobs.rows.selection import Condition, Operator, Selection
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.sql_table import run
+from jobs.undo import orders as undo_orders
 from jobs.uploads import Status, Task, Upload
+from jobs.work import verification
 from tests import ROOT
 from tests.support.files import store
 

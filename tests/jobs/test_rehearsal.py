@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import catalogue, uploads
+from jobs import uploads
 from jobs.database import Database
+from jobs.dataset_admin import catalogue
 from jobs.events import channels
 from jobs.settings import Settings
 from jobs.uploads import Status

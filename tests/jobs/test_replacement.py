@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, catalogue, datasets, failed_rows, replacement, shutdown, uploads
-from jobs.attempt import Attempt
+from jobs import bulk_upload, datasets, failed_rows, replacement, uploads
 from jobs.changes import Changes
 from jobs.database import Database
+from jobs.dataset_admin import catalogue
 from jobs.lanes import Lane
 from jobs.modes import Mode
+from jobs.process import shutdown
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper
 from jobs.uploads import Claim, Status, Upload
+from jobs.work.attempt import Attempt
 from tests.support.dying import Death, killed
 from tests.support.files import store
 from tests.support.waiting import until
@@ -102,9 +104,9 @@ def test_corrections_of_what_failed_are_added_to_the_new_rows(database: Database
 
 #: When a work horse is killed.
 DEATHS = {
-    "between two chunks": Death("from jobs.attempt import Attempt as Doomed", "_stop_if_all_failed", 2),
-    "inside a chunk": Death("from jobs.attempt import Attempt as Doomed", "_count", 3),
-    "before the exchange": Death("from jobs.attempt import Attempt as Doomed", "_complete", 1),
+    "between two chunks": Death("from jobs.work.attempt import Attempt as Doomed", "_stop_if_all_failed", 2),
+    "inside a chunk": Death("from jobs.work.attempt import Attempt as Doomed", "_count", 3),
+    "before the exchange": Death("from jobs.work.attempt import Attempt as Doomed", "_complete", 1),
     "inside the exchange": Death("from jobs import datasets as Doomed", "count_replaced", 1),
     "before its commit": Death("from jobs.uploads import datasets; from jobs import uploads as Doomed", "complete", 1),
 }

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import bulk_upload, datasets, inspection, review, shutdown, uploads
+from jobs import bulk_upload, datasets, review, uploads
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import InvalidMappingError, RefusedError
 from jobs.import_options import ImportOptions
 from jobs.lanes import Lane
 from jobs.pipeline.shadow import Shadow
+from jobs.process import shutdown
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, HoldCode, Phase, Review, Status, Target, Task, Upload
+from jobs.work import inspection
 from tests import ROOT
 from tests.support.files import store
 from tests.support.workbooks import of_sheets
@@ -222,9 +224,9 @@ def test_columns_are_mapped_one_to_one_or_not_at_all(database: Database, job: Jo
 
 #: Where a work horse dies, by what it is asked to do.
 DEATHS = {
-    Task.LOOK: "from jobs.look import Look as Doomed; name = 'reasons'",
+    Task.LOOK: "from jobs.work.look import Look as Doomed; name = 'reasons'",
     Task.CHECK: "from jobs.pipeline.shadow import Shadow as Doomed; name = 'compare'",
-    Task.IMPORT: "from jobs.attempt import Attempt as Doomed; name = '_count'",
+    Task.IMPORT: "from jobs.work.attempt import Attempt as Doomed; name = '_count'",
 }
 KILLED = "import os, signal; {}; setattr(Doomed, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))"
 

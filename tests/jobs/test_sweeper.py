@@ -11,9 +11,9 @@ import sqlalchemy as sa
 import jobs.queue
 from jobs import tables, uploads
 from jobs.changes import Changes
-from jobs.clock import Clock
 from jobs.database import Database, utc_now
 from jobs.events import channels
+from jobs.process.clock import Clock
 from jobs.queue import UploadQueue
 from jobs.settings import Settings
 from jobs.sweeper import SILENT_AFTER, Sweeper

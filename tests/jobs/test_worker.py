@@ -18,12 +18,13 @@ from redis import Redis
 from rq.utils import utcformat
 
 import jobs.queue
-from jobs import datasets, shutdown, uploads
+from jobs import datasets, uploads
 from jobs.changes import Changes
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.forecast import Workers
 from jobs.lanes import Lane
+from jobs.process import shutdown
 from jobs.queue import QueueStatus, UploadQueue
 from jobs.schema import TableSchema
 from jobs.settings import Settings
@@ -290,7 +291,7 @@ def test_a_horse_whose_worker_is_killed_finishes_its_upload(
 #: The same, with a reader that hangs on a certain file, and a watchdog that waits a second for progress.
 WORK_THAT_HANGS = f"""
 import time
-from jobs import watchdog
+from jobs.work import watchdog
 from jobs.pipeline import reader
 watchdog.NO_PROGRESS_SECONDS = 1
 inspect = reader.inspect
@@ -365,7 +366,7 @@ def test_a_file_that_fills_the_memory_fails_after_two_cuts(
 #: The same, with a work horse that says which upload it imports.
 WORK_THAT_TELLS = f"""
 import os
-from jobs.attempt import Attempt
+from jobs.work.attempt import Attempt
 run = Attempt.run
 worker = os.getpid()
 def tell(attempt):
@@ -398,7 +399,7 @@ def test_a_work_horse_imports_small_uploads_one_after_the_other(
 
 
 #: The same, with a work horse that waits long for another upload.
-WORK_THAT_LINGERS = f"from jobs import chain; chain.LINGERING_LOOKS = 10_000\n{WORK_THAT_TELLS}"
+WORK_THAT_LINGERS = f"from jobs.work import chain; chain.LINGERING_LOOKS = 10_000\n{WORK_THAT_TELLS}"
 
 
 def test_a_work_horse_waits_a_moment_for_another_small_upload(
@@ -461,7 +462,7 @@ def test_a_worker_for_both_lanes_takes_a_large_upload_between_small_ones(
 ) -> None:
     large = [changes.make(lambda c: created(settings, c, "a\n1\n", quick_bytes=0)) for _ in range(2)]
     small = [changes.make(lambda c: created(settings, c, "a\n1\n")) for _ in range(4)]
-    worker = start(script=f"from jobs import chain; chain.MOST_UPLOADS = 2\n{WORK_THAT_TELLS}")
+    worker = start(script=f"from jobs.work import chain; chain.MOST_UPLOADS = 2\n{WORK_THAT_TELLS}")
     for upload in [*large, *small]:
         ended(database, upload)
     order = [upload_id for _, upload_id in imports(worker)]
@@ -495,7 +496,7 @@ def test_an_upload_that_a_work_horse_claimed_just_before_its_death_is_taken_back
     """It had not told its worker of the claim."""
     script = f"""
 import os, signal
-from jobs import horse_state
+from jobs.process import horse_state
 begin, worker = horse_state.HorseState.begin, os.getpid()
 def die(state, upload_id, attempt):
     if attempt == 1 and os.getpid() != worker:  # which rehearses

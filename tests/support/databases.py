@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from jobs import row_excerpts
 from jobs.database import migrate
 from jobs.datasets import Dataset, Position, Row
+from jobs.rows.sql_table import run
 from jobs.settings import Settings
-from jobs.sql_table import run
 from tests.support.services import PostgresServer
 
 #: For tests of what does not depend on the kind of database.

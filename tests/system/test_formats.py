@@ -19,10 +19,11 @@ import pytest
 import sqlalchemy as sa
 
 import jobs.changes
-from jobs import bulk_upload, datasets, failed_rows, shutdown, uploads
+from jobs import bulk_upload, datasets, failed_rows, uploads
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.events import Ticker
+from jobs.process import shutdown
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Claim, Status, Upload

@@ -16,11 +16,11 @@ import httpx
 import psycopg
 import pytest
 
-from jobs import leftovers
 from jobs.database import Database
-from jobs.leftovers import Leftovers
 from jobs.settings import Settings
 from jobs.store.chosen import named
+from jobs.upkeep import leftovers
+from jobs.upkeep.leftovers import Leftovers
 from tests.support.buckets import BUCKET, KEYS
 from tests.support.hosts import Host, Network
 from tests.support.load import BAD, GOOD, Page, Senders, insistently, rows

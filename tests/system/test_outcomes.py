@@ -15,7 +15,7 @@ from jobs import bulk_upload, datasets, failed_rows, uploads, warnings
 from jobs.database import Database
 from jobs.datasets import Mode
 from jobs.errors import RefusedError
-from jobs.file_kinds import EXPECTED
+from jobs.formats.file_kinds import EXPECTED
 from jobs.import_options import ImportOptions
 from jobs.schema import TableSchema
 from jobs.settings import Settings

@@ -16,10 +16,10 @@ from jobs import bulk_upload, corrections, datasets, failed_rows, uploads
 from jobs.corrections import TRACKING_COLUMNS
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
-from jobs.dialect import DELIMITERS
 from jobs.export import csv_text
 from jobs.export.failed_rows import BOM
 from jobs.failed_rows import FailedRow, Reason
+from jobs.formats.dialect import DELIMITERS
 from jobs.import_options import ImportOptions
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile

@@ -63,7 +63,7 @@ def test_everyday_lines_of_libraries_are_left_out_unless_everything_is_wanted(
 
 JSON_CODE = """
 import logging, sys, threading, warnings
-from jobs import log_context
+from jobs.process import log_context
 from jobs.settings import Settings
 from webapp import logs
 

@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jobs import log_context
 from jobs.people.audit import Actor, Via
 from jobs.people.policy import Policy
+from jobs.process import log_context
 from webapp.access.attempts import Attempts
 from webapp.access.identity import Identity, is_secret
 from webapp.access.mode import Mode

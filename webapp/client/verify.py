@@ -15,7 +15,7 @@ from jobs.settings import Settings
 from webapp.client.remote import Remote, RemoteError, Server
 
 #: A process of its own: it loads numpy and pyarrow, as workers do.
-_MODULE = "jobs.verification"
+_MODULE = "jobs.work.verification"
 #: Seconds to wait for the answer of a server, which reads all rows.
 _TIMEOUT = httpx.Timeout(330, connect=5)
 _STATUS = {"equal": 0, "changed": 1, "unknown": 2}

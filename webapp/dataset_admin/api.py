@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
-from jobs import dataset_changes, datasets, review
-from jobs.dataset_changes import Settings
+from jobs import datasets, review
+from jobs.dataset_admin import changes as dataset_changes
+from jobs.dataset_admin.changes import Settings
+from jobs.dataset_admin.retyping import Fit
 from jobs.datasets import Dataset, Mode
 from jobs.errors import DatasetNotFoundError, InvalidDatasetNameError, SchemaError
 from jobs.events import timestamp
-from jobs.retyping import Fit
 from jobs.schema import KeyNames, TableSchema
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.database_access import read

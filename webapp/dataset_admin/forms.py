@@ -11,8 +11,10 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import dataset_changes, datasets, review, rules
-from jobs.dataset_changes import Settings
+from jobs import datasets, review
+from jobs.dataset_admin import changes as dataset_changes
+from jobs.dataset_admin.changes import Settings
+from jobs.dataset_admin.retyping import Fit
 from jobs.datasets import Dataset, Mode
 from jobs.errors import (
     BulkUploadError,
@@ -28,21 +30,21 @@ from jobs.errors import (
 )
 from jobs.expectations import OnMismatch
 from jobs.modes import OF_DATASETS, possible
-from jobs.retyping import Fit
+from jobs.repair import rules
+from jobs.rows.time_limit import limited
 from jobs.schema import SchemaField, TableSchema, Type
-from jobs.time_limit import limited
 from jobs.uploads import Review
 from webapp.access.needs import ADMIN, SERVER, GuardedRoute
 from webapp.database_access import read
 from webapp.dataset_admin import rule_kinds
 from webapp.dataset_admin.api import LONGEST_TITLE, require
-from webapp.dataset_view import DatasetState
 from webapp.page import page
 from webapp.people import change
 from webapp.people.form import Form
 from webapp.problems import details
 from webapp.routes.dataset_pages import context_of
 from webapp.state import AppRequest
+from webapp.views.dataset import DatasetState
 
 #: Empty rows of the form of a new dataset, and rows that it may have.
 EMPTY_ROWS, MOST_ROWS = 3, 200

@@ -6,10 +6,10 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import rules
 from jobs.errors import InvalidChangeError, RuleNotFoundError
-from jobs.repairs import Repair
-from jobs.rules import Wanted
+from jobs.repair import rules
+from jobs.repair.repairs import Repair
+from jobs.repair.rules import Wanted
 from webapp.access.needs import ADMIN, GuardedRoute
 from webapp.dataset_admin import forms, rule_kinds
 from webapp.dataset_admin.api import require

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from jobs import repairs
+from jobs.repair import repairs
 from jobs.schema import SchemaField
 
 #: Kinds as the form of a rule offers them; compounds are made from suggestions and in the API.

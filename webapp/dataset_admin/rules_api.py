@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
-from jobs import repairs, rules
-from jobs.repairs import Repair
-from jobs.rules import Rule, Wanted
+from jobs.repair import repairs, rules
+from jobs.repair.repairs import Repair
+from jobs.repair.rules import Rule, Wanted
 from webapp.access.needs import ADMIN, GuardedRoute
 from webapp.database_access import read
 from webapp.dataset_admin.api import require

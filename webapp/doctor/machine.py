@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from jobs import disk
+from jobs.process import disk
 from jobs.settings import SECRETS, Settings, variable
 from webapp.doctor.finding import Finding, failed, ok, warning
 

@@ -4,7 +4,6 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from webapp.access.needs import READ, GuardedRoute
-from webapp.dataset_view import Shown
 from webapp.history import HistoryView
 from webapp.live import moments
 from webapp.live.limiter import LimitedStream
@@ -19,6 +18,7 @@ from webapp.live.streams.upload_json import UploadJsonStream
 from webapp.live.streams.upload_page import UploadPageStream
 from webapp.operation import Answer, Operation, stream
 from webapp.state import AppRequest
+from webapp.views.dataset import Shown
 
 
 async def history(request: AppRequest) -> Response:

@@ -12,16 +12,16 @@ from sse_starlette import ServerSentEvent
 
 from jobs.events import Event
 from jobs.uploads import Page, Upload
-from webapp.dataset_view import DatasetState, Shown
-from webapp.failed_rows_view import FailedRowsView
 from webapp.history import HistoryView
 from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.queue_monitor import QueueMonitor
 from webapp.review.view import ReviewView
-from webapp.run_view import RunView
 from webapp.templating import Templates
 from webapp.upload_page import UploadRecords
-from webapp.upload_view import UploadView
+from webapp.views.dataset import DatasetState, Shown
+from webapp.views.failed_rows import FailedRowsView
+from webapp.views.run import RunView
+from webapp.views.upload import UploadView
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from jobs.uploads import Page, Upload
 from jobs.view import View
 from webapp import upload_page
 from webapp.database_access import read
-from webapp.dataset_view import DatasetState
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.history import PAGE_SIZE, HistoryView
 from webapp.live.record_cache import RecordCache
@@ -22,6 +21,7 @@ from webapp.live.renderer import Renderer, UploadPage, message
 from webapp.live.single_flight import SingleFlight
 from webapp.threads import in_thread
 from webapp.upload_page import FIRST_ROWS
+from webapp.views.dataset import DatasetState
 
 #: Toasts at most for uploads that ended while a client was disconnected: more would cover the page.
 MISSED_TOASTS = 5

@@ -12,8 +12,8 @@ from jobs.excerpt import excerpt
 from jobs.modes import Mode
 from jobs.siblings import Sibling
 from jobs.uploads import Upload
-from webapp.form_view import FormView
 from webapp.review.parts_view import PartsView
+from webapp.views.form import FormView
 
 #: Columns, and rows of the file, on a page.
 COLUMNS_SHOWN, ROWS_SHOWN = 50, 20

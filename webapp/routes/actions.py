@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from starlette.responses import JSONResponse
 
-from jobs import corrections, datasets, files, first_member, leftovers, lineage, parts, review, undo_orders, uploads
+from jobs import corrections, datasets, files, lineage, parts, review, uploads
 from jobs.corrections import CorrectionsHead
 from jobs.errors import (
     InvalidDatasetNameError,
@@ -23,6 +23,7 @@ from jobs.errors import (
 from jobs.excerpt import excerpt
 from jobs.expectations import ROWS, Expectations
 from jobs.files import StoredFile
+from jobs.formats import first_member
 from jobs.import_options import ImportOptions
 from jobs.modes import OF_NEW_DATASETS, Mode, listed
 from jobs.people import access, audit
@@ -32,6 +33,8 @@ from jobs.people.roles import Scope
 from jobs.reports import Rows
 from jobs.store.chosen import store_of
 from jobs.store.store import Store
+from jobs.undo import orders as undo_orders
+from jobs.upkeep import leftovers
 from jobs.upload_log import By, Via
 from jobs.uploads import HoldCode, Processor, Review, Target, Task, Upload
 from webapp import threads

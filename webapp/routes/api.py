@@ -8,18 +8,21 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from jobs import catalogue, datasets, deleted_names, disk, lineage, row_excerpts, row_filters, row_lines, uploads
-from jobs.catalogue import Entry
+from jobs import datasets, deleted_names, lineage, row_excerpts, uploads
 from jobs.corrections import CorrectionsHead
 from jobs.database import Database
+from jobs.dataset_admin import catalogue
+from jobs.dataset_admin.catalogue import Entry
 from jobs.datasets import Dataset, Row
-from jobs.dialect import header_of
 from jobs.events import Event, timestamp
-from jobs.time_limit import limited
+from jobs.formats.dialect import header_of
+from jobs.process import disk
+from jobs.rows import filters as row_filters
+from jobs.rows.time_limit import limited
+from jobs.traces import row_lines
 from jobs.uploads import Page, Upload
-from webapp import catalogue_view, history, parameters, threads
+from webapp import history, parameters, threads
 from webapp.access.needs import CREATE, PUBLIC, READ, UPLOAD, GuardedRoute
-from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
 from webapp.errors import ServerBusyError
 from webapp.history import RECENT, HistoryView
@@ -31,6 +34,8 @@ from webapp.routes import actions, filter_parameters, options_body, row_position
 from webapp.routes import batch as batches
 from webapp.routes.pieces import PIECE_BYTES, in_pieces
 from webapp.state import AppRequest
+from webapp.views import catalogue as catalogue_view
+from webapp.views.catalogue import CatalogueView
 
 #: Bytes of the rows on a page; with the names of the columns it stays below 10 MB. A single row may have more.
 ROWS_BYTES = 9_500_000

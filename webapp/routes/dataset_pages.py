@@ -9,27 +9,32 @@ import sqlalchemy as sa
 from markupsafe import escape
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs import catalogue, datasets, key_failures, row_filters, row_lines, rules, uploads
-from jobs.catalogue import Entry
+from jobs import datasets, uploads
+from jobs.dataset_admin import catalogue
+from jobs.dataset_admin.catalogue import Entry
 from jobs.datasets import Dataset, Row
 from jobs.excerpt import excerpt
 from jobs.history_query import HistoryQuery
+from jobs.repair import rules
+from jobs.rows import filters as row_filters
 from jobs.schema import SchemaField
+from jobs.traces import row_lines
+from jobs.undo import key_failures
 from jobs.uploads import Page
-from webapp import row_history_view
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
-from webapp.catalogue_view import CatalogueView
 from webapp.database_access import read
-from webapp.dataset_view import DatasetState, Shown
 from webapp.errors import InvalidQueryError
-from webapp.filter_view import ColumnForm, FilterView
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
 from webapp.page import Visitor
 from webapp.routes import actions, row_history, row_position, visible
-from webapp.row_history_view import VERSIONS_SHOWN
-from webapp.rows_view import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 from webapp.state import AppRequest
 from webapp.threads import in_thread
+from webapp.views import row_history as row_history_view
+from webapp.views.catalogue import CatalogueView
+from webapp.views.dataset import DatasetState, Shown
+from webapp.views.filters import ColumnForm, FilterView
+from webapp.views.row_history import VERSIONS_SHOWN
+from webapp.views.rows import COLUMNS_SHOWN, OWN_PARAMETERS, ROWS_COUNTED, Place, RowsView
 
 #: Datasets on a page of their list.
 DATASETS_SHOWN = 100

@@ -5,9 +5,11 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 
-from jobs import deletion, lineage, receipts, undo_orders, uploads
+from jobs import lineage, receipts, uploads
 from jobs.errors import TransitionError
 from jobs.queue import QueueStatus
+from jobs.undo import orders as undo_orders
+from jobs.upkeep import deletion
 from jobs.uploads import TERMINAL, Upload
 from webapp import parameters, threads
 from webapp.access.needs import UPLOAD, GuardedRoute
@@ -16,7 +18,7 @@ from webapp.errors import InvalidQueryError
 from webapp.operation import DONE, Operation
 from webapp.page import page
 from webapp.state import AppRequest
-from webapp.upload_view import UploadView
+from webapp.views.upload import UploadView
 
 CONFIRM = parameters.found_by("confirm", "The id of the upload once more.", str, "", "")
 

@@ -8,13 +8,13 @@ from typing import BinaryIO, get_args
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from jobs import row_filters
 from jobs.datasets import Dataset
 from jobs.export.blocks import Blocks
 from jobs.export.csv_rows import csv_format
 from jobs.export.file_order import Extension, FileOrder
 from jobs.export.json_rows import json_format
-from jobs.row_filters import RowFilters
+from jobs.rows import filters as row_filters
+from jobs.rows.filters import RowFilters
 from webapp import parameters, threads
 from webapp.access.needs import READ, GuardedRoute
 from webapp.export_process import FileMaker

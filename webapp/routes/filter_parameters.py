@@ -1,6 +1,6 @@
 """The parameters that choose rows of a dataset, besides its columns, for the description of the API."""
 
-from jobs.row_filters import SEARCH, SORT, UPLOAD
+from jobs.rows.filters import SEARCH, SORT, UPLOAD
 from webapp import parameters
 from webapp.parameters import MOST_DIGITS
 

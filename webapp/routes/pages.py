@@ -13,7 +13,6 @@ from jobs.uploads import Page, Upload
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
 from webapp.failed_rows_query import FailedRowsQuery
-from webapp.form_view import FormView
 from webapp.history import PAGE_SIZE, RECENT, HistoryView
 from webapp.history_filters import HistoryFilters
 from webapp.live.delivery.heartbeat import HEARTBEAT_INTERVAL
@@ -24,6 +23,7 @@ from webapp.routes import actions, deletion
 from webapp.routes import batch as batches
 from webapp.state import AppRequest
 from webapp.threads import in_thread
+from webapp.views.form import FormView
 
 #: Names of datasets that the upload form proposes; any other one can be typed.
 NAMES_PROPOSED = 500

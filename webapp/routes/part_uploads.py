@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import JSONResponse, Response
 
-from jobs import leftovers, parts, review, uploads
+from jobs import parts, review, uploads
 from jobs.errors import BulkUploadError, InvalidDatasetNameError, NotAllowedError, RefusedError, TransitionError
 from jobs.files import StoredFile
 from jobs.people import audit
 from jobs.people.policy import Policy
 from jobs.store.chosen import store_of
+from jobs.upkeep import leftovers
 from jobs.uploads import DIVIDE_HELD, Upload
 from webapp import threads
 from webapp.access.needs import UPLOAD, GuardedRoute

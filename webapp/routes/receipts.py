@@ -12,8 +12,8 @@ from webapp.database_access import read
 from webapp.openapi import answers
 from webapp.operation import Operation, answer
 from webapp.page import Visitor
-from webapp.receipt_view import ReceiptView
 from webapp.state import AppRequest
+from webapp.views.receipt import ReceiptView
 
 #: Seconds that a request waits for a worker to read all rows of an upload.
 VERIFY_SECONDS = 300.0

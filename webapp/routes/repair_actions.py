@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeVar
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from jobs import open_rows, repair_orders, rules
 from jobs.errors import (
     NotAllowedError,
     NotRepairableError,
@@ -21,11 +20,13 @@ from jobs.errors import (
 )
 from jobs.failed_rows import Reason
 from jobs.files import StoredFile
-from jobs.open_rows import Edited, OpenRow, Undone
 from jobs.people import audit
 from jobs.people.roles import Role, Scope
-from jobs.repair_orders import Repairable, Wanted
-from jobs.repairs import LONGEST, Repair, Suggestion
+from jobs.repair import open_rows, rules
+from jobs.repair import orders as repair_orders
+from jobs.repair.open_rows import Edited, OpenRow, Undone
+from jobs.repair.orders import Repairable, Wanted
+from jobs.repair.repairs import LONGEST, Repair, Suggestion
 from jobs.uploads import Upload
 from webapp import threads
 from webapp.database_access import read

@@ -11,11 +11,11 @@ from webapp.database_access import read
 from webapp.errors import InvalidBodyError
 from webapp.failed_rows_query import FailedRowsQuery
 from webapp.page import page
-from webapp.repair_view import Entered, RepairRecords, RepairView
 from webapp.review import form
 from webapp.routes import json_body, repair_actions, visible
 from webapp.routes.repair_actions import BULK_EDIT, BulkEdit, CellEdits
 from webapp.state import AppRequest
+from webapp.views.repair import Entered, RepairRecords, RepairView
 
 #: Seconds that the part of a page waits for suggestions: its script asks again.
 PATIENCE = 0.0

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import JSONResponse, Response
 
-from jobs import open_rows
 from jobs.events import timestamp
-from jobs.open_rows import LastEdit, OpenRow, Progress
+from jobs.repair import open_rows
+from jobs.repair.open_rows import LastEdit, OpenRow, Progress
 from webapp.access.needs import READ, UPLOAD, GuardedRoute
 from webapp.database_access import read
 from webapp.failed_rows_query import AFTER, COLUMN, RULE, FailedRowsQuery

@@ -20,7 +20,6 @@ from jobs.errors import (
 from webapp.access.needs import UPLOAD, GuardedRoute
 from webapp.database_access import read
 from webapp.failed_rows_query import FailedRowsQuery
-from webapp.form_view import FormView
 from webapp.page import Visitor
 from webapp.review import form
 from webapp.review.view import NEW_FIELD
@@ -29,6 +28,7 @@ from webapp.routes.part_uploads import ChosenPart
 from webapp.routes.review import ChosenFields, NewField
 from webapp.state import AppRequest
 from webapp.threads import in_thread
+from webapp.views.form import FormView
 
 
 async def read_again(request: AppRequest) -> Response:

@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from starlette.responses import Response
 
-from jobs import row_excerpts, rules
+from jobs import row_excerpts
 from jobs.datasets import Dataset
 from jobs.errors import InvalidPositionError, RowNotFoundError
 from jobs.events import timestamp
-from jobs.row_history import History, Version
+from jobs.repair import rules
+from jobs.undo.row_history import History, Version
 from webapp import parameters
 from webapp.access.needs import READ, GuardedRoute
 from webapp.database_access import read

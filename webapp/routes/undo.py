@@ -16,7 +16,7 @@ from webapp.review import form
 from webapp.routes import actions, json_body, undo_actions, visible
 from webapp.routes.undo_actions import UNDO
 from webapp.state import AppRequest
-from webapp.undo_view import KEPT_SHOWN, UndoView
+from webapp.views.undo import KEPT_SHOWN, UndoView
 
 REPAIRS = parameters.flag("repairs", "Whether the uploads are undone too that corrected failed rows of this one.")
 

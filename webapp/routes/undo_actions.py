@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from jobs import undo_orders, undo_previews
 from jobs.files import StoredFile
-from jobs.undo_orders import Preview
+from jobs.undo import orders as undo_orders
+from jobs.undo import previews as undo_previews
+from jobs.undo.orders import Preview
 from jobs.uploads import Upload
 from webapp import threads
 from webapp.database_access import read

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobs.dialect import CHOICES
+from jobs.formats.dialect import CHOICES
 from jobs.modes import Mode
 from jobs.uploads import Processor, Review
 from webapp import parameters

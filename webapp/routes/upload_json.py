@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs import deleted_names, rules
+from jobs import deleted_names
 from jobs.events import Event, timestamp
 from jobs.forecast import Place
+from jobs.repair import rules
 from jobs.uploads import Upload
 
 

@@ -14,7 +14,7 @@ import python_calamine
 from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
 from jobs.errors import UnreadableFileError
-from jobs.header import SAMPLE_RECORDS, shortened
+from jobs.formats.header import SAMPLE_RECORDS, shortened
 from jobs.pipeline.biff.compound_file import CompoundFile
 from jobs.pipeline.biff.extent import Extent
 from jobs.pipeline.biff.xls import STREAMS, XlsContent

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jobs.pipeline.mending import dates, numbers, words
 from jobs.pipeline.parsing import Mask
 from jobs.pipeline.validator import Cells, Places, Validator
-from jobs.repairs import Repair, Step
+from jobs.repair.repairs import Repair, Step
 from jobs.schema import SchemaField, TableSchema
 
 #: Characters of the longest value that is mended.
@@ -28,8 +28,8 @@ Mend = Callable[[str], str | None]
 def apply(repair: Repair, values: pa.Array, schema: TableSchema) -> pa.Array:
     """values: text cells of the field that the repair names. Returns as many, changed where the repair changes them.
 
-    Values that are valid stay as they are, unless the repair names what it changes (jobs/repairs.py). A repair of a
-    field that the schema does not have, or that is not for its type, changes nothing.
+    Values that are valid stay as they are, unless the repair names what it changes (jobs/repair/repairs.py). A repair
+    of a field that the schema does not have, or that is not for its type, changes nothing.
     """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 from jobs.pipeline.mending.words import unquoted
-from jobs.repairs import Step
+from jobs.repair.repairs import Step
+from jobs.rows.spelling import format_value
 from jobs.schema import SchemaField, TableSchema
-from jobs.spelling import format_value
 
 _MONTHS = (
     "january jan januar jänner januari januar janvier janv enero ene gennaio gen janeiro tammikuu styczeń"

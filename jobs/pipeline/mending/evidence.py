@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from jobs.datasets import Dataset
-from jobs.spelling import format_value
-from jobs.sql_table import run
+from jobs.rows.spelling import format_value
+from jobs.rows.sql_table import run
 
 #: The types of fields whose values tell something about others.
 _TELLING = {"integer", "number", "date", "datetime"}

@@ -18,7 +18,7 @@ from jobs.pipeline.mending.applying import LONGEST, apply
 from jobs.pipeline.mending.suggesting import suggest
 from jobs.pipeline.parsing import Mask
 from jobs.pipeline.validator import Validator
-from jobs.repairs import Repair, Suggestion
+from jobs.repair.repairs import Repair, Suggestion
 from jobs.schema import SchemaField, TableSchema
 
 #: Valid values of a column that are kept as evidence.

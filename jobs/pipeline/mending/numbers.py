@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.pipeline.mending.words import unquoted
-from jobs.repairs import Step
+from jobs.repair.repairs import Step
 from jobs.schema import SchemaField, TableSchema
 
 #: Currencies by their signs, codes and names.

@@ -5,10 +5,10 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from jobs import rules
 from jobs.pipeline.mending.applying import Change, StepOfField, compared
 from jobs.pipeline.validator import Cells, Counts
-from jobs.rules import SAMPLES, Rule, Ruled
+from jobs.repair import rules
+from jobs.repair.rules import SAMPLES, Rule, Ruled
 from jobs.schema import TableSchema
 
 #: Changed cells of a chunk of which the different ones are samples.

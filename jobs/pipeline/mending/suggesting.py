@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jobs.pipeline.mending import dates, numbers
 from jobs.pipeline.mending.applying import is_missing
-from jobs.repairs import Repair, Step
+from jobs.repair.repairs import Repair, Step
 from jobs.schema import SchemaField
 
 

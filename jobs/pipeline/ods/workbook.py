@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from jobs.errors import UnreadableFileError
-from jobs.header import SAMPLE_RECORDS
+from jobs.formats.header import SAMPLE_RECORDS
 from jobs.pipeline.archive import ARCHIVE_ERRORS, ZipArchive
 from jobs.pipeline.ods.rows import TableHandler, rows_of, runs_of
 from jobs.pipeline.workbook import Tick, Workbook, listed, named, opened, sheet_note

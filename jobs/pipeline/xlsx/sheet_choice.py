@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from jobs.errors import UnreadableFileError
-from jobs.header import SAMPLE_RECORDS, find_header
+from jobs.formats.header import SAMPLE_RECORDS, find_header
 from jobs.pipeline.xlsx.date_formats import DateFormats
 from jobs.pipeline.xlsx.package import MAX_STRINGS_BYTES, Package, Sheet
 from jobs.pipeline.xlsx.row_stream import RowStream, SheetRow, Value

@@ -17,9 +17,9 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.export import blocks
 from jobs.export.blocks import Blocks, ExportStoppedError
-from jobs.row_selection import ALL, Condition, Operator, Selection
+from jobs.rows.selection import ALL, Condition, Operator, Selection
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
-from jobs.sql_table import run
 from tests.support.databases import insert_rows
 
 #: A block made in so many seconds, if another one has to begin meanwhile.

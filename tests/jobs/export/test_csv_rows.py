@@ -18,7 +18,7 @@ from jobs.datasets import Dataset, Mode
 from jobs.export import blocks, sqlite_lines
 from jobs.export.blocks import Blocks
 from jobs.export.csv_rows import csv_format
-from jobs.row_selection import ALL
+from jobs.rows.selection import ALL
 from jobs.schema import TableSchema
 from tests.support.databases import insert_rows
 

@@ -11,7 +11,7 @@ from jobs.database import Database
 from jobs.datasets import Dataset, Mode
 from jobs.export.blocks import Blocks
 from jobs.export.json_rows import json_format
-from jobs.row_selection import ALL
+from jobs.rows.selection import ALL
 from jobs.schema import TableSchema
 from tests.support.databases import insert_rows
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from jobs.database import Database
 from jobs.pipeline import columns
-from jobs.sql_table import SqlTable
+from jobs.rows.sql_table import SqlTable
 from tests.support.databases import Databases
 
 things = sa.Table(

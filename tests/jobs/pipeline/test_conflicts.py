@@ -16,8 +16,8 @@ from jobs.datasets import Dataset, Mode
 from jobs.failed_rows import Reason
 from jobs.pipeline import conflicts, writer
 from jobs.pipeline.conflicts import Collisions, Competition, StoredRow
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
-from jobs.sql_table import run
 from tests.conftest import UndoneError
 
 TEXT, WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())

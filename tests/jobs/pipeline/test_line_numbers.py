@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobs.pipeline import line_numbers
 from jobs.pipeline.line_numbers import LineCounter, SheetRows, TextLines
-from jobs.row_lines import LineRun
+from jobs.traces.row_lines import LineRun
 from tests.support.files import written
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from typing_extensions import Buffer
 
 from jobs import warnings
-from jobs.dialect import DELIMITERS
 from jobs.errors import UnreadableFileError
-from jobs.file_kinds import EXPECTED
+from jobs.formats.dialect import DELIMITERS
+from jobs.formats.file_kinds import EXPECTED
 from jobs.pipeline import line_numbers, reader, records
 from jobs.pipeline.prepared_table import PreparedTable
 from jobs.pipeline.source import TextFile

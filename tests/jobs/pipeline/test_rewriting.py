@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from jobs import tokenizer
-from jobs.dialect import detect_dialect
+from jobs.formats import tokenizer
+from jobs.formats.dialect import detect_dialect
+from jobs.formats.tokenizer import Dialect
 from jobs.pipeline import rewriting
-from jobs.tokenizer import Dialect
 from tests.support.files import nothing
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from jobs.pipeline.profiler import Profile
 from jobs.pipeline.validator import Validator
+from jobs.rows.spelling import format_value
 from jobs.schema import SchemaField
-from jobs.spelling import format_value
 
 STEADY = settings(
     max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

@@ -11,9 +11,9 @@ from jobs.database import Database
 from jobs.modes import Mode
 from jobs.pipeline import stored_range
 from jobs.pipeline.stored_range import Near
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.sql_table import run
 from jobs.uploads import Status, Upload
 from tests.support.files import store
 

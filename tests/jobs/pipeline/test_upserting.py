@@ -5,16 +5,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import before_images, bulk_upload, datasets, receipts, unchanged_rows, undo_orders, uploads, verification
+from jobs import bulk_upload, datasets, receipts, uploads
 from jobs.database import Database
 from jobs.modes import Mode
 from jobs.pipeline import stored_range, upserting
 from jobs.pipeline.upsert_sql import UpsertSql
 from jobs.pipeline.upserting import Upserting
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
 from jobs.settings import Settings
-from jobs.sql_table import run
+from jobs.traces import before_images, unchanged_rows
+from jobs.undo import orders as undo_orders
 from jobs.uploads import Status, Upload
+from jobs.work import verification
 from tests.support.dying import Death, killed
 from tests.support.files import store
 
@@ -25,9 +28,9 @@ STOCK: dict[str, Any] = {
 #: When the work horses are killed, one after the other.
 DEATHS = [
     Death("from jobs.pipeline.upserting import Upserting as Doomed", "outcome", 1),  # the rows are written
-    Death("from jobs import before_images as Doomed", "record", 2),
-    Death("from jobs.attempt import Attempt as Doomed", "_commit", 3),  # between two chunks
-    Death("from jobs import unchanged_rows as Doomed", "record", 2),
+    Death("from jobs.traces import before_images as Doomed", "record", 2),
+    Death("from jobs.work.attempt import Attempt as Doomed", "_commit", 3),  # between two chunks
+    Death("from jobs.traces import unchanged_rows as Doomed", "record", 2),
     Death("from jobs import datasets as Doomed", "count_rows", 2),  # the last statement before the commit
     Death("from jobs import uploads as Doomed", "complete", 1),
 ]

@@ -18,8 +18,8 @@ from jobs.failed_rows import Reason
 from jobs.pipeline import writer
 from jobs.pipeline.conflicts import Collisions
 from jobs.pipeline.writer import Writer
+from jobs.rows.sql_table import run
 from jobs.schema import TableSchema
-from jobs.sql_table import run
 from tests.support.waiting import until
 
 #: A column of each type that the validator returns.

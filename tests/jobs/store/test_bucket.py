@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs import deletion, uploads
+from jobs import uploads
 from jobs.database import Database
 from jobs.errors import RefusedError, StoreUnavailableError, TooLargeError, UnreadableFileError
 from jobs.files import StoredFile
 from jobs.people.audit import Actor, Via
-from jobs.retention import Retention
 from jobs.settings import Settings
 from jobs.store import unfinished
 from jobs.store.bucket import PART_BYTES, BucketStore
+from jobs.upkeep import deletion
+from jobs.upkeep.retention import Retention
 from tests.support.buckets import FaultyS3, S3Server, bucket_of
 from tests.support.databases import ONE_DATABASE
 from tests.support.files import nothing

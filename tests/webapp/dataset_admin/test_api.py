@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs import datasets, retyping, review
+from jobs import datasets, review
+from jobs.dataset_admin import retyping
 from jobs.errors import DatasetChangedError
 from jobs.people.audit import AuditQuery, page
 from tests.support.databases import ONE_DATABASE

@@ -130,7 +130,7 @@ def test_a_disk_with_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     settings = Settings(data=tmp_path)
     monkeypatch.setattr(machine, "FEW_FREE_BYTES", 1 << 60)
     only(machine.free_space(settings), WARNING, "free some")
-    monkeypatch.setattr("jobs.disk.LEAST_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("jobs.process.disk.LEAST_FREE_BYTES", 1 << 60)
     only(machine.free_space(settings), FAILED, "no upload starts")
 
 

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from jobs.datasets import Position
 from jobs.import_options import ImportOptions
-from jobs.row_filters import SEARCH, SORT, UPLOAD
+from jobs.rows.filters import SEARCH, SORT, UPLOAD
 from jobs.settings import Settings
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served

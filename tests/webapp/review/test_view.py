@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from jobs.uploads import Status, Task, Upload
-from tests.webapp.test_upload_view import IDLE, PENDING, page_of
+from tests.webapp.views.test_upload import IDLE, PENDING, page_of
 from webapp.review.view import COLUMNS_SHOWN, FIELDS_OFFERED, ReviewView
 from webapp.templating import Templates
-from webapp.upload_view import UploadView
+from webapp.views.upload import UploadView
 
 
 def column(

@@ -13,15 +13,17 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from jobs import catalogue, datasets, row_lines, sweeper
-from jobs.catalogue import Entry
+from jobs import datasets, sweeper
+from jobs.dataset_admin import catalogue
+from jobs.dataset_admin.catalogue import Entry
 from jobs.datasets import Position
 from jobs.errors import TookTooLongError
 from jobs.events import Event, timestamp
 from jobs.failed_rows import FailedRow, Reason
-from jobs.row_lines import LineRun
 from jobs.settings import Settings
 from jobs.tables import uploads
+from jobs.traces import row_lines
+from jobs.traces.row_lines import LineRun
 from jobs.uploads import Status
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.queueing import rung_for

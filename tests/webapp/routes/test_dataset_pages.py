@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, row_lines
+from jobs import datasets
 from jobs.datasets import Dataset, Mode, Position
 from jobs.errors import TookTooLongError
-from jobs.row_lines import LineRun
-from jobs.time_limit import limited
+from jobs.rows.time_limit import limited
+from jobs.traces import row_lines
+from jobs.traces.row_lines import LineRun
 from tests.support.databases import ONE_DATABASE, insert_rows
 from tests.support.serving import Served, links
-from webapp import rows_view
 from webapp.routes import dataset_pages
-from webapp.rows_view import ROWS_SHOWN
+from webapp.views import rows as rows_view
+from webapp.views.rows import ROWS_SHOWN
 
 
 def numbers(html: str) -> list[int]:

@@ -14,7 +14,7 @@ from jobs.export.blocks import Blocks
 from jobs.failed_rows import FailedRow, Reason
 from jobs.pipeline import reader
 from jobs.pipeline.source import TextFile
-from jobs.retention import Retention
+from jobs.upkeep.retention import Retention
 from jobs.uploads import Status, Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served, Worker, links

@@ -22,7 +22,7 @@ from jobs import datasets
 from jobs.errors import NotExportableError
 from jobs.export import blocks, workbook
 from jobs.export.blocks import Blocks, ExportStoppedError
-from jobs.row_selection import ALL
+from jobs.rows.selection import ALL
 from jobs.schema import TableSchema
 from jobs.settings import Settings
 from jobs.uploads import Status

@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs import datasets, rules
+from jobs import datasets
 from jobs.datasets import Mode
 from jobs.people.audit import Actor, Via
-from jobs.repairs import Repair
+from jobs.repair import rules
+from jobs.repair.repairs import Repair
 from jobs.schema import TableSchema
 from jobs.uploads import Upload
 from tests.support.serving import Served, Worker

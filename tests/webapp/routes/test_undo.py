@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, undo_orders, uploads
+from jobs import datasets, uploads
 from jobs.datasets import Mode
 from jobs.people import audit
 from jobs.people.audit import AuditQuery
 from jobs.schema import TableSchema
+from jobs.undo import orders as undo_orders
 from jobs.uploads import Upload
 from tests.support.serving import Served, Worker
 from tests.support.waiting import until

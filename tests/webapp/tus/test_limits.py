@@ -12,10 +12,10 @@ import pytest
 
 from jobs import incoming
 from jobs.incoming import Incoming
-from jobs.leftovers import ABANDONED_AFTER, Leftovers
 from jobs.people.roles import Role, Scope
 from jobs.settings import Settings
 from jobs.store.folder import FolderStore
+from jobs.upkeep.leftovers import ABANDONED_AFTER, Leftovers
 from tests.support.databases import ONE_DATABASE
 from tests.support.resumable import Sender
 from tests.support.serving import Served

@@ -14,7 +14,7 @@ from jobs.uploads import Status, Upload
 from webapp.database_access import read
 from webapp.live.delivery.feeds import Feeds
 from webapp.threads import in_thread
-from webapp.upload_view import place_in_words
+from webapp.views.upload import place_in_words
 
 #: Seconds between two reads of the queue status while no event reports a change: workers start and stop without one.
 INTERVAL = 2.0

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from jobs import undo_orders
 from jobs.database import Database
+from jobs.undo import orders as undo_orders
 from webapp.database_access import read
 from webapp.live.delivery.feeds import Feeds
 

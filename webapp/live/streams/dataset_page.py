@@ -2,11 +2,11 @@
 
 from jobs.errors import DatasetNotFoundError
 from jobs.view import View
-from webapp.dataset_view import Shown
 from webapp.live.delivery.batch import Batch
 from webapp.live.renderer import Renderer, message
 from webapp.live.snapshots import Snapshots
 from webapp.live.streams.stream import Stream
+from webapp.views.dataset import Shown
 
 
 class DatasetPageStream(Stream):

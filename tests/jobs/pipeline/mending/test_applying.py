@@ -8,7 +8,7 @@ import pytest
 
 from jobs.pipeline.mending import numbers
 from jobs.pipeline.mending.applying import apply
-from jobs.repairs import Repair, Step
+from jobs.repair.repairs import Repair, Step
 from jobs.schema import TableSchema
 
 

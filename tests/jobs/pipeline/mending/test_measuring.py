@@ -9,7 +9,7 @@ import pyarrow as pa
 from jobs.pipeline.mending.applying import apply
 from jobs.pipeline.mending.measuring import Measure
 from jobs.pipeline.validator import Validator
-from jobs.repairs import Repair, Suggestion
+from jobs.repair.repairs import Repair, Suggestion
 from jobs.schema import TableSchema
 
 SCHEMA = TableSchema.parse(

@@ -9,8 +9,8 @@ import pytest
 from jobs.pipeline import validator
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.validator import Validated, Validator
-from jobs.repairs import Repair
-from jobs.rules import Rule
+from jobs.repair.repairs import Repair
+from jobs.repair.rules import Rule
 from jobs.schema import TableSchema
 
 SCHEMA = TableSchema.parse(

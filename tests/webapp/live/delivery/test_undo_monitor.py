@@ -2,8 +2,8 @@
 
 import asyncio
 
-from jobs import undo_orders
 from jobs.events import Event
+from jobs.undo import orders as undo_orders
 from jobs.uploads import Upload
 from tests.support.hubs import Client, blocking
 from tests.support.serving import Records

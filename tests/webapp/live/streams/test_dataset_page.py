@@ -10,8 +10,8 @@ from jobs import datasets
 from jobs.uploads import Upload
 from tests.support.databases import ONE_DATABASE
 from tests.support.serving import Served
-from webapp import dataset_view
-from webapp.dataset_view import DatasetState, Shown
+from webapp.views import dataset as dataset_view
+from webapp.views.dataset import DatasetState, Shown
 
 
 def events_of(served: Served, path: str = "/datasets/sales") -> str:

@@ -1,0 +1,1 @@
+"""Changes of datasets, and their list."""

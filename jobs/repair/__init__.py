@@ -1,0 +1,1 @@
+"""Repairing failed rows: edits, repairs and the rules that are made of them."""

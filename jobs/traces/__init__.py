@@ -1,0 +1,1 @@
+"""What uploads leave behind in a dataset, so that they can be told apart and undone."""

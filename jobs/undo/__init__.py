@@ -1,0 +1,1 @@
+"""Undoing uploads, and the history of a row."""

@@ -1,0 +1,1 @@
+"""Keeping order: backups, deletion, and what is kept no longer."""

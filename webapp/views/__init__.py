@@ -1,0 +1,1 @@
+"""What templates show: one module for each partial, made of records."""
