@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-import httpx
 import sqlalchemy as sa
 from playwright.sync_api import Page
 from redis import Redis
@@ -31,6 +30,7 @@ from jobs.datasets import Position
 from jobs.settings import Settings
 from tests import ROOT
 from tests.support import commands, demo_data, workbooks
+from tests.support.clients import client_of
 from tests.support.supervised import Serve, children_of, is_running, kill
 from tests.support.waiting import until
 from webapp.templating import STATIC, Templates
@@ -100,7 +100,7 @@ class Gallery:
         self._serve = serve
         self._folder = folder
         self.url, self.empty_url = serve.url, empty.url
-        self._client = httpx.Client(base_url=self.url, timeout=60)
+        self._client = client_of(self.url, timeout=60)
         #: Upload ids, by the name of their state.
         self.uploads: dict[str, int] = {}
         self._frozen: list[int] = []

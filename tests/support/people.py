@@ -10,6 +10,7 @@ from jobs.database import Database
 from jobs.people import access, accounts, passwords, tokens
 from jobs.people.access import Access, Grant
 from jobs.people.roles import Role, Scope
+from tests.support.clients import client_of
 
 PASSWORD = "quite long and seldom"
 
@@ -35,7 +36,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 def client(url: str, secret: str) -> httpx.Client:
     """Of whoever has this token."""
-    return httpx.Client(base_url=url, headers=bearer(secret), timeout=12, verify=False)
+    return client_of(url, headers=bearer(secret))
 
 
 def restrict(database: Database, dataset: str, grants: Mapping[str, Role] = {}) -> None:  # never changed

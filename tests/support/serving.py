@@ -34,6 +34,7 @@ from jobs.settings import Settings
 from jobs.uploads import Claim, Processor, Remedy, Upload
 from jobs.warnings import UploadWarning
 from tests import ROOT
+from tests.support.clients import client_of
 from tests.support.databases import insert_rows
 from tests.support.files import store
 from tests.support.forking import ForkedProcess, fork
@@ -42,8 +43,6 @@ from webapp.app import create_app
 from webapp.server import connection
 from webapp.server.connections import Connections
 
-#: Seconds without data after which a client of the tests gives up, before the first heartbeat at 15 s.
-TIMEOUT = 12.0
 #: Seconds of a lease; longer than any test.
 LEASE = 600.0
 #: Limit on stored failed rows; more than any test has.
@@ -250,8 +249,7 @@ class Served:
         self.records = Records(settings)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        # Without `verify=False`, each client reads all certificates of the system, though it will see none.
-        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT, verify=False)
+        self.client = client_of(self.url)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings),
@@ -371,7 +369,7 @@ class Web(_Command):
     def __init__(self, settings: Settings, tweak: str = "") -> None:
         super().__init__(settings, tweak)
         self.url = self._address()
-        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT, verify=False)
+        self.client = client_of(self.url)
         until(self.is_healthy, "the web process to answer")
 
     def _address(self) -> str:

@@ -15,7 +15,8 @@ from jobs.people.passwords import Hashed
 from jobs.people.roles import Role, Scope
 from jobs.people.sessions import Lifetime
 from jobs.settings import Settings
-from tests.support.serving import TIMEOUT, Served
+from tests.support.clients import client_of
+from tests.support.serving import Served
 
 #: Stands for a hash where nobody signs in: a real one takes time.
 HASHED = Hashed("a hash")
@@ -73,7 +74,7 @@ class Team:
         return self._client(headers={"Authorization": f"Bearer {secret}"})
 
     def _client(self, **options: Any) -> httpx.Client:
-        self._clients.append(httpx.Client(base_url=self.served.url, timeout=TIMEOUT, verify=False, **options))
+        self._clients.append(client_of(self.served.url, **options))
         return self._clients[-1]
 
     def get(self, name: str) -> Account:

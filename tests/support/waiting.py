@@ -10,8 +10,11 @@ T = TypeVar("T")
 CHECK_SECONDS = 0.02
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = 30) -> T:
-    """The first truthy value of the condition. Raises AssertionError naming `what` if there is none in time."""
+def until(condition: Callable[[], T | None], what: str, seconds: float = 90) -> T:
+    """The first truthy value of the condition. Raises AssertionError naming `what` if there is none in time.
+
+    The limit is for what never comes: a slow machine must not reach it.
+    """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() >= deadline:

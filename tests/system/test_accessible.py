@@ -16,6 +16,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
         yield found
 
 
+@pytest.mark.timeout(1200)  # hundreds of pages, and the making of what they show
 def test_no_page_in_any_state_breaks_a_rule_of_accessibility(everything: Gallery, context: BrowserContext) -> None:
     page = context.new_page()
     found: list[str] = []

@@ -11,9 +11,10 @@ from redis import Redis
 from jobs import uploads
 from jobs.events import GENERAL_CHANNEL
 from jobs.settings import Settings
+from tests.support.clients import TIMEOUT
 from tests.support.databases import ONE_DATABASE
 from tests.support.services import RedisServer
-from tests.support.serving import TIMEOUT, Records, Served, stream
+from tests.support.serving import Records, Served, stream
 from tests.support.streams import GENERAL, HISTORY, all_of, wait_for
 from tests.support.waiting import until
 
