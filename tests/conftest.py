@@ -1,7 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +16,8 @@ from tests.support.disks import SmallDisk, small_disk
 from tests.support.memory import keep_files_in_memory
 from tests.support.parts import require
 from tests.support.services import RedisServer, require_redis
-from tests.support.serving import Records, Served
+from tests.support.serving import Records, Served, Worker
+from tests.support.sharing import share_what_is_compiled
 from tests.support.supervised import Serve
 
 # A busy machine is no reason to fail: no example has a deadline.
@@ -31,6 +32,7 @@ _PROCESSES = {"subprocess", "tests.support.commands", "tests.support.proxies", "
 
 def pytest_configure() -> None:
     keep_files_in_memory()
+    share_what_is_compiled()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
@@ -179,3 +181,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
     yield begin
     for serve in started:
         serve.kill_everything()
+
+
+@pytest.fixture
+def site(tmp_path: Path, databases: Databases, redis_server: RedisServer) -> Iterator[Callable[..., Served]]:
+    """Starts the application and a worker on SQLite in the folder `data`, in a tenth of the time that `start` takes.
+    workers: 0 for none. variables: of the environment."""
+    with ExitStack() as stack:
+
+        def begin(workers: int = 1, **variables: str) -> Served:
+            data = tmp_path / "data"
+            options = {name.removeprefix("BULK_UPLOAD_").lower(): value for name, value in variables.items()}
+            url = databases.migrated("sqlite", data)
+            settings = Settings.load(data=data, database_url=url, redis_url=redis_server.url, port=0, **options)
+            served = stack.enter_context(Served(settings))
+            if workers:
+                stack.enter_context(Worker(settings))
+            return served
+
+        yield begin

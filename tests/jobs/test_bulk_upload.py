@@ -903,7 +903,7 @@ def run_at_once(database: Database, *several: Upload) -> list[Upload]:
     barrier = threading.Barrier(len(several))
 
     def run_one(upload: Upload) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         bulk_upload.run(upload.id)
 
     with ThreadPoolExecutor() as pool:

@@ -175,7 +175,7 @@ def test_threads_share_a_database(clicks: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with clicks.reading() as connection:
         assert count(connection) == 40
 
@@ -383,7 +383,7 @@ def test_a_child_process_may_open_the_file_through_the_other_driver(
 ) -> None:
     with opened(sqlite_url, "clicks") as database:
         other = start(HOLDER.replace("time.sleep(600)", ""), sqlite_url)
-        assert other.wait(30) == 0
+        assert other.wait(60) == 0
 
         with database.reading() as connection:
             assert count(connection) == 1000

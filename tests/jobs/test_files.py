@@ -283,7 +283,7 @@ def test_whoever_uses_a_file_waits_until_its_spools_are_removed(tmp_path: Path) 
         user.start()
         user.join(0.1)
         steps.append("removed")
-    user.join(10)
+    user.join(60)
 
     assert steps == ["removed", "used"]
 

@@ -89,7 +89,7 @@ def test_only_one_of_several_concurrent_requests_is_executed(settings: Settings)
     at_once = threading.Barrier(8)
 
     def ask() -> Answer:
-        at_once.wait(30)
+        at_once.wait(60)
         with database.transaction() as connection:
             return once(connection, "june-1", {"file_id": 7}, work)
 

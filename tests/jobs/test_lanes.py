@@ -155,7 +155,7 @@ def test_workers_that_claim_at_once_keep_the_limit_of_a_dataset(database: Databa
     at_once = threading.Barrier(6)
 
     def claim() -> list[int]:
-        at_once.wait(30)
+        at_once.wait(60)
         return [upload.id for upload in (take(database, limit=4) for _ in range(2)) if upload is not None]
 
     with ThreadPoolExecutor(6) as pool:

@@ -235,7 +235,7 @@ def test_who_reads_the_old_rows_reads_all_of_them(database: Database, send: Send
         found = [next(reading).sku]
         importing = threading.Thread(target=bulk_upload.run, args=[upload.id])
         importing.start()
-        until(lambda: now(database, upload).rows_processed == 120, "the rows to be staged", 30)
+        until(lambda: now(database, upload).rows_processed == 120, "the rows to be staged")
         found += [row.sku for row in reading]
     importing.join(60)
 

@@ -117,7 +117,7 @@ def test_several_sweepers_may_run_at_once(
     at_once = threading.Barrier(sweepers)
 
     def sweep() -> None:
-        at_once.wait(30)
+        at_once.wait(60)
         Sweeper(changes, external_timeout=HOUR).sweep()
 
     with ThreadPoolExecutor(sweepers) as pool:

@@ -172,7 +172,7 @@ def test_redis_asks_for_its_password(secrets: Path, tmp_path: Path) -> None:
             assert client.ping()
     finally:
         process.terminate()
-        assert process.wait(10) == 0  # the signal reaches Redis itself
+        assert process.wait(60) == 0  # the signal reaches Redis itself
 
 
 def test_the_address_that_the_health_check_asks_is_a_route(tmp_path: Path) -> None:

@@ -124,4 +124,4 @@ def test_what_is_installed_imports_a_file_and_shows_its_pages(programs: Path, tm
 
         process.terminate()
 
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -22,8 +22,9 @@ CHROMIUM_FLAGS = (
 #: What a script reads in a hidden tab. A headless browser never hides one.
 HIDDEN = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
 
-#: Pages may be slow on a busy machine; tests check only what they show in the end.
-expect.set_options(timeout=20_000)
+#: Milliseconds after which a page is given up. No slow machine may reach them: tests check what is shown in the end.
+PATIENCE = 90_000
+expect.set_options(timeout=PATIENCE)
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def window(browser: Browser) -> Iterator[BrowserContext]:
 
     context.on("console", note)
     context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 

@@ -36,7 +36,7 @@ def kill_all() -> None:
     while _started:
         process = _started.pop()
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def begin(*words_: object, **variables: str) -> "subprocess.Popen[str]":
@@ -88,5 +88,5 @@ class Terminal:
 
     def status(self) -> int:
         status = self.process.wait(60)
-        self._reader.join(10)
+        self._reader.join(60)
         return status

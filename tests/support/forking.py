@@ -1,8 +1,9 @@
 """Processes of workers without the second that each would need for its imports.
 
-One process, started at the first use, has imported what a worker needs, as the worker itself has before it forks a work
-horse. Each worker is a fork of it, with its own environment, arguments and output. Where a test is about the start of a
-process, or about what a process imports, it starts one of its own.
+One process, started at the first use, has imported what a worker needs and rehearsed, as a worker has before it forks a
+work horse. Each worker is a fork of it, with its own environment, arguments and output, and rehearses no more: its work
+horses start warm on SQLite; on PostgreSQL they compile their statements, as after a rehearsal that failed. Where a test
+is about the start of a process, about a rehearsal, or about what a process imports, it starts one of its own.
 """
 
 import atexit
@@ -13,15 +14,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from jobs.settings import Settings
 from tests import ROOT
 
 MESSAGE_BYTES = 1 << 20
 #: What is imported before the first fork.
-IMPORTED = "import jobs.bulk_upload, jobs.rehearsal, jobs.worker, webapp.cli"
+IMPORTED = "import jobs.bulk_upload, jobs.worker, webapp.cli"
 
 
 class ForkedProcess:
@@ -102,12 +105,13 @@ class _Server:
     def _end(self) -> None:
         if self._owner == os.getpid():
             self._socket.close()
-            self._process.wait(10)
+            self._process.wait(60)
 
 
 def serve(descriptor: int) -> None:
     """Fork for each message, until the test has ended. descriptor: of the socket to it."""
     asked = socket.socket(fileno=descriptor)
+    _rehearse()
     while True:
         message, descriptors, *_ = socket.recv_fds(asked, MESSAGE_BYTES, 1)
         if not message:
@@ -123,6 +127,15 @@ def serve(descriptor: int) -> None:
             _run(wanted["code"], wanted["words"], wanted["environment"], *descriptors)
         os.close(*descriptors)
         asked.send(str(pid).encode())
+
+
+def _rehearse() -> None:
+    """Instead of each worker, once."""
+    from jobs import rehearsal  # its libraries take seconds to load, and tests do not need them
+
+    with tempfile.TemporaryDirectory(prefix="bulk-upload-") as folder:
+        rehearsal.rehearse(Settings.load(data=folder))
+    rehearsal.rehearse = lambda settings: None
 
 
 def _run(code: str, words: Sequence[str], environment: Mapping[str, str], output: int) -> NoReturn:

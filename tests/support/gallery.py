@@ -309,7 +309,7 @@ class Gallery:
             self._until_ended(upload_id)
 
     def _until_ended(self, upload_id: int) -> None:
-        until(lambda: self._status(upload_id) not in ("pending", "processing"), f"upload {upload_id} to end", 60)
+        until(lambda: self._status(upload_id) not in ("pending", "processing"), f"upload {upload_id} to end")
 
     def _state(self, upload_id: int) -> dict[str, Any]:
         found: dict[str, Any] = self._client.get(f"/api/v1/uploads/{upload_id}").json()
@@ -319,7 +319,7 @@ class Gallery:
         return str(self._state(upload_id)["status"])
 
     def _until_rows(self, upload_id: int, rows: int) -> None:
-        until(lambda: self._state(upload_id)["rows_processed"] >= rows, f"{rows} rows of upload {upload_id}", 60)
+        until(lambda: self._state(upload_id)["rows_processed"] >= rows, f"{rows} rows of upload {upload_id}")
 
     def _cancel_halfway(self, state: str, filename: str, content: bytes) -> None:
         upload_id = self._send(state, filename, content)

@@ -114,7 +114,7 @@ class Host:
         """End all its processes at once, as a loss of power does; files stay."""
         self._signal(signal.SIGKILL)
         for process_ in self._processes:
-            process_.wait(10)
+            process_.wait(60)
         self._processes = []
 
     def _signal(self, number: signal.Signals) -> None:

@@ -67,14 +67,14 @@ class Imports:
         wanted = len(self.numbers) + count
         for number in range(len(self.numbers), wanted):
             self._coming.put(number)
-        until(lambda: self._goes_on() and len(self.numbers) == wanted, "uploads to be in process", 60)
+        until(lambda: self._goes_on() and len(self.numbers) == wanted, "uploads to be in process")
 
     def end(self, count: int) -> None:
         """End this many of the running imports soon, those with the lowest numbers first."""
         self._ending |= set(sorted(self.numbers.keys() - self._ending, key=self.numbers.__getitem__)[:count])
 
     def until_ended(self) -> None:
-        until(lambda: self._goes_on() and self.ended >= self._ending, "uploads to end", 60)
+        until(lambda: self._goes_on() and self.ended >= self._ending, "uploads to end")
 
     def _goes_on(self) -> bool:
         if self._errors:
@@ -114,4 +114,4 @@ class Imports:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)

@@ -45,7 +45,7 @@ class Provider:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @contextmanager

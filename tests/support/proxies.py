@@ -99,7 +99,7 @@ class _Proxy:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         finally:
             self._process.kill()
 

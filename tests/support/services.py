@@ -136,5 +136,5 @@ class PostgresServer:
 
     def remove(self) -> None:
         self._process.send_signal(signal.SIGQUIT)  # immediate shutdown: its data is not needed again
-        self._process.wait(30)
+        self._process.wait(60)
         shutil.rmtree(self._folder)

@@ -305,7 +305,7 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(60)
         self._listening.close()
         self.records.close()
         assert not self._thread.is_alive(), "uvicorn did not end"
@@ -343,12 +343,12 @@ class _Command:
     def kill(self) -> None:
         """End it with SIGKILL."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def terminate(self) -> int:
         """End it with SIGTERM. Returns the exit status."""
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def __enter__(self) -> Self:
         return self
@@ -356,7 +356,7 @@ class _Command:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         finally:
             self.kill()
 

@@ -88,17 +88,17 @@ class Serve:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
     def refusal(self) -> tuple[int, str]:
         """Exit status and output of a start that fails."""
-        return self.process.wait(30), self.log
+        return self.process.wait(60), self.log
 
     def kill_everything(self) -> None:
         """Kill all processes, as a power cut does."""
         for pid in [self.process.pid, *self.children.values()]:
             kill(pid)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def kill(pid: int) -> None:

@@ -43,7 +43,7 @@ def over(client: httpx.Client, upload: int) -> dict[str, Any]:
         upload_now: dict[str, Any] = client.get(f"/api/v1/uploads/{upload}").json()
         return upload_now if upload_now["status"] not in ("pending", "processing") else None
 
-    return until(found, f"upload {upload} to end", 60)
+    return until(found, f"upload {upload} to end")
 
 
 def elsewhere(settings: Settings, databases: Databases, folder: Path) -> Settings:

@@ -1,4 +1,4 @@
-"""The pages in a real browser, on the whole system as `bulk-upload serve` runs it, while processes are killed."""
+"""The pages in a real browser; where processes are killed, on the whole system as `bulk-upload serve` runs it."""
 
 import os
 import re
@@ -15,11 +15,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests.support.browsing import open_live
+from tests.support.serving import Served
 from tests.support.supervised import Serve, children_of, kill
 from tests.support.waiting import until
 
 FLIGHTS = 336_776
-WINTER = 80_000
+WINTER = 40_000
 #: How their imports end: NA is taken as missing.
 COMPLETED = "Completed with warnings"
 
@@ -44,7 +45,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def winter(flights: Path) -> Path:
-    """The flights of the first weeks: 8 MB."""
+    """The flights of the first weeks: 4 MB."""
     path = flights.with_name("winter.csv")
     with flights.open("rb") as source:
         path.write_bytes(b"".join(islice(source, WINTER + 1)))
@@ -85,7 +86,7 @@ def percentages(page: Page, selector: str, last: str = "100") -> list[str]:
             seen.append(value)
         return bool(value == last)
 
-    until(look, f"{selector} to show {last} %; it showed {seen}", seconds=60)
+    until(look, f"{selector} to show {last} %; it showed {seen}")
     return seen
 
 
@@ -134,9 +135,9 @@ def test_both_pages_and_a_page_opened_later_show_the_progress_of_an_upload(
 
 
 def test_the_page_of_an_upload_shows_at_least_five_percentages(
-    start: Callable[..., Serve], context: BrowserContext, winter: Path
+    site: Callable[..., Served], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_CHUNKS).url
+    url = site(**SMALL_CHUNKS).url
     upload_id = send(url, winter)
     page = open_live(context, f"{url}/uploads/{upload_id}")
 
@@ -144,9 +145,9 @@ def test_the_page_of_an_upload_shows_at_least_five_percentages(
 
 
 def test_a_row_changes_in_place_without_a_navigation_or_another_request(
-    start: Callable[..., Serve], context: BrowserContext, winter: Path
+    site: Callable[..., Served], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_CHUNKS).url
+    url = site(**SMALL_CHUNKS).url
     history = open_live(context, f"{url}/uploads")
     upload_id = send(url, winter)
     row = history.locator(f"#upload-{upload_id}")
@@ -171,9 +172,9 @@ def test_a_row_changes_in_place_without_a_navigation_or_another_request(
 
 
 def test_new_uploads_appear_on_top_of_the_history(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     history = open_live(context, f"{url}/uploads")
     expect(history.get_by_text("No uploads yet")).to_be_visible()
 
@@ -187,9 +188,9 @@ def test_new_uploads_appear_on_top_of_the_history(
 
 
 def test_a_file_that_is_not_a_table_fails_with_a_readable_message(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     history = open_live(context, f"{url}/uploads")
     document = tmp_path / "report.csv"
     document.write_bytes(b"%PDF-1.7 ...")
@@ -205,9 +206,9 @@ def test_a_file_that_is_not_a_table_fails_with_a_readable_message(
 
 
 def test_cancel_stops_an_import_and_try_again_completes_it(
-    start: Callable[..., Serve], context: BrowserContext, winter: Path
+    site: Callable[..., Served], context: BrowserContext, winter: Path
 ) -> None:
-    url = start(**SMALL_CHUNKS).url
+    url = site(**SMALL_CHUNKS).url
     history = open_live(context, f"{url}/uploads")
     upload_id = send(url, winter)
     page = open_live(context, f"{url}/uploads/{upload_id}")
@@ -225,7 +226,7 @@ def test_cancel_stops_an_import_and_try_again_completes_it(
     )
 
     page.click("#upload-retry button")
-    expect(page.locator("#upload .badge")).to_have_text(COMPLETED, timeout=60_000)
+    expect(page.locator("#upload .badge")).to_have_text(COMPLETED)
     state = upload_of(url, upload_id)
 
     assert (state["rows_success"], state["rows_failed"]) == (WINTER, 0)
@@ -275,8 +276,8 @@ def test_open_pages_show_exactly_the_files_rows_after_a_process_is_killed(
 
     kill(pid)
 
-    expect(page.locator("#upload .badge")).to_have_text(COMPLETED, timeout=90_000)
-    expect(history.locator(f"#upload-{upload_id} .badge")).to_have_text(COMPLETED, timeout=30_000)
+    expect(page.locator("#upload .badge")).to_have_text(COMPLETED)
+    expect(history.locator(f"#upload-{upload_id} .badge")).to_have_text(COMPLETED)
     expect(history.locator("#toasts")).to_contain_text(f"completed with warnings: {WINTER:,} rows")
     state = upload_of(url, upload_id)
 
@@ -318,9 +319,9 @@ def test_a_pending_upload_shows_that_no_worker_is_running(
 
 
 def test_pending_uploads_show_their_positions_in_the_queue(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path, flights: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path, flights: Path
 ) -> None:
-    url = start(BULK_UPLOAD_CHUNK_BYTES="32768").url
+    url = site(BULK_UPLOAD_CHUNK_BYTES="32768").url
     history = open_live(context, f"{url}/uploads")
     long = send(url, flights, types="text")
     until_processing(url, long)
@@ -351,9 +352,9 @@ def test_a_small_upload_is_completed_beside_a_large_one(
 
 
 def test_the_form_proposes_the_dataset_with_the_same_columns(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     first = send(url, small_file(tmp_path, "words.csv"))
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     page = open_live(context, f"{url}/uploads")
@@ -384,9 +385,9 @@ def test_the_form_proposes_the_dataset_with_the_same_columns(
 
 
 def test_the_form_offers_all_datasets_with_the_same_columns_the_last_used_first(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     for name in ("first", "second"):
         sent = send(url, a_file(tmp_path, f"{name}.csv", f"id,word\n1,{name}\n"))
         until(lambda sent=sent: upload_of(url, sent)["status"] == "completed", "the import")  # type: ignore[misc]  # bound
@@ -402,9 +403,9 @@ def test_the_form_offers_all_datasets_with_the_same_columns_the_last_used_first(
 
 
 def test_a_typed_name_shows_what_it_becomes_and_whether_it_exists(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     first = send(url, small_file(tmp_path, "words.csv"))
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     page = open_live(context, f"{url}/uploads")
@@ -424,9 +425,9 @@ def test_a_typed_name_shows_what_it_becomes_and_whether_it_exists(
 
 
 def test_a_misread_file_is_retried_with_other_options(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     history = open_live(context, f"{url}/uploads")
     page = open_live(context, f"{url}/uploads")
     page.set_input_files("#upload-file", a_file(tmp_path, "pairs.csv", "id;pair\n1;a,b\n2;c,d\n"))
@@ -450,9 +451,9 @@ def test_a_misread_file_is_retried_with_other_options(
 
 
 def test_open_details_and_entered_options_survive_a_new_connection(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start("--workers", "0").url
+    url = site(workers=0).url
     upload_id = send(url, small_file(tmp_path, "words.csv"))
     page = open_live(context, f"{url}/uploads/{upload_id}")
     page.click("#upload-cancel button")
@@ -473,9 +474,9 @@ def test_open_details_and_entered_options_survive_a_new_connection(
 
 
 def test_warnings_are_amber_on_the_page_in_the_history_and_in_the_toast(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     first = send(url, small_file(tmp_path, "words.csv"))
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     history = open_live(context, f"{url}/uploads")
@@ -497,9 +498,9 @@ def test_warnings_are_amber_on_the_page_in_the_history_and_in_the_toast(
 
 
 def test_the_bar_shows_which_part_of_the_rows_failed_while_it_runs(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start(**SMALL_CHUNKS).url
+    url = site(**SMALL_CHUNKS).url
     send(url, small_file(tmp_path, "words.csv"))
     until(lambda: upload_of(url, 1)["status"] == "completed", "the first import")
     rows = "".join(f"{'x' if n % 8 == 0 else n},word {n}\n" for n in range(100, 200_100))
@@ -510,16 +511,16 @@ def test_the_bar_shows_which_part_of_the_rows_failed_while_it_runs(
     page.click("#upload-submit")
     page.wait_for_url(re.compile(r"/uploads/\d+$"))
     expect(page.locator("#upload[data-status=processing] .part-failed")).to_have_count(1)
-    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows", timeout=60_000)
+    expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows")
     expect(page.locator("#upload .part-in")).to_have_attribute("width", "87.5")
     expect(page.locator("#upload .part-failed")).to_have_attribute("width", "12.5")
     expect(page.locator("#upload .stat-rows dd")).to_have_text("175,000 of 200,000 (87 %)")
 
 
 def test_a_duplicate_file_is_imported_only_after_a_click(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     history = open_live(context, f"{url}/uploads")
     words = small_file(tmp_path, "words.csv")
     first = send(url, words)
@@ -549,9 +550,9 @@ MORE = "id,word\n20,a\nsix,=1+1\n21,b\n22,c,d\n" + "".join(f"{number},e\n" for n
 
 
 def test_failed_rows_can_be_downloaded_corrected_and_uploaded_again(
-    start: Callable[..., Serve], context: BrowserContext, tmp_path: Path
+    site: Callable[..., Served], context: BrowserContext, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     first = send(url, small_file(tmp_path, "words.csv"))
     until(lambda: upload_of(url, first)["status"] == "completed", "the first import")
     page = open_live(context, f"{url}/uploads")
@@ -586,8 +587,8 @@ def test_failed_rows_can_be_downloaded_corrected_and_uploaded_again(
     assert rows_in(url, "words") == 30
 
 
-def test_the_form_works_without_scripts(start: Callable[..., Serve], browser: Browser, tmp_path: Path) -> None:
-    url = start().url
+def test_the_form_works_without_scripts(site: Callable[..., Served], browser: Browser, tmp_path: Path) -> None:
+    url = site().url
     plain = browser.new_context(java_script_enabled=False)
     page = plain.new_page()
     page.goto(f"{url}/uploads")
@@ -601,9 +602,9 @@ def test_the_form_works_without_scripts(start: Callable[..., Serve], browser: Br
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone(
-    start: Callable[..., Serve], browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+    site: Callable[..., Served], browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
 ) -> None:
-    url = start().url
+    url = site().url
     rows = "".join(f"{n},{'a rather long word ' * n}\n" for n in range(9))
     long = "a rather long name of a file that somebody has at home.csv"
     upload_id = send(url, a_file(tmp_path, long, f"id,word\n{rows}x,y,{'too much ' * 20}\n"))

@@ -6,7 +6,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.support.browsing import open_live
-from tests.support.supervised import Serve
+from tests.support.serving import Served
 from tests.support.waiting import until
 
 COLUMNS = [f"column {number}" for number in range(30)]
@@ -34,9 +34,9 @@ def place(page: Page, selector: str) -> tuple[float, float]:
 
 
 def test_the_head_and_the_numbers_of_the_rows_stay_in_view(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start().url
+    url = site().url
     send(url, table(0, 200))
     page = open_live(context, f"{url}/datasets/wide")
     for width in (1280, 390):
@@ -57,9 +57,9 @@ def test_the_head_and_the_numbers_of_the_rows_stay_in_view(
 
 
 def test_the_name_of_a_dataset_ends_within_the_line_that_takes_files(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url, name = start().url, "all_the_customers_of_the_northern_branch"
+    url, name = site().url, "all_the_customers_of_the_northern_branch"
     send(url, table(0, 2), dataset=name)
     page = open_live(context, f"{url}/datasets/{name}")
     page.set_viewport_size({"width": 390, "height": 800})
@@ -71,8 +71,8 @@ def test_the_name_of_a_dataset_ends_within_the_line_that_takes_files(
     assert line["x"] < text["x"] < text["x"] + text["width"] < line["x"] + line["width"]
 
 
-def test_rows_are_filtered_at_the_head_of_their_column(start: Callable[..., Serve], context: BrowserContext) -> None:
-    url = start().url
+def test_rows_are_filtered_at_the_head_of_their_column(site: Callable[..., Served], context: BrowserContext) -> None:
+    url = site().url
     send(url, table(0, 200))
     page = open_live(context, f"{url}/datasets/wide")
     menu = page.get_by_label("Sort and filter column 0", exact=True)
@@ -100,9 +100,9 @@ def test_rows_are_filtered_at_the_head_of_their_column(start: Callable[..., Serv
 
 
 def test_the_number_of_rows_is_live_and_the_rows_stay_until_they_are_asked_for(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start().url
+    url = site().url
     send(url, table(0, 60))
     page = open_live(context, f"{url}/datasets/wide")
     page.evaluate("scrollTo(300, 400)")
@@ -120,9 +120,9 @@ def test_the_number_of_rows_is_live_and_the_rows_stay_until_they_are_asked_for(
 
 
 def test_a_file_that_is_dropped_on_the_page_goes_into_the_dataset(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start().url
+    url = site().url
     send(url, table(0, 20))
     page = open_live(context, f"{url}/datasets/wide")
     files = page.evaluate_handle(

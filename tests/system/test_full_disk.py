@@ -20,13 +20,13 @@ def test_an_import_continues_by_itself_when_there_is_room_again(start: Callable[
         until(lambda: client.get(running["self"]).json()["rows_processed"], "the first rows")
         waiting = client.post("/api/v1/uploads", params={"filename": "july.csv"}, content="a\n1\n").json()["links"]
         disk.fill()
-        until(lambda: "Disk full" in client.get(waiting["html"]).text, "the page to say what it waits for", 60)
-        until(lambda: client.get("/readyz").json().get("redis") == "disk full", "Redis to notice", 60)
+        until(lambda: "Disk full" in client.get(waiting["html"]).text, "the page to say what it waits for")
+        until(lambda: client.get("/readyz").json().get("redis") == "disk full", "Redis to notice")
         refused = client.post("/api/v1/uploads", params={"filename": "august.csv"}, content=CONTENT)
         stopped = client.get(running["self"]).json()
         disk.empty()
         for links in (running, waiting):
-            until(partial(_is_completed, client, links), "the import to end", 90)
+            until(partial(_is_completed, client, links), "the import to end")
         ended = client.get(running["self"]).json()
 
     assert refused.status_code == 507

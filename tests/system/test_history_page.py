@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.support.browsing import open_live
-from tests.support.supervised import Serve
+from tests.support.serving import Served
 from tests.support.waiting import until
 
 #: Dispatches what a browser dispatches when something is dragged over the page and dropped.
@@ -55,13 +55,13 @@ def upload_of(url: str, upload_id: int) -> dict[str, Any]:
 
 
 def until_completed(url: str, upload_id: int) -> None:
-    until(lambda: upload_of(url, upload_id)["status"] == "completed", f"upload {upload_id} to be completed", seconds=60)
+    until(lambda: upload_of(url, upload_id)["status"] == "completed", f"upload {upload_id} to be completed")
 
 
 def test_files_dropped_anywhere_are_sent_one_after_the_other_and_shown(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start().url
+    url = site().url
     until_completed(url, send(url, "first.csv"))
     page = open_live(context, f"{url}/uploads")
     overlay = page.locator("#drop-overlay")
@@ -96,8 +96,8 @@ def test_files_dropped_anywhere_are_sent_one_after_the_other_and_shown(
     page.wait_for_url(re.compile(r"/uploads/4$"))
 
 
-def test_a_file_that_is_being_sent_can_be_cancelled(start: Callable[..., Serve], context: BrowserContext) -> None:
-    url = start().url
+def test_a_file_that_is_being_sent_can_be_cancelled(site: Callable[..., Served], context: BrowserContext) -> None:
+    url = site().url
     until_completed(url, send(url, "first.csv"))
     page = open_live(context, f"{url}/uploads")
     # The first request never gets an answer, until it is cancelled.
@@ -114,9 +114,9 @@ def test_a_file_that_is_being_sent_can_be_cancelled(start: Callable[..., Serve],
 
 
 def test_rows_that_are_selected_stay_and_can_be_cancelled_and_retried(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start("--workers", "0").url
+    url = site(workers=0).url
     sent = [send(url, f"{number}.csv") for number in range(5)]
     page = open_live(context, f"{url}/uploads")
     boxes, count = page.locator("#upload-rows input"), page.locator("#batch-count")
@@ -152,9 +152,9 @@ def test_rows_that_are_selected_stay_and_can_be_cancelled_and_retried(
 
 
 def test_a_reader_who_scrolled_is_told_of_new_uploads_and_nothing_moves(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start("--workers", "0").url
+    url = site(workers=0).url
     for number in range(30):
         send(url, f"{number}.csv")
     page = open_live(context, f"{url}/uploads")
@@ -186,8 +186,8 @@ def height(element: Locator) -> float:
     return box["height"]
 
 
-def test_compact_rows_are_remembered(start: Callable[..., Serve], context: BrowserContext) -> None:
-    url = start("--workers", "0").url
+def test_compact_rows_are_remembered(site: Callable[..., Served], context: BrowserContext) -> None:
+    url = site(workers=0).url
     send(url, "june.csv")
     page = open_live(context, f"{url}/uploads")
     row = page.locator("#upload-1")
@@ -211,8 +211,8 @@ def test_compact_rows_are_remembered(start: Callable[..., Serve], context: Brows
     assert name["x"] + name["width"] <= status["x"]
 
 
-def test_filters_and_actions_work_without_scripts(start: Callable[..., Serve], browser: Browser) -> None:
-    url = start("--workers", "0").url
+def test_filters_and_actions_work_without_scripts(site: Callable[..., Served], browser: Browser) -> None:
+    url = site(workers=0).url
     for name in ("june.csv", "july.csv", "august.csv"):
         send(url, name)
     plain = browser.new_context(java_script_enabled=False)
@@ -233,8 +233,8 @@ def test_filters_and_actions_work_without_scripts(start: Callable[..., Serve], b
     plain.close()
 
 
-def test_a_sample_is_imported_by_one_click(start: Callable[..., Serve], context: BrowserContext) -> None:
-    url = start().url
+def test_a_sample_is_imported_by_one_click(site: Callable[..., Served], context: BrowserContext) -> None:
+    url = site().url
     page = open_live(context, f"{url}/uploads")
     page.get_by_role("button", name="Try a sample file").click()
     page.wait_for_url(re.compile(r"/uploads/1$"))

@@ -242,7 +242,7 @@ def test_whichever_host_dies_or_is_cut_off_every_row_is_there_once_and_no_page_s
         assert {row[0]: row[1:] for row in failed} == {id_: (bad,) * 2 for id_, (_, bad) in sent.items() if bad}
         seqs = {row[0]: row[4] for row in found if row[0] != first["id"]}  # which ended before a page was opened
         for page in (one, two):
-            until(lambda: not page.lacks(seqs), f"a page to know all but {page.lacks(seqs)}", 30)  # noqa: B023
+            until(lambda: not page.lacks(seqs), f"a page to know all but {page.lacks(seqs)}")  # noqa: B023
     assert system.stored_files(monkeypatch) == {row[0] for row in system.query("SELECT stored_as FROM uploads")}
     for name in ("worker1", "worker2"):
         work = hosts[name].folder / "data" / "work"

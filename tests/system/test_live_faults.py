@@ -85,7 +85,7 @@ class Scene:
         def imports() -> bool:
             return any(each.rows_processed for i, each in self.in_process().items() if i in self.real)
 
-        until(imports, "the worker to import", 60)
+        until(imports, "the worker to import")
 
     def strike(self, fault: Callable[[], object]) -> set[int]:
         """Let a fault hit. The uploads that were in process before and after, by the database's word."""
@@ -108,7 +108,7 @@ class Scene:
             ignorant = self.visitors.ignorant(states, ignorant)
             return len(ignorant) <= (1 - MOST) * len(asked) and not any(each.is_listening for each in ignorant)
 
-        until(most_know, "those who listen to know what the database says", 40)
+        until(most_know, "those who listen to know what the database says")
 
     def until_heard(self) -> None:
         """Until many of those who lacked what the database said have heard it without connecting anew.
@@ -126,7 +126,7 @@ class Scene:
                 return False
             return len(stayed) - len(self.visitors.ignorant(states, stayed)) >= MANY
 
-        until(is_heard, "those who are connected to be told what the database says", 60)
+        until(is_heard, "those who are connected to be told what the database says")
 
     def _find_news(self) -> tuple[dict[int, Upload], dict[Visitor, int]] | None:
         """What the database says and the connections of those who listen and lack it. None if they are not many."""
@@ -144,7 +144,7 @@ class Scene:
         for upload_id in sorted(self.imports.numbers)[-10:]:
             self.visitors.come(partial(Detail, path=f"/uploads/{upload_id}/events", upload_id=upload_id))
         states = self.states()
-        until(lambda: not self.visitors.ignorant(states, self.visitors.staying), "all to know how things stand", 40)
+        until(lambda: not self.visitors.ignorant(states, self.visitors.staying), "all to know how things stand")
         self.visitors.stir()
 
     def join_late(self, since: str) -> None:
@@ -201,7 +201,7 @@ def test_whatever_dies_or_hangs_every_client_that_stays_ends_with_the_databases_
         visitors.leave(15)
         imports.end(26)
         imports.until_ended()
-        until(lambda: not any(each.is_active for each in scene.states().values()), "all uploads to end", 90)
+        until(lambda: not any(each.is_active for each in scene.states().values()), "all uploads to end")
         visitors.calm_down()
         states = scene.states()
         with suppress(AssertionError):

@@ -20,7 +20,7 @@ def test_every_line_of_serve_is_json_and_tells_what_it_is_about(tmp_path: Path) 
             until(lambda: client.get(f"/api/v1/uploads/{sent['id']}").json()["status"] == "completed", "the import")
     finally:
         serve.process.terminate()
-        serve.process.wait(20)
+        serve.process.wait(60)
     lines = [json.loads(line) for line in (serve.banner + serve.log).splitlines()]
     story = [line for line in lines if line.get("upload_id") == sent["id"]]
 

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.support.accessibility import violations
 from tests.support.browsing import window
+from tests.support.serving import Served
 from tests.support.supervised import Serve
 from tests.support.team import PASSWORD
 from tests.support.waiting import until
@@ -63,9 +64,9 @@ def test_a_second_person_is_invited_signs_in_and_is_locked_out(
 
 
 def test_the_pages_of_accounts_break_no_rule_of_accessibility_and_fit_a_phone(
-    start: Callable[..., Serve], context: BrowserContext
+    site: Callable[..., Served], context: BrowserContext
 ) -> None:
-    url = start().url
+    url = site().url
     page = context.new_page()
     httpx.post(f"{url}/api/v1/uploads", params={"filename": "sales.csv"}, content="a,b\n1,2\n").raise_for_status()
     page.goto(f"{url}/people")

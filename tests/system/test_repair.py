@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.support import commands
-from tests.support.supervised import Serve
+from tests.support.serving import Served
 from tests.system.test_review import send, state
 
 SALES = {
@@ -46,13 +46,13 @@ def odd() -> bytes:
 
 
 @pytest.fixture
-def serve(start: Callable[..., Serve], tmp_path: Path) -> Serve:
-    serve = start()
+def served(site: Callable[..., Served], tmp_path: Path) -> Served:
+    served = site()
     schema = tmp_path / "sales.json"
     schema.write_text(json.dumps(SALES), "utf-8")
-    status, _, complaint = commands.run("dataset", "add", "sales", schema, "--data", serve.data)
+    status, _, complaint = commands.run("dataset", "add", "sales", schema, "--data", served.settings.data)
     assert status == 0, complaint
-    return serve
+    return served
 
 
 def apply(page: Page, title: str) -> None:
@@ -75,9 +75,9 @@ def replace(page: Page, value: str, text: str) -> None:
     expect(page.locator(".values li", has_text=value)).to_have_count(0)
 
 
-def test_a_file_is_brought_to_all_of_its_rows_without_leaving_its_page(serve: Serve, context: BrowserContext) -> None:
+def test_a_file_is_brought_to_all_of_its_rows_without_leaving_its_page(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
-    upload_id = send(page, serve.url, "june.csv", sales(1) + odd(), "sales")
+    upload_id = send(page, served.url, "june.csv", sales(1) + odd(), "sales")
     if page.locator("#upload-import").is_visible():
         page.click("#upload-import")
     expect(page.locator("#repair-title")).to_have_text("Fix 52 failed rows")
@@ -97,20 +97,20 @@ def test_a_file_is_brought_to_all_of_its_rows_without_leaving_its_page(serve: Se
     fix(page, "x9002", "9002")
     page.click("#repair-import button")
     expect(page.locator("#upload-sum")).to_have_text("352 rows: 300 + 52 after repair, 0 open")
-    assert page.url.partition("?")[0] == f"{serve.url}/uploads/{upload_id}"
-    assert state(serve.url, upload_id)["rows_open"] == 0
+    assert page.url.partition("?")[0] == f"{served.url}/uploads/{upload_id}"
+    assert state(served.url, upload_id)["rows_open"] == 0
 
-    following = send(page, serve.url, "july.csv", sales(10_001), "sales")
+    following = send(page, served.url, "july.csv", sales(10_001), "sales")
     expect(page.locator("#upload .badge")).to_have_text(re.compile("Completed"))
-    found = state(serve.url, following)
+    found = state(served.url, following)
     assert (found["rows_success"], found["rows_failed"]) == (350, 0)
 
 
 def test_rows_that_are_right_can_be_imported_while_their_cells_have_the_focus(
-    serve: Serve, context: BrowserContext
+    served: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
-    send(page, serve.url, "june.csv", sales(1) + odd(), "sales")
+    send(page, served.url, "june.csv", sales(1) + odd(), "sales")
     if page.locator("#upload-import").is_visible():
         page.click("#upload-import")
     expect(page.locator("#repair-title")).to_have_text("Fix 52 failed rows")

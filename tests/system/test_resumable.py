@@ -75,7 +75,7 @@ def test_whoever_is_killed_what_arrived_stays_and_one_upload_is_created(settings
         web.restart()
         with pytest.raises(httpx.TransportError):
             sender.append(path, len(at_hand), content[len(at_hand) :])
-        web.process.wait(10)
+        web.process.wait(60)
 
         assert uploads(other) == []
 

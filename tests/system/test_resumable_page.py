@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.support.browsing import window
 from tests.support.cutting import Cutting
+from tests.support.serving import Served
 from tests.support.supervised import Serve
 from tests.support.waiting import until
 
@@ -59,9 +60,9 @@ def opened(context: BrowserContext, url: str) -> Page:
 
 
 def test_a_file_that_is_cut_twenty_times_with_its_tab_closed_arrives_whole(
-    start: Callable[..., Serve], browser: Browser, tmp_path: Path
+    site: Callable[..., Served], browser: Browser, tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     path, sha256 = a_file(tmp_path, SIZE)
     between = (SIZE // 60, SIZE // 25)
     with (
@@ -79,7 +80,7 @@ def test_a_file_that_is_cut_twenty_times_with_its_tab_closed_arrives_whole(
         assert httpx.get(f"{url}/api/v1/uploads").json()["items"] == []
 
         choose(page, path)
-        until(lambda: "/uploads/1" in page.url or any("Resuming at " in each for each in said(page)), "to go on", 60)
+        until(lambda: "/uploads/1" in page.url or any("Resuming at " in each for each in said(page)), "to go on")
         first = next((each for each in said(page) if "Resuming at " in each), "none")
         page.wait_for_url("**/uploads/1", timeout=900_000)
         [upload] = httpx.get(f"{url}/api/v1/uploads").json()["items"]

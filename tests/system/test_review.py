@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Page, expect
 
 from tests.support import commands, workbooks
-from tests.support.supervised import Serve
+from tests.support.serving import Served
 from tests.support.waiting import until
 
 CUSTOMERS = {
@@ -29,13 +29,15 @@ def renamed(first: int) -> bytes:
 
 
 @pytest.fixture
-def serve(start: Callable[..., Serve], tmp_path: Path) -> Serve:
-    serve = start()
+def served(site: Callable[..., Served], tmp_path: Path) -> Served:
+    served = site()
     schema = tmp_path / "customers.json"
     schema.write_text(json.dumps(CUSTOMERS), "utf-8")
-    status, _, complaint = commands.run("dataset", "add", "customers", schema, "--mode", "upsert", "--data", serve.data)
+    status, _, complaint = commands.run(
+        "dataset", "add", "customers", schema, "--mode", "upsert", "--data", served.settings.data
+    )
     assert status == 0, complaint
-    return serve
+    return served
 
 
 def send(page: Page, url: str, name: str, content: bytes, dataset: str = "") -> int:
@@ -55,10 +57,10 @@ def state(url: str, upload_id: int) -> dict[str, object]:
 
 
 def test_renamed_columns_are_mapped_by_two_choices_and_the_next_file_needs_none(
-    serve: Serve, context: BrowserContext
+    served: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
-    send(page, serve.url, "june.csv", renamed(1), "customers")
+    send(page, served.url, "june.csv", renamed(1), "customers")
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
     expect(page.locator(".left-over")).to_contain_text("email")
 
@@ -73,14 +75,14 @@ def test_renamed_columns_are_mapped_by_two_choices_and_the_next_file_needs_none(
     expect(page.locator("#upload .badge")).to_have_text("Completed")
     expect(page.locator(".headline")).to_have_text("20 rows imported into customers.")
 
-    following = send(page, serve.url, "july.csv", renamed(101), "customers")
+    following = send(page, served.url, "july.csv", renamed(101), "customers")
     expect(page.locator("#upload .badge")).to_have_text("Completed")
-    assert state(serve.url, following)["rows_success"] == 20
+    assert state(served.url, following)["rows_success"] == 20
 
 
-def test_a_workbook_is_imported_by_its_third_sheet_without_typing(serve: Serve, context: BrowserContext) -> None:
+def test_a_workbook_is_imported_by_its_third_sheet_without_typing(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
-    upload_id = send(page, serve.url, "parts.xlsx", workbooks.of_sheets(*(f"Part {n}" for n in range(1, 6))))
+    upload_id = send(page, served.url, "parts.xlsx", workbooks.of_sheets(*(f"Part {n}" for n in range(1, 6))))
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
 
     page.get_by_label("Worksheet").select_option("Part 3")
@@ -88,12 +90,14 @@ def test_a_workbook_is_imported_by_its_third_sheet_without_typing(serve: Serve, 
     page.click("#upload-import")
 
     expect(page.locator("#upload .badge")).to_have_text("Completed")
-    assert state(serve.url, upload_id)["rows_success"] == 10
+    assert state(served.url, upload_id)["rows_success"] == 10
 
 
-def test_parts_of_a_workbook_are_chosen_by_keyboard_and_the_others_later(serve: Serve, context: BrowserContext) -> None:
+def test_parts_of_a_workbook_are_chosen_by_keyboard_and_the_others_later(
+    served: Served, context: BrowserContext
+) -> None:
     page = context.new_page()
-    upload_id = send(page, serve.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
+    upload_id = send(page, served.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
     expect(page.locator("#parts-import")).to_have_text("Import 3 parts")
 
@@ -107,21 +111,21 @@ def test_parts_of_a_workbook_are_chosen_by_keyboard_and_the_others_later(serve: 
     page.wait_for_url("**/uploads")
     expect(page.locator("#upload-rows .badge")).to_have_text(["Completed", "Completed", "In 2 parts"])
     expect(page.locator("#upload-rows .cell-file .sub").nth(0)).to_have_text("August in summer")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     expect(page.locator("#review")).to_contain_text("10 rows imported")
     page.get_by_role("checkbox", name="July").check()
     page.click("#parts-import")
     page.wait_for_url(f"**/uploads/{upload_id + 3}")
     expect(page.locator("h1")).to_have_text("parts.xlsx July")
     expect(page.locator("#upload .badge")).to_have_text("Completed")
-    assert [state(serve.url, upload_id + n)["dataset"] for n in (1, 2, 3)] == ["summer", "summer", "summer"]
+    assert [state(served.url, upload_id + n)["dataset"] for n in (1, 2, 3)] == ["summer", "summer", "summer"]
 
 
 def test_the_button_of_the_parts_counts_what_is_chosen_when_the_file_was_read_anew(
-    serve: Serve, context: BrowserContext
+    served: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
-    send(page, serve.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
+    send(page, served.url, "parts.xlsx", workbooks.of_sheets("June", "July", "August"))
     page.get_by_role("checkbox", name="July").uncheck()
     page.get_by_label("Worksheet").select_option("August")
     expect(page.locator("#review")).to_contain_text("3-1")
@@ -131,10 +135,10 @@ def test_the_button_of_the_parts_counts_what_is_chosen_when_the_file_was_read_an
 
 
 def test_of_twelve_files_the_one_with_a_wrong_header_waits_and_the_others_go_in(
-    serve: Serve, context: BrowserContext
+    served: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
-    page.goto(f"{serve.url}/uploads")
+    page.goto(f"{served.url}/uploads")
     page.evaluate("document.getElementById('upload-details').open = true")
     # All different: a file with the same bytes as one that is already imported would wait too.
     contents = {
@@ -150,22 +154,22 @@ def test_of_twelve_files_the_one_with_a_wrong_header_waits_and_the_others_go_in(
     page.fill("#upload-dataset", "customers")
     page.get_by_role("button", name="Upload 12 files").click()
 
-    expect(page.locator("#upload-rows .badge", has_text="Completed")).to_have_count(11, timeout=60_000)
+    expect(page.locator("#upload-rows .badge", has_text="Completed")).to_have_count(11)
     waiting = page.locator("#upload-rows tr", has_text="Needs review")
     expect(waiting).to_have_count(1)
     expect(waiting).to_contain_text("file 07.csv")
     expect(waiting).to_contain_text("customer_id")
     assert page.title().startswith("(1)")
-    found = httpx.get(f"{serve.url}/api/v1/uploads?status=completed", timeout=30).json()["items"]
+    found = httpx.get(f"{served.url}/api/v1/uploads?status=completed", timeout=30).json()["items"]
     assert [each["rows_success"] for each in found] == [20] * 11
 
 
-def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve, context: BrowserContext) -> None:
+def test_the_fields_of_a_new_dataset_are_changed_before_the_import(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
     content = b"code,amount\n" + b"".join(f"{n},{n if n % 4 else 'twelve'}\n".encode() for n in range(1, 21))
-    upload_id = send_by_api(serve.url, content, dataset="")
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    upload_id = send_by_api(served.url, content, dataset="")
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     expect(page.get_by_label("Type of amount")).to_have_value("string")
 
     page.get_by_label("Type of amount").select_option("integer")
@@ -175,7 +179,7 @@ def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve,
     expect(page.get_by_label("Key: code")).to_be_checked()
     page.get_by_label("Name of the dataset").fill("codes")
     page.keyboard.press("Enter")
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the check")
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the check")
     expect(page.locator("#upload-import")).to_have_text("Import 15 rows")
     expect(page.get_by_label("Name of the dataset")).to_have_value("codes")
     page.get_by_label("Name of the dataset").fill("customers")
@@ -185,22 +189,22 @@ def test_the_fields_of_a_new_dataset_are_changed_before_the_import(serve: Serve,
     page.click("#upload-import")
 
     expect(page.locator("#upload .badge")).to_have_text("Completed with failed rows")
-    assert (state(serve.url, upload_id)["dataset"], state(serve.url, upload_id)["rows_success"]) == ("codes", 15)
-    page.goto(f"{serve.url}/datasets/codes/columns")
+    assert (state(served.url, upload_id)["dataset"], state(served.url, upload_id)["rows_success"]) == ("codes", 15)
+    page.goto(f"{served.url}/datasets/codes/columns")
     expect(page.locator("table.columns")).to_contain_text("required; key")
 
 
-def test_what_is_wrong_with_a_choice_stays_while_live_updates_arrive(serve: Serve, context: BrowserContext) -> None:
+def test_what_is_wrong_with_a_choice_stays_while_live_updates_arrive(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
-    upload_id = send_by_api(serve.url, b"code,amount\n1,2\n3,4\n", dataset="")
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    upload_id = send_by_api(served.url, b"code,amount\n1,2\n3,4\n", dataset="")
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     expect(page.locator("#connection")).to_have_text("Live")
     page.get_by_label("Name of the dataset").fill("customers")
     page.get_by_label("Name of the dataset").blur()
     expect(page.locator("#review-name-error")).to_be_visible()
 
-    changed = httpx.post(f"{serve.url}/api/v1/uploads/{upload_id}/check", timeout=30)
+    changed = httpx.post(f"{served.url}/api/v1/uploads/{upload_id}/check", timeout=30)
     assert changed.status_code in (200, 202), changed.text
     expect(page.locator("#upload .tag")).to_have_text("Attempt 2")
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
@@ -213,18 +217,18 @@ def test_what_is_wrong_with_a_choice_stays_while_live_updates_arrive(serve: Serv
 
 
 def test_why_a_choice_of_columns_was_refused_stays_while_live_updates_arrive(
-    serve: Serve, context: BrowserContext
+    served: Served, context: BrowserContext
 ) -> None:
     page = context.new_page()
-    upload_id = send_by_api(serve.url, renamed(1))
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    upload_id = send_by_api(served.url, renamed(1))
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     expect(page.locator("#connection")).to_have_text("Live")
     page.get_by_label("Column X").evaluate("each => each.replaceChildren(new Option('nowhere', 'nowhere', true, true))")
     page.get_by_label("Column X").dispatch_event("change")
     expect(page.locator("#review-problem")).to_contain_text("nowhere")
 
-    assert httpx.post(f"{serve.url}/api/v1/uploads/{upload_id}/check", timeout=30).status_code in (200, 202)
+    assert httpx.post(f"{served.url}/api/v1/uploads/{upload_id}/check", timeout=30).status_code in (200, 202)
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
     expect(page.locator("#upload .tag")).to_have_text("Attempt 2")
     expect(page.locator("#review-problem")).to_contain_text("nowhere")
@@ -233,13 +237,13 @@ def test_why_a_choice_of_columns_was_refused_stays_while_live_updates_arrive(
     expect(page.locator("#review-problem")).to_have_count(0)
 
 
-def test_all_rows_are_replaced_as_the_review_said(serve: Serve, context: BrowserContext) -> None:
+def test_all_rows_are_replaced_as_the_review_said(served: Served, context: BrowserContext) -> None:
     page, mapped = context.new_page(), b"customer_id,email,remark\n"
-    first = send_by_api(serve.url, mapped + b"".join(b"%d,a@b.example,\n" % n for n in range(30)), review="never")
-    until(lambda: state(serve.url, first)["status"] == "completed", "the first import")
-    upload_id = send_by_api(serve.url, mapped + b"".join(b"%d,c@d.example,new\n" % n for n in range(20, 40)))
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    first = send_by_api(served.url, mapped + b"".join(b"%d,a@b.example,\n" % n for n in range(30)), review="never")
+    until(lambda: state(served.url, first)["status"] == "completed", "the first import")
+    upload_id = send_by_api(served.url, mapped + b"".join(b"%d,c@d.example,new\n" % n for n in range(20, 40)))
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     expect(page.get_by_label("Rows that exist")).to_have_value("upsert")
     expect(page.locator("#upload-import")).to_have_text("Import 20 rows")
 
@@ -249,12 +253,12 @@ def test_all_rows_are_replaced_as_the_review_said(serve: Serve, context: Browser
     page.click("#upload-import")
 
     expect(page.locator(".headline")).to_have_text("Replaced all rows of customers: 20 new, 30 removed.")
-    assert httpx.get(f"{serve.url}/api/v1/datasets/customers", timeout=30).json()["rows"] == 20
+    assert httpx.get(f"{served.url}/api/v1/datasets/customers", timeout=30).json()["rows"] == 20
 
 
-def test_another_persons_choice_appears_on_an_open_page(serve: Serve, context: BrowserContext) -> None:
+def test_another_persons_choice_appears_on_an_open_page(served: Served, context: BrowserContext) -> None:
     page, other = context.new_page(), context.new_page()
-    send(page, serve.url, "june.csv", renamed(1), "customers")
+    send(page, served.url, "june.csv", renamed(1), "customers")
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
     other.goto(page.url)
     other.locator("#connection[data-state=live]").wait_for()
@@ -264,9 +268,9 @@ def test_another_persons_choice_appears_on_an_open_page(serve: Serve, context: B
     expect(other.get_by_label("Column X")).to_have_value("email")
 
 
-def test_a_review_is_done_by_keyboard_alone(serve: Serve, context: BrowserContext) -> None:
+def test_a_review_is_done_by_keyboard_alone(served: Served, context: BrowserContext) -> None:
     page = context.new_page()
-    upload_id = send(page, serve.url, "june.csv", renamed(1), "customers")
+    upload_id = send(page, served.url, "june.csv", renamed(1), "customers")
     expect(page.locator("#upload .badge")).to_have_text("Needs review")
 
     for label, first_letter in (("Column X", "e"), ("Column Y", "r")):
@@ -276,7 +280,7 @@ def test_a_review_is_done_by_keyboard_alone(serve: Serve, context: BrowserContex
     walk_to(page, "document.activeElement.id === 'upload-import'")
     page.keyboard.press("Enter")
 
-    until(lambda: state(serve.url, upload_id)["status"] == "completed", "the import")
+    until(lambda: state(served.url, upload_id)["status"] == "completed", "the import")
 
 
 def walk_to(page: Page, condition: str) -> None:
@@ -288,19 +292,19 @@ def walk_to(page: Page, condition: str) -> None:
     raise AssertionError(f"Tab never leads to where {condition}")
 
 
-def test_a_review_works_without_scripts(serve: Serve, context: BrowserContext) -> None:
+def test_a_review_works_without_scripts(served: Served, context: BrowserContext) -> None:
     assert context.browser is not None
     scriptless = context.browser.new_context(java_script_enabled=False)
     page = scriptless.new_page()
-    upload_id = send_by_api(serve.url, renamed(1))
-    until(lambda: state(serve.url, upload_id)["status"] == "held", "the review")
-    page.goto(f"{serve.url}/uploads/{upload_id}")
+    upload_id = send_by_api(served.url, renamed(1))
+    until(lambda: state(served.url, upload_id)["status"] == "held", "the review")
+    page.goto(f"{served.url}/uploads/{upload_id}")
     page.get_by_label("Column X").select_option("email")
     page.click("#review-mapping button")
     expect(page.get_by_label("Column X")).to_have_value("email")
     page.click("#upload-import")
 
-    until(lambda: state(serve.url, upload_id)["status"] == "completed", "the import")
+    until(lambda: state(served.url, upload_id)["status"] == "completed", "the import")
     scriptless.close()
 
 

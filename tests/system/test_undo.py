@@ -6,7 +6,7 @@ import httpx
 from playwright.sync_api import BrowserContext, expect
 
 from tests.support.browsing import open_live
-from tests.support.supervised import Serve
+from tests.support.serving import Served
 from tests.support.waiting import until
 
 #: So that an undo has many chunks, and can be seen.
@@ -28,8 +28,8 @@ def asked(url: str, upload_id: int) -> dict[str, object]:
     return found
 
 
-def test_an_upload_is_undone_while_one_watches(start: Callable[..., Serve], context: BrowserContext) -> None:
-    url = start(**SMALL_CHUNKS).url
+def test_an_upload_is_undone_while_one_watches(site: Callable[..., Served], context: BrowserContext) -> None:
+    url = site(**SMALL_CHUNKS).url
     send(url, 1, 10, "june")
     wrong = send(url, 1_000, 40_000, "wrong")
 

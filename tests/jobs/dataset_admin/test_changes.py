@@ -48,7 +48,7 @@ def test_a_deletion_waits_for_an_upload_that_is_being_made_and_is_refused(
         deletion.start()
         uploads.create(connection, file, dataset="sales")
         assert not refused.is_set()
-    deletion.join(20)
+    deletion.join(60)
     assert refused.is_set()
 
 

@@ -12,6 +12,7 @@ from tests.support import workbooks
 from tests.support.answering import answering, stream, upload
 from tests.support.commands import Terminal, begin, run
 from tests.support.files import written
+from tests.support.serving import Served
 from tests.support.supervised import Serve, kill
 from tests.support.waiting import until
 
@@ -27,8 +28,8 @@ def test_a_file_is_loaded_to_its_last_row(start: Callable[..., Serve], tmp_path:
     )
 
 
-def test_warnings_follow_the_outcome_on_stderr(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_warnings_follow_the_outcome_on_stderr(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     files = [
         written(tmp_path, "id,name\n1,Zoë\n", "june.csv"),
         written(tmp_path, "id,Full name\n2,Ann\n", "july.csv"),
@@ -43,8 +44,8 @@ def test_warnings_follow_the_outcome_on_stderr(start: Callable[..., Serve], tmp_
     assert httpx.get(f"{url}/api/v1/uploads/2").json()["dataset"] == "sales_2024_q1"
 
 
-def test_every_part_of_a_file_is_followed_to_its_end(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_every_part_of_a_file_is_followed_to_its_end(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     book = tmp_path / "book.xlsx"
     book.write_bytes(workbooks.of_sheets("June", "July"))
 
@@ -58,8 +59,8 @@ def test_every_part_of_a_file_is_followed_to_its_end(start: Callable[..., Serve]
     assert run("load", book, "--part", "July", "--all-parts", "--url", url)[0] == 2
 
 
-def test_without_a_url_the_address_comes_from_the_settings(start: Callable[..., Serve], tmp_path: Path) -> None:
-    port = start().url.rpartition(":")[2]
+def test_without_a_url_the_address_comes_from_the_settings(site: Callable[..., Served], tmp_path: Path) -> None:
+    port = site().url.rpartition(":")[2]
     june = written(tmp_path, "id,name\n1,Zoë\n", "june [1].csv")
     status, out, _ = run("load", june, BULK_UPLOAD_PORT=port, HTTP_PROXY="http://127.0.0.1:1")
 
@@ -67,9 +68,9 @@ def test_without_a_url_the_address_comes_from_the_settings(start: Callable[..., 
 
 
 def test_files_are_sent_in_order_and_a_rejected_one_does_not_stop_the_next(
-    start: Callable[..., Serve], tmp_path: Path
+    site: Callable[..., Served], tmp_path: Path
 ) -> None:
-    url = start().url
+    url = site().url
     files = [
         written(tmp_path, "id,name\n1,Zoë\n", "june.csv"),
         written(tmp_path, "id,name\n", "june.doc"),
@@ -83,8 +84,8 @@ def test_files_are_sent_in_order_and_a_rejected_one_does_not_stop_the_next(
     assert "empty.csv: “empty.csv” is empty." in err
 
 
-def test_the_rows_go_into_the_requested_dataset(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_the_rows_go_into_the_requested_dataset(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
     status, _, err = run("load", june, "--dataset", "sales", "--url", url)
 
@@ -92,8 +93,8 @@ def test_the_rows_go_into_the_requested_dataset(start: Callable[..., Serve], tmp
     assert httpx.get(f"{url}/api/v1/uploads/1").json()["dataset"] == "sales"
 
 
-def test_failed_rows_are_counted_with_a_link_to_their_page(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_failed_rows_are_counted_with_a_link_to_their_page(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     june = written(tmp_path, "id,name\n" + "".join(f"{n},x\n" for n in range(1230)) + "1\n" * 4, "june.csv")
     status, out, _ = run("load", june, "--url", url + "/")
 
@@ -101,8 +102,8 @@ def test_failed_rows_are_counted_with_a_link_to_their_page(start: Callable[..., 
     assert out == f"june.csv: completed with errors: 4 of 1,234 rows failed, see {url}/uploads/1\n"
 
 
-def test_a_file_that_is_not_a_table_fails_with_the_reason(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_a_file_that_is_not_a_table_fails_with_the_reason(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     picture = written(tmp_path, b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "picture.csv")
     status, out, _ = run("load", picture, "--url", url)
     error = httpx.get(f"{url}/api/v1/uploads/1").json()["error"]
@@ -111,8 +112,8 @@ def test_a_file_that_is_not_a_table_fails_with_the_reason(start: Callable[..., S
     assert (status, out) == (1, f"picture.csv: failed: {error}\n")
 
 
-def test_a_cancelled_upload_ends_with_status_1(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start("--workers", "0").url
+def test_a_cancelled_upload_ends_with_status_1(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site(workers=0).url
     process = begin("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
     until(lambda: httpx.get(f"{url}/api/v1/uploads").json()["items"], "the upload")
     httpx.post(f"{url}/api/v1/uploads/1/cancel").raise_for_status()
@@ -121,8 +122,8 @@ def test_a_cancelled_upload_ends_with_status_1(start: Callable[..., Serve], tmp_
     assert (process.returncode, out) == (1, f"june.csv: cancelled after 0 rows, see {url}/uploads/1\n")
 
 
-def test_a_held_upload_ends_with_status_3_and_its_page(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_a_held_upload_ends_with_status_3_and_its_page(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     june = written(tmp_path, "id,name\n1,Zoë\n", "june.csv")
     status, out, _ = run("load", june, "--review", "always", "--url", url)
     watched = run("watch", "1", "--url", url)
@@ -150,8 +151,8 @@ def test_a_broken_stream_is_reopened(start: Callable[..., Serve], tmp_path: Path
     assert "june.csv: completed, 1 row\r\n" in terminal.seen
 
 
-def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start().url
+def test_a_terminal_shows_a_bar_and_then_the_outcome(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site().url
     terminal = Terminal("load", written(tmp_path, "id,name\n1,Zoë\n", "june.csv"), "--url", url)
 
     assert terminal.status() == 0
@@ -159,8 +160,8 @@ def test_a_terminal_shows_a_bar_and_then_the_outcome(start: Callable[..., Serve]
     assert "june.csv: completed, 1 row\r\n" in terminal.seen
 
 
-def test_ctrl_c_says_where_the_import_continues(start: Callable[..., Serve], tmp_path: Path) -> None:
-    url = start("--workers", "0").url
+def test_ctrl_c_says_where_the_import_continues(site: Callable[..., Served], tmp_path: Path) -> None:
+    url = site(workers=0).url
     files = [written(tmp_path, "id,name\n1,Zoë\n", name) for name in ("june.csv", "july.csv")]
     terminal = Terminal("load", *files, "--url", url)
     until(lambda: "waiting to start" in terminal.seen, "the bar")

@@ -222,7 +222,7 @@ def test_clients_learn_that_they_have_to_reconnect_when_the_process_ends(setting
             assert [event.event for event in rest] == ["bye"]
             assert rest[0].retry == response.SHUTDOWN_RETRY_MS
 
-        assert web.process.wait(20) == 0
+        assert web.process.wait(60) == 0
         assert "Traceback" not in web.log
         assert "ERROR" not in web.log
 
@@ -233,7 +233,7 @@ def test_a_client_that_reads_nothing_does_not_delay_the_end_of_the_process(setti
         assert client.recv(1)
         web.process.terminate()
 
-        assert web.process.wait(20) == 0
+        assert web.process.wait(60) == 0
         assert "timeout graceful shutdown exceeded" not in web.log
 
 

@@ -56,7 +56,7 @@ def test_it_responds_and_shuts_down(tmp_path: Path, number: signal.Signals) -> N
 
         process.send_signal(number)
 
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in log.read_text("utf-8")
 
 

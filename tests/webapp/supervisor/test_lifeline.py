@@ -40,7 +40,7 @@ def test_a_process_is_terminated_when_its_supervisor_is_gone(process: "subproces
     assert process.poll() is None
     process.stdin.close()
 
-    assert process.wait(30) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("process", ["signal.signal(signal.SIGTERM, signal.SIG_IGN)"], indirect=True)
@@ -48,4 +48,4 @@ def test_a_process_that_does_not_end_in_time_is_killed(process: "subprocess.Pope
     assert process.stdin is not None
     process.stdin.close()
 
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL

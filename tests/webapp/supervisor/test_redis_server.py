@@ -147,7 +147,7 @@ def test_each_server_keeps_its_data_and_serves_only_this_user(program: Path, set
             assert settings.redis_socket.stat().st_mode & 0o777 == 0o700
             process.terminate()
 
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
 
 
 def test_each_server_logs_why_it_cannot_start(program: Path, settings: Settings) -> None:
@@ -157,7 +157,7 @@ def test_each_server_logs_why_it_cannot_start(program: Path, settings: Settings)
     manifest.write_text("not a manifest\n")
     with redis_server.spawn(program, settings) as process:
         try:
-            assert process.wait(10) == 1
+            assert process.wait(60) == 1
         finally:
             process.kill()
 

@@ -68,7 +68,7 @@ def test_a_signal_shuts_down_every_process(start: Callable[..., Serve], number: 
     children = serve.children
     serve.process.send_signal(number)
 
-    assert serve.process.wait(20) == 0
+    assert serve.process.wait(60) == 0
     assert [name for name, pid in children.items() if is_running(pid)] == []
     assert "Traceback" not in serve.log
     assert "killed" not in serve.log
@@ -79,7 +79,7 @@ def test_a_signal_during_the_start_leaves_no_process(start: Callable[..., Serve]
     until(lambda: "The private Redis" in serve.children, "Redis to be started")
     serve.process.terminate()
 
-    assert serve.process.wait(20) == 0
+    assert serve.process.wait(60) == 0
     assert [name for name, pid in serve.children.items() if is_running(pid)] == []
     assert "Traceback" not in serve.log
 
@@ -175,7 +175,7 @@ def test_children_of_a_killed_supervisor_end_and_a_new_start_works(start: Callab
     port = int(first.url.rpartition(":")[2])
     children = first.children
     first.process.kill()
-    first.process.wait(10)
+    first.process.wait(60)
     second = start(port=port)
 
     assert is_healthy(second.url)

@@ -73,6 +73,6 @@ def printed_link(settings: Settings, output: Path) -> str:
         found = until(lambda: re.search(r"http://\S+/set-up/(\S+)", output.read_text()), "the web process to print it")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert isinstance(found, re.Match)
     return str(found[1])
