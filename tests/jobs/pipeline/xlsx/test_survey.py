@@ -1,7 +1,6 @@
 """Scanning the XML of a worksheet."""
 
 from collections.abc import Callable
-from time import process_time
 
 import pytest
 
@@ -98,13 +97,6 @@ def test_too_many_problems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda size: "<f/>" * (size // 4),
     ],
 )
+@pytest.mark.timeout(100)  # a pattern that goes back over what it has seen does not end within hours
 def test_the_time_is_linear_in_the_size(xml: Callable[[int], str]) -> None:
-    def seconds(size: int) -> float:
-        content, times = xml(size), []
-        for _ in range(3):
-            start = process_time()
-            surveyed(content)
-            times.append(process_time() - start)
-        return min(times)
-
-    assert seconds(400_000) < 2.5 * seconds(200_000) + 0.02
+    surveyed(xml(4_000_000))
