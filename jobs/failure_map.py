@@ -53,7 +53,7 @@ class FailureMap:
         rows = max(rows, self.rows)
         count = min(count, rows)
         bounds = [rows * place // count for place in range(count + 1)] if count else []
-        failed = [self._up_to(bound) for bound in bounds]
+        failed = [self._up_to(bound) for bound in bounds] if self.counts else [0.0] * len(bounds)
         return [
             Stretch(start + 1, end, round(after) - round(before))
             for start, end, before, after in zip(bounds, bounds[1:], failed, failed[1:], strict=False)

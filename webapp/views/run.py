@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from typing import NamedTuple
 from urllib.parse import urlencode
+
+from markupsafe import Markup, escape
 
 from jobs.attempts import ENDS, Attempt, UploadLog
 from jobs.excerpt import excerpt
@@ -168,8 +171,7 @@ def _checks(upload: Upload, entries: Sequence[Entry]) -> set[int]:
     return ended | running
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A stretch of a file. height: percent of the cell that is filled, by the share of its rows that failed. is_read:
     whether the import has reached it. url: of its failed rows, "" if there are none to show."""
 
@@ -192,6 +194,16 @@ class Cell:
             return f"{where}: not read yet"
         return f"{where}: {self.failed:,} failed" if self.failed else f"{where}: none failed"
 
+    def drawn(self, x: int) -> str:
+        """Its SVG, in a picture that is as wide as there are cells, and 100 high."""
+        place = f'x="{x}" width=".8"'
+        whole = f'<rect class="{"cell-read" if self.is_read else "cell-left"}" {place} height="100"/>'
+        if not self.failed:
+            return f"<g><title>{self.title}</title>{whole}</g>"
+        part = f'<rect class="cell-bad" {place} y="{100 - self.height}" height="{self.height}"/>'
+        found = f"<g><title>{self.title}</title>{whole}{part}</g>"
+        return f'<a href="{escape(self.url)}" tabindex="-1">{found}</a>' if self.url else found
+
 
 #: Percent of a cell of the strip that can be seen.
 _LEAST_HEIGHT = 24
@@ -204,12 +216,19 @@ class Strip:
     cells: Sequence[Cell]
     worst: Cell | None
 
+    @property
+    def drawing(self) -> Markup:
+        """The SVG of the cells. Here and not in the template, which takes four times as long for a hundred of them: a
+        sixth of a page view."""
+        return Markup("".join([cell.drawn(x) for x, cell in enumerate(self.cells)]))
+
     @classmethod
     def of(cls, upload: Upload, failed: FailureMap) -> "Strip":
         if upload.rows_failed and not failed.rows:  # an earlier release did not count them, or removed the counts
             return cls([], None)
         stretches = failed.stretches(_rows_expected(upload), STRIP_CELLS)
-        cells = [_cell(upload, stretch) for stretch in stretches]
+        read = upload.rows_processed if upload.is_active else stretches[-1].last if stretches else 0
+        cells = [_cell(upload, stretch, read) for stretch in stretches]
         worst = max(cells, key=lambda cell: cell.failed, default=None)
         return cls(cells, worst if worst and worst.failed else None)
 
@@ -223,13 +242,14 @@ def _rows_expected(upload: Upload) -> int:
     return upload.rows_processed
 
 
-def _cell(upload: Upload, stretch: Stretch) -> Cell:
-    share = stretch.failed / (stretch.last - stretch.first + 1)
-    height = max(_LEAST_HEIGHT, round(100 * min(1.0, share))) if stretch.failed else 0
-    is_read = stretch.first <= upload.rows_processed or not upload.is_active
-    has_rows = stretch.failed and upload.failed_rows_removed_at is None
-    url = f"/uploads/{upload.id}?after={stretch.first - 1}#failed-rows" if has_rows else ""
-    return Cell(stretch.first, stretch.last, stretch.failed, height, is_read, url)
+def _cell(upload: Upload, stretch: Stretch, read: int) -> Cell:
+    """read: rows that the import has reached."""
+    first, last, failed = stretch
+    if not failed:
+        return Cell(first, last, 0, 0, first <= read, "")
+    height = max(_LEAST_HEIGHT, round(100 * min(1.0, failed / (last - first + 1))))
+    url = f"/uploads/{upload.id}?after={first - 1}#failed-rows" if upload.failed_rows_removed_at is None else ""
+    return Cell(first, last, failed, height, first <= read, url)
 
 
 @dataclass(frozen=True)
