@@ -10,12 +10,13 @@ import fcntl
 import logging
 import os
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -228,6 +229,9 @@ def _place(url: sa.URL, options: str) -> str:
     return f"{url.render_as_string(hide_password=False)} {options}"
 
 
+_BUSY = "The database is busy with another import. Try again in a moment."
+
+
 class _WriteTurn:
     """A fair write lock among all processes: one writer at a time, in the order of arrival.
 
@@ -237,7 +241,13 @@ class _WriteTurn:
     the first import lets other writers go first: they share the lock `waiting` while they wait. All are locks on files
     beside the database, which the kernel releases when a process dies. A small import has the right of way: it waits
     with the other writers, and shares the lock `waiting` from its first transaction to its last.
+
+    Whoever waits for such a lock tries again and again. So of the threads of one process only one does so; the others
+    wait for it, which costs nothing.
     """
+
+    #: The locks of this process for which its threads wait, by the path of the queue lock.
+    _lines: ClassVar[dict[str, threading.Lock]] = {}
 
     def __init__(self, database: str, *, imports: bool, patience: float = WRITE_TURN_SECONDS) -> None:
         self._yields = imports
@@ -278,14 +288,28 @@ class _WriteTurn:
         return False
 
     def _before_imports(self, deadline: float) -> int:
-        with _locked(self._waiting, deadline, fcntl.LOCK_SH), _locked(self._line, deadline):
+        with _locked(self._waiting, deadline, fcntl.LOCK_SH), self._alone(deadline), _locked(self._line, deadline):
             return _lock(self._turn, deadline)
+
+    @contextmanager
+    def _alone(self, deadline: float) -> Iterator[None]:
+        """Inside the block, no other thread of this process is in it."""
+        line = self._lines.setdefault(self._line, threading.Lock())
+        if not line.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DatabaseBusyError(_BUSY)
+        try:
+            yield
+        finally:
+            line.release()
 
     def _after_others(self, deadline: float) -> int:
         with _locked(self._imports, deadline):
             with suppress(DatabaseBusyError), _locked(self._waiting, time.monotonic() + IMPORT_YIELD_SECONDS):
                 pass  # no other writer waits
             return _lock(self._turn, deadline)
+
+
+os.register_at_fork(after_in_child=_WriteTurn._lines.clear)  # no thread that held one is in the child
 
 
 @contextmanager
@@ -307,7 +331,7 @@ def _lock(path: str, deadline: float, how: int = fcntl.LOCK_EX) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(descriptor)
-                raise DatabaseBusyError("The database is busy with another import. Try again in a moment.") from None
+                raise DatabaseBusyError(_BUSY) from None
             time.sleep(TURN_POLL_SECONDS)
 
 

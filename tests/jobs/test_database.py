@@ -19,6 +19,7 @@ from jobs import database as room
 from jobs.database import Database, utc_now
 from jobs.errors import DatabaseBusyError, MixedAccessError
 from jobs.tables import UtcDateTime
+from tests import ROOT
 from tests.support.databases import Databases
 from tests.support.waiting import until
 
@@ -270,6 +271,70 @@ def test_an_import_lets_other_writers_go_first(tmp_path: Path, monkeypatch: pyte
         until(lambda: _opened(f"{path}.imports") == 1, "the import to wait")
 
     assert order == ["form"] * 5 + ["import"]
+
+
+def test_of_the_threads_of_a_process_one_tries_to_take_the_lock(tmp_path: Path) -> None:
+    path = str(tmp_path / "bulk_upload.db")
+
+    def write() -> None:
+        with room._WriteTurn(path, imports=False).taken():
+            pass
+
+    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
+        waiting = [writers.submit(write) for _ in range(5)]
+        until(lambda: _opened(f"{path}.waiting") == 5, "the threads to wait")
+        until(lambda: _opened(f"{path}.turn") == 2, "the first of them to wait for its turn")
+        trying = _opened(f"{path}.line")
+
+    assert trying == 1
+    assert [each.result() for each in waiting] == [None] * 5
+
+
+def test_threads_that_wait_for_each_other_do_not_wait_for_ever(tmp_path: Path) -> None:
+    path = str(tmp_path / "bulk_upload.db")
+
+    def write() -> None:
+        with room._WriteTurn(path, imports=False, patience=0.2).taken():
+            pass
+
+    with ThreadPoolExecutor() as writers, room._WriteTurn(path, imports=False).taken():
+        late = [writers.submit(write) for _ in range(3)]
+        errors = [each.exception() for each in late]
+
+    assert {type(each) for each in errors} == {DatabaseBusyError}
+
+
+#: Forks while a thread waits for its turn; the child has to get its own.
+FORKS_WHILE_A_THREAD_WAITS = """
+import os, sys, threading
+from jobs.database import _WriteTurn
+def write():
+    with _WriteTurn(sys.argv[1], imports=False, patience=20).taken():
+        pass
+with _WriteTurn(sys.argv[1], imports=False).taken():
+    waiting = threading.Thread(target=write)
+    waiting.start()
+    while not any(line.locked() for line in _WriteTurn._lines.values()):
+        pass
+    child = os.fork()
+if child == 0:
+    os.closerange(3, 100)  # what it inherited keeps the turn of its parent
+    write()
+    os._exit(0)
+waiting.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_waits_for_no_thread_of_its_parent(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS_WHILE_A_THREAD_WAITS, str(tmp_path / "bulk_upload.db")],
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 0
 
 
 def test_an_import_knows_whether_a_writer_waits_that_goes_before_it(tmp_path: Path) -> None:
