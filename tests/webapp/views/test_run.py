@@ -1,5 +1,6 @@
 """The course of an import, as an upload's page shows it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -106,6 +107,22 @@ def test_the_strip_shows_what_failed_and_what_was_not_read_yet() -> None:
     assert (strip.cells[0].height, strip.cells[25].height, strip.cells[1].height) == (100, 50, 0)
     assert strip.worst == strip.cells[0]
     assert strip.cells[25].url == "/uploads/7?after=50#failed-rows"
+
+
+def test_a_cell_of_the_strip_is_drawn_as_high_as_its_failed_rows_and_leads_to_them() -> None:
+    upload = replace(PENDING, status=Status.PROCESSING, rows_total=200, rows_processed=100, rows_failed=3)
+    strip = a_run(upload, map=FailureMap().adding([1, 2, 51])).strip
+
+    assert strip.cells[25].drawn(25) == (
+        '<a href="/uploads/7?after=50#failed-rows" tabindex="-1"><g><title>Rows 51 to 52: 1 failed</title>'
+        '<rect class="cell-read" x="25" width=".8" height="100"/>'
+        '<rect class="cell-bad" x="25" width=".8" y="50" height="50"/></g></a>'
+    )
+    assert strip.cells[50].drawn(50) == (
+        '<g><title>Rows 101 to 102: not read yet</title><rect class="cell-left" x="50" width=".8" height="100"/></g>'
+    )
+    assert strip.drawing == "".join(cell.drawn(place) for place, cell in enumerate(strip.cells))
+    assert re.findall(r' x="(\d+)"', strip.drawing)[-1] == "99"
 
 
 def test_the_strip_never_says_that_no_row_failed_if_some_did() -> None:
