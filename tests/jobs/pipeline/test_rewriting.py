@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 
 import pytest
 
@@ -87,11 +88,13 @@ def test_a_line_that_is_too_long_for_a_row_stays(monkeypatch: pytest.MonkeyPatch
     "line", ["x,'\n", "','\n", "a','b\n", "'a'b\n", "'", "\\'\n", "'\\\n", "''", "'x\n,", " 'y'z,'"]
 )
 @pytest.mark.parametrize("escapes", [False, True])
-@pytest.mark.timeout(60)  # in quadratic time it would be minutes
 def test_hostile_text_takes_linear_time(line: str, escapes: bool) -> None:
-    text = (line * (200_000 // len(line))).encode()
+    text = (line * (100_000 // len(line))).encode()
+    started = time.process_time()
 
     rewritten(b"q,'open\n" + text, Dialect(",", "'", escapes=escapes, skips_spaces=True))
+
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

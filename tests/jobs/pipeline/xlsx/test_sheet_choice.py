@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import openpyxl
@@ -142,11 +143,12 @@ def test_a_worksheet_is_sampled_in_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert choice(tmp_path, {"Cover": COVER, "Sales": TABLE}).sheet.name == "Sales"
 
 
-@pytest.mark.timeout(100)
 def test_hundreds_of_worksheets_are_looked_at_in_a_few_seconds(tmp_path: Path) -> None:
+    started = process_time()
     found = choice(tmp_path, {f"Sheet {n}": [["id", "name"], [n, "x"]] for n in range(200)})
 
     assert (found.sheet.name, len(found.ignored)) == ("Sheet 0", 199)
+    assert process_time() - started < 20
 
 
 def test_a_long_string_to_which_many_cells_refer_takes_little_memory(tmp_path: Path) -> None:
