@@ -134,7 +134,7 @@ def _rehearse() -> None:
     from jobs import rehearsal  # its libraries take seconds to load, and tests do not need them
 
     with tempfile.TemporaryDirectory(prefix="bulk-upload-") as folder:
-        rehearsal.rehearse(Settings.load(data=folder))
+        rehearsal.rehearse(Settings.load(data=folder, database_url=f"sqlite:///{folder}/bulk_upload.db"))
     rehearsal.rehearse = lambda settings: None
 
 
