@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-#: zlib's level: half of the time of the default, for 8 to 10 % more bytes.
-LEVEL = 3
+#: zlib's level: two thirds of the time of the default, for 2 to 5 % more bytes. At 3, half the time, 10 % more.
+LEVEL = 4
 #: Bytes from which a response is compressed, and from which that is done in a thread.
 SMALLEST, SMALLEST_IN_THREAD = 500, 1 << 16
 
