@@ -6,6 +6,7 @@ MAX_COUNTS rows; beyond, each count is of twice as many rows, and so on.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
@@ -80,7 +81,14 @@ def read(connection: sa.Connection, upload_id: int) -> FailureMap:
 
 def write(connection: sa.Connection, upload_id: int, places: FailureMap) -> None:
     """Store the map of an upload that the caller has locked."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(failure_maps).values(upload_id=upload_id, width=places.width, counts=list(places.counts))
-    values = {"width": insert.excluded.width, "counts": insert.excluded.counts}
-    connection.execute(insert.on_conflict_do_update(index_elements=["upload_id"], set_=values))
+    values = {"upload_id": upload_id, "width": places.width, "counts": list(places.counts)}
+    connection.execute(_writing(connection.dialect.name), values)
+
+
+@cache  # to build it anew takes longer than to run it
+def _writing(dialect_name: str) -> sa.Executable:
+    dialect: Any = sqlite if dialect_name == "sqlite" else postgresql
+    insert = dialect.insert(failure_maps)
+    changed = {"width": insert.excluded.width, "counts": insert.excluded.counts}
+    statement: sa.Executable = insert.on_conflict_do_update(index_elements=["upload_id"], set_=changed)
+    return statement

@@ -29,7 +29,10 @@ def write(connection: sa.Connection, upload_id: int, places: Mapping[tuple[str, 
             ends = {"first_row": block[0], "last_row": block[-1]}
             values.append({"upload_id": upload_id, "column": column, "rule": rule, **ends, "runs": _runs(block)})
     if values:
-        connection.execute(sa.insert(failure_places), values)
+        connection.execute(_INSERT, values)
+
+
+_INSERT = sa.insert(failure_places)
 
 
 def find(

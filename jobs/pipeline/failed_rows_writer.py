@@ -6,6 +6,7 @@ Separate from jobs/failed_rows.py, which the web processes import, because this 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, Self
 
@@ -101,7 +102,7 @@ class FailureTally:
         places = self._map.adding(failed.columns.column("row_number").to_pylist())
         failure_map.write(connection, upload_id, places)
         values, counted = self._values.adding(failed)
-        connection.execute(_adding(connection.dialect), [{"upload_id": upload_id, **each} for each in counted])
+        connection.execute(_adding(connection.dialect.name), [{"upload_id": upload_id, **each} for each in counted])
         return type(self)(places, values)
 
 
@@ -134,9 +135,10 @@ def _up_to(places: Mapping[Key, Sequence[int]], last: int) -> dict[Key, list[int
     return {key: numbers for key, numbers in stored.items() if numbers}
 
 
-def _adding(dialect: sa.Dialect) -> sa.Executable:
+@cache  # to build it anew takes as long as to run it
+def _adding(dialect_name: str) -> sa.Executable:
     """A statement that adds to the counts of reasons."""
-    inserts: Any = sqlite if dialect.name == "sqlite" else postgresql
+    inserts: Any = sqlite if dialect_name == "sqlite" else postgresql
     insert = inserts.insert(failure_counts)
     changed = {
         "rows": failure_counts.c.rows + insert.excluded.rows,

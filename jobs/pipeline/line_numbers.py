@@ -18,7 +18,23 @@ Offsets = npt.NDArray[np.int64]
 
 #: Bytes that are counted at once.
 PIECE_BYTES = 1 << 20
+#: Bytes that the processor's cache holds, with what is found of each. Of more, the array would come from the system.
+_SLICE_BYTES = 1 << 17
 LF, CR = b"\n\r"
+
+
+def count_byte(text: bytes, byte: int, stop: int | None = None) -> int:
+    """How often a byte comes in a text. stop: where the text ends, if not with its last byte."""
+    characters = np.frombuffer(text, dtype=np.uint8)[:stop]
+    slices = (characters[start : start + _SLICE_BYTES] for start in range(0, len(characters), _SLICE_BYTES))
+    return sum(int(np.count_nonzero(each == byte)) for each in slices)
+
+
+def count_line_ends(text: bytes, stop: int | None = None) -> int:
+    """How many lines end in a text; see `line_ends`."""
+    if text.find(b"\r", 0, stop) < 0:
+        return count_byte(text, LF, stop)
+    return int(np.count_nonzero(line_ends(text, stop)))
 
 
 def line_ends(text: bytes, stop: int | None = None) -> npt.NDArray[np.bool_]:
@@ -72,7 +88,7 @@ class LineCounter:
         with self._path.open("rb") as file:
             file.seek(offset)
             while piece := file.read(PIECE_BYTES):
-                lines += int(np.count_nonzero(line_ends(piece))) - (last == b"\r" and piece.startswith(b"\n"))
+                lines += count_line_ends(piece) - (last == b"\r" and piece.startswith(b"\n"))
                 last = piece[-1:]
                 self._tick()
         return lines + (last not in (b"", b"\r", b"\n"))

@@ -81,7 +81,7 @@ def _other_bytes(text: pa.Array, usual: bytes) -> Mask:
     offsets = np.frombuffer(ends, np.int32)[text.offset : text.offset + len(text) + 1]
     other = np.ones(256, dtype=np.bool_)
     other[np.frombuffer(usual, np.uint8)] = False
-    places = np.flatnonzero(other[np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]]) + offsets[0]
+    places = np.flatnonzero(other.take(np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]])) + offsets[0]
     found[np.searchsorted(offsets, places, side="right") - 1] = True
     return found
 
@@ -186,11 +186,10 @@ def _cast(text: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _boolean(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:
-    true = pc.is_in(present, value_set=pa.array(field.true_values))
-    false = pc.is_in(present, value_set=pa.array(field.false_values))
-    values = pc.if_else(true, True, pc.if_else(false, pa.scalar(False), pa.scalar(None, pa.bool_())))
     words = [*field.true_values, *field.false_values]
-    return values, f"is not one of {', '.join(words)}" if len(words) > 2 else f"is not {' or '.join(words)}"
+    places = pc.index_in(present, value_set=pa.array(words, pa.string()))
+    rule = f"is not one of {', '.join(words)}" if len(words) > 2 else f"is not {' or '.join(words)}"
+    return pc.less(places, len(field.true_values)), rule
 
 
 def _moment(field: SchemaField, present: pa.Array) -> tuple[pa.Array, str]:

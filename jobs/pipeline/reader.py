@@ -40,7 +40,7 @@ from jobs.formats.header import (
 from jobs.pipeline import records as record_limits
 from jobs.pipeline import second_table
 from jobs.pipeline.chunk import Chunk, Parsed, assembled, usual_surplus
-from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, SheetRows, line_ends
+from jobs.pipeline.line_numbers import CR, LF, LineCounter, Offsets, SheetRows, count_byte, count_line_ends, line_ends
 from jobs.pipeline.prepared_table import KnownProblems, PreparedTable
 from jobs.pipeline.records import Record, Records
 from jobs.pipeline.source import TextFile, Tick, check_is_text
@@ -273,7 +273,7 @@ def _blank_above(file: BinaryIO, start: int, first: int) -> int:
         if place > first and piece.startswith(b"\n"):  # its CR may be above it
             place, piece = place + 1, piece[1:]
         lines = piece[len(piece.rstrip(b"\r\n")) :]
-        ends += int(np.count_nonzero(line_ends(lines)))
+        ends += count_line_ends(lines)
         if len(lines) < len(piece):
             return max(0, ends - 1)  # one of them ends the record above
         stop = place
@@ -297,8 +297,7 @@ def _collector_paused() -> Iterator[None]:
 
 def _beginning(data: bytes) -> bytes:
     """At most MAX_CHUNK_LINES lines."""
-    characters = np.frombuffer(data, dtype=np.uint8)
-    lines = {each: np.count_nonzero(characters == each) if each in data else 0 for each in (LF, CR)}
+    lines = {each: count_byte(data, each) if each in data else 0 for each in (LF, CR)}
     line_end = max(lines, key=lambda each: lines[each])
     if lines[line_end] <= MAX_CHUNK_LINES:
         return data
@@ -389,11 +388,11 @@ def _fast(data: bytes, final: bool, table: PreparedTable, start: int, counter: L
     places = np.delete(np.arange(count), [number - 1 for number, _ in ragged])
     cells = csv.reader((text for _, text in ragged), delimiter=table.delimiter)
     odd = [(number - 1, found) for (number, _), found in zip(ragged, cells, strict=True)]
-    lines = np.count_nonzero(line_ends(data, end)) + (data[end - 1] not in b"\r\n")
-    counter.passed(start, start + end, int(lines))
+    lines = count_line_ends(data, end) + (data[end - 1] not in b"\r\n")
+    counter.passed(start, start + end, lines)
     above, below = _blank_lines(data[:end], count) if lines != count else (0, 0)
     offsets = partial(_offsets, table.path, start, end)
-    return Parsed(parsed, places, odd, [], count, start, start + end, bool(lines == count), offsets, above, below)
+    return Parsed(parsed, places, odd, [], count, start, start + end, lines == count, offsets, above, below)
 
 
 def _blank_lines(text: bytes, count: int) -> tuple[int, int]:

@@ -5,7 +5,8 @@ file's order, whatever the size of the chunks (conflicts.py). The writer returns
 of another row, with their reasons, and writes the others.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -451,7 +452,7 @@ class PostgresWriter:
     def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         if not self._through_staging and not rows.repeats:
             try:
-                with connection.begin_nested():
+                with _savepoint(connection):
                     columns.add(connection, self._table, rows.packed)
                 again = len(rows.rows) - len(rows.packed) if self._keys.kept else 0
                 return Written.inserted({}, len(rows.packed), unchanged=again)
@@ -462,7 +463,7 @@ class PostgresWriter:
             run(connection, self._staged.creation(temporary=True))
         for _ in range(ATTEMPTS):
             try:
-                with connection.begin_nested():
+                with _savepoint(connection):
                     return self._stage(connection, rows)
             except Exception as error:
                 if isinstance(error, _MisjudgedError):
@@ -631,6 +632,21 @@ class _MisjudgedError(Exception):
 
 class _OvertakenError(Exception):
     """Another import wrote rows between two statements, which were replaced without being kept."""
+
+
+@contextmanager
+def _savepoint(connection: sa.Connection) -> Iterator[None]:
+    """What fails in the block is undone, and the transaction goes on, on PostgreSQL.
+
+    The savepoint is not released, which would be one more answer to wait for: it ends with the transaction, which has
+    one for each of its few chunks. The one that was made last is meant by the name.
+    """
+    run(connection, "SAVEPOINT chunk")
+    try:
+        yield
+    except Exception:
+        run(connection, "ROLLBACK TO SAVEPOINT chunk")
+        raise
 
 
 def _check_is_collision(error: Exception, keys: _Keys) -> None:

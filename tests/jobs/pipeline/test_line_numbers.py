@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.pipeline import line_numbers
-from jobs.pipeline.line_numbers import LineCounter, SheetRows, TextLines
+from jobs.pipeline.line_numbers import LF, LineCounter, SheetRows, TextLines, count_byte, count_line_ends
 from jobs.traces.row_lines import LineRun
 from tests.support.files import written
 
@@ -28,6 +28,21 @@ def test_lines_end_in_lf_cr_or_both(tmp_path: Path, pieces: list[bytes], size: i
         assert counter.at(np.array(starts)) == list(range(1, len(starts) + 1))
         for line in range(len(starts), 0, -1):
             assert counter.at(np.array(starts[line - 1 :][:2])) == list(range(1, len(starts) + 1))[line - 1 :][:2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@given(
+    text=st.lists(st.sampled_from([b"a", b"\n", b"\r"]), max_size=12).map(b"".join), stop=st.none() | st.integers(0, 12)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bytes_and_line_ends_are_counted_in_slices(
+    text: bytes, stop: int | None, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_numbers, "_SLICE_BYTES", size)
+    whole = text[:stop]
+
+    assert count_byte(text, LF, stop) == whole.count(b"\n")
+    assert count_line_ends(text, stop) == len(re.findall(rb"\r\n|\r|\n", whole))
 
 
 def test_nothing_is_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
