@@ -6,7 +6,7 @@ of another row, with their reasons, and writes the others.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -101,6 +101,10 @@ class Written:
         return cls(collisions, added, **vars(outcome), left_out=left_out, superseded=superseded)
 
 
+class BeginAgainError(Exception):
+    """A key exists, which ended the transaction. The writer looks at keys from now on."""
+
+
 class Writer(Protocol):
     """Writes one upload into one dataset."""
 
@@ -108,8 +112,11 @@ class Writer(Protocol):
         """Convert rows for the driver, in any thread. rows: one typed column for each field, index = row number."""
         ...
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
-        """Write the rows, except those whose key or unique value another row has."""
+    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
+        """Write the rows, except those whose key or unique value another row has.
+
+        again: whether the caller can begin its transaction again, with the same rows. Raises BeginAgainError only then.
+        """
         ...
 
 
@@ -266,7 +273,7 @@ class SqliteWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
+    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
         batch = rows.packed.batch
         if self._keys.compete:
             self._stage(connection, batch)
@@ -449,16 +456,18 @@ class PostgresWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
+    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
         if not self._through_staging and not rows.repeats:
             try:
-                with _savepoint(connection):
+                with nullcontext() if again else _savepoint(connection):
                     columns.add(connection, self._table, rows.packed)
-                again = len(rows.rows) - len(rows.packed) if self._keys.kept else 0
-                return Written.inserted({}, len(rows.packed), unchanged=again)
+                kept = len(rows.rows) - len(rows.packed) if self._keys.kept else 0
+                return Written.inserted({}, len(rows.packed), unchanged=kept)
             except Exception as error:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
+                if again:
+                    raise BeginAgainError from error
         if connection.get_transaction() is not self._staged_in:
             run(connection, self._staged.creation(temporary=True))
         for _ in range(ATTEMPTS):
@@ -639,7 +648,7 @@ def _savepoint(connection: sa.Connection) -> Iterator[None]:
     """What fails in the block is undone, and the transaction goes on, on PostgreSQL.
 
     The savepoint is not released, which would be one more answer to wait for: it ends with the transaction, which has
-    one for each of its few chunks. The one that was made last is meant by the name.
+    few. The one that was made last is meant by the name.
     """
     run(connection, "SAVEPOINT chunk")
     try:

@@ -67,7 +67,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits, TextFile
 from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validator
-from jobs.pipeline.writer import Writer, Written
+from jobs.pipeline.writer import BeginAgainError, Writer, Written
 from jobs.process import disk, horse_state, shutdown
 from jobs.repair import rules
 from jobs.repair.rules import Ruled
@@ -720,28 +720,38 @@ class Attempt:
         first: CheckedChunk,
         others: Prefetch[CheckedChunk],
     ) -> Upload:
-        """Commit everything that some chunks change in one transaction, which first checks the claim."""
+        """Commit everything that some chunks change in one transaction, which first checks the claim.
 
-        def write(connection: sa.Connection) -> Upload:
+        It begins again if it is the first of this attempt to meet a key that exists: to guard each chunk against that
+        would take longer.
+        """
+        taken: list[CheckedChunk] = []
+
+        def write(connection: sa.Connection, *, again: bool) -> Upload:
             uploads.hold(connection, self._claim)
             renew(connection)
             version, landed = check.rules.version if check.rules else 0, []
             for chunk in self._sharing(connection, first, others):
+                taken.append(chunk)
                 current = chunk if chunk.rules_version == version else check(chunk.source)
-                landed.append(self._write(connection, check, current))
+                landed.append(self._write(connection, check, current, again=again))
             upload = self._record_landed(connection, landed)
             self._count(connection, upload, [each.written for each in landed])
             return upload
 
-        return self._changes.progress(write)
+        try:
+            return self._changes.progress(partial(write, again=True))
+        except BeginAgainError:
+            others.give_back(taken[1:])
+            return self._changes.progress(partial(write, again=False))
 
     def _sharing(
         self, connection: sa.Connection, first: CheckedChunk, others: Prefetch[CheckedChunk]
     ) -> Iterator[CheckedChunk]:
-        """The chunks of a transaction, each when the one before it is written. It is as large as all before it at most,
-        so that the first rows are seen at once."""
+        """The chunks of a transaction, each when the one before it is written. It is twice as large as all before it at
+        most, so that the first rows are seen at once."""
         start, until = self._upload.next_byte, time.monotonic() + TRANSACTION_SECONDS
-        most, chunk = min(self._settings.chunk_bytes, start), first
+        most, chunk = min(self._settings.chunk_bytes, 2 * start), first
 
         def has_room() -> bool:
             return chunk.source.next_byte + self._chunk_bytes <= start + most and time.monotonic() < until
@@ -788,8 +798,11 @@ class Attempt:
 
         return self._changes.progress_with_others(write)
 
-    def _write(self, connection: sa.Connection, check: Checker, chunk: CheckedChunk) -> "_Landed":
-        written = check.rows.write(connection, chunk.to_write)
+    def _write(
+        self, connection: sa.Connection, check: Checker, chunk: CheckedChunk, *, again: bool = False
+    ) -> "_Landed":
+        """again: as in Writer.write."""
+        written = check.rows.write(connection, chunk.to_write, again=again)
         check.tallies = 2 * len(written.left_out) <= len(chunk.to_write.packed)  # as in the next chunks, most likely
         return _Landed(
             written,
