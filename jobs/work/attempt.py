@@ -98,6 +98,9 @@ FULL_DISK_PAUSE = 5.0
 FULL_DISK_PAUSES = 4
 #: Seconds that a transaction waits for one more chunk; on SQLite, others wait for it meanwhile.
 NEXT_CHUNK_SECONDS = 0.05
+#: How many times as large as all transactions before it one may be. On PostgreSQL each costs more; on SQLite, what is
+#: committed is copied into the file beside the next one.
+GROWTH_ON_SQLITE, GROWTH_ON_POSTGRESQL = 1, 2
 #: Seconds after which a transaction gets no more chunks, so that what is there is seen.
 TRANSACTION_SECONDS = 0.5
 
@@ -748,10 +751,11 @@ class Attempt:
     def _sharing(
         self, connection: sa.Connection, first: CheckedChunk, others: Prefetch[CheckedChunk]
     ) -> Iterator[CheckedChunk]:
-        """The chunks of a transaction, each when the one before it is written. It is twice as large as all before it at
-        most, so that the first rows are seen at once."""
+        """The chunks of a transaction, each when the one before it is written. It grows with those before it, so that
+        the first rows are seen at once."""
         start, until = self._upload.next_byte, time.monotonic() + TRANSACTION_SECONDS
-        most, chunk = min(self._settings.chunk_bytes, 2 * start), first
+        growth = GROWTH_ON_SQLITE if self._database.is_sqlite else GROWTH_ON_POSTGRESQL
+        most, chunk = min(self._settings.chunk_bytes, growth * start), first
 
         def has_room() -> bool:
             return chunk.source.next_byte + self._chunk_bytes <= start + most and time.monotonic() < until
