@@ -3,6 +3,9 @@
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
 
 from jobs.failed_rows import FailedRow
 from jobs.pipeline import conflicts
@@ -12,8 +15,16 @@ from jobs.pipeline.failed_rows_writer import PackedFailedRows
 from jobs.pipeline.mending.rule_set import RuleSet
 from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validated, Validator
-from jobs.pipeline.writer import PackedRows, Writer
+from jobs.pipeline.writer import PackedRows
 from jobs.traces.row_lines import LineRun
+
+
+class Packer(Protocol):
+    """Converts rows for the database."""
+
+    def pack(self, rows: pd.DataFrame) -> PackedRows:
+        """rows: one typed column for each field, index = row number."""
+        ...
 
 
 class Checker:
@@ -23,20 +34,20 @@ class Checker:
         self,
         validator: Validator,
         sources: Mapping[str, str],
-        rows: Writer,
+        rows: Packer,
         *,
         tick: Callable[[], None],
         rules: RuleSet | None = None,
         tallier: Tallier | None = None,
     ) -> None:
-        """sources: field → the file's column. rows: their writer. tick: called between two steps. rules: those of the
+        """sources: field → the file's column. rows: who packs them. tick: called between two steps. rules: those of the
         dataset; whoever replaces them changes how the next chunks are checked, not the one that is at it. tallier: of
         the rows that are to be written, if somebody wants to know. Whoever learns that few of them are, lets it be:
         `tallies`."""
         self._validator = validator
         self._sources = sources
         self._tick = tick
-        self.rows = rows
+        self._rows = rows
         self.rules = rules
         self._tallier = tallier
         self.tallies = tallier is not None
@@ -47,7 +58,7 @@ class Checker:
         self._tick()
         failed = PackedFailedRows.pack(chunk.located(_in_order(chunk.failed, validated.failed)))
         self._tick()
-        to_write = self.rows.pack(validated.good)
+        to_write = self._rows.pack(validated.good)
         tally = self._tallier.of(to_write.packed.batch) if self._tallier and self.tallies else None
         version = rules.version if rules else 0
         return CheckedChunk(chunk, self._sources, validated, to_write, failed, chunk.line_run(), version, tally)

@@ -77,7 +77,7 @@ class Shadow:
             return PackedRows(rows, columns.pack(self._table, batch), repeats=False)
         return self._writer.pack(rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         """Rows without a key or a unique value compete with nothing, so they are not written."""
         if not self._competing:
             return Written.inserted({}, len(rows.packed))

@@ -6,8 +6,9 @@ of another row, with their reasons, and writes the others.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,10 +113,14 @@ class Writer(Protocol):
         """Convert rows for the driver, in any thread. rows: one typed column for each field, index = row number."""
         ...
 
-    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
-        """Write the rows, except those whose key or unique value another row has.
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
+        """Write the rows, except those whose key or unique value another row has."""
+        ...
 
-        again: whether the caller can begin its transaction again, with the same rows. Raises BeginAgainError only then.
+    def together(self, connection: sa.Connection) -> AbstractContextManager[Callable[[PackedRows], Written]]:
+        """What writes the rows of several chunks in one transaction, and the connection does nothing else meanwhile.
+
+        It raises BeginAgainError if the caller is to begin its transaction again, with the same rows and `write`.
         """
         ...
 
@@ -273,7 +278,7 @@ class SqliteWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         batch = rows.packed.batch
         if self._keys.compete:
             self._stage(connection, batch)
@@ -297,6 +302,10 @@ class SqliteWriter:
         inserted = self._execute(connection, batch)
         collisions = self._find_collisions(connection, batch) if inserted < batch.num_rows else {}
         return Written.inserted(collisions, inserted)
+
+    @contextmanager
+    def together(self, connection: sa.Connection) -> Iterator[Callable[[PackedRows], Written]]:
+        yield partial(self.write, connection)
 
     def _write_changed(self, connection: sa.Connection, upserting: Upserting, rows: PackedRows) -> Written:
         """Insert rows, or replace others by them. As long as all of them change something, the database compares each
@@ -456,18 +465,15 @@ class PostgresWriter:
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         return self._keys.pack(self._table, self._upload_id, rows)
 
-    def write(self, connection: sa.Connection, rows: PackedRows, *, again: bool = False) -> Written:
+    def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
         if not self._through_staging and not rows.repeats:
             try:
-                with nullcontext() if again else _savepoint(connection):
+                with _savepoint(connection):
                     columns.add(connection, self._table, rows.packed)
-                kept = len(rows.rows) - len(rows.packed) if self._keys.kept else 0
-                return Written.inserted({}, len(rows.packed), unchanged=kept)
+                return self._copied(rows)
             except Exception as error:
                 _check_is_collision(error, self._keys)
                 self._through_staging = True
-                if again:
-                    raise BeginAgainError from error
         if connection.get_transaction() is not self._staged_in:
             run(connection, self._staged.creation(temporary=True))
         for _ in range(ATTEMPTS):
@@ -481,6 +487,38 @@ class PostgresWriter:
                 _check_is_collision(error, self._keys)
                 self._clears = False  # the rows are still there, or another import inserts the same keys meanwhile
         raise DatabaseBusyError("Other imports into the same dataset kept writing the same keys.")
+
+    @contextmanager
+    def together(self, connection: sa.Connection) -> Iterator[Callable[[PackedRows], Written]]:
+        """As long as no key exists, by one COPY."""
+        with columns.Copy(connection, self._table) as copy:
+
+            def write(rows: PackedRows) -> Written:
+                if self._through_staging or rows.repeats or rows.packed.copied is None:
+                    with self._beginning_again():
+                        copy.end()
+                    return self.write(connection, rows)
+                with self._beginning_again():
+                    copy.add(rows.packed.copied)
+                return self._copied(rows)
+
+            yield write
+            with self._beginning_again():
+                copy.end()
+
+    @contextmanager
+    def _beginning_again(self) -> Iterator[None]:
+        """Inside the block, the first key that exists raises BeginAgainError."""
+        try:
+            yield
+        except Exception as error:
+            _check_is_collision(error, self._keys)
+            self._through_staging = True
+            raise BeginAgainError from error
+
+    def _copied(self, rows: PackedRows) -> Written:
+        kept = len(rows.rows) - len(rows.packed) if self._keys.kept else 0
+        return Written.inserted({}, len(rows.packed), unchanged=kept)
 
     def _stage(self, connection: sa.Connection, rows: PackedRows) -> Written:
         transaction = connection.get_transaction()

@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeVar
@@ -67,7 +67,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits, TextFile
 from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validator
-from jobs.pipeline.writer import BeginAgainError, Writer, Written
+from jobs.pipeline.writer import BeginAgainError, PackedRows, Writer, Written
 from jobs.process import disk, horse_state, shutdown
 from jobs.repair import rules
 from jobs.repair.rules import Ruled
@@ -89,6 +89,8 @@ from jobs.work.mender import Gathering
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+#: What writes the rows of several chunks in one transaction; see Writer.together.
+Together = Callable[[sa.Connection], AbstractContextManager[Callable[[PackedRows], Written]]]
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
@@ -268,7 +270,7 @@ class Attempt:
         chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
         corrector = Corrector(parent, table.names, is_repair=self._is_repair) if parent else None
         renew = partial(self._renew_rules, check, dataset)
-        for commit in self._commits(chunks, check, renew, corrector):
+        for commit in self._commits(chunks, check, rows, renew, corrector):
             self._upload = commit()
             self._tally, self._run, self._stamp = self._new_tally, self._new_run, self._new_stamp
             self._proof = self._new_proof
@@ -683,14 +685,16 @@ class Attempt:
         """Bytes of the file that are read and checked at once."""
         return min(self._settings.chunk_bytes, reader.CHUNK_BYTES)
 
-    def _may_share(self, connection: sa.Connection) -> bool:
+    def _may_share(self) -> bool:
         """Whether one more chunk may share the transaction now. On SQLite, unless another writer waits that goes before
         imports. On PostgreSQL, imports wait for each other's keys: each in the order of the keys of a chunk, so that
         none waits for one that waits for it. So chunks share only if nothing else is imported into the dataset."""
         if self._database.is_sqlite:
             return not self._database.is_awaited()
         name, upload_id = self._upload.dataset, self._upload.id
-        return name is not None and not uploads.imported_meanwhile(connection, name, upload_id)
+        if name is None:
+            return False
+        return not self._read(partial(uploads.imported_meanwhile, dataset=name, upload_id=upload_id))
 
     def _renew_rules(self, check: Checker, dataset: Dataset, connection: sa.Connection) -> None:
         """Check with the rules that the dataset has now, in the transaction of a chunk."""
@@ -702,6 +706,7 @@ class Attempt:
         self,
         chunks: Iterator[Chunk],
         check: Checker,
+        rows: Writer,
         renew: Callable[[sa.Connection], None],
         corrector: Corrector | None,
     ) -> Iterator[Callable[[], Upload]]:
@@ -710,15 +715,16 @@ class Attempt:
         if corrector is not None:
             root = self._read(lambda connection: lineage.eldest(connection, self._upload))
             for chunk in chunks:
-                yield partial(self._commit_corrections, check, renew, corrector, root, chunk)
+                yield partial(self._commit_corrections, check, rows, renew, corrector, root, chunk)
             return
         with Prefetch(map(check, chunks)) as checked:
             for first in checked:
-                yield partial(self._commit, check, renew, first, checked)
+                yield partial(self._commit, check, rows, renew, first, checked)
 
     def _commit(
         self,
         check: Checker,
+        rows: Writer,
         renew: Callable[[sa.Connection], None],
         first: CheckedChunk,
         others: Prefetch[CheckedChunk],
@@ -730,27 +736,28 @@ class Attempt:
         """
         taken: list[CheckedChunk] = []
 
-        def write(connection: sa.Connection, *, again: bool) -> Upload:
+        def write(connection: sa.Connection, together: Together) -> Upload:
             uploads.hold(connection, self._claim)
             renew(connection)
             version, landed = check.rules.version if check.rules else 0, []
-            for chunk in self._sharing(connection, first, others):
-                taken.append(chunk)
-                current = chunk if chunk.rules_version == version else check(chunk.source)
-                landed.append(self._write(connection, check, current, again=again))
+            with together(connection) as put:
+                for chunk in self._sharing(first, others):
+                    taken.append(chunk)
+                    current = chunk if chunk.rules_version == version else check(chunk.source)
+                    landed.append(self._landed(check, current, put(current.to_write)))
             upload = self._record_landed(connection, landed)
             self._count(connection, upload, [each.written for each in landed])
             return upload
 
         try:
-            return self._changes.progress(partial(write, again=True))
+            return self._changes.progress(partial(write, together=rows.together))
         except BeginAgainError:
             others.give_back(taken[1:])
-            return self._changes.progress(partial(write, again=False))
+            return self._changes.progress(
+                partial(write, together=lambda connection: nullcontext(partial(rows.write, connection)))
+            )
 
-    def _sharing(
-        self, connection: sa.Connection, first: CheckedChunk, others: Prefetch[CheckedChunk]
-    ) -> Iterator[CheckedChunk]:
+    def _sharing(self, first: CheckedChunk, others: Prefetch[CheckedChunk]) -> Iterator[CheckedChunk]:
         """The chunks of a transaction, each when the one before it is written. It grows with those before it, so that
         the first rows are seen at once."""
         start, until = self._upload.next_byte, time.monotonic() + TRANSACTION_SECONDS
@@ -761,7 +768,7 @@ class Attempt:
             return chunk.source.next_byte + self._chunk_bytes <= start + most and time.monotonic() < until
 
         yield chunk
-        while has_room() and self._may_share(connection):
+        while has_room() and self._may_share():
             found = others.soon(NEXT_CHUNK_SECONDS)
             if found is None:
                 return
@@ -771,6 +778,7 @@ class Attempt:
     def _commit_corrections(
         self,
         check: Checker,
+        rows: Writer,
         renew: Callable[[sa.Connection], None],
         corrector: Corrector,
         root: int,
@@ -787,7 +795,7 @@ class Attempt:
             checked = check(judged.chunk)
             single = judged.without_repeated(checked.validated.good.index.tolist())
             checked = checked if single is judged else check(single.chunk)
-            written = self._write(connection, check, checked)
+            written = self._landed(check, checked, rows.write(connection, checked.to_write))
             upload = self._record_landed(connection, [written])
             landed = set(checked.validated.good.index.tolist()) - written.written.collisions.keys()
             changed = lineage.note(
@@ -802,11 +810,7 @@ class Attempt:
 
         return self._changes.progress_with_others(write)
 
-    def _write(
-        self, connection: sa.Connection, check: Checker, chunk: CheckedChunk, *, again: bool = False
-    ) -> "_Landed":
-        """again: as in Writer.write."""
-        written = check.rows.write(connection, chunk.to_write, again=again)
+    def _landed(self, check: Checker, chunk: CheckedChunk, written: Written) -> "_Landed":
         check.tallies = 2 * len(written.left_out) <= len(chunk.to_write.packed)  # as in the next chunks, most likely
         return _Landed(
             written,

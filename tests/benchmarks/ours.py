@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from jobs import datasets, files, review, uploads
 from jobs.database import Database, migrate
 from jobs.datasets import Mode
@@ -116,9 +118,10 @@ class Place:
         database = Database(self._settings.database)
         with database.reading() as connection:
             upload = uploads.get(connection, upload_id)
+            stored = connection.scalar(sa.text(f"SELECT count(*) FROM data_{DATASET}"))
         database.close()
         bad = len(data.bad_numbers(upload.rows_processed)) if bad is None else bad
-        if upload.status is not Status.COMPLETED or upload.rows_failed != bad:
+        if upload.status is not Status.COMPLETED or (upload.rows_failed, stored) != (bad, upload.rows_success):
             sys.exit(f"The import went wrong: {upload}")
 
     def remove(self) -> None:

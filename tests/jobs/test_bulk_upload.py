@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pandas as pd
@@ -360,8 +360,15 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Breaking:
             def pack(self, rows: pd.DataFrame) -> PackedRows:
                 return self._writer.pack(rows)
 
-            def write(self, *words: Any, **more: Any) -> Written:
-                written = self._writer.write(*words, **more)
+            def write(self, connection: sa.Connection, rows: PackedRows) -> Written:
+                return self._counted(self._writer.write(connection, rows))
+
+            @contextmanager
+            def together(self, connection: sa.Connection) -> Iterator[Callable[[PackedRows], Written]]:
+                with self._writer.together(connection) as write:
+                    yield lambda rows: self._counted(write(rows))
+
+            def _counted(self, written: Written) -> Written:
                 calls.append(None)
                 if len(calls) >= chunk:
                     raise OSError("the disk is full")

@@ -106,6 +106,43 @@ def test_a_row_that_violates_a_constraint_raises_an_error(database: Database) ->
     assert stored(database) == []
 
 
+ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql", "postgresql without pgpq"], indirect=True)
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("size", [1, 3_000])
+def test_several_batches_are_inserted_together(database: Database, size: int) -> None:
+    """However large they are: the encoder gives large ones out in several pieces."""
+    rows = [("word" * 20, n, None, -1.0, *MOMENTS[0]) for n in range(4 * size)]
+    with database.transaction() as connection, columns.Copy(connection, table(database)) as copy:
+        copy.end()  # there is nothing to insert yet
+        for start in range(0, len(rows), size):
+            copy.add(copied(packed(database, rows[start : start + size])))
+            if start == size:
+                copy.end()
+
+    assert stored(database) == rows
+
+
+@ON_POSTGRESQL
+def test_what_raises_among_batches_is_not_hidden_by_what_becomes_of_the_rows(database: Database) -> None:
+    def add_twice_and_fail() -> None:
+        with database.transaction() as connection, columns.Copy(connection, table(database)) as copy:
+            for _ in range(2):
+                copy.add(copied(packed(database, ROWS)))
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        add_twice_and_fail()
+
+    assert stored(database) == []
+
+
+def copied(found: columns.Packed) -> columns.Copied:
+    assert found.copied is not None
+    return found.copied
+
+
 @pytest.mark.parametrize("database", ["sqlite3", "adbc"], indirect=True)
 def test_numbers_are_found_for_each_of_many_rows_and_of_none(database: Database) -> None:
     sizes = range(0, 100_000, 2)
