@@ -120,7 +120,7 @@ class Writer(Protocol):
     def together(self, connection: sa.Connection) -> AbstractContextManager[Callable[[PackedRows], Written]]:
         """What writes the rows of several chunks in one transaction, and the connection does nothing else meanwhile.
 
-        It raises BeginAgainError if the caller is to begin its transaction again, with the same rows and `write`.
+        It raises BeginAgainError, once, if the caller is to begin its transaction again, with the same rows.
         """
         ...
 

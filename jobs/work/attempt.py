@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeVar
@@ -67,7 +67,7 @@ from jobs.pipeline.profiler import Profile
 from jobs.pipeline.source import Limits, TextFile
 from jobs.pipeline.tally import Tallier, Tally
 from jobs.pipeline.validator import Validator
-from jobs.pipeline.writer import BeginAgainError, PackedRows, Writer, Written
+from jobs.pipeline.writer import BeginAgainError, Writer, Written
 from jobs.process import disk, horse_state, shutdown
 from jobs.repair import rules
 from jobs.repair.rules import Ruled
@@ -89,8 +89,6 @@ from jobs.work.mender import Gathering
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: What writes the rows of several chunks in one transaction; see Writer.together.
-Together = Callable[[sa.Connection], AbstractContextManager[Callable[[PackedRows], Written]]]
 
 #: Failed rows after which an import stops if no row has succeeded: the rest would most likely fail too.
 MAX_FAILED_ROWS_WITHOUT_SUCCESS = 10_000
@@ -736,11 +734,11 @@ class Attempt:
         """
         taken: list[CheckedChunk] = []
 
-        def write(connection: sa.Connection, together: Together) -> Upload:
+        def write(connection: sa.Connection) -> Upload:
             uploads.hold(connection, self._claim)
             renew(connection)
             version, landed = check.rules.version if check.rules else 0, []
-            with together(connection) as put:
+            with rows.together(connection) as put:
                 for chunk in self._sharing(first, others):
                     taken.append(chunk)
                     current = chunk if chunk.rules_version == version else check(chunk.source)
@@ -750,12 +748,10 @@ class Attempt:
             return upload
 
         try:
-            return self._changes.progress(partial(write, together=rows.together))
+            return self._changes.progress(write)
         except BeginAgainError:
             others.give_back(taken[1:])
-            return self._changes.progress(
-                partial(write, together=lambda connection: nullcontext(partial(rows.write, connection)))
-            )
+            return self._changes.progress(write)
 
     def _sharing(self, first: CheckedChunk, others: Prefetch[CheckedChunk]) -> Iterator[CheckedChunk]:
         """The chunks of a transaction, each when the one before it is written. It grows with those before it, so that
