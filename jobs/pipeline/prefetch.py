@@ -1,7 +1,7 @@
 """Prefetching: a thread produces the next items while the caller uses the current one."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -31,7 +31,7 @@ class Prefetch(Generic[T]):
         self._source = source
         self._stopped = threading.Event()
         self._queue: Queue[T | BaseException | object] = Queue(maxsize=1)
-        #: What came out of the queue and is to be handed out, the next one last.
+        #: What came out of the queue and was not handed out yet.
         self._found: list[T | BaseException | object] = []
         self._thread = threading.Thread(target=self._produce, name="prefetch", daemon=True)
 
@@ -69,10 +69,6 @@ class Prefetch(Generic[T]):
             self._found.append(item)
             return None
         return item  # type: ignore[return-value]  # as above
-
-    def give_back(self, items: Sequence[T]) -> None:
-        """Items that were handed out last: they come again, in their order."""
-        self._found += reversed(items)
 
     def _produce(self) -> None:
         try:

@@ -120,7 +120,8 @@ class Writer(Protocol):
     def together(self, connection: sa.Connection) -> AbstractContextManager[Callable[[PackedRows], Written]]:
         """What writes the rows of several chunks in one transaction, and the connection does nothing else meanwhile.
 
-        It raises BeginAgainError, once, if the caller is to begin its transaction again, with the same rows.
+        It raises BeginAgainError, at most once, if the caller is to begin the transaction again, with the same rows: to
+        guard each chunk against keys that exist would take longer.
         """
         ...
 

@@ -7,8 +7,8 @@ wherever a process dies, the next attempt continues after the last committed chu
 import logging
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeVar
@@ -265,16 +265,25 @@ class Attempt:
             rules=self._rules_of(dataset),
             tallier=self._tallier,
         )
-        chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
         corrector = Corrector(parent, table.names, is_repair=self._is_repair) if parent else None
         renew = partial(self._renew_rules, check, dataset)
-        for commit in self._commits(chunks, check, rows, renew, corrector):
-            self._upload = commit()
-            self._tally, self._run, self._stamp = self._new_tally, self._new_run, self._new_stamp
-            self._proof = self._new_proof
-            self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
-            self._stop_if_requested()
+        while not self._all_committed(partial(self._commits, table, check, rows, renew, corrector)):
+            log.debug("Upload %d: a key exists; the rows of the transaction are read again.", self._upload.id)
         self._stop_if_all_failed(at_least=1)
+        return True
+
+    def _all_committed(self, transactions: Callable[[], Generator[Callable[[], Upload]]]) -> bool:
+        """Commit them, from the checkpoint on. False: the writer wants the rows after the last one again."""
+        with closing(transactions()) as commits:
+            for commit in commits:
+                try:
+                    self._upload = commit()
+                except BeginAgainError:
+                    return False
+                self._tally, self._run, self._stamp = self._new_tally, self._new_run, self._new_stamp
+                self._proof = self._new_proof
+                self._stop_if_all_failed(at_least=MAX_FAILED_ROWS_WITHOUT_SUCCESS)
+                self._stop_if_requested()
         return True
 
     def _complete(self) -> None:
@@ -702,14 +711,15 @@ class Attempt:
 
     def _commits(
         self,
-        chunks: Iterator[Chunk],
+        table: PreparedTable,
         check: Checker,
         rows: Writer,
         renew: Callable[[sa.Connection], None],
         corrector: Corrector | None,
-    ) -> Iterator[Callable[[], Upload]]:
-        """What commits each transaction. Corrections are checked in their transaction, all others before; and once more
-        in it if the rules were changed since. renew: takes over the present rules."""
+    ) -> Generator[Callable[[], Upload]]:
+        """What commits each transaction, from the checkpoint on. Corrections are checked in their transaction, all
+        others before; and once more in it if the rules were changed since. renew: takes over the present rules."""
+        chunks = self._chunks(table, max(self._upload.next_byte, table.first_byte), self._upload.rows_processed + 1)
         if corrector is not None:
             root = self._read(lambda connection: lineage.eldest(connection, self._upload))
             for chunk in chunks:
@@ -727,12 +737,8 @@ class Attempt:
         first: CheckedChunk,
         others: Prefetch[CheckedChunk],
     ) -> Upload:
-        """Commit everything that some chunks change in one transaction, which first checks the claim.
-
-        It begins again if it is the first of this attempt to meet a key that exists: to guard each chunk against that
-        would take longer.
-        """
-        taken: list[CheckedChunk] = []
+        """Commit everything that some chunks change in one transaction, which first checks the claim. Raises
+        BeginAgainError."""
 
         def write(connection: sa.Connection) -> Upload:
             uploads.hold(connection, self._claim)
@@ -740,18 +746,13 @@ class Attempt:
             version, landed = check.rules.version if check.rules else 0, []
             with rows.together(connection) as put:
                 for chunk in self._sharing(first, others):
-                    taken.append(chunk)
                     current = chunk if chunk.rules_version == version else check(chunk.source)
                     landed.append(self._landed(check, current, put(current.to_write)))
             upload = self._record_landed(connection, landed)
             self._count(connection, upload, [each.written for each in landed])
             return upload
 
-        try:
-            return self._changes.progress(write)
-        except BeginAgainError:
-            others.give_back(taken[1:])
-            return self._changes.progress(write)
+        return self._changes.progress(write)
 
     def _sharing(self, first: CheckedChunk, others: Prefetch[CheckedChunk]) -> Iterator[CheckedChunk]:
         """The chunks of a transaction, each when the one before it is written. It grows with those before it, so that

@@ -83,15 +83,3 @@ def test_who_does_not_want_to_wait_meets_no_error_and_the_next_one_does() -> Non
         with pytest.raises(LookupError, match="the second"):
             next(items)
         assert list(items) == []
-
-
-def test_items_that_are_given_back_come_again_before_the_others() -> None:
-    with Prefetch(iter(range(6))) as items:
-        taken = [next(items), items.soon(600), items.soon(600)]
-        assert taken == [0, 1, 2]
-        items.give_back([1, 2])
-        assert [items.soon(600), next(items), next(items)] == [1, 2, 3]
-        assert [next(items), next(items)] == [4, 5]
-        assert items.soon(600) is None
-        items.give_back([5])
-        assert list(items) == [5]
