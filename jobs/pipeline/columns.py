@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -131,8 +131,7 @@ class Copy:
     ) -> None:
         if error is None:
             self.end()
-            return
-        with suppress(Exception):  # it is this error that counts
+        else:
             self._blocks.__exit__(kind, error, trace)
 
 

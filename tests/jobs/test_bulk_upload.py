@@ -440,7 +440,7 @@ def test_chunks_of_a_large_file_share_transactions(settings: Settings, sharing: 
     assert [row.line for row in rows_kept(sharing, upload)] == [52, 152]
     assert max(steps) > 15
     assert steps[0] < 10
-    assert steps[1] <= 2 * steps[0]
+    assert steps[1] < (10 if sharing.is_sqlite else 2 * steps[0])
 
 
 def test_chunks_share_no_transaction_once_it_has_lasted_or_another_writer_waits_for_it(

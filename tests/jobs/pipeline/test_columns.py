@@ -126,10 +126,12 @@ def test_several_batches_are_inserted_together(database: Database, size: int) ->
 
 @ON_POSTGRESQL
 def test_what_raises_among_batches_is_not_hidden_by_what_becomes_of_the_rows(database: Database) -> None:
+    rows = [("word", n, None, -1.0, *MOMENTS[0]) for n in range(3_000)]  # so many that the server inserts some at once
+
     def add_twice_and_fail() -> None:
         with database.transaction() as connection, columns.Copy(connection, table(database)) as copy:
             for _ in range(2):
-                copy.add(copied(packed(database, ROWS)))
+                copy.add(copied(packed(database, rows)))
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
